@@ -1,0 +1,9 @@
+import { end } from "../lib/chat/lifecycle.ts";
+import { endpoint } from "../lib/endpoint.ts";
+import { routes } from "../lib/routes.ts";
+
+/** Ends the chat at Retell, then stores how it finished. Ending twice is not an error. */
+export const handler = endpoint(routes.end).handler(async ({ params, tenant, deadline }) => {
+  const { chat_id, chat_status, end_timestamp } = await end(tenant, params.chatId, deadline);
+  return { data: { chat_id, chat_status, end_timestamp } };
+});

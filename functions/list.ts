@@ -1,0 +1,26 @@
+import * as cache from "../lib/chat/cache.ts";
+import { chats } from "../lib/chat/store.ts";
+import { endpoint } from "../lib/endpoint.ts";
+import { decode, encode } from "../lib/page.ts";
+import { routes } from "../lib/routes.ts";
+
+const defaults = routes.list.query.parse({});
+
+/** Pages through a subaccount's chats, newest first. The default first page is cached for a minute. */
+export const handler = endpoint(routes.list, {
+  cached: ({ params, query }) =>
+    query.limit === defaults.limit && query.cursor === undefined ? cache.listEntry(params.subaccountId) : undefined,
+}).handler(async ({ query, tenant, cached }) => {
+  if (cached?.hit) return { answer: cached.hit };
+
+  const after = query.cursor === undefined ? undefined : decode(query.cursor);
+  const found = await chats.page(tenant, query.limit + 1, after);
+  const page = found.slice(0, query.limit);
+  const last = page.at(-1);
+  const hasMore = found.length > page.length;
+
+  const data = page.map(({ createdAt, ...chat }) => ({ ...chat, createdAt: createdAt.toISOString() }));
+  const meta = { count: page.length, cached: false, hasMore, ...(hasMore && last ? { nextCursor: encode(last) } : {}) };
+  await cached?.fill({ data: JSON.stringify(data), meta: JSON.stringify({ ...meta, cached: true }) });
+  return { data, meta };
+});

@@ -1,0 +1,26 @@
+import * as cache from "../lib/chat/cache.ts";
+import { current, transcriptOf } from "../lib/chat/transcript.ts";
+import { endpoint } from "../lib/endpoint.ts";
+import { routes } from "../lib/routes.ts";
+
+/** One chat in full. An ongoing chat is read from Retell first; one that is over is cached for five minutes. */
+export const handler = endpoint(routes.transcript, {
+  cached: ({ params, query }) =>
+    query.limit === undefined && query.after_seq === undefined && query.include === undefined
+      ? cache.chatEntry(params.subaccountId, params.chatId)
+      : undefined,
+}).handler(async ({ params, query, tenant, cached, deadline, require }) => {
+  if (query.include === "tools") require("write");
+  if (cached?.hit) return { answer: cached.hit };
+
+  const { chat, stale } = await current(tenant, params.chatId, deadline, query.consistency === "strong");
+  const { data, meta } = transcriptOf(chat, {
+    limit: query.limit,
+    afterSeq: query.after_seq,
+    withTools: query.include === "tools",
+  });
+  if (chat.chat_status !== "ongoing" && !stale) {
+    await cached?.fill({ data: JSON.stringify(data), meta: JSON.stringify({ cached: true, ...meta }) });
+  }
+  return { data, meta: { cached: false, ...(stale ? { stale } : {}), ...meta } };
+});

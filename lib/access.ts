@@ -1,0 +1,210 @@
+import { ObjectId } from "mongodb";
+import * as z from "zod";
+import { config } from "./config.ts";
+import { Lru } from "./lru.ts";
+import { bounded, central } from "./mongo.ts";
+import { key, redis } from "./redis.ts";
+
+export type Permission = "read" | "write" | "delete" | "admin";
+
+/** Who calls, as the token says. */
+export interface Actor {
+  id: string;
+  email?: string | undefined;
+  role: "super_admin" | "admin" | "user";
+}
+
+const Membership = z.object({
+  role: z.string(),
+  isActive: z.boolean(),
+  permissions: z.object({ read: z.boolean(), write: z.boolean(), delete: z.boolean(), admin: z.boolean() }),
+  expiresAt: z.number().nullable(),
+});
+
+const Subaccount = z.object({
+  isActive: z.boolean(),
+  maintenanceMode: z.boolean(),
+  maintenanceMessage: z.string().optional(),
+  databaseName: z.string().optional(),
+  mongodbUrl: z.object({ text: z.string(), iv: z.string().optional() }).optional(),
+});
+
+const Access = z.object({
+  /** When it was read in Mongo, epoch ms: the age counts from there, wherever it was cached since. */
+  readAt: z.number(),
+  /** The user's epoch at that time; "" when there was none. A new one voids whatever was read before it. */
+  epoch: z.string(),
+  membership: Membership.nullable(),
+  subaccount: Subaccount.nullable(),
+});
+
+/**
+ * What decides whether a user may enter a subaccount, and where that subaccount keeps its data (its connection
+ * string stays encrypted). Kept for a minute: in this process, and in Redis for the others.
+ */
+export type Access = z.infer<typeof Access>;
+
+const known = new Lru<Access>(10_000);
+
+/** What this process still knows; no I/O. The user's epoch may have changed since: `peek` tells. */
+export function recall(userId: string, subaccountId: string): Access | undefined {
+  const access = known.get(`${subaccountId}:${userId}`);
+  return access && isFresh(access) ? access : undefined;
+}
+
+/**
+ * Asks Redis for the user's epoch and, if this process knows nothing, for what another has read.
+ * Never rejects: without Redis the local copy stands for its minute, and without one Mongo is read.
+ */
+export async function peek(
+  userId: string,
+  subaccountId: string,
+): Promise<{ access: Access | undefined; epoch: string | undefined; failure?: unknown }> {
+  const local = recall(userId, subaccountId);
+  try {
+    const keys = [epochKey(userId), ...(local ? [] : [accessKey(userId, subaccountId)])];
+    const [epochText, text] = await redis.mget(keys);
+    const epoch = epochText ?? "";
+    const access = local ?? parse(text);
+    if (!access || access.epoch !== epoch || !isFresh(access)) return { access: undefined, epoch };
+    known.set(`${subaccountId}:${userId}`, access);
+    return { access, epoch };
+  } catch (failure) {
+    return { access: local, epoch: undefined, failure };
+  }
+}
+
+/**
+ * Reads membership and subaccount in Mongo, side by side, and keeps them: here at once, in Redis on the way of
+ * whatever is sent there next.
+ *
+ * @param epoch The user's epoch as read before; undefined when Redis did not tell, and then Redis is not filled.
+ * @throws When Mongo does not answer: a permission that cannot be decided is refused, never granted.
+ */
+export async function load(userId: string, subaccountId: string, epoch: string | undefined): Promise<Access> {
+  const readAt = Date.now();
+  const id = new ObjectId(subaccountId);
+  // The old server's ids are ObjectIds. Any other id of a token is a stranger's.
+  const user = /^[0-9a-f]{24}$/i.test(userId) ? new ObjectId(userId) : undefined;
+  const [subaccount, membership] = await bounded(
+    Promise.all([
+      central()
+        .collection("subaccounts")
+        .findOne(
+          { _id: id },
+          {
+            projection: {
+              isActive: 1,
+              maintenanceMode: 1,
+              maintenanceMessage: 1,
+              databaseName: 1,
+              mongodbUrl: 1,
+              encryptionIV: 1,
+            },
+          },
+        ),
+      user &&
+        central()
+          .collection("usersubaccounts")
+          .findOne(
+            { userId: user, subaccountId: id },
+            { projection: { role: 1, isActive: 1, permissions: 1, temporaryAccess: 1 } },
+          ),
+    ]),
+  );
+
+  const access: Access = {
+    readAt,
+    epoch: epoch ?? "",
+    membership: membership
+      ? {
+          role: String(membership.role),
+          isActive: membership.isActive === true,
+          permissions: {
+            read: membership.permissions?.read === true,
+            write: membership.permissions?.write === true,
+            delete: membership.permissions?.delete === true,
+            admin: membership.permissions?.admin === true,
+          },
+          expiresAt: expiry(membership.temporaryAccess),
+        }
+      : null,
+    subaccount: subaccount
+      ? {
+          isActive: subaccount.isActive === true,
+          maintenanceMode: subaccount.maintenanceMode === true,
+          ...(typeof subaccount.maintenanceMessage === "string"
+            ? { maintenanceMessage: subaccount.maintenanceMessage }
+            : {}),
+          ...(typeof subaccount.databaseName === "string" && subaccount.databaseName !== ""
+            ? { databaseName: subaccount.databaseName }
+            : {}),
+          ...(typeof subaccount.mongodbUrl === "string" && subaccount.mongodbUrl !== ""
+            ? { mongodbUrl: { text: subaccount.mongodbUrl, iv: subaccount.encryptionIV } }
+            : {}),
+        }
+      : null,
+  };
+  known.set(`${subaccountId}:${userId}`, access);
+  if (epoch !== undefined) {
+    // Not awaited: it leaves with the subaccount's limit, which is awaited. Lost, it costs the next one a read.
+    redis
+      .set(accessKey(userId, subaccountId), JSON.stringify(access), config().PERMISSION_CACHE_SECONDS)
+      .catch(() => {});
+  }
+  return access;
+}
+
+/**
+ * Makes every instance forget what it knows of a user, at its next request.
+ *
+ * @throws When Redis does not answer: then the change takes effect by itself within PERMISSION_CACHE_SECONDS.
+ */
+export async function forget(userId: string): Promise<void> {
+  // It outlives whatever was read before it.
+  await redis.set(epochKey(userId), crypto.randomUUID(), 3_600);
+}
+
+export type Verdict =
+  | { allowed: true; effectiveRole: string }
+  | { allowed: false; effectiveRole: string; maintenance?: string | undefined };
+
+/**
+ * Whether the actor may do it. Flags decide, not roles; a super admin needs no membership, but the subaccount
+ * must exist and be active. In maintenance its members stay out, a super admin does not.
+ */
+export function decide(access: Access, actor: Actor, permission: Permission, now: number): Verdict {
+  const { membership, subaccount } = access;
+  const isMember = membership?.isActive === true && (membership.expiresAt === null || membership.expiresAt > now);
+  const effectiveRole = actor.role === "super_admin" ? "super_admin" : isMember ? membership.role : "none";
+  const mayEnter = actor.role === "super_admin" || (isMember && membership.permissions[permission]);
+
+  if (!mayEnter || !subaccount?.isActive) return { allowed: false, effectiveRole };
+  if (subaccount.maintenanceMode && actor.role !== "super_admin") {
+    return { allowed: false, effectiveRole, maintenance: subaccount.maintenanceMessage ?? "Under maintenance" };
+  }
+  return { allowed: true, effectiveRole };
+}
+
+function isFresh(access: Access): boolean {
+  return Date.now() - access.readAt < config().PERMISSION_CACHE_SECONDS * 1_000;
+}
+
+/** A temporary access without a readable end has ended. */
+function expiry(temporaryAccess: { enabled?: unknown; expiresAt?: unknown } | undefined): number | null {
+  if (temporaryAccess?.enabled !== true) return null;
+  return temporaryAccess.expiresAt instanceof Date ? temporaryAccess.expiresAt.getTime() : 0;
+}
+
+/** What another instance, or somebody else, put there: garbage is as good as nothing. */
+function parse(text: string | null | undefined): Access | undefined {
+  if (!text) return undefined;
+  try {
+    return Access.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+const epochKey = (userId: string) => key("access", "epoch", userId);
+const accessKey = (userId: string, subaccountId: string) => key("access", subaccountId, userId);

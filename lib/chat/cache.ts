@@ -1,0 +1,87 @@
+import type { CallLog } from "../logger.ts";
+import { key, redis } from "../redis.ts";
+
+/** JSON texts as they are sent: `data`, and the part of `meta` that belongs to it. Neither parsed nor written again. */
+export interface Answer {
+  data: string;
+  meta: string;
+}
+
+/** What the cache knows of one key, and how to fill it. */
+export interface Cached {
+  hit: Answer | undefined;
+  /** Stores an answer, unless a write came in between. A failure is one warning. */
+  fill(answer: Answer): Promise<void>;
+}
+
+/** A place in the cache and how long what stands there is good for. */
+export interface Entry {
+  name: string;
+  ttlSeconds: number;
+}
+
+/** The default first page of a subaccount's list. */
+export const listEntry = (subaccountId: string): Entry => ({ name: key("chat:list", subaccountId), ttlSeconds: 60 });
+
+/** The transcript of a chat that is over. */
+export const chatEntry = (subaccountId: string, chatId: string): Entry => ({
+  name: key("chat", subaccountId, chatId),
+  ttlSeconds: 300,
+});
+
+const maxBytes = 262_144;
+
+/** Longer than any request: a reader that began before a write finds the token changed when it wants to fill. */
+const generationSeconds = 120;
+
+const fillScript = `
+if (redis.call("GET", KEYS[2]) or "") == ARGV[1] then
+  return redis.call("SET", KEYS[1], ARGV[2], "EX", ARGV[3])
+end`;
+
+/**
+ * Reads an entry together with its generation token. Never rejects: a failure is a miss, and then nothing is filled.
+ */
+export async function read(entry: Entry, log: CallLog): Promise<Cached> {
+  try {
+    const [text, generation] = await redis.mget([entry.name, generationOf(entry)]);
+    return { hit: parse(text), fill: (answer) => fill(entry, generation ?? "", answer, log) };
+  } catch (error) {
+    log.warn("Cache not read", error);
+    return { hit: undefined, fill: async () => {} };
+  }
+}
+
+/**
+ * Makes entries be forgotten, before the write that calls this answers. When it fails, what is cached stays until
+ * its lifetime ends (a minute for lists, five for transcripts), and the log says so.
+ */
+export async function forget(entries: Entry[], log: CallLog): Promise<void> {
+  try {
+    const token = crypto.randomUUID();
+    // The token first: a reader between the two finds either the old value, now deleted, or a token that changed.
+    await Promise.all(
+      entries.flatMap((entry) => [redis.set(generationOf(entry), token, generationSeconds), redis.del(entry.name)]),
+    );
+  } catch (error) {
+    log.warn("Cache not forgotten: it may be stale for one lifetime", error);
+  }
+}
+
+async function fill(entry: Entry, generation: string, { data, meta }: Answer, log: CallLog): Promise<void> {
+  const text = `${meta}\n${data}`; // JSON.stringify writes no raw line break
+  if (Buffer.byteLength(text) > maxBytes) return;
+  try {
+    await redis.eval(fillScript, [entry.name, generationOf(entry)], [generation, text, entry.ttlSeconds]);
+  } catch (error) {
+    log.warn("Cache not filled", error);
+  }
+}
+
+function parse(text: string | null | undefined): Answer | undefined {
+  const end = text?.indexOf("\n") ?? -1;
+  if (!text?.startsWith("{") || end < 0) return undefined;
+  return { meta: text.slice(0, end), data: text.slice(end + 1) };
+}
+
+const generationOf = (entry: Entry) => `${entry.name}:generation`;

@@ -1,0 +1,133 @@
+import type { Entry } from "../retell/client.ts";
+import type { ChatStatus, Message } from "./schema.ts";
+
+/** A message as it is stored: Retell's entry, and what is private to us. */
+export interface StoredMessage extends Entry {
+  internal?: {
+    /** The turn that it belongs to. */
+    turn?: string;
+    /** Its id is ours, since Retell gave none when we learned of it. */
+    own?: true;
+    /** On a user's message: Retell never got it. */
+    failed?: true;
+    /** On a user's message that Retell had after all: the turn of the failed message that it is. */
+    supersedes?: string;
+  };
+}
+
+/** A send on its way. Absent: the chat is idle. */
+export interface Turn {
+  id: string;
+  /** `unknown`: Retell gave no clear answer. `sending` for longer than the lease: whoever sent it has died. */
+  state: "sending" | "unknown";
+  /** Server clock. */
+  at: Date;
+  /** When the outcome became unknown, server clock. */
+  markedAt?: Date;
+  /** Retell refused it: absence in its history is then final. */
+  answered?: true;
+  /** Retell failed with a 500: it has finished, though its history may lag. */
+  finished?: true;
+}
+
+/** The chat document: the fields of the server that this one replaces, and ours under `internal`. */
+export interface StoredChat {
+  chat_id: string;
+  agent_id: string;
+  chat_status: ChatStatus;
+  /** Epoch ms. */
+  start_timestamp: number;
+  end_timestamp: number | null;
+  /** Written when the chat is over; until then it is composed from the messages. */
+  transcript: string;
+  /** Messages of agent and user, failed ones not counted. */
+  message_count: number;
+  messages: StoredMessage[];
+  metadata: Record<string, unknown>;
+  retell_llm_dynamic_variables: Record<string, string>;
+  collected_dynamic_variables: Record<string, unknown>;
+  chat_cost: Record<string, unknown> | null;
+  chat_analysis: Record<string, unknown> | null;
+  subaccountId: string;
+  createdBy: string;
+  createdAt: Date;
+  updatedAt: Date;
+  lastMessageAt: Date;
+  endedAt?: Date;
+  operationId: string;
+  retellAccountId: string;
+  /** Absent on a chat of the old server until it is adopted. Never leaves lib/chat. */
+  internal?: {
+    /** +1 in each write of messages or turn: what a reader decided on is what it writes to. */
+    rev: number;
+    /** How many `user` entries of Retell's history ours accounts for. */
+    heard: number;
+    /** Opening messages that were put in front later: a message's seq is its index + 1 - base. */
+    base?: number;
+    turn?: Turn;
+    /** When the sweep looks next. */
+    due?: Date;
+    /** `key=value` of the scalars in metadata, for filtering. */
+    tags?: string[];
+  };
+}
+
+/** A chat as it was read, with the server's clock at that moment. */
+export type ReadChat = StoredChat & { now: Date };
+
+/** An entry as it is stored: it keeps Retell's id, or gets one of ours. */
+export function stored(entry: Entry, turn?: string): StoredMessage {
+  const internal = { ...(turn ? { turn } : {}), ...(entry.message_id ? {} : { own: true as const }) };
+  return {
+    ...entry,
+    message_id: entry.message_id ?? newMessageId(),
+    created_timestamp: entry.created_timestamp ?? Date.now(),
+    ...(Object.keys(internal).length > 0 ? { internal } : {}),
+  };
+}
+
+export const newMessageId = () => `msg_${crypto.randomUUID()}`;
+
+export const isUser = ({ role }: { role: string }) => role === "user";
+
+/** How many of these count: what a person would call messages. */
+export const countOf = (messages: StoredMessage[]) =>
+  messages.filter(({ role, internal }) => (role === "agent" || role === "user") && !internal?.failed).length;
+
+/** Whether a turn is in the hands of a sender that may still be alive. */
+export function isLive(turn: Turn | undefined, now: Date, leaseMs: number): boolean {
+  return turn?.state === "sending" && now.getTime() - turn.at.getTime() < leaseMs;
+}
+
+/** Messages as clients may see them, with seq and delivery, which are computed. */
+export function visible(chat: Pick<StoredChat, "messages" | "internal">, withTools: boolean): Message[] {
+  const base = chat.internal?.base ?? 0;
+  const superseded = new Set(chat.messages.map(({ internal }) => internal?.supersedes));
+  superseded.delete(undefined);
+  const shown: Message[] = [];
+  for (const [index, message] of chat.messages.entries()) {
+    const { internal, thought_signature: _hidden, ...fields } = message;
+    if (!withTools && fields.role !== "agent" && fields.role !== "user") continue;
+    if (internal?.failed && superseded.has(internal.turn)) continue;
+    const delivery = deliveryOf(chat, message);
+    shown.push({ ...fields, seq: index + 1 - base, ...(delivery ? { delivery } : {}) });
+  }
+  return shown;
+}
+
+function deliveryOf(
+  { internal }: Pick<StoredChat, "internal">,
+  message: StoredMessage,
+): "pending" | "failed" | undefined {
+  if (!isUser(message)) return undefined;
+  if (message.internal?.failed) return "failed";
+  return internal?.turn && internal.turn.id === message.internal?.turn ? "pending" : undefined;
+}
+
+/** What was said, as Retell writes it: `Agent: …` and `User: …`, a line each. */
+export function compose(messages: StoredMessage[]): string {
+  return messages
+    .filter(({ role, internal }) => (role === "agent" || role === "user") && !internal?.failed)
+    .map(({ role, content }) => `${role === "agent" ? "Agent" : "User"}: ${content ?? ""}\n`)
+    .join("");
+}

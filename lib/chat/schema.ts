@@ -1,0 +1,189 @@
+import * as z from "zod";
+
+/** Our ids at Retell travel in its metadata under this key. It is stripped on every way out. */
+export const reservedKey = "_scalai_chat";
+
+/** Retell takes 50 kB of metadata; this leaves room for ours beside the caller's. */
+const maxMetadataBytes = 50_176;
+const maxMetadataLevels = 20;
+
+export const SubaccountId = z
+  .string()
+  .regex(/^[0-9a-f]{24}$/i, "Must be 24 hexadecimal characters")
+  .transform((id) => id.toLowerCase())
+  .meta({ description: "The tenant", example: "64b000000000000000000001" });
+
+export const ChatId = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,64}$/, "Must be 1 to 64 of A-Z, a-z, 0-9, _ and -")
+  .meta({ description: "Retell's id of the chat", example: "chat_98c944f3a1c0e8ac1a2b3c4d5e6" });
+
+export const ChatStatus = z.enum(["ongoing", "ended", "error"]).meta({ description: "`error` is as final as `ended`" });
+export type ChatStatus = z.infer<typeof ChatStatus>;
+
+export const Millis = z.number().meta({ description: "Epoch milliseconds", example: 1759398000000 });
+
+export const InSubaccount = z.object({ subaccountId: SubaccountId });
+export const InChat = z.object({ subaccountId: SubaccountId, chatId: ChatId });
+
+const AgentId = z
+  .string()
+  .min(1)
+  .max(128)
+  .meta({ description: "One of the subaccount's agents", example: "agent_1ffdb9717585adc1a2b3c4d5e6" });
+
+const AgentVersion = z
+  .union([
+    z.number().int().min(0),
+    z.string().regex(/^[a-z0-9_-]{1,20}$/, "Must be an integer from 0, or a tag of 1 to 20 of a-z, 0-9, _ and -"),
+  ])
+  .meta({ description: "A version's number or a tag; absent: the latest", example: "prod" });
+
+const Metadata = z
+  .record(z.string(), z.unknown())
+  .superRefine((metadata, context) => {
+    const problem = metadataProblem(metadata);
+    if (problem) context.addIssue({ code: "custom", message: problem });
+  })
+  .meta({ description: "Your own data, echoed back", example: { crm_id: "C-99" } });
+
+const DynamicVariables = z
+  .record(
+    z.string().min(1).max(128).refine(isStorable, "Must not begin with $, hold a dot or NUL, or be __proto__"),
+    z
+      .union([z.string(), z.number(), z.boolean()])
+      .transform(String)
+      .refine((text) => text.isWellFormed(), "Must not hold half of a surrogate pair"),
+  )
+  .refine((variables) => Object.keys(variables).length <= 100, "Must be 100 keys at most")
+  .meta({
+    description: "Fills `{{name}}` in the agent's prompt. Numbers and booleans become strings",
+    example: { customer_name: "Ana" },
+  });
+
+export const NewChat = z.object({
+  agentId: AgentId,
+  agent_version: AgentVersion.optional(),
+  metadata: Metadata.optional(),
+  retell_llm_dynamic_variables: DynamicVariables.optional(),
+});
+
+export const NewMessage = z.object({
+  content: z
+    .string()
+    .min(1)
+    .max(10_000)
+    .refine((text) => text.trim() !== "", "Must not be blank")
+    .refine((text) => text.isWellFormed(), "Must not hold half of a surrogate pair")
+    .meta({ description: "Sent to the agent as given", example: "Where is my order?" }),
+});
+
+/** A number in a query string. A parameter given twice arrives as `1,2` and is refused. */
+const Whole = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,9}$/, "Must be a whole number")
+    .transform(Number)
+    .pipe(z.number().min(min).max(max));
+
+export const PageQuery = z.object({
+  limit: Whole(1, 500).default(100).meta({ description: "Chats per page", example: 100 }),
+  cursor: z.string().max(512).optional().meta({ description: "`meta.nextCursor` of the page before" }),
+});
+
+export const TranscriptQuery = z.object({
+  limit: Whole(1, 100_000).optional().meta({ description: "Messages per page; absent: as many as fit" }),
+  after_seq: Whole(0, 999_999_999).optional().meta({ description: "Only messages after this one, exclusive" }),
+  include: z.literal("tools").optional().meta({ description: "Tool calls and their results too; needs write" }),
+  consistency: z
+    .literal("strong")
+    .optional()
+    .meta({ description: "An error instead of the stored copy when Retell does not answer" }),
+});
+
+/**
+ * A message as clients see it. `seq` counts what the chat stores, hidden tool calls included, and never changes;
+ * `delivery` is absent once the agent has it.
+ */
+export const Message = z.object({
+  message_id: z.string().optional(),
+  role: z.string().meta({ description: "`agent` or `user`; others only with `include=tools`" }),
+  content: z.string().optional(),
+  created_timestamp: Millis.optional(),
+  seq: z.number().int(),
+  delivery: z.enum(["pending", "failed"]).optional(),
+});
+export type Message = z.infer<typeof Message>;
+
+const Variables = z.record(z.string(), z.string());
+const Anything = z.record(z.string(), z.unknown());
+
+export const CreatedChat = z.object({
+  chat_id: ChatId,
+  agent_id: z.string(),
+  chat_status: ChatStatus,
+  start_timestamp: Millis,
+  retell_llm_dynamic_variables: Variables,
+  messages: z.array(Message).meta({ description: "The agent's opening message, if there is one" }),
+  retellAccount: z.object({ accountName: z.string(), accountId: z.string() }),
+});
+
+export const SentMessage = z.object({
+  chat_id: ChatId,
+  messages: z.array(Message).meta({ description: "The agent's messages of this turn, in order" }),
+  user_message: z.object({ message_id: z.string(), seq: z.number().int() }),
+  chat_status: ChatStatus,
+});
+
+export const EndedChat = z.object({ chat_id: ChatId, chat_status: ChatStatus, end_timestamp: Millis.nullable() });
+
+export const ListedChat = z.object({
+  chat_id: ChatId,
+  agent_id: z.string(),
+  chat_status: ChatStatus,
+  start_timestamp: Millis,
+  end_timestamp: Millis.nullable(),
+  message_count: z.number().int().meta({ description: "Messages of agent and user" }),
+  createdAt: z.iso.datetime(),
+});
+
+export const Transcript = z.object({
+  chat_id: ChatId,
+  agent_id: z.string(),
+  chat_status: ChatStatus,
+  start_timestamp: Millis,
+  end_timestamp: Millis.nullable(),
+  transcript: z.string().optional().meta({ description: "Absent when the messages are paged" }),
+  messages: z.array(Message.loose()),
+  message_count: z.number().int(),
+  metadata: Anything,
+  retell_llm_dynamic_variables: Variables,
+  collected_dynamic_variables: Anything,
+  chat_cost: Anything.nullable().meta({ description: "As Retell gives it, in US cents" }),
+  chat_analysis: Anything.nullable(),
+});
+export type Transcript = z.infer<typeof Transcript>;
+
+/** What is wrong with metadata, in words; it is walked without recursion, since depth is what an attacker chooses. */
+function metadataProblem(metadata: object): string | undefined {
+  const open: { value: unknown; level: number }[] = [{ value: metadata, level: 1 }];
+  for (let next = open.pop(); next; next = open.pop()) {
+    const { value, level } = next;
+    if (typeof value === "string" && !value.isWellFormed()) return "Must not hold half of a surrogate pair";
+    if (typeof value !== "object" || value === null) continue;
+    if (level > maxMetadataLevels) return `Must be ${maxMetadataLevels} levels deep at most`;
+    for (const [name, child] of Object.entries(value)) {
+      if (!Array.isArray(value) && !isStorable(name)) {
+        return "Keys must not begin with $, hold a dot or NUL, or be __proto__";
+      }
+      open.push({ value: child, level: level + 1 });
+    }
+  }
+  const bytes = Buffer.byteLength(JSON.stringify(metadata));
+  if (bytes > maxMetadataBytes) return `Must be ${maxMetadataBytes} bytes of JSON at most`;
+  return undefined;
+}
+
+function isStorable(name: string): boolean {
+  return !name.startsWith("$") && !/[.\0]/.test(name) && name !== "__proto__" && name.isWellFormed();
+}

@@ -1,0 +1,358 @@
+import type { Filter, UpdateFilter } from "mongodb";
+import { bounded } from "../mongo.ts";
+import type { Entry } from "../retell/client.ts";
+import type { Tenant } from "../tenant.ts";
+import { countOf, newMessageId, type ReadChat, type StoredChat, type StoredMessage, type Turn } from "./document.ts";
+
+export type { StoredChat } from "./document.ts";
+
+/** A chat takes no new turn above this: MongoDB refuses documents over 16 MB, and the reply needs room. */
+const maxChatBytes = 12_582_912;
+
+/** After this an ongoing chat is looked at again: Retell closes silent chats after an hour by default. */
+const silenceMs = 65 * 60_000;
+
+/** Where a chat stands in a list: both keys, since two chats may begin in the same millisecond. */
+export interface Position {
+  start_timestamp: number;
+  chat_id: string;
+}
+
+/** A chat as lists show it. */
+export type ListedChat = Pick<
+  StoredChat,
+  "chat_id" | "agent_id" | "chat_status" | "start_timestamp" | "end_timestamp" | "message_count"
+> & { createdAt: Date };
+
+/** Why a turn could not begin: what the chat looked like right after. */
+export interface Obstacle {
+  chat_status: StoredChat["chat_status"];
+  turn: Turn | undefined;
+  isAdopted: boolean;
+  isFull: boolean;
+  now: Date;
+}
+
+/** How a chat finished, as far as it is known: only what is here is written. */
+export type Ending = Partial<
+  Pick<
+    StoredChat,
+    | "chat_status"
+    | "end_timestamp"
+    | "endedAt"
+    | "transcript"
+    | "chat_cost"
+    | "chat_analysis"
+    | "collected_dynamic_variables"
+  >
+>;
+
+/**
+ * The chats collection. Every function takes the tenant and every query carries its subaccountId. Writes of messages
+ * and turns follow the turn protocol: each names the state that it was decided on, and changes nothing in another.
+ */
+export const chats = {
+  async insert(tenant: Tenant, chat: StoredChat): Promise<void> {
+    await run(tenant, () => tenant.chats.insertOne({ ...chat }));
+  },
+
+  /** The whole chat with the server's clock; null when this subaccount has no such chat. */
+  async get(tenant: Tenant, chatId: string): Promise<ReadChat | null> {
+    const [chat] = await run(tenant, () =>
+      tenant.chats
+        .aggregate<ReadChat>([{ $match: one(tenant, chatId) }, { $addFields: { now: "$$NOW" } }, { $unset: "_id" }])
+        .toArray(),
+    );
+    return chat ?? null;
+  },
+
+  /** Chats newest first, from a position on (exclusive). */
+  async page(tenant: Tenant, limit: number, after: Position | undefined): Promise<ListedChat[]> {
+    const older = after && {
+      $or: [
+        { start_timestamp: { $lt: after.start_timestamp } },
+        { start_timestamp: after.start_timestamp, chat_id: { $lt: after.chat_id } },
+      ],
+      // Said again outside of $or, so that the index begins at the right place.
+      start_timestamp: { $lte: after.start_timestamp },
+    };
+    return run(tenant, () =>
+      tenant.chats
+        .find({ subaccountId: tenant.subaccountId, ...older })
+        .sort({ start_timestamp: -1, chat_id: -1 })
+        .limit(limit)
+        .project<ListedChat>({
+          _id: 0,
+          chat_id: 1,
+          agent_id: 1,
+          chat_status: 1,
+          start_timestamp: 1,
+          end_timestamp: 1,
+          message_count: countedByUs,
+          createdAt: 1,
+        })
+        .toArray(),
+    );
+  },
+
+  /** Whether the subaccount owns such an agent. */
+  async hasAgent(tenant: Tenant, agentId: string): Promise<boolean> {
+    const filter = { agentId, subaccountId: tenant.subaccountId };
+    const found = await run(tenant, () =>
+      tenant.db.collection("chatagents").findOne(filter, { projection: { _id: 1 } }),
+    );
+    return found !== null;
+  },
+
+  /**
+   * BEGIN: stores what the user says and takes the chat's one turn, in one step.
+   *
+   * @returns The user's seq; null when the chat is missing, over, busy, full, or not yet adopted: see `obstacle`.
+   */
+  async begin(tenant: Tenant, chatId: string, turnId: string, message: StoredMessage, leaseMs: number) {
+    const begun = await run(tenant, () =>
+      tenant.chats.findOneAndUpdate(
+        {
+          ...one(tenant, chatId),
+          chat_status: "ongoing",
+          "internal.turn": { $exists: false },
+          "internal.heard": { $exists: true },
+          $expr: { $lt: [{ $bsonSize: "$$ROOT" }, maxChatBytes] },
+        },
+        {
+          $push: { messages: message },
+          $set: {
+            "internal.turn.id": turnId,
+            "internal.turn.state": "sending",
+            "internal.due": new Date(Date.now() + leaseMs),
+          },
+          $inc: { "internal.rev": 1, message_count: 1 },
+          $currentDate: { "internal.turn.at": true, lastMessageAt: true, updatedAt: true },
+        } as UpdateFilter<StoredChat>,
+        { returnDocument: "after", projection: sizeOnly },
+      ),
+    );
+    return begun && { seq: lastSeq(begun as unknown as Sized), chat_id: chatId, turnId };
+  },
+
+  /** What stood in the way of BEGIN; null when this subaccount has no such chat. */
+  async obstacle(tenant: Tenant, chatId: string): Promise<Obstacle | null> {
+    const found = await run(tenant, () =>
+      tenant.chats.findOne(one(tenant, chatId), {
+        projection: { _id: 0, chat_status: 1, internal: 1, bytes: { $bsonSize: "$$ROOT" }, now: "$$NOW" },
+      }),
+    );
+    if (!found) return null;
+    const { chat_status, internal, bytes, now } = found as unknown as ReadChat & { bytes: number };
+    return {
+      chat_status,
+      turn: internal?.turn,
+      isAdopted: internal?.heard !== undefined,
+      isFull: bytes >= maxChatBytes,
+      now,
+    };
+  },
+
+  /**
+   * FINISH: appends the reply and frees the chat. Neither status nor time is asked: news of the chat's end may have
+   * come first, and a late owner may still finish what nobody else settled.
+   *
+   * @returns The seq of the reply's first entry; null when somebody else has settled the turn.
+   */
+  async finish(tenant: Tenant, chatId: string, turnId: string, reply: StoredMessage[]): Promise<number | null> {
+    const finished = await run(tenant, () =>
+      tenant.chats.findOneAndUpdate(
+        { ...one(tenant, chatId), "internal.turn.id": turnId },
+        {
+          $push: { messages: { $each: reply } },
+          $unset: { "internal.turn": "" },
+          $inc: { "internal.rev": 1, "internal.heard": 1, message_count: countOf(reply) },
+          $set: { "internal.due": new Date(Date.now() + silenceMs) },
+          $currentDate: { lastMessageAt: true, updatedAt: true },
+        } as UpdateFilter<StoredChat>,
+        { returnDocument: "after", projection: sizeOnly },
+      ),
+    );
+    return finished && lastSeq(finished as unknown as Sized) - reply.length + 1;
+  },
+
+  /** FAIL: the message stays, marked as one that Retell never got, and the chat is free. */
+  async fail(tenant: Tenant, chatId: string, turnId: string): Promise<boolean> {
+    const { modifiedCount } = await run(tenant, () =>
+      tenant.chats.updateOne(
+        { ...one(tenant, chatId), "internal.turn.id": turnId },
+        {
+          $set: { "messages.$[m].internal.failed": true, "internal.due": new Date(Date.now() + silenceMs) },
+          $unset: { "internal.turn": "" },
+          $inc: { "internal.rev": 1, message_count: -1 },
+          $currentDate: { updatedAt: true },
+        } as UpdateFilter<StoredChat>,
+        { arrayFilters: [{ "m.internal.turn": turnId, "m.role": "user" }] },
+      ),
+    );
+    return modifiedCount === 1;
+  },
+
+  /** MARK: the outcome of the turn is unknown; the next send, read or sweep settles it. */
+  async mark(tenant: Tenant, chatId: string, turnId: string, why: Pick<Turn, "answered" | "finished">): Promise<void> {
+    await run(tenant, () =>
+      tenant.chats.updateOne({ ...one(tenant, chatId), "internal.turn.id": turnId }, {
+        $set: {
+          "internal.turn.state": "unknown",
+          "internal.due": new Date(Date.now() + 10_000),
+          ...(why.answered ? { "internal.turn.answered": true } : {}),
+          ...(why.finished ? { "internal.turn.finished": true } : {}),
+        },
+        $currentDate: { "internal.turn.markedAt": true },
+      } as UpdateFilter<StoredChat>),
+    );
+  },
+
+  /** Appends what Retell has and we lack, and closes the open turn. Null: the chat has changed since it was read. */
+  async append(tenant: Tenant, seen: ReadChat, entries: StoredMessage[], heard: number): Promise<ReadChat | null> {
+    return replaceSeen(tenant, seen, {
+      $push: { messages: { $each: entries } },
+      $unset: { "internal.turn": "" },
+      $inc: { "internal.rev": 1, message_count: countOf(entries) },
+      $set: { "internal.heard": heard, "internal.due": new Date(Date.now() + silenceMs) },
+      $currentDate: { lastMessageAt: true, updatedAt: true },
+    });
+  },
+
+  /** Puts opening messages in front; `base` keeps every seq that was shown. */
+  async prepend(tenant: Tenant, seen: ReadChat, entries: StoredMessage[]): Promise<ReadChat | null> {
+    return replaceSeen(tenant, seen, {
+      $push: { messages: { $each: entries, $position: 0 } },
+      $inc: { "internal.rev": 1, "internal.base": entries.length, message_count: countOf(entries) },
+      $currentDate: { updatedAt: true },
+    });
+  },
+
+  /** Writes how a chat finished. The first end_timestamp and endedAt stay. */
+  async close(tenant: Tenant, seen: ReadChat, ending: Ending): Promise<ReadChat | null> {
+    const isComplete = (ending.chat_analysis ?? seen.chat_analysis) !== null;
+    return replaceSeen(tenant, seen, {
+      $set: { ...ending, ...(isComplete ? {} : { "internal.due": new Date(Date.now() + 60_000) }) },
+      ...(isComplete ? { $unset: { "internal.due": "" } } : {}),
+      $inc: { "internal.rev": 1 },
+      $currentDate: { updatedAt: true },
+    });
+  },
+
+  /**
+   * ADOPT: takes over a chat of the old server, which kept only its last turn, with Retell's history where it has one.
+   * False when somebody else was faster.
+   */
+  async adopt(tenant: Tenant, chatId: string, messages: StoredMessage[], heard: number): Promise<boolean> {
+    const { modifiedCount } = await run(tenant, () =>
+      tenant.chats.updateOne({ ...one(tenant, chatId), "internal.heard": { $exists: false } }, {
+        $set: {
+          messages,
+          message_count: countOf(messages),
+          "internal.heard": heard,
+          "internal.rev": 1,
+          "internal.due": new Date(Date.now() + silenceMs),
+        },
+        $currentDate: { updatedAt: true },
+      } as UpdateFilter<StoredChat>),
+    );
+    return modifiedCount === 1;
+  },
+};
+
+/** A new chat's document, with the opening messages that Retell gave. */
+export function newChat(
+  fields: Pick<
+    StoredChat,
+    | "chat_id"
+    | "agent_id"
+    | "chat_status"
+    | "start_timestamp"
+    | "metadata"
+    | "retell_llm_dynamic_variables"
+    | "subaccountId"
+    | "createdBy"
+    | "operationId"
+    | "retellAccountId"
+  >,
+  messages: StoredMessage[],
+): StoredChat {
+  const now = new Date();
+  return {
+    ...fields,
+    end_timestamp: null,
+    transcript: "",
+    message_count: countOf(messages),
+    messages,
+    collected_dynamic_variables: {},
+    chat_cost: null,
+    chat_analysis: null,
+    createdAt: now,
+    updatedAt: now,
+    lastMessageAt: now,
+    internal: {
+      rev: 1,
+      heard: 0,
+      base: 0,
+      due: new Date(now.getTime() + silenceMs),
+      tags: tagsOf(fields.metadata),
+    },
+  };
+}
+
+/** What a user says, as it is stored before Retell hears it. */
+export function userMessage(content: string, turnId: string): StoredMessage & { message_id: string } {
+  return {
+    message_id: newMessageId(),
+    role: "user",
+    content,
+    created_timestamp: Date.now(),
+    internal: { turn: turnId, own: true },
+  };
+}
+
+/** Whether an entry is more than words: after such a turn the agent may have ended the chat. */
+export const isPlain = ({ role }: Entry) => role === "agent" || role === "user";
+
+function tagsOf(metadata: Record<string, unknown>): string[] {
+  return Object.entries(metadata)
+    .filter(([, value]) => ["string", "number", "boolean"].includes(typeof value))
+    .map(([name, value]) => `${name}=${value}`.slice(0, 256));
+}
+
+/** A chat of the old server counts tool calls as messages; ours need not be counted again. */
+const countedByUs = {
+  $cond: [
+    { $gt: ["$internal.heard", null] },
+    "$message_count",
+    { $size: { $filter: { input: "$messages", cond: { $in: ["$$this.role", ["agent", "user"]] } } } },
+  ],
+};
+
+const sizeOnly = { _id: 0, n: { $size: "$messages" }, internal: 1 };
+type Sized = Pick<StoredChat, "internal"> & { n: number };
+const lastSeq = ({ n, internal }: Sized) => n - (internal?.base ?? 0);
+
+function one({ subaccountId }: Tenant, chatId: string) {
+  return { subaccountId, chat_id: chatId } satisfies Filter<StoredChat>;
+}
+
+/** Changes a chat only if it still is as it was read: same revision, same turn or none. */
+function replaceSeen(tenant: Tenant, seen: ReadChat, update: object): Promise<ReadChat | null> {
+  return run(tenant, async () => {
+    const changed = await tenant.chats.findOneAndUpdate(
+      {
+        ...one(tenant, seen.chat_id),
+        "internal.rev": seen.internal?.rev,
+        "internal.turn.id": seen.internal?.turn?.id ?? { $exists: false },
+      } as Filter<StoredChat>,
+      update as UpdateFilter<StoredChat>,
+      { returnDocument: "after", projection: { _id: 0 } },
+    );
+    return changed && { ...(changed as StoredChat), now: seen.now };
+  });
+}
+
+function run<T>(tenant: Tenant, operation: () => Promise<T>): Promise<T> {
+  return tenant.log.time("mongo", bounded(operation()));
+}

@@ -1,0 +1,120 @@
+import { ApiError } from "../errors.ts";
+import { Lru } from "../lru.ts";
+import { retellFor } from "../retell/client.ts";
+import type { Deadline } from "../route.ts";
+import type { Tenant } from "../tenant.ts";
+import { compose, countOf, type ReadChat, type StoredChat, visible } from "./document.ts";
+import type { Message, Transcript } from "./schema.ts";
+import { found, settle } from "./turns.ts";
+
+/** Lambda refuses answers above 6 MB, and counts its own JSON with the body escaped inside. */
+const maxAnswerBytes = 5_500_000;
+
+/** Apps poll: within a second of this instance's last reading at Retell, Mongo answers. */
+const pollMs = 1_000;
+const readAt = new Lru<number>(10_000);
+
+/**
+ * A chat as it is now: a chat that is over as it is stored, an ongoing one read from Retell and merged first.
+ *
+ * @returns `stale` when Retell, or the way to it, failed and `chat` is what we knew.
+ * @throws CHAT_NOT_FOUND; with `strong` whatever made Retell unreachable
+ */
+export async function current(
+  tenant: Tenant,
+  chatId: string,
+  deadline: Deadline,
+  strong: boolean,
+): Promise<{ chat: ReadChat; stale: boolean }> {
+  const chat = await found(tenant, chatId);
+  const name = `${tenant.subaccountId}:${chatId}`;
+  const isFresh = (readAt.get(name) ?? 0) > Date.now() - pollMs && chat.internal && !chat.internal.turn;
+  if (chat.chat_status !== "ongoing" || isFresh) return { chat, stale: false };
+
+  const startedAt = Date.now();
+  let failure: ApiError | undefined;
+  let settled = chat;
+  try {
+    const retell = await retellFor(tenant);
+    ({ chat: settled, failure } = await settle({ tenant, chatId, retell, deadline }, undefined, chat));
+  } catch (error) {
+    // The account's own trouble. Anything else (Mongo, a bug) is not hidden by an old copy.
+    if (!(error instanceof ApiError) || !/^(RETELL|API_KEY)_/.test(error.code)) throw error;
+    failure = error;
+  }
+  if (!failure) {
+    readAt.set(name, startedAt);
+    return { chat: settled, stale: false };
+  }
+  if (strong) throw failure;
+  tenant.log.warn("Retell not read: the stored copy is shown", failure);
+  return { chat: settled, stale: true };
+}
+
+/** How a transcript is asked for. */
+export interface Window {
+  limit?: number | undefined;
+  /** Exclusive. */
+  afterSeq?: number | undefined;
+  withTools: boolean;
+}
+
+/** A chat as clients see it, whole or a page of it, and what `meta` says of the page. */
+export function transcriptOf(
+  chat: StoredChat,
+  { limit, afterSeq, withTools }: Window,
+): { data: Transcript; meta: { hasMore?: boolean; nextSeq?: number } } {
+  const isPaged = limit !== undefined || afterSeq !== undefined;
+  const all = visible(chat, withTools);
+  const asked = afterSeq === undefined ? all : all.filter(({ seq }) => seq > afterSeq);
+  const page = limit === undefined ? asked : asked.slice(0, limit);
+  const base = withoutMessages(chat);
+  const transcript = isPaged ? undefined : chat.transcript || compose(chat.messages);
+
+  const fits = isSmall(page) || sizeOf({ ...base, transcript, messages: page }) <= maxAnswerBytes;
+  const messages = fits ? page : cut(page, maxAnswerBytes - sizeOf(base));
+  const hasMore = messages.length < asked.length;
+  const nextSeq = messages.at(-1)?.seq;
+  return {
+    data: { ...base, ...(fits && transcript !== undefined ? { transcript } : {}), messages },
+    meta: isPaged || hasMore ? { hasMore, ...(hasMore && nextSeq !== undefined ? { nextSeq } : {}) } : {},
+  };
+}
+
+function withoutMessages(chat: StoredChat): Omit<Transcript, "messages" | "transcript"> {
+  return {
+    chat_id: chat.chat_id,
+    agent_id: chat.agent_id,
+    chat_status: chat.chat_status,
+    start_timestamp: chat.start_timestamp,
+    end_timestamp: chat.end_timestamp,
+    message_count: countOf(chat.messages),
+    metadata: chat.metadata,
+    retell_llm_dynamic_variables: chat.retell_llm_dynamic_variables,
+    collected_dynamic_variables: chat.collected_dynamic_variables,
+    chat_cost: chat.chat_cost,
+    chat_analysis: chat.chat_analysis,
+  };
+}
+
+/** As many messages as fit, one at least. */
+function cut(messages: Message[], budget: number): Message[] {
+  let left = budget;
+  const end = messages.findIndex((message) => {
+    left -= sizeOf(message) + 1;
+    return left < 0;
+  });
+  return end < 0 ? messages : messages.slice(0, Math.max(1, end));
+}
+
+/** Bytes in Lambda's answer, where the body is a string inside JSON. */
+function sizeOf(value: unknown): number {
+  return Buffer.byteLength(JSON.stringify(JSON.stringify(value)));
+}
+
+/** Far below the limit by any count, so that nothing need be counted: the common case. */
+function isSmall(messages: Message[]): boolean {
+  let characters = 0;
+  for (const { content } of messages) characters += (content?.length ?? 0) + 300;
+  return characters < 250_000;
+}

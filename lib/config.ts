@@ -1,0 +1,88 @@
+import { Resource } from "sst/resource";
+import * as z from "zod";
+
+/** In AWS these come as SST links (encrypted, never in the Lambda's environment); elsewhere from the environment. */
+export const secrets = {
+  MONGODB_URL: "MongodbUrl",
+  UPSTASH_REDIS_REST_URL: "UpstashRedisRestUrl",
+  UPSTASH_REDIS_REST_TOKEN: "UpstashRedisRestToken",
+  JWT_SECRET: "JwtSecret",
+  ENCRYPTION_KEY: "EncryptionKey",
+  ENCRYPTION_KEYS_OLD: "EncryptionKeysOld",
+} as const;
+
+const Text = z.string().min(1);
+const List = z.string().transform((text) =>
+  text
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== ""),
+);
+const PerMinute = z.coerce.number().int().min(1);
+const Seconds = z.coerce.number().int().min(1);
+
+const Config = z
+  .object({
+    STAGE: Text.default("local"),
+    MONGODB_URL: Text,
+    UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/ }),
+    UPSTASH_REDIS_REST_TOKEN: Text,
+    RETELL_BASE_URL: z.url({ protocol: /^https?$/ }).default("https://api.retellai.com"),
+    JWT_SECRET: Text.optional(),
+    JWT_JWKS_URL: z.url({ protocol: /^https?$/ }).optional(),
+    JWT_ISSUER: Text.optional(),
+    JWT_AUDIENCE: Text.optional(),
+    JWT_ADMIN_ISSUERS: List.default([]),
+    ENCRYPTION_KEY: Text,
+    ENCRYPTION_KEYS_OLD: List.default([]),
+    RATE_LIMIT_USER: PerMinute.default(300),
+    RATE_LIMIT_CREATE: PerMinute.optional(),
+    RATE_LIMIT_MESSAGE: PerMinute.optional(),
+    RATE_LIMIT_END: PerMinute.optional(),
+    RATE_LIMIT_LIST: PerMinute.optional(),
+    RATE_LIMIT_TRANSCRIPT: PerMinute.optional(),
+    PERMISSION_CACHE_SECONDS: Seconds.max(60).default(60),
+    TURN_LEASE_SECONDS: Seconds.default(40),
+    TURN_SETTLE_SECONDS: Seconds.default(330),
+  })
+  .refine((config) => config.JWT_SECRET !== undefined || config.JWT_JWKS_URL !== undefined, {
+    path: ["JWT_SECRET"],
+    message: "JWT_SECRET or JWT_JWKS_URL must be set",
+  });
+
+export type Config = z.infer<typeof Config>;
+
+let parsed: Config | undefined;
+
+/**
+ * The environment, parsed once, on first use.
+ *
+ * @throws An Error that names every variable that is missing or malformed, and never a value.
+ */
+export function config(): Config {
+  parsed ??= parse();
+  return parsed;
+}
+
+function parse(): Config {
+  const input: Record<string, unknown> = {};
+  for (const name of Object.keys(Config.shape)) input[name] = read(name);
+
+  const result = Config.safeParse(input);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map((issue) => `${issue.path.join(".")} (${issue.message})`);
+  throw Object.assign(new Error(`Missing or malformed: ${problems.join(", ")}`), { name: "ConfigError" });
+}
+
+/** An empty variable counts as unset: `.env` files and CI systems write them so. */
+function read(name: string): string | undefined {
+  const value = process.env[name];
+  if (value !== undefined && value !== "") return value;
+  if (process.env.SST_RESOURCE_App === undefined || !(name in secrets)) return undefined;
+
+  const link = secrets[name as keyof typeof secrets];
+  // A function is linked only to the secrets that it needs: the others are simply absent.
+  if (!(link in Resource)) return undefined;
+  const { value: secret } = (Resource as unknown as Record<string, { value: string }>)[link] ?? {};
+  return secret === "" ? undefined : secret;
+}

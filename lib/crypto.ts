@@ -1,0 +1,98 @@
+import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes, scrypt } from "node:crypto";
+import { promisify } from "node:util";
+import { config } from "./config.ts";
+
+const derive = promisify<string, string, number, Buffer>(scrypt);
+
+/** The old server's two salts: a key of its own for each kind of secret. */
+export type Salt = "retell-salt" | "subaccount-salt";
+
+/** How a secret stands in a document: ours in `text` alone, the old server's with a hex IV beside it. */
+export interface Sealed {
+  text: string;
+  iv?: string | undefined;
+}
+
+const derived = new Map<string, Promise<Buffer>>();
+
+/**
+ * Encrypts a secret of a subaccount for storage.
+ *
+ * @returns `v2.{key id}.{nonce}.{tag}.{ciphertext}`, base64url: AES-256-GCM, the subaccount's id as additional data,
+ *          so that a ciphertext copied into another subaccount's document does not open.
+ */
+export async function seal(secret: string, subaccountId: string): Promise<string> {
+  const key = await ownKey(config().ENCRYPTION_KEY);
+  const nonce = randomBytes(12);
+  const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(subaccountId));
+  const text = Buffer.concat([cipher.update(secret, "utf8"), cipher.final()]);
+  return ["v2", keyId(key), ...[nonce, cipher.getAuthTag(), text].map((part) => part.toString("base64url"))].join(".");
+}
+
+/**
+ * Decrypts what `seal` or the old server (AES-256-CBC, key = scrypt(ENCRYPTION_KEY, salt)) wrote, with the current
+ * key or one of ENCRYPTION_KEYS_OLD.
+ *
+ * @throws When no key opens it.
+ */
+export async function open(sealed: Sealed, subaccountId: string, salt: Salt): Promise<string> {
+  const passphrases = [config().ENCRYPTION_KEY, ...config().ENCRYPTION_KEYS_OLD];
+  return sealed.text.startsWith("v2.")
+    ? openOwn(sealed.text, subaccountId, passphrases)
+    : openOld(sealed, salt, passphrases);
+}
+
+async function openOwn(sealed: string, subaccountId: string, passphrases: string[]): Promise<string> {
+  const [, id, ...rest] = sealed.split(".");
+  const [nonce, tag, text] = rest.map((part) => Buffer.from(part, "base64url"));
+  if (nonce?.length !== 12 || tag?.length !== 16 || text === undefined) throw new Error("Not a v2 ciphertext");
+
+  for (const passphrase of passphrases) {
+    const key = await ownKey(passphrase);
+    if (keyId(key) !== id) continue;
+    const decipher = createDecipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(subaccountId)).setAuthTag(tag);
+    return Buffer.concat([decipher.update(text), decipher.final()]).toString("utf8");
+  }
+  throw new Error("Encrypted with a key that is not configured");
+}
+
+async function openOld({ text, iv }: Sealed, salt: Salt, passphrases: string[]): Promise<string> {
+  for (const passphrase of passphrases) {
+    try {
+      const key = await once(`${salt}\n${passphrase}`, () => derive(passphrase, salt, 32));
+      const decipher = createDecipheriv("aes-256-cbc", key, Buffer.from(iv ?? "", "hex"));
+      const plain = Buffer.concat([decipher.update(text, "hex"), decipher.final()]).toString("utf8");
+      // CBC has no tag: one wrong key in 256 leaves a padding that looks right, and noise. Keys and URLs are ASCII.
+      if (/^[\x20-\x7e]+$/.test(plain)) return plain;
+    } catch {
+      // The wrong key, or not a ciphertext at all: the next key decides.
+    }
+  }
+  throw new Error("No configured key opens it");
+}
+
+/** HKDF from 32 random bytes (hex or base64); scrypt, once per process, from a passphrase. */
+function ownKey(passphrase: string): Promise<Buffer> {
+  return once(passphrase, async () => {
+    const raw = /^[0-9a-f]{64}$/i.test(passphrase)
+      ? Buffer.from(passphrase, "hex")
+      : /^[A-Za-z0-9+/_-]{43}=?$/.test(passphrase)
+        ? Buffer.from(passphrase, "base64")
+        : undefined;
+    if (raw) return Buffer.from(hkdfSync("sha256", raw, "", "scalai-chat v2", 32));
+    return derive(passphrase, "scalai-chat v2", 32);
+  });
+}
+
+function once(name: string, make: () => Promise<Buffer>): Promise<Buffer> {
+  let key = derived.get(name);
+  if (!key) {
+    key = make();
+    derived.set(name, key);
+  }
+  return key;
+}
+
+function keyId(key: Buffer): string {
+  return createHash("sha256").update(key).digest("hex").slice(0, 8);
+}

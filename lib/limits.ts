@@ -1,0 +1,72 @@
+import { Ratelimit } from "@upstash/ratelimit";
+import type { Redis } from "@upstash/redis";
+import { config } from "./config.ts";
+import { Lru } from "./lru.ts";
+import { key, redis } from "./redis.ts";
+import type { Route } from "./route.ts";
+
+/** How often something may happen: `perSeconds` is the sliding window. */
+export interface Rule {
+  name: string;
+  requests: number;
+  perSeconds: number;
+}
+
+export interface Count {
+  success: boolean;
+  limit: number;
+  remaining: number;
+  /** Epoch ms at which the window ends. */
+  reset: number;
+  /** Why Redis was not asked or did not answer: then this instance counts by itself, a tenth of the limit. */
+  degraded?: unknown;
+}
+
+/** Over all endpoints together, per user. */
+export const userRule = (): Rule => ({ name: "user", requests: config().RATE_LIMIT_USER, perSeconds: 60 });
+
+/** An endpoint's own limit, per subaccount; RATE_LIMIT_<NAME> overrides the table. */
+export function routeRule(route: Route): Rule | undefined {
+  if (!route.limit) return undefined;
+  const setting = (config() as Record<string, unknown>)[`RATE_LIMIT_${route.name.toUpperCase()}`];
+  return { name: route.name, ...route.limit, ...(typeof setting === "number" ? { requests: setting } : {}) };
+}
+
+const limiters = new Map<string, Ratelimit>();
+
+/** Counts one request against a rule. Never rejects, and is never unlimited: without Redis each instance counts. */
+export async function count(rule: Rule, id: string): Promise<Count> {
+  try {
+    const { success, limit, remaining, reset } = await limiterFor(rule).limit(id);
+    return { success, limit, remaining, reset };
+  } catch (error) {
+    return { ...countAlone(rule, id), degraded: error ?? "failed" };
+  }
+}
+
+function limiterFor(rule: Rule): Ratelimit {
+  const known = limiters.get(rule.name);
+  if (known) return known;
+  const limiter = new Ratelimit({
+    // Ours sends what is counted together with everything else that the request asks of Redis.
+    redis: redis as unknown as Redis,
+    limiter: Ratelimit.slidingWindow(rule.requests, `${rule.perSeconds} s`),
+    prefix: key("limit", rule.name),
+    timeout: 0, // its own timeout lets everybody pass; ours is in redis.ts and leads to countAlone
+  });
+  limiters.set(rule.name, limiter);
+  return limiter;
+}
+
+const alone = new Lru<{ used: number; reset: number }>(10_000);
+
+function countAlone(rule: Rule, id: string): Count {
+  const limit = Math.max(1, Math.floor(rule.requests / 10));
+  const name = `${rule.name}:${id}`;
+  const now = Date.now();
+  const current = alone.get(name);
+  const window = current && current.reset > now ? current : { used: 0, reset: now + rule.perSeconds * 1_000 };
+  window.used += 1;
+  alone.set(name, window);
+  return { success: window.used <= limit, limit, remaining: Math.max(0, limit - window.used), reset: window.reset };
+}

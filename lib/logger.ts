@@ -1,0 +1,96 @@
+import { Logger } from "@aws-lambda-powertools/logger";
+
+const logger = new Logger({ serviceName: "scalai-chat" });
+
+type Fields = Record<string, string | number | boolean | undefined>;
+
+/**
+ * One request's log. Its fields travel with it, not on the module's logger, because the local gateway runs
+ * requests side by side. Never give it a token, a key, message text, dynamic variables, metadata or a whole event.
+ */
+export class CallLog {
+  /** In every line of this request. Added to as the request becomes known: userId, subaccountId, chatId … */
+  readonly fields: Fields = {};
+  /** Where the request's time went, in ms: up to the gate, and waiting for Mongo and for Retell. */
+  readonly spent = { admit: 0, mongo: 0, retell: 0 };
+  private readonly warned = new WeakSet<Error>();
+
+  /** Adds how long something takes to a part of the request's time. */
+  async time<T>(part: "mongo" | "retell", work: Promise<T>): Promise<T> {
+    const start = performance.now();
+    try {
+      return await work;
+    } finally {
+      this.spent[part] += performance.now() - start;
+    }
+  }
+
+  debug(message: string, extra: Fields = {}): void {
+    logger.debug(message, this.line(extra));
+  }
+
+  info(message: string, extra: Fields = {}): void {
+    logger.info(message, this.line(extra));
+  }
+
+  /** A fallback was taken: the request goes on. One failure that several parts of a request meet is one line. */
+  warn(message: string, error?: unknown, extra: Fields = {}): void {
+    if (error instanceof Error) {
+      if (this.warned.has(error)) return;
+      this.warned.add(error);
+    }
+    logger.warn(message, { ...this.line(extra), ...(error === undefined ? {} : { reason: describe(error) }) });
+  }
+
+  error(message: string, error: unknown, extra: Fields = {}): void {
+    logger.error(message, { ...this.line(extra), reason: describe(error) });
+  }
+
+  private line(extra: Fields): Fields {
+    return { ...this.fields, ...extra };
+  }
+}
+
+interface Description {
+  name: string;
+  message?: string;
+  code?: string | number;
+  status?: number;
+  stack?: string[];
+  cause?: Description;
+}
+
+/** Errors whose messages are written by the runtime, the driver's connection code or us. */
+const quotable = new Set([
+  "ApiError",
+  "RetellError",
+  "TypeError",
+  "RangeError",
+  "ReferenceError",
+  "TimeoutError",
+  "AbortError",
+  "MongoServerSelectionError",
+  "MongoNetworkError",
+  "MongoNetworkTimeoutError",
+  "MongoUnreachable",
+  "ConfigError",
+]);
+
+/**
+ * What of an error may stand in a log. Messages of other parties are left out: Retell's may repeat what the user said,
+ * a JSON parser's quotes its input, the Upstash client's holds the whole command, a duplicate key's holds the document.
+ */
+export function describe(error: unknown, depth = 0): Description {
+  if (!(error instanceof Error)) return { name: `thrown ${typeof error}` };
+
+  const { code, status } = error as { code?: unknown; status?: unknown };
+  const frames = error.stack?.split("\n").filter((line) => /^\s+at /.test(line));
+  return {
+    name: error.name,
+    ...(quotable.has(error.name) ? { message: error.message } : {}),
+    ...(typeof code === "string" || typeof code === "number" ? { code } : {}),
+    ...(typeof status === "number" ? { status } : {}),
+    stack: frames?.slice(0, 10).map((line) => line.trim()),
+    ...(error.cause === undefined || depth > 3 ? {} : { cause: describe(error.cause, depth + 1) }),
+  };
+}

@@ -1,0 +1,94 @@
+import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from "jose";
+import * as z from "zod";
+import type { Actor } from "../access.ts";
+import { config } from "../config.ts";
+import { ApiError } from "../errors.ts";
+import type { Rule } from "./chain.ts";
+
+/** Signature algorithms of a key set. HS256 never goes by a key set, and these never by the secret. */
+const asymmetric = ["RS256", "ES256", "EdDSA"];
+
+const Claims = z
+  .object({
+    id: z.string().min(1).max(128).optional(),
+    sub: z.string().min(1).max(128).optional(),
+    email: z.string().max(320).optional(),
+    role: z.enum(["super_admin", "admin", "user"]).catch("user"),
+    iss: z.string().optional(),
+  })
+  .transform(({ id, sub, ...claims }) => ({ ...claims, id: id ?? sub }));
+
+/** A bearer token becomes an actor. Only who the caller is; what it may do is authorize.ts. */
+export function authenticate(): Rule {
+  return {
+    before: async ({ event, internal: { progress } }) => {
+      const token = bearer(event.headers?.authorization);
+      progress.actor = await verify(token);
+      progress.log.fields.userId = progress.actor.id;
+    },
+  };
+}
+
+/** API Gateway joins repeated headers by a comma, which no token holds: two of them are none. */
+function bearer(header: string | undefined): string {
+  const [scheme = "", token = "", ...more] = (header ?? "").split(" ");
+  if (scheme.toLowerCase() !== "bearer" || token === "") throw new ApiError("ACCESS_TOKEN_REQUIRED");
+  if (more.length > 0 || token.includes(",")) throw new ApiError("INVALID_ACCESS_TOKEN");
+  return token;
+}
+
+async function verify(token: string): Promise<Actor> {
+  const { JWT_SECRET, JWT_JWKS_URL, JWT_ISSUER, JWT_AUDIENCE, JWT_ADMIN_ISSUERS } = config();
+  const options = {
+    requiredClaims: ["exp"],
+    clockTolerance: 5,
+    ...(JWT_ISSUER ? { issuer: JWT_ISSUER } : {}),
+    ...(JWT_AUDIENCE ? { audience: JWT_AUDIENCE } : {}),
+  };
+  // The token's own header only chooses between two configured ways, and each way fixes its algorithms.
+  const symmetric = algorithm(token) === "HS256";
+  let payload: JWTPayload;
+  try {
+    if (symmetric && JWT_SECRET) {
+      ({ payload } = await jwtVerify(token, secret(JWT_SECRET), { ...options, algorithms: ["HS256"] }));
+    } else if (!symmetric && JWT_JWKS_URL) {
+      ({ payload } = await jwtVerify(token, keySet(JWT_JWKS_URL), { ...options, algorithms: asymmetric }));
+    } else throw new ApiError("INVALID_ACCESS_TOKEN");
+  } catch (cause) {
+    if (cause instanceof ApiError) throw cause;
+    // The key set's server is away: not the caller's fault, and not to be taken for a bad token.
+    if (cause instanceof errors.JWKSTimeout || !(cause instanceof errors.JOSEError)) {
+      throw new ApiError("CONNECTION_FAILED", { cause, message: "The token's issuer cannot be reached" });
+    }
+    throw new ApiError("INVALID_ACCESS_TOKEN", { cause });
+  }
+
+  const claims = Claims.safeParse(payload);
+  if (!claims.success || claims.data.id === undefined) throw new ApiError("INVALID_ACCESS_TOKEN");
+  const { id, email, role, iss } = claims.data;
+  // A third party's key set must not mint super admins.
+  const mayBeSuper = symmetric || (iss !== undefined && JWT_ADMIN_ISSUERS.includes(iss));
+  return { id, email, role: role === "super_admin" && !mayBeSuper ? "user" : role };
+}
+
+function algorithm(token: string): unknown {
+  try {
+    return JSON.parse(Buffer.from(token.split(".")[0] ?? "", "base64url").toString()).alg;
+  } catch {
+    throw new ApiError("INVALID_ACCESS_TOKEN");
+  }
+}
+
+const encoded = new Map<string, Uint8Array>();
+function secret(text: string): Uint8Array {
+  const bytes = encoded.get(text) ?? new TextEncoder().encode(text);
+  encoded.set(text, bytes);
+  return bytes;
+}
+
+const keySets = new Map<string, JWTVerifyGetKey>();
+function keySet(url: string): JWTVerifyGetKey {
+  const known = keySets.get(url) ?? createRemoteJWKSet(new URL(url), { timeoutDuration: 2_000 });
+  keySets.set(url, known);
+  return known;
+}

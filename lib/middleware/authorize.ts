@@ -1,0 +1,47 @@
+import { decide, load, type Permission, peek } from "../access.ts";
+import { ApiError } from "../errors.ts";
+import type { Route } from "../route.ts";
+import { openTenant } from "../tenant.ts";
+import type { Rule } from "./chain.ts";
+import { countRoute, judge } from "./limit.ts";
+
+/**
+ * The gate. Everything that was started before it is awaited here, and the verdicts fall in their order: the user's
+ * limit, the permission, the subaccount's limit.
+ */
+export function authorize(route: Route, permission: Permission): Rule {
+  return {
+    before: async ({ internal: { progress } }) => {
+      const { actor, params, counts, log } = progress;
+      if (!actor || !params || !counts) throw new Error("authorize stands behind authenticate, validate and limit");
+      const { subaccountId } = params;
+
+      const peeked = peek(actor.id, subaccountId); // started before the first await: it travels with the counts
+      judge(progress, await counts.user);
+
+      const { access: cached, epoch, failure } = await peeked;
+      if (failure !== undefined) log.warn("Permission not read from Redis", failure);
+      const access = cached ?? (await log.time("mongo", load(actor.id, subaccountId, epoch)));
+      progress.require = (permission) => {
+        const verdict = decide(access, actor, permission, Date.now());
+        if (!verdict.allowed) throw denied(verdict, permission);
+      };
+      progress.require(permission);
+
+      const counted = await (counts.subaccount ?? countRoute(route, subaccountId));
+      if (counted) judge(progress, counted);
+
+      progress.tenant = await openTenant(subaccountId, access.subaccount ?? {}, log);
+      log.spent.admit = performance.now() - progress.startedAt;
+    },
+  };
+}
+
+type Denial = { effectiveRole: string; maintenance?: string | undefined };
+
+function denied({ effectiveRole, maintenance }: Denial, requiredPermission: Permission): ApiError {
+  return new ApiError("PERMISSION_DENIED", {
+    ...(maintenance === undefined ? {} : { message: maintenance }),
+    details: { requiredPermission, effectiveRole },
+  });
+}

@@ -1,0 +1,54 @@
+import { recall } from "../access.ts";
+import { ApiError } from "../errors.ts";
+import { type Count, count, routeRule, userRule } from "../limits.ts";
+import type { Progress, Route } from "../route.ts";
+import type { Rule } from "./chain.ts";
+
+/** The counts of one request: started together, judged by `authorize` in the order of the verdicts. */
+export interface Counts {
+  user: Promise<Count>;
+  /** Started early only for a caller who is known to be allowed: a stranger must not use up a tenant's budget. */
+  subaccount: Promise<Count> | undefined;
+}
+
+/** Starts counting; nothing is awaited here, so that the counts travel with the permission and the cache read. */
+export function limit(route: Route): Rule {
+  return {
+    before: ({ internal: { progress } }) => {
+      const { actor, params } = progress;
+      if (!actor || !params) return;
+      progress.counts = {
+        user: count(userRule(), actor.id),
+        subaccount: recall(actor.id, params.subaccountId) && countRoute(route, params.subaccountId),
+      };
+    },
+  };
+}
+
+/** Counts against the endpoint's own limit, per subaccount. */
+export function countRoute(route: Route, subaccountId: string): Promise<Count> | undefined {
+  const rule = routeRule(route);
+  return rule && count(rule, subaccountId);
+}
+
+/**
+ * Judges a count: notes it in the answer's headers, where the tighter limit stands.
+ *
+ * @throws RATE_LIMIT_EXCEEDED
+ */
+export function judge(progress: Progress, { success, limit, remaining, reset, degraded }: Count): void {
+  const { headers, log } = progress;
+  const seconds = Math.max(1, Math.ceil((reset - Date.now()) / 1_000));
+
+  const shown = headers["ratelimit-remaining"];
+  if (shown === undefined || remaining < Number(shown) || !success) {
+    headers["ratelimit-limit"] = String(limit);
+    headers["ratelimit-remaining"] = String(remaining);
+    headers["ratelimit-reset"] = String(seconds);
+  }
+  if (degraded !== undefined) {
+    headers["x-ratelimit-mode"] = "degraded";
+    log.warn("Rate limits degraded: this instance counts by itself", degraded);
+  }
+  if (!success) throw new ApiError("RATE_LIMIT_EXCEEDED", { retryAfter: seconds });
+}

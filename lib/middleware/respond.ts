@@ -1,0 +1,94 @@
+import type { APIGatewayProxyStructuredResultV2 } from "aws-lambda";
+import { ApiError } from "../errors.ts";
+import { CallLog } from "../logger.ts";
+import { isUnreachable } from "../mongo.ts";
+import { Deadline, type Progress, type Reply, type Route, routeKey } from "../route.ts";
+import type { Rule } from "./chain.ts";
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const functionMs = 29_000;
+let coldStart = true;
+
+/** Speaks first and last: gives the request its id, its log and its deadline, and makes an answer of how it ended. */
+export function respond(route: Route): Rule {
+  return {
+    before: ({ event, context, internal }) => {
+      const asked = event.headers?.["x-operation-id"];
+      const operationId = asked && uuid.test(asked) ? asked.toLowerCase() : crypto.randomUUID();
+      const log = new CallLog();
+      Object.assign(log.fields, { operationId, operation: route.name, route: routeKey(route), coldStart });
+      coldStart = false;
+
+      const { method, path } = event.requestContext.http;
+      internal.progress = {
+        startedAt: performance.now(),
+        request: { method, path },
+        operationId,
+        log,
+        deadline: new Deadline(context.getRemainingTimeInMillis?.() ?? functionMs),
+        headers: {
+          "content-type": "application/json",
+          "x-operation-id": operationId,
+          "cache-control": "no-store",
+          "x-content-type-options": "nosniff",
+        },
+      };
+    },
+
+    after: async (request) => {
+      const { progress } = request.internal;
+      if (progress.tenant?.trailing.length) await Promise.all(progress.tenant.trailing);
+      request.response = succeed(route, progress, request.response as Reply);
+      close(progress, 200);
+    },
+
+    onError: (request) => {
+      const { progress } = request.internal;
+      const error = known(route, request.error);
+      request.response = fail(route, progress, error);
+      close(progress, error.status, error);
+    },
+  };
+}
+
+function succeed(route: Route, progress: Progress, reply: Reply): APIGatewayProxyStructuredResultV2 {
+  const own = `"operationId":"${progress.operationId}","duration":"${elapsed(progress)}ms"`;
+  const head = `{"success":true,"message":"${route.message}"`;
+  const { data, meta } = reply.answer ?? { data: JSON.stringify(reply.data), meta: JSON.stringify(reply.meta ?? {}) };
+  const rest = meta === "{}" ? "" : `,${meta.slice(1, -1)}`;
+  return { statusCode: 200, headers: progress.headers, body: `${head},"data":${data},"meta":{${own}${rest}}}` };
+}
+
+function fail(route: Route, progress: Progress, error: ApiError): APIGatewayProxyStructuredResultV2 {
+  const { code, message, errors, details, retryAfter } = error;
+  const headers = { ...progress.headers };
+  if (retryAfter !== undefined) headers["retry-after"] = String(retryAfter);
+  if (error.status === 401) headers["www-authenticate"] = "Bearer";
+  if (code === "METHOD_NOT_ALLOWED" && Array.isArray(details?.allow)) headers.allow = details.allow.join(", ");
+  const meta = { operationId: progress.operationId, operation: route.name, duration: `${elapsed(progress)}ms` };
+  return {
+    statusCode: error.status,
+    headers,
+    body: JSON.stringify({ success: false, message, code, errors, details, retryAfter, meta }),
+  };
+}
+
+/** Whatever was thrown, as one of our codes. What nobody foresaw says nothing about our insides. */
+function known(route: Route, thrown: unknown): ApiError {
+  if (thrown instanceof ApiError) return thrown;
+  if (isUnreachable(thrown)) return new ApiError("CONNECTION_FAILED", { cause: thrown });
+  return new ApiError(route.failure ?? "INTERNAL_ERROR", { cause: thrown });
+}
+
+function close({ log, ...progress }: Progress, status: number, error?: ApiError): void {
+  progress.tenant?.release();
+  const { admit, mongo, retell } = log.spent;
+  const spent = { admit: Math.round(admit), mongo: Math.round(mongo), retell: Math.round(retell) };
+  const outcome = { status, duration: elapsed(progress), ...spent, ...(error ? { code: error.code } : {}) };
+  if (error && error.status >= 500) log.error("Request failed", error, outcome);
+  else log.info("Request", outcome);
+}
+
+function elapsed({ startedAt }: Pick<Progress, "startedAt">): number {
+  return Math.round(performance.now() - startedAt);
+}

@@ -1,0 +1,115 @@
+import { type Db, MongoClient, type MongoClientOptions, MongoError } from "mongodb";
+import { config } from "./config.ts";
+
+/** Longest wait for one operation: with what comes before it, an answer leaves within 3 s of Mongo's going away. */
+const operationMs = 2_300;
+const maxClients = 10;
+
+const options: MongoClientOptions = {
+  appName: "scalai-chat",
+  serverSelectionTimeoutMS: 2_000,
+  connectTimeoutMS: 2_000,
+  socketTimeoutMS: 30_000,
+  waitQueueTimeoutMS: 2_000,
+  maxPoolSize: 10, // one invocation at a time in Lambda; the local gateway runs them side by side
+  minPoolSize: 0,
+  maxIdleTimeMS: 60_000,
+};
+
+/** Mongo gave no answer in time. What was asked may still take effect: callers that write say what happens then. */
+export class MongoUnreachable extends Error {
+  override name = "MongoUnreachable";
+}
+
+/** Whether an error means that Mongo cannot be reached, rather than that it refused what was asked. */
+export function isUnreachable(error: unknown): boolean {
+  if (error instanceof MongoUnreachable) return true;
+  return (
+    error instanceof MongoError &&
+    /^Mongo(Network|ServerSelection|PoolCleared|PoolClosed|WaitQueue|Topology|NotConnected)/.test(error.name)
+  );
+}
+
+/**
+ * Awaits one operation for 2.3 s at most. The driver's own limits apply to parts of an operation (finding a server,
+ * a socket, one of two tries), so none of them bounds the whole.
+ *
+ * @throws MongoUnreachable
+ */
+export async function bounded<T>(operation: Promise<T>, ms: number = operationMs): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new MongoUnreachable(`No answer within ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([operation, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+interface Client {
+  client: MongoClient;
+  users: number;
+}
+
+/** One client per connection string, in the order of use: subaccounts on one cluster share one. */
+const clients = new Map<string, Client>();
+
+/** A database in use. Its client stays open until it is released. */
+export interface Lease {
+  db: Db;
+  release(): void;
+}
+
+/** The central database: subaccounts, memberships, Retell accounts. Its client is never closed. */
+export function central(): Db {
+  const url = config().MONGODB_URL;
+  return clientFor(url).client.db();
+}
+
+/**
+ * Takes a database for one request. At most ten clients are kept; the one unused for longest is closed first,
+ * never one in use.
+ *
+ * @param name The database; absent: the one that the connection string names.
+ */
+export function lease(url: string, name: string | undefined): Lease {
+  const entry = clientFor(url);
+  clients.delete(url);
+  clients.set(url, entry);
+  entry.users += 1;
+  closeIdle();
+
+  let released = false;
+  return {
+    db: entry.client.db(name),
+    release() {
+      if (released) return;
+      released = true;
+      entry.users -= 1;
+    },
+  };
+}
+
+function clientFor(url: string): Client {
+  const entry = clients.get(url) ?? { client: new MongoClient(url, options), users: 0 };
+  clients.set(url, entry);
+  return entry;
+}
+
+function closeIdle(): void {
+  for (const [url, { client, users }] of clients) {
+    if (clients.size <= maxClients) return;
+    if (users > 0 || url === config().MONGODB_URL) continue;
+    clients.delete(url);
+    client.close().catch(() => {}); // nobody uses it, nobody waits for it
+  }
+}
+
+/** Closes every client: for tests and tools, which would otherwise not end. */
+export async function closeAll(): Promise<void> {
+  const open = [...clients.values()];
+  clients.clear();
+  await Promise.all(open.map(({ client }) => client.close()));
+}

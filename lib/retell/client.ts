@@ -1,0 +1,179 @@
+import Retell, { APIConnectionError, APIConnectionTimeoutError, APIError } from "retell-sdk";
+import * as z from "zod";
+import { config } from "../config.ts";
+import { ApiError, type ErrorCode } from "../errors.ts";
+import { Lru } from "../lru.ts";
+import type { Tenant } from "../tenant.ts";
+import { type Account, accountOf, reloadAccount } from "./account.ts";
+
+/**
+ * What a failed call means for what was asked:
+ * - `account`: Retell refuses our tenant's account (401, 402, 403); nothing was done
+ * - `limited`: 429; nothing was done
+ * - `refused`: another 4xx; nothing was done, and the chat's own state is the likely reason
+ * - `unsent`: no connection was made; nothing was done
+ * - `failed`: 500; Retell has finished, with or without effect
+ * - `unknown`: no answer, half of one or an unreadable one; it may still be done
+ */
+export type Failure = "account" | "limited" | "refused" | "unsent" | "failed" | "unknown";
+
+/** A call to Retell that failed, by its step's code. Classified by status and class alone: Retell has no codes. */
+export class RetellError extends ApiError {
+  override readonly name = "RetellError";
+  readonly failure: Failure;
+
+  constructor(code: ErrorCode, failure: Failure, cause: unknown) {
+    super(code, { cause, ...(failure === "limited" ? { retryAfter: retryAfter(cause) } : {}) });
+    this.failure = failure;
+  }
+}
+
+/** An entry of a chat as Retell has it. Ids and times are optional on every kind, and there may be kinds unknown to us. */
+export const Entry = z.looseObject({
+  role: z.string(),
+  message_id: z.string().optional(),
+  created_timestamp: z.number().optional(),
+  content: z.string().optional(),
+  tool_call_id: z.string().optional(),
+});
+export type Entry = z.infer<typeof Entry>;
+
+const History = z.object({
+  chat_id: z.string().min(1),
+  agent_id: z.string(),
+  chat_status: z.enum(["ongoing", "ended", "error"]),
+  start_timestamp: z.number().nullish(),
+  end_timestamp: z.number().nullish(),
+  transcript: z.string().nullish(),
+  /** Absent where the agent's storage setting keeps no history. */
+  message_with_tool_calls: z.array(Entry).nullish(),
+  collected_dynamic_variables: z.record(z.string(), z.unknown()).nullish(),
+  chat_cost: z.record(z.string(), z.unknown()).nullish(),
+  chat_analysis: z.record(z.string(), z.unknown()).nullish(),
+});
+/** A chat as Retell has it; everything but its ids and status may be absent. */
+export type History = z.infer<typeof History>;
+
+const Completion = z.object({ messages: z.array(Entry) });
+
+export interface NewChat {
+  agentId: string;
+  agentVersion: number | string | undefined;
+  metadata: Record<string, unknown>;
+  variables: Record<string, string>;
+}
+
+/** Retell, with one subaccount's key. No call is repeated behind the caller's back, and each ends by its signal. */
+export interface RetellClient {
+  account: Account;
+  create(chat: NewChat, signal: AbortSignal): Promise<History>;
+  /** Sends one user message. The answer holds the new messages of this turn alone, the user's own not among them. */
+  reply(chatId: string, content: string, signal: AbortSignal): Promise<Entry[]>;
+  /** Answers nothing: what became of the chat is read afterwards. */
+  end(chatId: string, signal: AbortSignal): Promise<void>;
+  retrieve(chatId: string, signal: AbortSignal): Promise<History>;
+}
+
+/**
+ * Retell for a subaccount.
+ *
+ * @throws What `accountOf` throws.
+ */
+export async function retellFor(tenant: Tenant): Promise<RetellClient> {
+  let account = await accountOf(tenant);
+  tenant.log.fields.retellAccountId = account.id;
+
+  async function call<T>(code: ErrorCode, ask: (retell: Retell) => Promise<T>): Promise<T> {
+    try {
+      return await tenant.log.time("retell", ask(sdkFor(account)));
+    } catch (error) {
+      const failure = classify(error);
+      // The key may have been changed since it was cached. A refused key did nothing, so asking again is safe.
+      if (failure === "account" && (error as APIError).status === 401) {
+        const fresh = await reloadAccount(tenant);
+        if (fresh.apiKey !== account.apiKey) {
+          account = fresh;
+          return call(code, ask);
+        }
+      }
+      throw new RetellError(code, failure, error);
+    }
+  }
+
+  return {
+    account,
+    create: ({ agentId, agentVersion, metadata, variables }, signal) =>
+      call("CHAT_CREATION_FAILED", async (retell) =>
+        History.parse(
+          await retell.chat.create(
+            {
+              agent_id: agentId,
+              ...(agentVersion === undefined ? {} : { agent_version: agentVersion }),
+              metadata,
+              retell_llm_dynamic_variables: variables,
+            },
+            bounded(signal),
+          ),
+        ),
+      ),
+    reply: (chatId, content, signal) =>
+      call("MESSAGE_SEND_FAILED", async (retell) => {
+        const answer = await retell.chat.createChatCompletion({ chat_id: chatId, content }, bounded(signal));
+        return Completion.parse(answer).messages;
+      }),
+    end: (chatId, signal) => call("CHAT_END_FAILED", (retell) => retell.chat.end(chatId, bounded(signal))),
+    retrieve: (chatId, signal) =>
+      call("CHAT_RETRIEVE_FAILED", async (retell) =>
+        History.parse(await retell.chat.retrieve(chatId, bounded(signal))),
+      ),
+  };
+}
+
+/** The SDK's own timeout ends with the headers and is 5 minutes for a completion: the signal bounds the body too. */
+const bounded = (signal: AbortSignal) => ({ signal, timeout: 30_000, maxRetries: 0 });
+
+const sdks = new Lru<Retell>(1_000);
+
+function sdkFor({ apiKey }: Account): Retell {
+  const known = sdks.get(apiKey);
+  if (known) return known;
+  // Both given always: the SDK would fall back to the environment's, which is nobody's key here.
+  const sdk = new Retell({ apiKey, baseURL: config().RETELL_BASE_URL, maxRetries: 0, logLevel: "off" });
+  sdks.set(apiKey, sdk);
+  return sdk;
+}
+
+const unsent = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT",
+]);
+
+function classify(error: unknown): Failure {
+  if (error instanceof APIConnectionTimeoutError) return "unknown";
+  if (error instanceof APIConnectionError) {
+    const code = causeCode(error);
+    return unsent.has(code) || /CERT|TLS|SSL/.test(code) ? "unsent" : "unknown";
+  }
+  if (!(error instanceof APIError) || error.status === undefined) return "unknown"; // aborted, half a body, not ours to read
+  if ([401, 402, 403].includes(error.status)) return "account";
+  if (error.status === 429) return "limited";
+  if (error.status < 500) return "refused";
+  return error.status === 500 ? "failed" : "unknown"; // a proxy's 502 to 504 says nothing of what is behind it
+}
+
+/** The code of what lies deepest: the SDK wraps fetch's error, which wraps the socket's, or those of several addresses. */
+function causeCode(error: unknown): string {
+  if (error instanceof AggregateError) return causeCode(error.errors[0]);
+  if (!(error instanceof Error)) return "";
+  return causeCode(error.cause) || String((error as { code?: unknown }).code ?? "");
+}
+
+/** Seconds that Retell asks to wait, between 1 and 60: it may say anything. */
+function retryAfter(error: unknown): number {
+  const asked = Number((error as { headers?: Headers }).headers?.get("retry-after"));
+  return Number.isFinite(asked) && asked >= 1 ? Math.min(60, Math.ceil(asked)) : 1;
+}

@@ -1,0 +1,121 @@
+import type * as z from "zod";
+import type { Actor, Permission } from "./access.ts";
+import type { Answer, Cached } from "./chat/cache.ts";
+import type { ErrorCode } from "./errors.ts";
+import type { CallLog } from "./logger.ts";
+import type { Counts } from "./middleware/limit.ts";
+import type { Tenant } from "./tenant.ts";
+
+/** One row of the table in routes.ts. */
+export interface Route {
+  /** The row's key: the file in functions/, the operation in logs, the limit's setting (RATE_LIMIT_<NAME>). */
+  name: string;
+  method: "GET" | "POST" | "ANY";
+  path: `/${string}` | "$default";
+  /** A heading for the API reference. */
+  summary: string;
+  /** The envelope's `message` on success. */
+  message: string;
+  /** What the caller needs in the path's subaccount. Absent: the route is public. */
+  permission?: Permission;
+  /** Per subaccount. */
+  limit?: { requests: number; perSeconds: number };
+  params?: z.ZodType<{ subaccountId: string }>;
+  query?: z.ZodType;
+  body?: z.ZodType;
+  /** What `data` holds on success: clients may rely on it, tests parse with it. */
+  data: z.ZodType;
+  /** What `meta` holds besides operationId and duration. */
+  meta?: z.ZodType;
+  /** Whether it calls Retell, so that the account is read along with the limits. */
+  usesRetell?: boolean;
+  /** What a database that answers with an error is called here. Absent: INTERNAL_ERROR. */
+  failure?: ErrorCode;
+  /** The Lambda's memory. More memory is more CPU. */
+  memory: `${number} MB`;
+}
+
+/** A route as API Gateway names it. */
+export function routeKey({ method, path }: Pick<Route, "method" | "path">): string {
+  return path === "$default" ? path : `${method} ${path}`;
+}
+
+type Parsed<Schema> = Schema extends z.ZodType ? z.output<Schema> : undefined;
+
+/** What a handler gets: by then the caller is known and allowed, and the input is parsed. */
+export interface Call<R extends Route = Route> {
+  params: Parsed<R["params"]>;
+  query: Parsed<R["query"]>;
+  body: Parsed<R["body"]>;
+  actor: Actor;
+  /** Refuses what the caller may not do, where an endpoint asks for more than its row says. */
+  require(permission: Permission): void;
+  /** The subaccount and its database. */
+  tenant: Tenant;
+  /** What the cache holds under the key that the endpoint named; undefined when it named none. */
+  cached: Cached | undefined;
+  /** What was asked for: only of use to what answers for routes that do not exist. */
+  request: { method: string; path: string };
+  operationId: string;
+  log: CallLog;
+  deadline: Deadline;
+}
+
+/** What a handler returns: parts to be written as JSON, or an answer from the cache, which already is. */
+export type Reply<R extends Route = Route> =
+  | { data: z.input<R["data"]>; meta?: Record<string, unknown>; answer?: never }
+  | { answer: Answer; data?: never };
+
+/**
+ * When what must be over. API Gateway gives up after 30 s and the function ends after 29, so calls to Retell end
+ * 24 s after the invocation began and our answer leaves by 27. Counted back from the function's own deadline.
+ */
+export class Deadline {
+  /** Epoch ms. */
+  readonly callAt: number;
+  readonly answerAt: number;
+
+  constructor(remainingMs: number) {
+    const end = Date.now() + remainingMs;
+    this.callAt = end - 5_000;
+    this.answerAt = end - 2_000;
+  }
+
+  /** Aborts when calls to Retell must be over. */
+  call(): AbortSignal {
+    return AbortSignal.timeout(Math.max(0, this.callAt - Date.now()));
+  }
+
+  /** Aborts just before the answer must leave: for what follows a call that took all of its time. */
+  answer(): AbortSignal {
+    return AbortSignal.timeout(Math.max(0, this.answerAt - 500 - Date.now()));
+  }
+
+  /** Milliseconds until the answer must leave. */
+  get leftMs(): number {
+    return this.answerAt - Date.now();
+  }
+}
+
+/** What the rules of the chain know of a request so far; it travels in Middy's `request.internal`. */
+export interface Progress {
+  /** By performance.now(). */
+  startedAt: number;
+  request: { method: string; path: string };
+  operationId: string;
+  log: CallLog;
+  deadline: Deadline;
+  /** Response headers, filled on the way. */
+  headers: Record<string, string>;
+  actor?: Actor;
+  params?: { subaccountId: string; chatId?: string };
+  query?: unknown;
+  body?: unknown;
+  /** Started by `limit`, judged by `authorize`. */
+  counts?: Counts;
+  /** Started by the endpoint. */
+  cached?: Promise<Cached>;
+  account?: Promise<string | null>;
+  require?: (permission: Permission) => void;
+  tenant?: Tenant;
+}

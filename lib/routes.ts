@@ -1,0 +1,129 @@
+import * as z from "zod";
+import {
+  CreatedChat,
+  EndedChat,
+  InChat,
+  InSubaccount,
+  ListedChat,
+  NewChat,
+  NewMessage,
+  PageQuery,
+  SentMessage,
+  Transcript,
+  TranscriptQuery,
+} from "./chat/schema.ts";
+import type { Route } from "./route.ts";
+
+/**
+ * The API: who may call what, how often, and with what. `sst.config.ts` deploys this table, `dev/gateway.ts` serves
+ * it, `test/refusals.test.ts` attacks it. A new endpoint is one row, and one file in functions/ of the same name.
+ */
+export const routes = table({
+  create: {
+    method: "POST",
+    path: "/api/chats/{subaccountId}/create",
+    summary: "Start a chat with an agent",
+    message: "Chat created successfully",
+    permission: "write",
+    limit: { requests: 100, perSeconds: 60 },
+    params: InSubaccount,
+    body: NewChat,
+    data: CreatedChat,
+    usesRetell: true,
+    memory: "1024 MB",
+  },
+  message: {
+    method: "POST",
+    path: "/api/chats/{subaccountId}/{chatId}/message",
+    summary: "Send a message and get the agent's reply",
+    message: "Message sent successfully",
+    permission: "write",
+    limit: { requests: 200, perSeconds: 60 },
+    params: InChat,
+    body: NewMessage,
+    data: SentMessage,
+    usesRetell: true,
+    memory: "1024 MB",
+  },
+  end: {
+    method: "POST",
+    path: "/api/chats/{subaccountId}/{chatId}/end",
+    summary: "End a chat",
+    message: "Chat ended successfully",
+    permission: "write",
+    limit: { requests: 100, perSeconds: 60 },
+    params: InChat,
+    data: EndedChat,
+    usesRetell: true,
+    memory: "1024 MB",
+  },
+  list: {
+    method: "GET",
+    path: "/api/chats/{subaccountId}/list",
+    summary: "Page through a subaccount's chats, newest first",
+    message: "Chats retrieved successfully",
+    permission: "read",
+    limit: { requests: 50, perSeconds: 60 },
+    params: InSubaccount,
+    query: PageQuery,
+    data: z.array(ListedChat),
+    meta: z.object({
+      count: z.number().int(),
+      cached: z.boolean(),
+      hasMore: z.boolean(),
+      nextCursor: z.string().optional(),
+    }),
+    failure: "CHAT_LIST_FAILED",
+    memory: "1024 MB",
+  },
+  transcript: {
+    method: "GET",
+    path: "/api/chats/{subaccountId}/{chatId}/transcript",
+    summary: "One chat in full",
+    message: "Chat transcript retrieved successfully",
+    permission: "read",
+    limit: { requests: 100, perSeconds: 60 },
+    params: InChat,
+    query: TranscriptQuery,
+    data: Transcript,
+    meta: z.object({
+      cached: z.boolean(),
+      stale: z.literal(true).optional(),
+      hasMore: z.boolean().optional(),
+      nextSeq: z.number().int().optional(),
+    }),
+    usesRetell: true,
+    memory: "1024 MB",
+  },
+  health: {
+    method: "GET",
+    path: "/health",
+    summary: "Whether the API is up",
+    message: "OK",
+    data: z.object({ status: z.literal("ok"), version: z.string() }),
+    memory: "256 MB",
+  },
+  default: {
+    method: "ANY",
+    path: "$default",
+    summary: "Whatever no other route matches",
+    message: "",
+    data: z.never(),
+    memory: "256 MB",
+  },
+});
+
+/** The methods of the routes that match a path; none where there is no such route. */
+export function methodsOf(path: string): string[] {
+  return Object.values<Route>(routes)
+    .filter((route) => new RegExp(`^${route.path.replace(/\{\w+\}/g, "[^/]+")}$`).test(path))
+    .map(({ method }) => method);
+}
+
+/** Gives every row its key as its name, and keeps the row's own types. */
+function table<const Rows extends Record<string, Omit<Route, "name">>>(
+  rows: Rows,
+): { [Name in keyof Rows]: Rows[Name] & { name: Name & string } } {
+  const named = Object.entries(rows).map(([name, row]) => [name, { ...row, name }]);
+  return Object.fromEntries(named);
+}

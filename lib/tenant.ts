@@ -1,0 +1,41 @@
+import type { Collection, Db } from "mongodb";
+import type { Access } from "./access.ts";
+import type { StoredChat } from "./chat/store.ts";
+import { config } from "./config.ts";
+import { open } from "./crypto.ts";
+import { ApiError } from "./errors.ts";
+import type { CallLog } from "./logger.ts";
+import { lease } from "./mongo.ts";
+
+/** A subaccount with its database in hand. Given to every function that reads or writes what belongs to it. */
+export interface Tenant {
+  subaccountId: string;
+  db: Db;
+  chats: Collection<StoredChat>;
+  /** What Redis holds of the Retell account, when it was read along with the limits. */
+  account?: Promise<string | null> | undefined;
+  /** Work that nothing waits for until the answer leaves: a Lambda is frozen then, and would leave it half done. */
+  trailing: Promise<unknown>[];
+  log: CallLog;
+  release(): void;
+}
+
+/**
+ * Takes a subaccount's database: its own cluster when it has one, else its database on the central cluster, else
+ * the central database. Opens no connection yet.
+ *
+ * @throws CONNECTION_FAILED when its connection string does not decrypt or parse.
+ */
+export async function openTenant(
+  subaccountId: string,
+  { mongodbUrl, databaseName }: Pick<NonNullable<Access["subaccount"]>, "mongodbUrl" | "databaseName">,
+  log: CallLog,
+): Promise<Tenant> {
+  try {
+    const url = mongodbUrl ? await open(mongodbUrl, subaccountId, "subaccount-salt") : config().MONGODB_URL;
+    const { db, release } = lease(url, databaseName);
+    return { subaccountId, db, chats: db.collection<StoredChat>("chats"), trailing: [], log, release };
+  } catch (cause) {
+    throw new ApiError("CONNECTION_FAILED", { cause });
+  }
+}
