@@ -68,17 +68,15 @@ export const chats = {
 
   /** Chats newest first, from a position on (exclusive). */
   async page(tenant: Tenant, limit: number, after: Position | undefined): Promise<ListedChat[]> {
-    const older = after && {
-      $or: [
-        { start_timestamp: { $lt: after.start_timestamp } },
-        { start_timestamp: after.start_timestamp, chat_id: { $lt: after.chat_id } },
-      ],
-      // Said again outside of $or, so that the index begins at the right place.
-      start_timestamp: { $lte: after.start_timestamp },
-    };
+    const { subaccountId } = tenant;
+    // Two ranges of one index, merged in its order: no document is read that is not shown.
+    const older = after && [
+      { subaccountId, start_timestamp: { $lt: after.start_timestamp } },
+      { subaccountId, start_timestamp: after.start_timestamp, chat_id: { $lt: after.chat_id } },
+    ];
     return run(tenant, () =>
       tenant.chats
-        .find({ subaccountId: tenant.subaccountId, ...older })
+        .find(older ? { $or: older } : { subaccountId })
         .sort({ start_timestamp: -1, chat_id: -1 })
         .limit(limit)
         .project<ListedChat>({

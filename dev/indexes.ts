@@ -1,0 +1,32 @@
+/** `npm run db:indexes`: makes the indexes of the central database and of every subaccount's. Safe to repeat. */
+import { type Done, ensureIndexes } from "../lib/indexes.ts";
+import { CallLog } from "../lib/logger.ts";
+import { central, closeAll } from "../lib/mongo.ts";
+import { openTenant } from "../lib/tenant.ts";
+
+const done: Done[] = await ensureIndexes(central(), "central");
+const seen = new Set<string>();
+let failed = 0;
+
+for await (const subaccount of central().collection("subaccounts").find()) {
+  try {
+    const { databaseName, mongodbUrl, encryptionIV: iv } = subaccount;
+    const location = { databaseName, ...(mongodbUrl ? { mongodbUrl: { text: mongodbUrl, iv } } : {}) };
+    const tenant = await openTenant(String(subaccount._id), location, new CallLog());
+    // Subaccounts may share a database.
+    const place = `${mongodbUrl ?? ""} ${tenant.db.databaseName}`;
+    if (!seen.has(place)) done.push(...(await ensureIndexes(tenant.db, "tenant")));
+    seen.add(place);
+    tenant.release();
+  } catch (error) {
+    failed += 1;
+    console.error(`subaccount ${subaccount._id}: ${error instanceof Error ? error.message : error}`);
+  }
+}
+await closeAll();
+
+for (const { database, collection, name, created } of done) {
+  console.log(`${created ? "created" : "there   "}  ${database}.${collection}  ${name}`);
+}
+console.log(`${done.filter(({ created }) => created).length} created, ${done.length} in all, ${failed} databases failed`);
+process.exitCode = failed > 0 ? 1 : 0;

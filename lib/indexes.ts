@@ -1,0 +1,57 @@
+import type { CreateIndexesOptions, Db, IndexSpecification } from "mongodb";
+
+/** An index that must exist. */
+interface Index {
+  collection: string;
+  key: Extract<IndexSpecification, Record<string, unknown>>;
+  options?: CreateIndexesOptions;
+}
+
+/** Every list is newest first, and two chats may begin in the same millisecond: with both keys no page is sorted. */
+const newestFirst = { start_timestamp: -1, chat_id: -1 };
+
+const central: Index[] = [
+  { collection: "usersubaccounts", key: { userId: 1, subaccountId: 1 }, options: { unique: true } },
+  { collection: "retellaccounts", key: { subaccountId: 1 }, options: { unique: true } },
+];
+
+const tenant: Index[] = [
+  // Also the shard key. None on chat_id alone: a sharded collection forbids it.
+  { collection: "chats", key: { subaccountId: 1, chat_id: 1 }, options: { unique: true } },
+  { collection: "chats", key: { subaccountId: 1, ...newestFirst } },
+  // Filters, and the reports by status and by agent. Fields that change with every send are in none of them.
+  { collection: "chats", key: { subaccountId: 1, chat_status: 1, ...newestFirst } },
+  { collection: "chats", key: { subaccountId: 1, agent_id: 1, ...newestFirst } },
+  { collection: "chats", key: { subaccountId: 1, createdBy: 1, ...newestFirst } },
+  { collection: "chats", key: { subaccountId: 1, "internal.tags": 1, ...newestFirst } },
+  // What the sweep looks for, over all subaccounts of the database.
+  { collection: "chats", key: { "internal.due": 1 }, options: { sparse: true } },
+  { collection: "chatagents", key: { agentId: 1, subaccountId: 1 } },
+];
+
+/** What was done about one index. */
+export interface Done {
+  database: string;
+  collection: string;
+  name: string;
+  created: boolean;
+}
+
+/**
+ * Creates the indexes that a database lacks; what is there stays.
+ *
+ * @param kind `central` for subaccounts, memberships and Retell accounts; `tenant` for a subaccount's chats and agents.
+ * @throws MongoServerError when what is stored contradicts a unique index.
+ */
+export async function ensureIndexes(db: Db, kind: "central" | "tenant"): Promise<Done[]> {
+  const done: Done[] = [];
+  for (const { collection, key, options = {} } of kind === "central" ? central : tenant) {
+    const before = await db
+      .collection(collection)
+      .indexes()
+      .catch(() => []); // the collection does not exist yet
+    const name = await db.collection(collection).createIndex(key, options);
+    done.push({ database: db.databaseName, collection, name, created: !before.some((index) => index.name === name) });
+  }
+  return done;
+}

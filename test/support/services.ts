@@ -1,0 +1,38 @@
+import { randomBytes } from "node:crypto";
+import type { TestProject } from "vitest/node";
+import { startServices } from "../../dev/services.ts";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    environment: Record<string, string>;
+    control: { retell: string; upstash: string };
+  }
+}
+
+/**
+ * Starts a mongod, the Upstash emulator and the Retell simulator once for all test files. UPSTASH_BACKEND=mock tests
+ * what a machine without a Redis server has.
+ */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  // What the developer's shell is set to must not be what the tests write to.
+  for (const name of ["MONGODB_URL", "UPSTASH_REDIS_REST_URL", "RETELL_BASE_URL"]) delete process.env[name];
+
+  const services = await startServices({
+    mongoArgs: ["--setParameter", "enableTestCommands=1"],
+    upstashBackend: process.env.UPSTASH_BACKEND === "mock" ? "mock" : "auto",
+    onExit: (line) => console.error(line),
+    say: (line) => console.error(line),
+  });
+  project.provide("control", { retell: services.retell.control, upstash: `${services.upstash.url}/_control` });
+  project.provide("environment", {
+    STAGE: "test",
+    MONGODB_URL: services.mongodb.url,
+    UPSTASH_REDIS_REST_URL: services.upstash.url,
+    UPSTASH_REDIS_REST_TOKEN: services.upstash.token,
+    RETELL_BASE_URL: services.retell.url,
+    JWT_SECRET: randomBytes(32).toString("hex"),
+    // The one that the documents of test/old were written with.
+    ENCRYPTION_KEY: "old-server-encryption-key-for-tests",
+  });
+  return () => services.stop();
+}

@@ -1,0 +1,193 @@
+import { SignJWT } from "jose";
+import { type Db, MongoClient, ObjectId } from "mongodb";
+import { afterAll, expect, inject } from "vitest";
+import { toEvent } from "../../dev/event.ts";
+import type { Permission } from "../../lib/access.ts";
+import { seal } from "../../lib/crypto.ts";
+import type { Route } from "../../lib/route.ts";
+import { routes } from "../../lib/routes.ts";
+
+export type Name = keyof typeof routes;
+
+const client = new MongoClient(inject("environment").MONGODB_URL ?? "");
+afterAll(() => client.close());
+export const central = client.db();
+
+/** A user of the API, and a token that says so. */
+export interface User {
+  id: string;
+  token: string;
+}
+
+/** A subaccount of a test's own: database, agent, Retell account and users. */
+export interface World {
+  subaccountId: string;
+  agentId: string;
+  apiKey: string;
+  db: Db;
+  owner: User;
+  viewer: User;
+  stranger: User;
+  superAdmin: User;
+}
+
+/** Builds a tenant that nobody else uses, so that test files and tests share the services and nothing more. */
+export async function aWorld(options: { agentId?: string; account?: object | null; subaccount?: object } = {}): Promise<World> {
+  const subaccount = new ObjectId();
+  const subaccountId = subaccount.toHexString();
+  const databaseName = `t_${subaccountId}`;
+  const agentId = options.agentId ?? "agent_shop";
+  const apiKey = `key_${subaccountId}`;
+  const db = client.db(databaseName);
+
+  await central
+    .collection("subaccounts")
+    .insertOne({ _id: subaccount, databaseName, isActive: true, maintenanceMode: false, ...options.subaccount });
+  await db.collection("chatagents").insertOne({ agentId, subaccountId });
+  if (options.account !== null) {
+    await central.collection("retellaccounts").insertOne({
+      subaccountId: subaccount,
+      apiKey: await seal(apiKey, subaccountId),
+      accountName: "Test Retell",
+      isActive: true,
+      ...options.account,
+    });
+  }
+  const [owner, viewer, stranger, superAdmin] = await Promise.all([
+    aUser(),
+    aUser(),
+    aUser(),
+    aUser({ role: "super_admin" }),
+  ]);
+  await aMembership(subaccountId, owner.id, ["read", "write", "delete", "admin"], { role: "owner" });
+  await aMembership(subaccountId, viewer.id, ["read"], { role: "viewer" });
+  return { subaccountId, agentId, apiKey, db, owner, viewer, stranger, superAdmin };
+}
+
+/** Lets a user into a subaccount, with the given flags. */
+export async function aMembership(subaccountId: string, userId: string, may: Permission[], more: object = {}) {
+  await central.collection("usersubaccounts").insertOne({
+    userId: new ObjectId(userId),
+    subaccountId: new ObjectId(subaccountId),
+    role: "editor",
+    isActive: true,
+    permissions: Object.fromEntries(["read", "write", "delete", "admin"].map((f) => [f, may.includes(f as Permission)])),
+    temporaryAccess: { enabled: false },
+    ...more,
+  });
+}
+
+/** A user with a valid token. */
+export async function aUser(claims: Record<string, unknown> = {}): Promise<User> {
+  const id = new ObjectId().toHexString();
+  return { id, token: await aToken({ id, email: `${id}@test.example`, role: "user", ...claims }) };
+}
+
+/** A token of these claims, signed with the secret of the tests. */
+export function aToken(claims: Record<string, unknown>, { secret = process.env.JWT_SECRET, expires = "1h" } = {}) {
+  const token = new SignJWT(claims).setProtectedHeader({ alg: "HS256" }).setIssuedAt();
+  if (expires) token.setExpirationTime(expires);
+  return token.sign(new TextEncoder().encode(secret));
+}
+
+/** What a request is made of, beside its route. */
+export interface Request {
+  token?: string | undefined;
+  /** Path parameters. */
+  subaccountId?: string;
+  chatId?: string;
+  query?: Record<string, string>;
+  /** Sent as JSON; text is sent as it is. */
+  body?: unknown;
+  headers?: Record<string, string>;
+  /** What the Lambda has left when it is invoked: less means that our deadlines come sooner. */
+  remainingMs?: number;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: an answer is whatever came back; tests look into it
+type Json = any;
+
+export interface Response {
+  status: number;
+  headers: Record<string, string>;
+  body: Json;
+}
+
+/**
+ * Calls an endpoint by name, as API Gateway would: a real event, a real context, the deployed handler. What succeeds
+ * is parsed with the route's own schemas, what fails must be our envelope.
+ */
+export async function call(name: Name, request: Request = {}): Promise<Response> {
+  const { handler } = await import(`../../functions/${name}.ts`);
+  return invoke(handler, name, request);
+}
+
+/** The same with a handler at hand, for a second instance of the modules. */
+export async function invoke(
+  handler: (event: unknown, context: unknown) => Promise<Json>,
+  name: Name,
+  { remainingMs = 29_000, ...request }: Request,
+): Promise<Response> {
+  const end = Date.now() + remainingMs;
+  const context = { awsRequestId: crypto.randomUUID(), getRemainingTimeInMillis: () => end - Date.now() };
+  const { statusCode, headers, body } = await handler(eventFor(name, request), context);
+  const parsed = JSON.parse(body);
+  checkEnvelope(name, statusCode, headers, parsed);
+  return { status: statusCode, headers, body: parsed };
+}
+
+function eventFor(name: Name, { token, subaccountId, chatId, query, body, headers }: Request) {
+  const route: Route = routes[name];
+  const parts: Record<string, string | undefined> = { subaccountId, chatId };
+  const path = route.path.replace(/\{(\w+)\}/g, (_, part) => encodeURIComponent(parts[part] ?? "-"));
+  const search = query ? `?${new URLSearchParams(query)}` : "";
+  return toEvent({
+    method: route.method,
+    target: `${path}${search}`,
+    headers: {
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+  });
+}
+
+function checkEnvelope(name: Name, status: number, headers: Record<string, string>, body: Json): void {
+  const route: Route = routes[name];
+  expect(headers["x-operation-id"]).toBe(body.meta.operationId);
+  expect(body.meta.duration).toMatch(/^\d+ms$/);
+  if (status !== 200) {
+    expect(body).toMatchObject({ success: false, message: expect.any(String), code: expect.any(String) });
+    expect(body.meta.operation).toBe(name);
+    return;
+  }
+  expect(body).toMatchObject({ success: true, message: route.message });
+  route.data.parse(body.data);
+  route.meta?.parse(body.meta);
+}
+
+/** Asks the Retell simulator's or the Upstash emulator's control endpoint. */
+export async function control(service: "retell" | "upstash", method: string, path: string, body?: unknown): Promise<Json> {
+  const answer = await fetch(`${inject("control")[service]}${path}`, {
+    method,
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+  return answer.json();
+}
+
+/** Makes the Retell of one tenant misbehave in its next call of a step. */
+export function fault(world: World, step: string, kind: object): Promise<unknown> {
+  return control("retell", "POST", "/faults", { step, key: world.apiKey, ...kind });
+}
+
+/** A chat created through the API; its id. */
+export async function aChat(world: World, body: object = {}): Promise<string> {
+  const { body: answer } = await call("create", {
+    token: world.owner.token,
+    subaccountId: world.subaccountId,
+    body: { agentId: world.agentId, ...body },
+  });
+  return answer.data.chat_id;
+}

@@ -1,0 +1,14 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    globalSetup: ["test/support/services.ts"],
+    setupFiles: ["test/support/instance.ts"],
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    // Each file has the modules, and so the caches and the circuit breaker, of an instance of its own.
+    isolate: true,
+    maxWorkers: 2,
+  },
+});
