@@ -14,7 +14,9 @@ async function asked(chatId: string) {
 }
 
 const openAtRetell = async (apiKey: string) =>
-  (await control("retell", "GET", `/chats?key=${apiKey}`)).chats.filter((chat: { status: string }) => chat.status === "ongoing");
+  (await control("retell", "GET", `/chats?key=${apiKey}`)).chats.filter(
+    (chat: { status: string }) => chat.status === "ongoing",
+  );
 
 describe("create", () => {
   it("starts a chat and answers with the agent's opening message", async () => {
@@ -41,7 +43,12 @@ describe("create", () => {
   });
 
   it("lets no caller override agent_id and subaccount_id", async () => {
-    const variables = { agent_id: "agent_evil", subaccount_id: "someone-else", chat_id: "chat_evil", customer_name: "Ana" };
+    const variables = {
+      agent_id: "agent_evil",
+      subaccount_id: "someone-else",
+      chat_id: "chat_evil",
+      customer_name: "Ana",
+    };
     const { body } = await create({ agentId: world.agentId, retell_llm_dynamic_variables: variables });
     const sent = (await asked(body.data.chat_id)).retell_llm_dynamic_variables;
     expect(sent).toEqual({
@@ -96,14 +103,20 @@ describe("create", () => {
   });
 
   it("says so when the account's key does not decrypt: 500 API_KEY_DECRYPTION_ERROR", async () => {
-    const { status, body } = await create({ agentId: "agent_shop" }, {}, await aWorld({ account: { apiKey: "v2.x.y.z.w" } }));
+    const { status, body } = await create(
+      { agentId: "agent_shop" },
+      {},
+      await aWorld({ account: { apiKey: "v2.x.y.z.w" } }),
+    );
     expect([status, body.code]).toEqual([500, "API_KEY_DECRYPTION_ERROR"]);
   });
 
   it("opens no key that was copied from another subaccount's document", async () => {
     const { ObjectId } = await import("mongodb");
     const { central } = await import("./support/world.ts");
-    const stolen = await central.collection("retellaccounts").findOne({ subaccountId: new ObjectId(world.subaccountId) });
+    const stolen = await central
+      .collection("retellaccounts")
+      .findOne({ subaccountId: new ObjectId(world.subaccountId) });
     const thief = await aWorld({ account: { apiKey: stolen?.apiKey } });
     const { body } = await create({ agentId: "agent_shop" }, {}, thief);
     expect(body.code).toBe("API_KEY_DECRYPTION_ERROR");
@@ -114,22 +127,28 @@ describe("create", () => {
     expect([status, body.code]).toEqual([503, "RETELL_FETCH_FAILED"]);
   });
 
-  it.each([401, 402, 403, 422, 429, 500, 503])("answers 503 when Retell answers %i, and never the caller's 401", async (status) => {
-    const tenant = await aWorld();
-    await fault(tenant, "create", { kind: "status", status, retryAfter: 7 });
-    const answer = await create({ agentId: tenant.agentId }, {}, tenant);
-    // A proxy's 503 says nothing of what is behind it: that one may have been done.
-    const expected = status === 503 ? [504, "TIMEOUT"] : [503, "CHAT_CREATION_FAILED"];
-    expect([answer.status, answer.body.code]).toEqual(expected);
-    expect(answer.headers["retry-after"]).toBe(status === 429 ? "7" : undefined);
-  });
+  it.each([401, 402, 403, 422, 429, 500, 503])(
+    "answers 503 when Retell answers %i, and never the caller's 401",
+    async (status) => {
+      const tenant = await aWorld();
+      await fault(tenant, "create", { kind: "status", status, retryAfter: 7 });
+      const answer = await create({ agentId: tenant.agentId }, {}, tenant);
+      // A proxy's 503 says nothing of what is behind it: that one may have been done.
+      const expected = status === 503 ? [504, "TIMEOUT"] : [503, "CHAT_CREATION_FAILED"];
+      expect([answer.status, answer.body.code]).toEqual(expected);
+      expect(answer.headers["retry-after"]).toBe(status === 429 ? "7" : undefined);
+    },
+  );
 
-  it.each(["drop", "half", "garbage"])("does not know the outcome when Retell's answer is lost (%s): 504", async (kind) => {
-    const tenant = await aWorld();
-    await fault(tenant, "create", { kind, effect: "before" });
-    const { status, body } = await create({ agentId: tenant.agentId }, {}, tenant);
-    expect([status, body.code, body.details]).toEqual([504, "TIMEOUT", { outcome: "unknown" }]);
-  });
+  it.each(["drop", "half", "garbage"])(
+    "does not know the outcome when Retell's answer is lost (%s): 504",
+    async (kind) => {
+      const tenant = await aWorld();
+      await fault(tenant, "create", { kind, effect: "before" });
+      const { status, body } = await create({ agentId: tenant.agentId }, {}, tenant);
+      expect([status, body.code, body.details]).toEqual([504, "TIMEOUT", { outcome: "unknown" }]);
+    },
+  );
 
   it("gives up on a silent Retell before its own time is over, and asks it once", async () => {
     const tenant = await aWorld();
@@ -188,10 +207,17 @@ describe("create validates", () => {
     ["metadata of 21 levels", { agentId: "a", metadata: deep(21) }, "body.metadata"],
     ["metadata of 50,177 bytes", { agentId: "a", metadata: filler(50_177) }, "body.metadata"],
     ["metadata with half a surrogate pair", { agentId: "a", metadata: { a: "\ud800" } }, "body.metadata"],
-    ["a variable that is an object", { agentId: "a", retell_llm_dynamic_variables: { a: {} } }, "body.retell_llm_dynamic_variables.a"],
+    [
+      "a variable that is an object",
+      { agentId: "a", retell_llm_dynamic_variables: { a: {} } },
+      "body.retell_llm_dynamic_variables.a",
+    ],
     [
       "101 variables",
-      { agentId: "a", retell_llm_dynamic_variables: Object.fromEntries([...Array(101).keys()].map((i) => [`k${i}`, "v"])) },
+      {
+        agentId: "a",
+        retell_llm_dynamic_variables: Object.fromEntries([...Array(101).keys()].map((i) => [`k${i}`, "v"])),
+      },
       "body.retell_llm_dynamic_variables",
     ],
     ["__proto__", '{"agentId":"a","metadata":{"__proto__":{"a":1}}}', "body"],
@@ -231,7 +257,9 @@ describe("create validates", () => {
     const upper = world.subaccountId.toUpperCase();
     const { status, body } = await create({ agentId: world.agentId }, { subaccountId: upper });
     expect(status).toBe(200);
-    expect((await world.db.collection("chats").findOne({ chat_id: body.data.chat_id }))?.subaccountId).toBe(world.subaccountId);
+    expect((await world.db.collection("chats").findOne({ chat_id: body.data.chat_id }))?.subaccountId).toBe(
+      world.subaccountId,
+    );
   });
 
   it.each(["", "x".repeat(256), "a b", "ä"])("refuses the Idempotency-Key %j: 400", async (key) => {

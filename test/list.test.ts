@@ -38,7 +38,10 @@ describe("list", () => {
 
   it("pages by cursor through every chat once, also through those of one millisecond", async () => {
     const world = await aWorld();
-    const all = [...Array(25).keys()].map((i) => ({ chat_id: `chat_${String(i).padStart(2, "0")}`, start_timestamp: 1_000 + (i % 3) }));
+    const all = [...Array(25).keys()].map((i) => ({
+      chat_id: `chat_${String(i).padStart(2, "0")}`,
+      start_timestamp: 1_000 + (i % 3),
+    }));
     await stored(world, all);
 
     const seen: string[] = [];
@@ -57,7 +60,10 @@ describe("list", () => {
 
   it("examines no more documents than it shows, at any depth", async () => {
     const world = await aWorld();
-    await stored(world, [...Array(300).keys()].map((i) => ({ chat_id: `chat_${i}`, start_timestamp: i })));
+    await stored(
+      world,
+      [...Array(300).keys()].map((i) => ({ chat_id: `chat_${i}`, start_timestamp: i })),
+    );
     const { ensureIndexes } = await import("../lib/indexes.ts");
     await ensureIndexes(world.db, "tenant");
     await world.db.command({ profile: 2 });
@@ -98,7 +104,10 @@ describe("list", () => {
 
   it("shows nothing of another subaccount, by any cursor", async () => {
     const [mine, theirs] = [await aWorld(), await aWorld()];
-    await stored(theirs, [1, 2, 3].map((i) => ({ chat_id: `chat_${i}`, start_timestamp: i })));
+    await stored(
+      theirs,
+      [1, 2, 3].map((i) => ({ chat_id: `chat_${i}`, start_timestamp: i })),
+    );
     const { body } = await list(theirs, { limit: "1" });
     const answer = await list(mine, { cursor: body.meta.nextCursor });
     expect(answer.body.data).toEqual([]);
@@ -134,7 +143,10 @@ describe("list", () => {
 
   it("says so when Mongo answers with an error: 503 CHAT_LIST_FAILED", async () => {
     const world = await aWorld();
-    await world.db.createCollection("chats", { viewOn: "nothing", pipeline: [{ $match: { $expr: { $divide: [1, 0] } } }] });
+    await world.db.createCollection("chats", {
+      viewOn: "nothing",
+      pipeline: [{ $match: { $expr: { $divide: [1, 0] } } }],
+    });
     const { status, body } = await list(world);
     expect([status, body.code]).toEqual([503, "CHAT_LIST_FAILED"]);
   });

@@ -4,7 +4,13 @@ import { aChat, aWorld, call, control, fault, type Response, type World } from "
 const world = await aWorld();
 
 function send(chatId: string, content: unknown, more: object = {}, where: World = world): Promise<Response> {
-  return call("message", { token: where.owner.token, subaccountId: where.subaccountId, chatId, body: { content }, ...more });
+  return call("message", {
+    token: where.owner.token,
+    subaccountId: where.subaccountId,
+    chatId,
+    body: { content },
+    ...more,
+  });
 }
 
 async function read(chatId: string, where: World = world) {
@@ -14,7 +20,9 @@ async function read(chatId: string, where: World = world) {
 const stored = (chatId: string, where: World = world) => where.db.collection("chats").findOne({ chat_id: chatId });
 const atRetell = async (chatId: string) => control("retell", "GET", `/chats/${chatId}`);
 const userEntries = async (chatId: string): Promise<string[]> =>
-  (await atRetell(chatId)).entries.filter((e: { role: string }) => e.role === "user").map((e: { content: string }) => e.content);
+  (await atRetell(chatId)).entries
+    .filter((e: { role: string }) => e.role === "user")
+    .map((e: { content: string }) => e.content);
 const said = (response: Response) => response.body.data.messages.map((m: { content: string }) => m.content);
 
 describe("message", () => {
@@ -36,13 +44,17 @@ describe("message", () => {
     for (const content of ["ping 1", "ping 2", "ping 3"]) expect((await send(chatId, content)).status).toBe(200);
     const chat = await stored(chatId);
     expect(chat?.messages.map((m: { role: string }) => m.role)).toEqual([
-      "agent", "user", "agent", "user", "agent", "user", "agent",
+      "agent",
+      "user",
+      "agent",
+      "user",
+      "agent",
+      "user",
+      "agent",
     ]); // prettier: one line tells the story
-    expect(chat?.messages.filter((m: { role: string }) => m.role === "user").map((m: { content: string }) => m.content)).toEqual([
-      "ping 1",
-      "ping 2",
-      "ping 3",
-    ]);
+    expect(
+      chat?.messages.filter((m: { role: string }) => m.role === "user").map((m: { content: string }) => m.content),
+    ).toEqual(["ping 1", "ping 2", "ping 3"]);
     expect(chat).toMatchObject({ message_count: 7, internal: { heard: 3 } });
     expect(chat?.internal.turn).toBeUndefined();
   });
@@ -191,29 +203,35 @@ describe("message, when Retell fails", () => {
     ["garbage", { as: "shape" }],
     ["status", { status: 500 }],
     ["status", { status: 502 }],
-  ])("%s %j after Retell has acted: the reply is found in its history, and nothing is sent twice", async (kind, more) => {
-    const tenant = await aWorld();
-    const chatId = await aChat(tenant);
-    await fault(tenant, "completion", { kind, ...more, effect: "before" });
-    const answer = await send(chatId, "ping", {}, tenant);
-    expect([answer.status, answer.body.data?.messages.length]).toEqual([200, 1]);
-    expect(await userEntries(chatId)).toEqual(["ping"]);
-    expect((await stored(chatId, tenant))?.internal).toMatchObject({ heard: 1 });
-  });
+  ])(
+    "%s %j after Retell has acted: the reply is found in its history, and nothing is sent twice",
+    async (kind, more) => {
+      const tenant = await aWorld();
+      const chatId = await aChat(tenant);
+      await fault(tenant, "completion", { kind, ...more, effect: "before" });
+      const answer = await send(chatId, "ping", {}, tenant);
+      expect([answer.status, answer.body.data?.messages.length]).toEqual([200, 1]);
+      expect(await userEntries(chatId)).toEqual(["ping"]);
+      expect((await stored(chatId, tenant))?.internal).toMatchObject({ heard: 1 });
+    },
+  );
 
-  it.each(["drop", "half", "garbage"])("%s without an effect: 504 with an unknown outcome, and the chat waits", async (kind) => {
-    const tenant = await aWorld();
-    const chatId = await aChat(tenant);
-    await fault(tenant, "completion", { kind });
-    const answer = await send(chatId, "ping", {}, tenant);
-    expect([answer.status, answer.body.code]).toEqual([504, "MESSAGE_SEND_FAILED"]);
-    expect(answer.body.details).toEqual({ outcome: "unknown", turnId: expect.any(String) });
+  it.each(["drop", "half", "garbage"])(
+    "%s without an effect: 504 with an unknown outcome, and the chat waits",
+    async (kind) => {
+      const tenant = await aWorld();
+      const chatId = await aChat(tenant);
+      await fault(tenant, "completion", { kind });
+      const answer = await send(chatId, "ping", {}, tenant);
+      expect([answer.status, answer.body.code]).toEqual([504, "MESSAGE_SEND_FAILED"]);
+      expect(answer.body.details).toEqual({ outcome: "unknown", turnId: expect.any(String) });
 
-    const { body } = await read(chatId, tenant);
-    expect(body.data.messages.at(-1)).toMatchObject({ content: "ping", delivery: "pending" });
-    expect((await send(chatId, "again", {}, tenant)).body.code).toBe("CHAT_BUSY");
-    expect(await userEntries(chatId)).toEqual([]);
-  });
+      const { body } = await read(chatId, tenant);
+      expect(body.data.messages.at(-1)).toMatchObject({ content: "ping", delivery: "pending" });
+      expect((await send(chatId, "again", {}, tenant)).body.code).toBe("CHAT_BUSY");
+      expect(await userEntries(chatId)).toEqual([]);
+    },
+  );
 
   it("a reply that comes after we gave up is found by the next read", async () => {
     const tenant = await aWorld();

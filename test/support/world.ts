@@ -32,7 +32,9 @@ export interface World {
 }
 
 /** Builds a tenant that nobody else uses, so that test files and tests share the services and nothing more. */
-export async function aWorld(options: { agentId?: string; account?: object | null; subaccount?: object } = {}): Promise<World> {
+export async function aWorld(
+  options: { agentId?: string; account?: object | null; subaccount?: object } = {},
+): Promise<World> {
   const subaccount = new ObjectId();
   const subaccountId = subaccount.toHexString();
   const databaseName = `t_${subaccountId}`;
@@ -71,7 +73,9 @@ export async function aMembership(subaccountId: string, userId: string, may: Per
     subaccountId: new ObjectId(subaccountId),
     role: "editor",
     isActive: true,
-    permissions: Object.fromEntries(["read", "write", "delete", "admin"].map((f) => [f, may.includes(f as Permission)])),
+    permissions: Object.fromEntries(
+      ["read", "write", "delete", "admin"].map((f) => [f, may.includes(f as Permission)]),
+    ),
     temporaryAccess: { enabled: false },
     ...more,
   });
@@ -168,7 +172,12 @@ function checkEnvelope(name: Name, status: number, headers: Record<string, strin
 }
 
 /** Asks the Retell simulator's or the Upstash emulator's control endpoint. */
-export async function control(service: "retell" | "upstash", method: string, path: string, body?: unknown): Promise<Json> {
+export async function control(
+  service: "retell" | "upstash",
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<Json> {
   const answer = await fetch(`${inject("control")[service]}${path}`, {
     method,
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),

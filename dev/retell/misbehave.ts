@@ -1,0 +1,100 @@
+import type { ServerResponse } from "node:http";
+import type { Clock } from "./clock.ts";
+import type { Fault } from "./faults.ts";
+import type { Answer } from "./steps.ts";
+
+type Work = (replyAfterMs?: number) => Promise<Answer>;
+
+/** Answers in JSON, or with nothing but the status. Does nothing when the caller has gone. */
+export function respond(res: ServerResponse, { status, body }: Answer, headers: Record<string, string> = {}): void {
+  if (res.closed || res.headersSent) return;
+  if (body === undefined) {
+    res.writeHead(status, headers).end();
+    return;
+  }
+  const text = JSON.stringify(body);
+  res.writeHead(status, { "content-type": "application/json; charset=utf-8", ...headers }).end(text);
+}
+
+/**
+ * Does the work and answers, or does it as the fault will have it.
+ *
+ * @param work   What was asked for. It never throws: a refusal is an answer, too.
+ */
+export async function answer(res: ServerResponse, clock: Clock, fault: Fault | undefined, work: Work): Promise<void> {
+  if (!fault) return respond(res, await work());
+  switch (fault.kind) {
+    case "latency":
+      await clock.wait(fault.ms);
+      return res.closed ? undefined : respond(res, await work());
+    case "late":
+      await clock.wait(fault.ms);
+      return respond(res, await work());
+    case "lateReply":
+      return respond(res, await work(fault.replyAfterMs));
+  }
+
+  const done = await takeEffect(clock, fault, work);
+  switch (fault.kind) {
+    case "status":
+      return respond(
+        res,
+        { status: fault.status, body: { status: "error", message: fault.message } },
+        {
+          ...(fault.retryAfter !== undefined && { "retry-after": String(fault.retryAfter) }),
+          ...(fault.retryAfterMs !== undefined && { "retry-after-ms": String(fault.retryAfterMs) }),
+        },
+      );
+    case "drop":
+      res.destroy();
+      return;
+    case "half":
+      return sendHalf(res, done, fault.hang);
+    case "garbage":
+      return sendGarbage(res, done, fault.as);
+    case "hang": // the server closes the connection when it stops
+  }
+}
+
+/** Lets happen of the work what the fault says. Resolves when it is time to misbehave. */
+async function takeEffect(clock: Clock, fault: Extract<Fault, { effect: string }>, work: Work) {
+  if (fault.effect === "after") {
+    void clock.wait(fault.effectAfterMs).then(() => work(fault.replyAfterMs));
+  } else if (fault.effect === "before") {
+    const done = work(fault.replyAfterMs);
+    // With a reply that comes later, the fault shows as soon as the user's entry stands.
+    if (fault.replyAfterMs === undefined) return await done;
+  }
+  return undefined;
+}
+
+/** A 204 has no body to cut, and where nothing was done there is no answer: this stands for it. */
+const PROMISED = { messages: [{ role: "agent", content: "I was about to say" }] };
+
+function textOf(done: Answer | undefined): string {
+  return JSON.stringify(done?.body ?? PROMISED);
+}
+
+function sendHalf(res: ServerResponse, done: Answer | undefined, hang: boolean): void {
+  if (res.closed) return;
+  const bytes = Buffer.from(textOf(done));
+  res.writeHead(done?.body ? done.status : 201, {
+    "content-type": "application/json; charset=utf-8",
+    "content-length": bytes.length,
+  });
+  // Cut only once the half has been handed over, or the caller would see nothing but a reset.
+  res.write(bytes.subarray(0, Math.floor(bytes.length / 2)), () => hang || res.destroy());
+}
+
+function sendGarbage(res: ServerResponse, done: Answer | undefined, as: "html" | "truncated" | "shape"): void {
+  if (res.closed) return;
+  const json = { "content-type": "application/json; charset=utf-8" };
+  if (as === "html") {
+    res.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>Back soon</title><p>Back soon.</p>");
+  } else if (as === "truncated") {
+    const text = textOf(done);
+    res.writeHead(200, json).end(text.slice(0, Math.floor(text.length / 2)));
+  } else {
+    res.writeHead(200, json).end(JSON.stringify({ data: [{ answer: 42 }] }));
+  }
+}
