@@ -1,0 +1,143 @@
+import { createHash } from "node:crypto";
+import fc from "fast-check";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { type Access, type Actor, decide } from "../../lib/access.ts";
+import { visible } from "../../lib/chat/document.ts";
+import { open, seal } from "../../lib/crypto.ts";
+import { ApiError } from "../../lib/errors.ts";
+import { describe as inLog } from "../../lib/logger.ts";
+import { decode, encode } from "../../lib/page.ts";
+import { methodsOf, routes } from "../../lib/routes.ts";
+
+describe("decide", () => {
+  const member: Access = {
+    readAt: 0,
+    epoch: "",
+    membership: {
+      role: "editor",
+      isActive: true,
+      permissions: { read: true, write: false, delete: false, admin: false },
+      expiresAt: null,
+    },
+    subaccount: { isActive: true, maintenanceMode: false },
+  };
+  const actor = (role: Actor["role"]): Actor => ({ id: "u", role });
+
+  it("grants a flag that is set and no other, whatever the token's role but super_admin", () => {
+    for (const role of ["user", "admin"] as const) {
+      expect(decide(member, actor(role), "read", 1).allowed).toBe(true);
+      expect(decide(member, actor(role), "write", 1).allowed).toBe(false);
+    }
+    expect(decide(member, actor("super_admin"), "admin", 1).allowed).toBe(true);
+  });
+
+  it("ends a temporary access at its very end", () => {
+    const access = { ...member, membership: { ...member.membership, expiresAt: 100 } } as Access;
+    expect(decide(access, actor("user"), "read", 99).allowed).toBe(true);
+    expect(decide(access, actor("user"), "read", 100)).toEqual({ allowed: false, effectiveRole: "none" });
+  });
+});
+
+describe("secrets at rest", () => {
+  const id = "64b000000000000000000001";
+  const env = { ...process.env };
+  afterEach(() => {
+    process.env = { ...env };
+    vi.resetModules();
+  });
+  const fresh = async (settings: Record<string, string>) => {
+    vi.resetModules();
+    Object.assign(process.env, settings);
+    return import("../../lib/crypto.ts");
+  };
+
+  it("open again, only for their subaccount, and are never the same twice", async () => {
+    const sealed = await seal("key_secret", id);
+    expect(sealed).toMatch(/^v2\.[0-9a-f]{8}\.[\w-]{16}\.[\w-]{22}\.[\w-]+$/);
+    expect(sealed).not.toBe(await seal("key_secret", id));
+    expect(await open({ text: sealed }, id, "retell-salt")).toBe("key_secret");
+    await expect(open({ text: sealed }, `${id.slice(0, -1)}2`, "retell-salt")).rejects.toThrow();
+  });
+
+  it("do not open when one bit has changed", async () => {
+    const sealed = await seal("key_secret", id);
+    const at = sealed.length - 2;
+    const changed = `${sealed.slice(0, at)}${sealed[at] === "A" ? "B" : "A"}${sealed.slice(at + 1)}`;
+    await expect(open({ text: changed }, id, "retell-salt")).rejects.toThrow();
+  });
+
+  it.each([
+    ["a passphrase", "correct horse battery staple"],
+    ["32 bytes in hex", createHash("sha256").update("k").digest("hex")],
+    ["32 bytes in base64", createHash("sha256").update("k").digest("base64")],
+  ])("open with an old key after a rotation: %s", async (_name, key) => {
+    const before = await fresh({ ENCRYPTION_KEY: key });
+    const sealed = await before.seal("key_secret", id);
+    const after = await fresh({ ENCRYPTION_KEY: "the new one", ENCRYPTION_KEYS_OLD: `another, ${key}` });
+    expect(await after.open({ text: sealed }, id, "retell-salt")).toBe("key_secret");
+    const without = await fresh({ ENCRYPTION_KEY: "the new one", ENCRYPTION_KEYS_OLD: "" });
+    await expect(without.open({ text: sealed }, id, "retell-salt")).rejects.toThrow();
+  });
+});
+
+describe("cursors", () => {
+  it("come back as they went", () => {
+    fc.assert(
+      fc.property(fc.integer(), fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/), (start_timestamp, chat_id) => {
+        expect(decode(encode({ start_timestamp, chat_id }))).toEqual({ start_timestamp, chat_id });
+      }),
+    );
+  });
+
+  it("are refused, whatever else they are", () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.json(), fc.base64String()), (text) => {
+        try {
+          const { start_timestamp, chat_id } = decode(text);
+          expect(typeof start_timestamp).toBe("number");
+          expect(chat_id).toMatch(/^[A-Za-z0-9_-]{1,64}$/);
+        } catch (error) {
+          expect(error).toBeInstanceOf(ApiError);
+          expect((error as ApiError).code).toBe("VALIDATION_ERROR");
+        }
+      }),
+    );
+  });
+});
+
+describe("what of an error stands in a log", () => {
+  it("holds our words and the runtime's, and none of a dependency's", () => {
+    const secret = "what the user said";
+    const foreign = Object.assign(new Error(secret), { name: "UpstashError", status: 400 });
+    const parsing = new SyntaxError(`Unexpected token in "${secret}"`);
+    const wrapped = new ApiError("INTERNAL_ERROR", { cause: Object.assign(foreign, { cause: parsing }) });
+    const text = JSON.stringify(inLog(wrapped));
+    expect(text).not.toContain(secret);
+    expect(text).toContain("Something went wrong on our side");
+    expect(text).toContain('"status":400');
+    expect(inLog("thrown text")).toEqual({ name: "thrown string" });
+  });
+});
+
+it("messages keep their seq when opening messages are put in front of them, and hide what is superseded", () => {
+  const messages = [
+    { role: "agent", content: "opening" },
+    { role: "user", content: "ok", internal: { turn: "A", failed: true as const } },
+    { role: "user", content: "ok", internal: { supersedes: "A" } },
+    { role: "agent", content: "fine" },
+  ];
+  const shown = visible({ messages, internal: { rev: 1, heard: 1, base: 1 } }, false);
+  expect(shown.map(({ content, seq }) => [content, seq])).toEqual([
+    ["opening", 0],
+    ["ok", 2],
+    ["fine", 3],
+  ]);
+});
+
+it("the table knows which methods a path has", () => {
+  expect(methodsOf("/api/chats/x/list")).toEqual(["GET"]);
+  expect(methodsOf("/api/chats/x/y/end")).toEqual(["POST"]);
+  expect(methodsOf("/api/chats/x/list/more")).toEqual([]);
+  expect(methodsOf("$default")).toEqual([]);
+  expect(Object.entries(routes).every(([name, route]) => route.name === name)).toBe(true);
+});

@@ -1,0 +1,144 @@
+import { describe, expect, it } from "vitest";
+import { linesOf, logged } from "./support/instance.ts";
+import { aChat, aMembership, aUser, aWorld, call, fault } from "./support/world.ts";
+
+const world = await aWorld();
+
+describe("a request's log", () => {
+  it("is one line, with everything that a search at night needs", async () => {
+    const { body } = await call("create", {
+      token: world.owner.token,
+      subaccountId: world.subaccountId,
+      body: { agentId: world.agentId },
+    });
+    const lines = linesOf(body.meta.operationId);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatchObject({
+      level: "INFO",
+      operation: "create",
+      route: "POST /api/chats/{subaccountId}/create",
+      status: 200,
+      duration: expect.any(Number),
+      admit: expect.any(Number),
+      mongo: expect.any(Number),
+      retell: expect.any(Number),
+      userId: world.owner.id,
+      subaccountId: world.subaccountId,
+      agentId: world.agentId,
+      chatId: body.data.chat_id,
+      retellAccountId: expect.stringMatching(/^[0-9a-f]{24}$/),
+      coldStart: true,
+    });
+  });
+
+  it("says whether the cache helped", async () => {
+    for (const expected of ["miss", "hit"]) {
+      const { body } = await call("list", { token: world.owner.token, subaccountId: world.subaccountId });
+      expect(linesOf(body.meta.operationId)).toMatchObject([{ cache: expected, coldStart: false }]);
+    }
+  });
+
+  it("takes the caller's X-Operation-Id if that is a UUID, and answers with it", async () => {
+    const mine = crypto.randomUUID();
+    const ask = (id: string) => call("health", { headers: { "x-operation-id": id } });
+    const { body, headers } = await ask(mine.toUpperCase());
+    expect([body.meta.operationId, headers["x-operation-id"]]).toEqual([mine, mine]);
+    for (const bad of ["", "nope", `${mine}\r\nx-evil: 1`, `${mine}x`, "../../etc"]) {
+      expect((await ask(bad)).body.meta.operationId).toMatch(/^[0-9a-f-]{36}$/);
+      expect((await ask(bad)).body.meta.operationId).not.toBe(bad);
+    }
+  });
+
+  it("is an ERROR with a stack when we fail, an INFO when the caller does", async () => {
+    const tenant = await aWorld();
+    await fault(tenant, "create", { kind: "status", status: 500 });
+    const request = { token: tenant.owner.token, subaccountId: tenant.subaccountId, body: { agentId: tenant.agentId } };
+    const ours = await call("create", request);
+    expect(linesOf(ours.body.meta.operationId)).toMatchObject([
+      { level: "ERROR", code: "CHAT_CREATION_FAILED", reason: { stack: expect.any(Array), cause: { status: 500 } } },
+    ]);
+    const theirs = await call("create", { ...request, body: {} });
+    expect(linesOf(theirs.body.meta.operationId)).toMatchObject([
+      { level: "INFO", code: "VALIDATION_ERROR", status: 400 },
+    ]);
+  });
+
+  it("never mixes the users of requests that run side by side", async () => {
+    const users = await Promise.all(
+      [...Array(20)].map(async () => {
+        const user = await aUser();
+        await aMembership(world.subaccountId, user.id, ["read", "write"]);
+        return user;
+      }),
+    );
+    const chatIds = await Promise.all(users.map(() => aChat(world)));
+    const answers = await Promise.all(
+      users.map(({ token }, i) =>
+        call("message", {
+          token,
+          subaccountId: world.subaccountId,
+          chatId: chatIds[i] ?? "",
+          body: { content: `ping ${i}` },
+        }),
+      ),
+    );
+    for (const [i, { status, body }] of answers.entries()) {
+      expect(status).toBe(200);
+      expect(body.data.messages[0].content).toContain(`ping ${i}`);
+      expect(linesOf(body.meta.operationId)).toMatchObject([{ userId: users[i]?.id, chatId: chatIds[i] }]);
+    }
+  });
+
+  it("holds no token, key, message text, dynamic variable or metadata, whatever goes wrong", async () => {
+    const tenant = await aWorld();
+    const canaries = { text: "canary-text", variable: "canary-variable", metadata: "canary-metadata" };
+    const where = { token: tenant.owner.token, subaccountId: tenant.subaccountId };
+    const create = (more: object = {}) =>
+      call("create", {
+        ...where,
+        body: {
+          agentId: tenant.agentId,
+          retell_llm_dynamic_variables: { v: canaries.variable },
+          metadata: { m: canaries.metadata },
+          ...more,
+        },
+      });
+    const send = (chatId: string, more: object = {}) =>
+      call("message", { ...where, chatId, body: { content: canaries.text }, remainingMs: 5_200, ...more });
+
+    for (const kind of [
+      { kind: "status", status: 400, message: canaries.text },
+      { kind: "status", status: 401, message: canaries.text },
+      { kind: "garbage" },
+      { kind: "garbage", as: "shape" },
+      { kind: "half" },
+      { kind: "drop" },
+    ]) {
+      await fault(tenant, "create", kind);
+      await create();
+      const { body } = await create();
+      await fault(tenant, "completion", kind);
+      await send(body.data.chat_id);
+      await call("transcript", { ...where, chatId: body.data.chat_id });
+    }
+    await create({ agentId: { $gt: canaries.text } });
+    await create({ metadata: { $bad: canaries.metadata } });
+    await send("chat_x", { body: `{"content":"${canaries.text}` });
+    await send("chat_x", { body: { content: { $gt: canaries.text } } });
+    await send("chat_x", { token: `${tenant.owner.token}x` });
+    const validator = { metadata: { m: { $exists: false } } };
+    await tenant.db.command({ collMod: "chats", validator });
+    await create();
+
+    const all = logged.join("\n");
+    for (const secret of [
+      ...Object.values(canaries),
+      tenant.apiKey,
+      tenant.owner.token,
+      process.env.JWT_SECRET ?? "-",
+    ]) {
+      expect(all).not.toContain(secret);
+    }
+    expect(logged.length).toBeGreaterThan(20);
+  });
+});
