@@ -52,6 +52,9 @@ const Config = z
 
 export type Config = z.infer<typeof Config>;
 
+/** Each setting's schema, by the name of its variable. `.env.example` explains them; `sst.config.ts` passes them on. */
+export const settings = Config.shape;
+
 let parsed: Config | undefined;
 
 /**
@@ -66,7 +69,7 @@ export function config(): Config {
 
 function parse(): Config {
   const input: Record<string, unknown> = {};
-  for (const name of Object.keys(Config.shape)) input[name] = read(name);
+  for (const name of Object.keys(settings)) input[name] = read(name);
 
   const result = Config.safeParse(input);
   if (result.success) return result.data;

@@ -16,6 +16,8 @@ import { startUpstash, type Upstash, type UpstashOptions } from "../dev/upstash.
 const PROGRAM = fileURLToPath(new URL("../dev/upstash.ts", import.meta.url));
 const LIMIT = 10 * 1024 * 1024;
 
+const PATIENT = { timeout: 60_000 }; // expect.poll() would give up after a second
+
 const serverBinary = findRedisServer();
 if (!serverBinary) console.warn("There is no redis-server or valkey-server on PATH: only the mock is tested.");
 
@@ -266,7 +268,7 @@ function contract(options: UpstashOptions) {
       await redis.set("px", 2);
       expect(await ttl("px")).toBe(-1);
       await redis.set("soon", 1, { px: 5 });
-      await expect.poll(() => redis.get("soon")).toBeNull();
+      await expect.poll(() => redis.get("soon"), PATIENT).toBeNull();
       expect(await redis.exists("soon")).toBe(0);
       expect(await ttl("soon")).toBe(-2);
     });
@@ -585,7 +587,7 @@ function contract(options: UpstashOptions) {
       await control("fault", { kind: "slow", ms: 600_000, count: 1 });
       const gone = new AbortController();
       const late = send("/", ["SET", "a", 1], { signal: gone.signal });
-      await expect.poll(() => redis.get("a")).toBe(1);
+      await expect.poll(() => redis.get("a"), PATIENT).toBe(1);
       gone.abort();
       await expect(late).rejects.toThrow("aborted");
       await control("fault", { kind: "slow", ms: 20, count: 1 });
@@ -621,7 +623,7 @@ describe.each(backends)("the module, on its $backend back end,", ({ backend, ski
     await fetch(`${upstash.url}/_control/fault`, { method: "POST", body: fault });
     const late = new Redis({ ...upstash, retry: { retries: 0 } }).get("a");
     const refusal = expect(late).rejects.toThrow("fetch failed");
-    await expect.poll(() => statsOf(upstash)).toMatchObject({ requests: 1 });
+    await expect.poll(() => statsOf(upstash), PATIENT).toMatchObject({ requests: 1 });
     await upstash.stop();
     await refusal;
     await expect(fetch(upstash.url)).rejects.toThrow("fetch failed");
@@ -684,7 +686,7 @@ describe.skipIf(!serverBinary)("a Redis server of the emulator's own", () => {
     const lines: string[] = [];
     const upstash = await startUpstash({ backend: "server", onExit: (line) => lines.push(line) });
     process.kill(await redisPid(upstash), "SIGKILL");
-    await expect.poll(() => lines).toEqual([expect.stringMatching(/^(redis|valkey)-server ended/)]);
+    await expect.poll(() => lines, PATIENT).toEqual([expect.stringMatching(/^(redis|valkey)-server ended/)]);
     const response = await fetch(`${upstash.url}/ping?_token=${upstash.token}`);
     expect(response.status).toBe(500);
     expect(await response.json()).toEqual({ error: expect.stringMatching(/^ERR /) });
@@ -742,9 +744,6 @@ describe("the program", () => {
     return { code, stderr };
   }
 });
-
-/** Poll as long as the test itself may take. */
-const PATIENT = { timeout: 60_000 };
 
 async function launch(...args: string[]) {
   const child: ChildProcess = spawn(process.execPath, [PROGRAM, ...args], {

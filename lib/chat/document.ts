@@ -106,11 +106,12 @@ export function visible(chat: Pick<StoredChat, "messages" | "internal">, withToo
   superseded.delete(undefined);
   const shown: Message[] = [];
   for (const [index, message] of chat.messages.entries()) {
-    const { internal, thought_signature: _hidden, ...fields } = message;
-    if (!withTools && fields.role !== "agent" && fields.role !== "user") continue;
+    const { internal, thought_signature: _hidden, message_id, role, content, created_timestamp, ...more } = message;
+    if (!withTools && role !== "agent" && role !== "user") continue;
     if (internal?.failed && superseded.has(internal.turn)) continue;
     const delivery = deliveryOf(chat, message);
-    shown.push({ ...fields, seq: index + 1 - base, ...(delivery ? { delivery } : {}) });
+    const seq = index + 1 - base;
+    shown.push({ message_id, role, content, created_timestamp, ...more, seq, ...(delivery ? { delivery } : {}) });
   }
   return shown;
 }

@@ -90,16 +90,19 @@ export async function carry(place: Place, turn: BegunTurn): Promise<Outcome> {
   }
 
   const entries = reply.filter((entry) => !isUser(entry)).map((entry) => stored(entry, turn.turnId));
-  const firstSeq = await finish(place, turn, entries);
+  // The answer of a completion has no status. An agent that does more than talk may have ended the chat.
+  const maybeOver = !entries.some(({ role }) => role === "agent") || !entries.every(isPlain);
+  const [firstSeq, final] = await Promise.all([
+    finish(place, turn, entries),
+    maybeOver ? finalHistory(place) : undefined,
+  ]);
   if (firstSeq === null) return stand(turn, await chats.get(tenant, chatId));
 
   const messages = visible({ messages: entries }, false).map((message) => ({
     ...message,
     seq: message.seq + firstSeq - 1,
   }));
-  // The answer of a completion has no status. An agent that does more than talk may have ended the chat.
-  const maybeOver = messages.length === 0 || !entries.every(isPlain);
-  return { messages, chat_status: maybeOver ? await currentStatus(place) : "ongoing" };
+  return { messages, chat_status: final ? (await settle(place, final)).chat.chat_status : "ongoing" };
 }
 
 /**
@@ -281,14 +284,15 @@ async function finish({ tenant, chatId, deadline }: Place, turn: BegunTurn, entr
   }
 }
 
-async function currentStatus(place: Place): Promise<ChatStatus> {
-  const history = await place.retell.retrieve(place.chatId, place.deadline.answer()).catch(asFailure);
-  if (history instanceof RetellError) {
-    place.tenant.log.warn("Status not read after a turn that may have ended the chat", history);
-    return "ongoing";
+/** Retell's history if it shows the chat as over. A read that fails is left to the next one. */
+async function finalHistory({ tenant, chatId, retell, deadline }: Place): Promise<History | undefined> {
+  try {
+    const history = await retell.retrieve(chatId, deadline.answer());
+    return history.chat_status === "ongoing" ? undefined : history;
+  } catch (error) {
+    tenant.log.warn("Status not read after a turn that may have ended the chat", error);
+    return undefined;
   }
-  if (history.chat_status === "ongoing") return "ongoing";
-  return (await settle(place, history)).chat.chat_status;
 }
 
 /** @throws CHAT_BUSY while a turn is in the hands of a sender that may be alive. */
