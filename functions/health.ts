@@ -1,5 +1,5 @@
-import { endpoint } from "../lib/endpoint.ts";
+import { compose } from "../lib/chain.ts";
 import { routes } from "../lib/routes.ts";
 
 /** Whether the API is up: asks nobody, needs no token. */
-export const handler = endpoint(routes.health).handler(async () => ({ data: { status: "ok", version: "1.0.0" } }));
+export const handler = compose(routes.health).handler(async () => ({ data: { status: "ok", version: "1.0.0" } }));

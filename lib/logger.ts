@@ -72,7 +72,6 @@ const quotable = new Set([
   "MongoServerSelectionError",
   "MongoNetworkError",
   "MongoNetworkTimeoutError",
-  "MongoUnreachable",
   "ConfigError",
 ]);
 

@@ -1,5 +1,6 @@
 import { type Db, MongoClient, type MongoClientOptions, MongoError } from "mongodb";
 import { config } from "./config.ts";
+import { ApiError } from "./errors.ts";
 
 /** Longest wait for one operation: with what comes before it, an answer leaves within 3 s of Mongo's going away. */
 const operationMs = 2_300;
@@ -16,36 +17,35 @@ const options: MongoClientOptions = {
   maxIdleTimeMS: 60_000,
 };
 
-/** Mongo gave no answer in time. What was asked may still take effect: callers that write say what happens then. */
-export class MongoUnreachable extends Error {
-  override name = "MongoUnreachable";
-}
-
-/** Whether an error means that Mongo cannot be reached, rather than that it refused what was asked. */
-export function isUnreachable(error: unknown): boolean {
-  if (error instanceof MongoUnreachable) return true;
-  return (
-    error instanceof MongoError &&
-    /^Mongo(Network|ServerSelection|PoolCleared|PoolClosed|WaitQueue|Topology|NotConnected)/.test(error.name)
-  );
-}
-
 /**
  * Awaits one operation for 2.3 s at most. The driver's own limits apply to parts of an operation (finding a server,
  * a socket, one of two tries), so none of them bounds the whole.
  *
- * @throws MongoUnreachable
+ * @throws CONNECTION_FAILED when Mongo cannot be reached or does not answer. What was asked may still take effect:
+ *         callers that write say what happens then. What Mongo itself refuses is thrown as it is.
  */
-export async function bounded<T>(operation: Promise<T>, ms: number = operationMs): Promise<T> {
+export async function bounded<T>(operation: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new MongoUnreachable(`No answer within ${ms} ms`)), ms);
+    timer = setTimeout(() => reject(new ApiError("CONNECTION_FAILED")), operationMs);
   });
   try {
     return await Promise.race([operation, late]);
+  } catch (error) {
+    if (error instanceof MongoError && unreachable.test(error.name)) {
+      throw new ApiError("CONNECTION_FAILED", { cause: error });
+    }
+    throw error;
   } finally {
     clearTimeout(timer);
   }
+}
+
+const unreachable = /^Mongo(Network|ServerSelection|PoolCleared|PoolClosed|WaitQueue|Topology|NotConnected)/;
+
+/** Whether an error of `bounded` means that Mongo cannot be reached, rather than that it refused what was asked. */
+export function isUnreachable(error: unknown): boolean {
+  return error instanceof ApiError && error.code === "CONNECTION_FAILED";
 }
 
 interface Client {

@@ -1,7 +1,6 @@
 import type * as z from "zod";
 import type { Actor, Permission } from "./access.ts";
 import type { Answer, Cached } from "./chat/cache.ts";
-import type { ErrorCode } from "./errors.ts";
 import type { CallLog } from "./logger.ts";
 import type { Counts } from "./middleware/limit.ts";
 import type { Tenant } from "./tenant.ts";
@@ -29,11 +28,12 @@ export interface Route {
   meta?: z.ZodType;
   /** Whether it calls Retell, so that the account is read along with the limits. */
   usesRetell?: boolean;
-  /** What a database that answers with an error is called here. Absent: INTERNAL_ERROR. */
-  failure?: ErrorCode;
   /** The Lambda's memory. More memory is more CPU. */
   memory: `${number} MB`;
 }
+
+/** A row that asks for a permission in a subaccount: the chain guards it. */
+export type GuardedRoute = Route & { permission: Permission; params: z.ZodType<{ subaccountId: string }> };
 
 /** A route as API Gateway names it. */
 export function routeKey({ method, path }: Pick<Route, "method" | "path">): string {

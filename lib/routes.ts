@@ -73,7 +73,6 @@ export const routes = table({
       hasMore: z.boolean(),
       nextCursor: z.string().optional(),
     }),
-    failure: "CHAT_LIST_FAILED",
     memory: "1024 MB",
   },
   transcript: {

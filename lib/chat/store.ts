@@ -1,5 +1,6 @@
 import type { Filter, UpdateFilter } from "mongodb";
-import { bounded } from "../mongo.ts";
+import { ApiError } from "../errors.ts";
+import { bounded, isUnreachable } from "../mongo.ts";
 import type { Entry } from "../retell/client.ts";
 import type { Tenant } from "../tenant.ts";
 import { countOf, newMessageId, type ReadChat, type StoredChat, type StoredMessage, type Turn } from "./document.ts";
@@ -66,7 +67,11 @@ export const chats = {
     return chat ?? null;
   },
 
-  /** Chats newest first, from a position on (exclusive). */
+  /**
+   * Chats newest first, from a position on (exclusive).
+   *
+   * @throws CHAT_LIST_FAILED when Mongo answers with an error
+   */
   async page(tenant: Tenant, limit: number, after: Position | undefined): Promise<ListedChat[]> {
     const { subaccountId } = tenant;
     // Two ranges of one index, merged in its order: no document is read that is not shown.
@@ -90,7 +95,9 @@ export const chats = {
           createdAt: 1,
         })
         .toArray(),
-    );
+    ).catch((cause) => {
+      throw isUnreachable(cause) ? cause : new ApiError("CHAT_LIST_FAILED", { cause });
+    });
   },
 
   /** Whether the subaccount owns such an agent. */

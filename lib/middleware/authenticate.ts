@@ -56,8 +56,8 @@ async function verify(token: string): Promise<Actor> {
     } else throw new ApiError("INVALID_ACCESS_TOKEN");
   } catch (cause) {
     if (cause instanceof ApiError) throw cause;
-    // The key set's server is away: not the caller's fault, and not to be taken for a bad token.
-    if (cause instanceof errors.JWKSTimeout || !(cause instanceof errors.JOSEError)) {
+    // The key set's server is away or answers nonsense: not the caller's fault, and not to be taken for a bad token.
+    if (!(cause instanceof errors.JOSEError) || issuersFault.has(cause.code)) {
       throw new ApiError("CONNECTION_FAILED", { cause, message: "The token's issuer cannot be reached" });
     }
     throw new ApiError("INVALID_ACCESS_TOKEN", { cause });
@@ -78,6 +78,8 @@ function algorithm(token: string): unknown {
     throw new ApiError("INVALID_ACCESS_TOKEN");
   }
 }
+
+const issuersFault = new Set(["ERR_JWKS_TIMEOUT", "ERR_JWKS_INVALID", "ERR_JOSE_GENERIC"]);
 
 const encoded = new Map<string, Uint8Array>();
 function secret(text: string): Uint8Array {

@@ -1,6 +1,6 @@
 import { decide, load, type Permission, peek } from "../access.ts";
 import { ApiError } from "../errors.ts";
-import type { Route } from "../route.ts";
+import type { GuardedRoute } from "../route.ts";
 import { openTenant } from "../tenant.ts";
 import type { Rule } from "./chain.ts";
 import { countRoute, judge } from "./limit.ts";
@@ -9,7 +9,7 @@ import { countRoute, judge } from "./limit.ts";
  * The gate. Everything that was started before it is awaited here, and the verdicts fall in their order: the user's
  * limit, the permission, the subaccount's limit.
  */
-export function authorize(route: Route, permission: Permission): Rule {
+export function authorize(route: GuardedRoute): Rule {
   return {
     before: async ({ internal: { progress } }) => {
       const { actor, params, counts, log } = progress;
@@ -26,7 +26,7 @@ export function authorize(route: Route, permission: Permission): Rule {
         const verdict = decide(access, actor, permission, Date.now());
         if (!verdict.allowed) throw denied(verdict, permission);
       };
-      progress.require(permission);
+      progress.require(route.permission);
 
       const counted = await (counts.subaccount ?? countRoute(route, subaccountId));
       if (counted) judge(progress, counted);

@@ -1,7 +1,7 @@
-import { recall } from "../access.ts";
+import { decide, recall } from "../access.ts";
 import { ApiError } from "../errors.ts";
 import { type Count, count, routeRule, userRule } from "../limits.ts";
-import type { Progress, Route } from "../route.ts";
+import type { GuardedRoute, Progress, Route } from "../route.ts";
 import type { Rule } from "./chain.ts";
 
 /** The counts of one request: started together, judged by `authorize` in the order of the verdicts. */
@@ -12,14 +12,16 @@ export interface Counts {
 }
 
 /** Starts counting; nothing is awaited here, so that the counts travel with the permission and the cache read. */
-export function limit(route: Route): Rule {
+export function limit(route: GuardedRoute): Rule {
   return {
     before: ({ internal: { progress } }) => {
       const { actor, params } = progress;
       if (!actor || !params) return;
+      const access = recall(actor.id, params.subaccountId);
+      const isAllowed = access && decide(access, actor, route.permission, Date.now()).allowed;
       progress.counts = {
         user: count(userRule(), actor.id),
-        subaccount: recall(actor.id, params.subaccountId) && countRoute(route, params.subaccountId),
+        subaccount: isAllowed ? countRoute(route, params.subaccountId) : undefined,
       };
     },
   };

@@ -1,7 +1,6 @@
 import type { APIGatewayProxyStructuredResultV2 } from "aws-lambda";
 import { ApiError } from "../errors.ts";
 import { CallLog } from "../logger.ts";
-import { isUnreachable } from "../mongo.ts";
 import { Deadline, type Progress, type Reply, type Route, routeKey } from "../route.ts";
 import type { Rule } from "./chain.ts";
 
@@ -44,7 +43,7 @@ export function respond(route: Route): Rule {
 
     onError: (request) => {
       const { progress } = request.internal;
-      const error = known(route, request.error);
+      const error = known(request.error);
       request.response = fail(route, progress, error);
       close(progress, error.status, error);
     },
@@ -74,10 +73,8 @@ function fail(route: Route, progress: Progress, error: ApiError): APIGatewayProx
 }
 
 /** Whatever was thrown, as one of our codes. What nobody foresaw says nothing about our insides. */
-function known(route: Route, thrown: unknown): ApiError {
-  if (thrown instanceof ApiError) return thrown;
-  if (isUnreachable(thrown)) return new ApiError("CONNECTION_FAILED", { cause: thrown });
-  return new ApiError(route.failure ?? "INTERNAL_ERROR", { cause: thrown });
+function known(thrown: unknown): ApiError {
+  return thrown instanceof ApiError ? thrown : new ApiError("INTERNAL_ERROR", { cause: thrown });
 }
 
 function close({ log, ...progress }: Progress, status: number, error?: ApiError): void {

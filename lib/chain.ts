@@ -1,0 +1,45 @@
+import middy from "@middy/core";
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context } from "aws-lambda";
+import { ApiError } from "./errors.ts";
+import type { ChatEvent, ChatResult, Internal, Rule } from "./middleware/chain.ts";
+import { respond } from "./middleware/respond.ts";
+import type { Call, Progress, Reply, Route } from "./route.ts";
+
+/** How API Gateway calls one of our functions. */
+export type Handler = (event: APIGatewayProxyEventV2, context: Context) => Promise<APIGatewayProxyStructuredResultV2>;
+
+/** An endpoint that still lacks what it does. Curried, so that TypeScript keeps the literal types of what is returned. */
+export interface Unfinished<R extends Route> {
+  handler(run: (call: Call<R>) => Promise<Reply<R>>): Handler;
+}
+
+/**
+ * Puts rules in front of what an endpoint does, and `respond` around all of it. By itself it is the whole chain of a
+ * public route, which then loads neither database nor cache: those come with `endpoint`.
+ */
+export function compose<const R extends Route>(route: R, rules: Rule[] = []): Unfinished<R> {
+  return {
+    handler(run) {
+      const chain = middy<ChatEvent, ChatResult, Error, Context, Internal>({
+        timeoutEarlyInMillis: 2_000, // of the function's 29 s: what is left to answer 504 ourselves
+        timeoutEarlyResponse: () => {
+          throw new ApiError("TIMEOUT");
+        },
+      }).use([respond(route), ...rules]);
+      // Middy hands its handler the event: by now that is the call, and nobody needs the event any more.
+      chain.before(async (request) => {
+        request.event = (await toCall(request.internal.progress)) as never;
+      });
+      return chain.handler(run as never) as unknown as Handler;
+    },
+  };
+}
+
+/** By the chain's end every rule has left its part: what a route does not have stays undefined in its types too. */
+async function toCall(progress: Progress): Promise<Call> {
+  const { params, query, body, actor, require, tenant, request, operationId, log, deadline } = progress;
+  const cached = await progress.cached;
+  if (cached) log.fields.cache = cached.hit ? "hit" : "miss";
+  if (tenant) tenant.account = progress.account;
+  return { params, query, body, actor, require, tenant, cached, request, operationId, log, deadline } as Call;
+}
