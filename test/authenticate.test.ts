@@ -1,0 +1,108 @@
+import { once } from "node:events";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { exportJWK, exportSPKI, type GenerateKeyPairResult, generateKeyPair, SignJWT } from "jose";
+import { afterAll, describe, expect, it } from "vitest";
+
+// A key set beside the secret: this file's instance is configured with both, before anything reads the configuration.
+const keys = {
+  RS256: await generateKeyPair("RS256"),
+  ES256: await generateKeyPair("ES256"),
+  EdDSA: await generateKeyPair("EdDSA"),
+};
+const stray = await generateKeyPair("RS256");
+const publicKeys = await Promise.all(
+  Object.entries(keys).map(async ([alg, { publicKey }]) => ({ ...(await exportJWK(publicKey)), alg, kid: alg })),
+);
+
+async function listen(answer: RequestListener): Promise<{ url: string; close: () => void }> {
+  const server = createServer(answer).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`, close: () => server.close() };
+}
+
+const issuer = await listen((_, response) => {
+  response.setHeader("content-type", "application/json").end(JSON.stringify({ keys: publicKeys }));
+});
+afterAll(() => issuer.close());
+Object.assign(process.env, {
+  JWT_JWKS_URL: issuer.url,
+  JWT_AUDIENCE: "scalai-chat",
+  JWT_ADMIN_ISSUERS: "https://trusted.example, https://other.example",
+});
+
+const { aToken, aWorld, call } = await import("./support/world.ts");
+const world = await aWorld();
+const claims = { id: world.owner.id, role: "user", aud: "scalai-chat" };
+
+const sign = (
+  payload: Record<string, unknown>,
+  alg: string,
+  key: GenerateKeyPairResult["privateKey"] | Uint8Array,
+  kid = alg,
+) => new SignJWT(payload).setProtectedHeader({ alg, kid }).setExpirationTime("1h").sign(key);
+
+const list = (token: string) => call("list", { token, subaccountId: world.subaccountId });
+
+describe("tokens of a key set", () => {
+  it.each(Object.entries(keys))("are accepted when signed by its %s key", async (alg, { privateKey }) => {
+    expect((await list(await sign(claims, alg, privateKey))).status).toBe(200);
+  });
+
+  it("stand beside those of the secret", async () => {
+    expect((await list(await aToken(claims))).status).toBe(200);
+  });
+
+  it("are refused when signed by another key under a known kid, or under a kid that is not there", async () => {
+    for (const kid of ["RS256", "ES256", "unknown"]) {
+      expect((await list(await sign(claims, "RS256", stray.privateKey, kid))).body.code).toBe("INVALID_ACCESS_TOKEN");
+    }
+  });
+
+  it("are refused when a public key is used as an HMAC secret", async () => {
+    const pem = new TextEncoder().encode(await exportSPKI(keys.RS256.publicKey));
+    expect((await list(await sign(claims, "HS256", pem))).body.code).toBe("INVALID_ACCESS_TOKEN");
+  });
+
+  it("are refused for another audience, or none", async () => {
+    for (const aud of ["somebody-else", undefined]) {
+      const { aud: _, ...rest } = claims;
+      const token = await sign({ ...rest, ...(aud ? { aud } : {}) }, "RS256", keys.RS256.privateKey);
+      expect((await list(token)).body.code).toBe("INVALID_ACCESS_TOKEN");
+    }
+  });
+
+  it("mint no super admin, unless their issuer is named as one that may", async () => {
+    const admin = { ...claims, id: world.superAdmin.id, role: "super_admin" };
+    const by = (iss?: string) => sign({ ...admin, ...(iss ? { iss } : {}) }, "RS256", keys.RS256.privateKey);
+    expect((await list(await by())).status).toBe(403);
+    expect((await list(await by("https://evil.example"))).status).toBe(403);
+    expect((await list(await by("https://trusted.example"))).status).toBe(200);
+    expect((await list(await aToken(admin))).status).toBe(200);
+  });
+});
+
+describe("a key set that cannot be had", () => {
+  const token = () => sign(claims, "RS256", keys.RS256.privateKey);
+
+  it.each<[string, RequestListener]>([
+    ["is refused", (_, response) => response.writeHead(500).end()],
+    ["is nonsense", (_, response) => response.end("<html>")],
+    ["is no key set", (_, response) => response.end('{"keys": 7}')],
+    ["is cut off", (request) => request.socket.destroy()],
+  ])("because it %s: 503, not a bad token", async (_name, answer) => {
+    const { vi } = await import("vitest");
+    const broken = await listen(answer);
+    vi.resetModules(); // an instance of its own, that has no keys yet
+    process.env.JWT_JWKS_URL = broken.url;
+    const { handler } = await import("../functions/list.ts");
+    const { invoke } = await import("./support/world.ts");
+    const { status, body } = await invoke(handler as never, "list", {
+      token: await token(),
+      subaccountId: world.subaccountId,
+    });
+    broken.close();
+    process.env.JWT_JWKS_URL = issuer.url;
+    expect([status, body.code]).toEqual([503, "CONNECTION_FAILED"]);
+  });
+});
