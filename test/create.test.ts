@@ -154,7 +154,7 @@ describe("create", () => {
     const tenant = await aWorld();
     await fault(tenant, "create", { kind: "hang" });
     const { status, body } = await create({ agentId: tenant.agentId }, { remainingMs: 5_300 }, tenant);
-    expect([status, body.code]).toEqual([504, "TIMEOUT"]);
+    expect([status, body.code, body.details]).toEqual([504, "TIMEOUT", { outcome: "unknown" }]);
     expect((await control("retell", "GET", `/requests?step=create&key=${tenant.apiKey}`)).requests).toHaveLength(1);
   });
 
@@ -165,6 +165,20 @@ describe("create", () => {
     expect([status, body.code]).toEqual([500, "INTERNAL_ERROR"]);
     const { chats } = await control("retell", "GET", `/chats?key=${tenant.apiKey}`);
     expect(chats).toMatchObject([{ status: "ended" }]);
+  });
+
+  it("drops the cached account when Retell refuses its key", async () => {
+    const tenant = await aWorld();
+    await aChat(tenant);
+    await control("retell", "PATCH", "/settings", { invalidKeys: { [tenant.apiKey]: 401 } });
+    const { ObjectId } = await import("mongodb");
+    const { central } = await import("./support/world.ts");
+    const account = { subaccountId: new ObjectId(tenant.subaccountId) };
+    await central.collection("retellaccounts").updateOne(account, { $set: { isActive: false } });
+    for (let i = 0; i < 2; i++) {
+      const { body } = await create({ agentId: tenant.agentId }, {}, tenant);
+      expect(body.code).toBe("RETELL_ACCOUNT_INACTIVE");
+    }
   });
 
   it("reads a changed key again, once, when Retell refuses the one that is cached", async () => {

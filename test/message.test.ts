@@ -115,8 +115,10 @@ describe("message", () => {
     const { body } = await send(chatId, "goodbye");
     expect(body.data.chat_status).toBe("ended");
     expect((await stored(chatId))?.chat_status).toBe("ended");
+    const before = await stored(chatId);
     const next = await send(chatId, "one more thing");
     expect([next.status, next.body.code]).toEqual([409, "CHAT_ENDED"]);
+    expect(await stored(chatId)).toEqual(before);
   });
 
   it("refuses a message to a chat that ended behind our back: 409, and stores it as failed", async () => {

@@ -48,6 +48,7 @@ export async function accountOf(tenant: Tenant): Promise<Account> {
 /** Reads the account in Mongo again, whatever the caches say: after Retell refused the key that they hold. */
 export async function reloadAccount(tenant: Tenant): Promise<Account> {
   known.delete(tenant.subaccountId);
+  tenant.trailing.push(redis.del(cacheKey(tenant.subaccountId)).catch(() => {}));
   return remember(tenant, await load(tenant));
 }
 

@@ -1,0 +1,70 @@
+import { ObjectId } from "mongodb";
+import { describe, expect, it } from "vitest";
+import { aChat, aWorld, call, central, type World } from "./support/world.ts";
+
+/** Two subaccounts in one database, which the old server allows. */
+async function neighbours(): Promise<[World, World]> {
+  const [one, two] = [await aWorld(), await aWorld()];
+  const { databaseName } = one.db;
+  await central
+    .collection("subaccounts")
+    .updateOne({ _id: new ObjectId(two.subaccountId) }, { $set: { databaseName } });
+  return [one, { ...two, db: one.db }];
+}
+
+const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
+
+describe("subaccounts that share a database", () => {
+  it("see, end and write to nothing of each other's: 404", async () => {
+    const [mine, theirs] = await neighbours();
+    await theirs.db.collection("chatagents").insertOne({ agentId: "agent_theirs", subaccountId: theirs.subaccountId });
+    const own = await aChat(theirs, { agentId: "agent_theirs" });
+    const before = await theirs.db.collection("chats").findOne({ chat_id: own });
+    expect(before?.subaccountId).toBe(theirs.subaccountId);
+
+    for (const [name, more] of [
+      ["message", { body: { content: "let me in" } }],
+      ["end", {}],
+      ["transcript", {}],
+    ] as const) {
+      const { status, body } = await call(name, { ...at(mine, own), ...more });
+      expect([name, status, body.code]).toEqual([name, 404, "CHAT_NOT_FOUND"]);
+    }
+    expect(await theirs.db.collection("chats").findOne({ chat_id: own })).toEqual(before);
+  });
+
+  it("cannot use each other's agents: 404", async () => {
+    const [mine, theirs] = await neighbours();
+    await theirs.db.collection("chatagents").insertOne({ agentId: "agent_theirs", subaccountId: theirs.subaccountId });
+    const { status, body } = await call("create", {
+      token: mine.owner.token,
+      subaccountId: mine.subaccountId,
+      body: { agentId: "agent_theirs" },
+    });
+    expect([status, body.code]).toEqual([404, "AGENT_NOT_FOUND"]);
+  });
+});
+
+describe("where a subaccount keeps its data", () => {
+  it("is the central database when it names neither cluster nor database", async () => {
+    const world = await aWorld({ subaccount: { databaseName: "" } });
+    await central.collection("chatagents").insertOne({ agentId: world.agentId, subaccountId: world.subaccountId });
+    const chatId = await aChat(world);
+    expect(await central.collection("chats").findOne({ chat_id: chatId })).toMatchObject({
+      subaccountId: world.subaccountId,
+    });
+  });
+
+  it("is an answer of 503 when its cluster's address does not decrypt or parse", async () => {
+    const { seal } = await import("../lib/crypto.ts");
+    for (const mongodbUrl of ["v2.a.b.c.d", "nonsense"]) {
+      const { owner, subaccountId } = await aWorld({ subaccount: { mongodbUrl } });
+      const { status, body } = await call("list", { token: owner.token, subaccountId });
+      expect([status, body.code]).toEqual([503, "CONNECTION_FAILED"]);
+    }
+    const { owner, subaccountId } = await aWorld();
+    const mongodbUrl = await seal("http://not-a-mongo", subaccountId);
+    await central.collection("subaccounts").updateOne({ _id: new ObjectId(subaccountId) }, { $set: { mongodbUrl } });
+    expect((await call("list", { token: owner.token, subaccountId })).body.code).toBe("CONNECTION_FAILED");
+  });
+});
