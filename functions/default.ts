@@ -5,5 +5,8 @@ import { methodsOf, routes } from "../lib/routes.ts";
 /** What no route matches: 404, or 405 where only the method is wrong. HTTP APIs know no 405 of their own. */
 export const handler = compose(routes.default).handler(async ({ request }) => {
   const allow = methodsOf(request.path);
+  // Beside a $default route API Gateway may hand it the browsers' preflights, which need a 2xx; it adds the CORS
+  // headers itself, so a page of a foreign origin learns nothing by this.
+  if (request.method === "OPTIONS") return { data: { allow } };
   throw allow.length > 0 ? new ApiError("METHOD_NOT_ALLOWED", { details: { allow } }) : new ApiError("NOT_FOUND");
 });

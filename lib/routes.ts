@@ -106,8 +106,8 @@ export const routes = table({
     method: "ANY",
     path: "$default",
     summary: "Whatever no other route matches",
-    message: "",
-    data: z.never(),
+    message: "OK",
+    data: z.object({ allow: z.array(z.string()) }),
     memory: "256 MB",
   },
 });

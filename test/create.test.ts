@@ -179,6 +179,9 @@ describe("create", () => {
       const { body } = await create({ agentId: tenant.agentId }, {}, tenant);
       expect(body.code).toBe("RETELL_ACCOUNT_INACTIVE");
     }
+    // The chat, and the refused one: the second refusal came from Mongo.
+    const { requests } = await control("retell", "GET", `/requests?step=create&key=${tenant.apiKey}`);
+    expect(requests).toHaveLength(2);
   });
 
   it("reads a changed key again, once, when Retell refuses the one that is cached", async () => {

@@ -216,6 +216,15 @@ describe("routes that do not exist", () => {
     expect(await ask("DELETE", "/health")).toMatchObject({ status: 405, allow: "GET" });
   });
 
+  it("a browser's preflight gets a 2xx, should API Gateway hand it on", async () => {
+    const { handler } = await import("../functions/default.ts");
+    const { toEvent } = await import("../dev/event.ts");
+    const headers = { origin: "https://app.example", "access-control-request-method": "POST" };
+    const target = `/api/chats/${world.subaccountId}/create`;
+    const { statusCode } = await handler(toEvent({ method: "OPTIONS", target, headers }), {} as never);
+    expect(statusCode).toBe(200);
+  });
+
   it("GET /health needs no token and tells no secret", async () => {
     const { status, body } = await call("health");
     expect([status, body.data]).toEqual([200, { status: "ok", version: "1.0.0" }]);

@@ -1,0 +1,126 @@
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { parseArgs } from "node:util";
+import type { routes } from "../lib/routes.ts";
+import { Cors } from "./gateway/cors.ts";
+import { exchange, type Setup } from "./gateway/exchange.ts";
+import type { LambdaHandler } from "./gateway/invoke.ts";
+import { serve } from "./service.ts";
+
+const GRACE_MS = 1_000;
+
+/** How to start a gateway. */
+export interface GatewayOptions {
+  /** 0: a free one. Absent: `PORT`, or 3000. */
+  port?: number;
+  host?: string;
+  /** By route name, in place of functions/. */
+  handlers?: { [Name in keyof typeof routes]?: LambdaHandler };
+  /** Absent: `CORS_ORIGINS`, separated by commas, or `*`. */
+  corsOrigins?: string[];
+  /** When Lambda ends a function. */
+  functionMs?: number;
+  /** When API Gateway stops waiting for it. */
+  integrationMs?: number;
+}
+
+/** A gateway that listens. */
+export interface Gateway {
+  url: string;
+  /** Takes no more, gives what runs a second, and closes. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Serves the table in lib/routes.ts as API Gateway's HTTP API does, with the functions in this process.
+ *
+ * @throws EADDRINUSE when the port is taken.
+ */
+export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
+  const { port = portOf(process.env.PORT), host = "127.0.0.1" } = options;
+  const setup: Setup = {
+    cors: new Cors(options.corsOrigins ?? originsOf(process.env.CORS_ORIGINS)),
+    handlers: options.handlers ?? {},
+    functionMs: options.functionMs ?? 29_000,
+    integrationMs: options.integrationMs ?? 30_000,
+    isStopping: false,
+  };
+
+  // Half-sent requests end by Node's own limits; its limit of the headers only has to be above API Gateway's.
+  const server = createServer({
+    keepAliveTimeout: 60_000,
+    headersTimeout: 10_000,
+    requestTimeout: 30_000,
+    connectionsCheckingInterval: 1_000,
+    maxHeaderSize: 32_768,
+  });
+  const sockets = new Set<Socket>();
+  const running = new Set<IncomingMessage>();
+  const take = (request: IncomingMessage, response: ServerResponse) => {
+    running.add(request);
+    response.once("close", () => running.delete(request));
+    void exchange(setup, request, response);
+  };
+  server.on("request", take).on("checkContinue", take);
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  server.listen(port, host);
+  await once(server, "listening");
+
+  const stop = async () => {
+    setup.isStopping = true;
+    const closed = once(server, "close");
+    server.close();
+    // Node's own way to close the idle ones spares those that have not asked for anything yet.
+    const busy = new Set(Array.from(running, ({ socket }) => socket));
+    for (const socket of sockets) if (!busy.has(socket)) socket.destroy();
+    const force = setTimeout(() => server.closeAllConnections(), GRACE_MS);
+    await closed;
+    clearTimeout(force);
+  };
+  const address = server.address();
+  return { url: `http://${host}:${typeof address === "object" ? address?.port : port}`, stop };
+}
+
+function portOf(text: string | undefined): number {
+  const port = Number(text || 3000);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Error(`${text} is no port`);
+  return port;
+}
+
+function originsOf(text: string | undefined): string[] {
+  return (text || "*")
+    .split(",")
+    .map((origin) => origin.trim())
+    .filter((origin) => origin !== "");
+}
+
+if (import.meta.main) {
+  try {
+    const { values } = parseArgs({ options: { port: { type: "string" } } });
+    const { url, stop } = await startGateway({ port: portOf(values.port ?? process.env.PORT) });
+    // What a function leaves behind ends its instance in Lambda, and no other.
+    process.on("unhandledRejection", (error) => console.error("gateway: unhandled rejection:", error));
+    serve({ url }, greetingOf(url), stop);
+  } catch (error) {
+    console.error(`Gateway: ${whyNot(error)}`);
+    process.exit(1);
+  }
+}
+
+function greetingOf(url: string): string[] {
+  return [
+    `Gateway on ${url}, with functions/ behind it; Ctrl-C ends it`,
+    `  try      curl ${url}/health`,
+    "  needs    what .env.example lists, in its environment: it starts no services (npm start does)",
+  ];
+}
+
+function whyNot(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const isTaken = "code" in error && error.code === "EADDRINUSE" && "port" in error;
+  return isTaken ? `port ${error.port} is in use; choose another with PORT or --port` : error.message;
+}
