@@ -19,7 +19,6 @@ describe("with the API's own functions", () => {
     ["GET", "/health/", 404, "NOT_FOUND"],
     ["GET", "/api/chats//list", 404, "NOT_FOUND"],
     ["POST", "/health", 405, "METHOD_NOT_ALLOWED"],
-    ["OPTIONS", "/health", 405, "METHOD_NOT_ALLOWED"],
     ["PUT", "/api/chats/64b000000000000000000001/list", 405, "METHOD_NOT_ALLOWED"],
   ])("%s %s reaches the $default function: %i %s", async (method, path, status, code) => {
     const answer = await ask(await aGateway(), path, { method });
