@@ -1,6 +1,7 @@
 import middy from "@middy/core";
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context } from "aws-lambda";
 import { ApiError } from "./errors.ts";
+import { idempotencyOf } from "./idempotency.ts";
 import type { ChatEvent, ChatResult, Internal, Rule } from "./middleware/chain.ts";
 import { respond } from "./middleware/respond.ts";
 import type { Call, Progress, Reply, Route } from "./route.ts";
@@ -28,7 +29,7 @@ export function compose<const R extends Route>(route: R, rules: Rule[] = []): Un
       }).use([respond(route), ...rules]);
       // Middy hands its handler the event: by now that is the call, and nobody needs the event any more.
       chain.before(async (request) => {
-        request.event = (await toCall(request.internal.progress)) as never;
+        request.event = (await toCall(route, request.internal.progress)) as never;
       });
       return chain.handler(run as never) as unknown as Handler;
     },
@@ -36,10 +37,24 @@ export function compose<const R extends Route>(route: R, rules: Rule[] = []): Un
 }
 
 /** By the chain's end every rule has left its part: what a route does not have stays undefined in its types too. */
-async function toCall(progress: Progress): Promise<Call> {
+async function toCall(route: Route, progress: Progress): Promise<Call> {
   const { params, query, body, actor, require, tenant, request, operationId, log, deadline } = progress;
   const cached = await progress.cached;
   if (cached) log.fields.cache = cached.hit ? "hit" : "miss";
   if (tenant) tenant.account = progress.account;
-  return { params, query, body, actor, require, tenant, cached, request, operationId, log, deadline } as Call;
+  const idempotency = idempotencyOf(route, progress);
+  return {
+    params,
+    query,
+    body,
+    actor,
+    idempotency,
+    require,
+    tenant,
+    cached,
+    request,
+    operationId,
+    log,
+    deadline,
+  } as Call;
 }

@@ -48,6 +48,7 @@ const Config = z
   .refine((config) => config.JWT_SECRET !== undefined || config.JWT_JWKS_URL !== undefined, {
     path: ["JWT_SECRET"],
     message: "JWT_SECRET or JWT_JWKS_URL must be set",
+    when: () => true, // zod would skip it while anything else is wrong, and not everything were named at once
   });
 
 export type Config = z.infer<typeof Config>;

@@ -1,6 +1,7 @@
 import type * as z from "zod";
 import type { Actor, Permission } from "./access.ts";
 import type { Answer, Cached } from "./chat/cache.ts";
+import type { Idempotency } from "./idempotency.ts";
 import type { CallLog } from "./logger.ts";
 import type { Counts } from "./middleware/limit.ts";
 import type { Tenant } from "./tenant.ts";
@@ -48,6 +49,8 @@ export interface Call<R extends Route = Route> {
   query: Parsed<R["query"]>;
   body: Parsed<R["body"]>;
   actor: Actor;
+  /** What the caller's Idempotency-Key stands for, if there is one. */
+  idempotency: Idempotency | undefined;
   /** Refuses what the caller may not do, where an endpoint asks for more than its row says. */
   require(permission: Permission): void;
   /** The subaccount and its database. */
@@ -63,7 +66,13 @@ export interface Call<R extends Route = Route> {
 
 /** What a handler returns: parts to be written as JSON, or an answer from the cache, which already is. */
 export type Reply<R extends Route = Route> =
-  | { data: z.input<R["data"]>; meta?: Record<string, unknown>; answer?: never }
+  | {
+      data: z.input<R["data"]>;
+      meta?: Record<string, unknown>;
+      /** It is the answer of an earlier request with the same Idempotency-Key. */
+      isReplay?: boolean;
+      answer?: never;
+    }
   | { answer: Answer; data?: never };
 
 /**
@@ -111,6 +120,8 @@ export interface Progress {
   params?: { subaccountId: string; chatId?: string };
   query?: unknown;
   body?: unknown;
+  /** The Idempotency-Key, as it was sent. */
+  key?: string;
   /** Started by `limit`, judged by `authorize`. */
   counts?: Counts;
   /** Started by the endpoint. */

@@ -6,6 +6,10 @@ export interface StoredMessage extends Entry {
   internal?: {
     /** The turn that it belongs to. */
     turn?: string;
+    /** On a user's message: what its sender's Idempotency-Key stands for. Gone when the message has failed. */
+    key?: string;
+    /** Of the body that came with the key. */
+    hash?: string;
     /** Its id is ours, since Retell gave none when we learned of it. */
     own?: true;
     /** On a user's message: Retell never got it. */
@@ -65,6 +69,8 @@ export interface StoredChat {
     /** Opening messages that were put in front later: a message's seq is its index + 1 - base. */
     base?: number;
     turn?: Turn;
+    /** The turn in which the agent ended the chat. */
+    endedIn?: string;
     /** When the sweep looks next. */
     due?: Date;
     /** `key=value` of the scalars in metadata, for filtering. */

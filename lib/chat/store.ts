@@ -1,5 +1,6 @@
 import type { Filter, UpdateFilter } from "mongodb";
 import { ApiError } from "../errors.ts";
+import type { Idempotency } from "../idempotency.ts";
 import { bounded, isUnreachable } from "../mongo.ts";
 import type { Entry } from "../retell/client.ts";
 import type { Tenant } from "../tenant.ts";
@@ -31,6 +32,8 @@ export interface Obstacle {
   turn: Turn | undefined;
   isAdopted: boolean;
   isFull: boolean;
+  /** The message that was sent with the same Idempotency-Key. */
+  earlier: StoredMessage | undefined;
   now: Date;
 }
 
@@ -46,7 +49,7 @@ export type Ending = Partial<
     | "chat_analysis"
     | "collected_dynamic_variables"
   >
->;
+> & { "internal.endedIn"?: string };
 
 /**
  * The chats collection. Every function takes the tenant and every query carries its subaccountId. Writes of messages
@@ -115,6 +118,7 @@ export const chats = {
    * @returns The user's seq; null when the chat is missing, over, busy, full, or not yet adopted: see `obstacle`.
    */
   async begin(tenant: Tenant, chatId: string, turnId: string, message: StoredMessage, leaseMs: number) {
+    const key = message.internal?.key;
     const begun = await run(tenant, () =>
       tenant.chats.findOneAndUpdate(
         {
@@ -122,6 +126,7 @@ export const chats = {
           chat_status: "ongoing",
           "internal.turn": { $exists: false },
           "internal.heard": { $exists: true },
+          ...(key ? { "messages.internal.key": { $ne: key } } : {}),
           $expr: { $lt: [{ $bsonSize: "$$ROOT" }, maxChatBytes] },
         },
         {
@@ -141,19 +146,27 @@ export const chats = {
   },
 
   /** What stood in the way of BEGIN; null when this subaccount has no such chat. */
-  async obstacle(tenant: Tenant, chatId: string): Promise<Obstacle | null> {
+  async obstacle(tenant: Tenant, chatId: string, key: string | undefined): Promise<Obstacle | null> {
     const found = await run(tenant, () =>
       tenant.chats.findOne(one(tenant, chatId), {
-        projection: { _id: 0, chat_status: 1, internal: 1, bytes: { $bsonSize: "$$ROOT" }, now: "$$NOW" },
+        projection: {
+          _id: 0,
+          chat_status: 1,
+          internal: 1,
+          bytes: { $bsonSize: "$$ROOT" },
+          now: "$$NOW",
+          ...(key ? { messages: { $elemMatch: { "internal.key": key } } } : {}),
+        },
       }),
     );
     if (!found) return null;
-    const { chat_status, internal, bytes, now } = found as unknown as ReadChat & { bytes: number };
+    const { chat_status, internal, bytes, now, messages } = found as unknown as ReadChat & { bytes: number };
     return {
       chat_status,
       turn: internal?.turn,
       isAdopted: internal?.heard !== undefined,
       isFull: bytes >= maxChatBytes,
+      earlier: messages?.[0],
       now,
     };
   },
@@ -188,7 +201,7 @@ export const chats = {
         { ...one(tenant, chatId), "internal.turn.id": turnId },
         {
           $set: { "messages.$[m].internal.failed": true, "internal.due": new Date(Date.now() + silenceMs) },
-          $unset: { "internal.turn": "" },
+          $unset: { "internal.turn": "", "messages.$[m].internal.key": "" }, // the key is free for a new send
           $inc: { "internal.rev": 1, message_count: -1 },
           $currentDate: { updatedAt: true },
         } as UpdateFilter<StoredChat>,
@@ -306,13 +319,17 @@ export function newChat(
 }
 
 /** What a user says, as it is stored before Retell hears it. */
-export function userMessage(content: string, turnId: string): StoredMessage & { message_id: string } {
+export function userMessage(
+  content: string,
+  turnId: string,
+  idempotency: Idempotency | undefined,
+): StoredMessage & { message_id: string } {
   return {
     message_id: newMessageId(),
     role: "user",
     content,
     created_timestamp: Date.now(),
-    internal: { turn: turnId, own: true },
+    internal: { turn: turnId, own: true, ...(idempotency ? { key: idempotency.id, hash: idempotency.hash } : {}) },
   };
 }
 

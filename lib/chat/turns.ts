@@ -1,5 +1,6 @@
 import { config } from "../config.ts";
 import { ApiError, type ErrorCode } from "../errors.ts";
+import type { Idempotency } from "../idempotency.ts";
 import { isUnreachable } from "../mongo.ts";
 import { type Entry, type History, type RetellClient, RetellError } from "../retell/client.ts";
 import type { Deadline } from "../route.ts";
@@ -19,16 +20,24 @@ export interface Place {
 }
 
 /** A turn that has begun: the user's message is stored, and the chat is ours until it is finished or failed. */
-export interface BegunTurn {
+interface BegunTurn {
   turnId: string;
   content: string;
   user: { message_id: string; seq: number };
 }
 
 /** How a turn came out. */
-export interface Outcome {
+interface Outcome {
+  /** The agent's, in order. */
   messages: Message[];
   chat_status: ChatStatus;
+}
+
+/** What a send has come to. */
+export interface Sent extends Outcome {
+  user: { message_id: string; seq: number };
+  /** It was sent by an earlier request with the same Idempotency-Key. */
+  isReplay: boolean;
 }
 
 /** A chat after settling. */
@@ -40,6 +49,9 @@ export interface Settled {
   failure: RetellError | undefined;
 }
 
+/** A history that shows the chat as over, and the turn in which the agent ended it, if that is known. */
+export type Final = History & { endedIn?: string };
+
 /** Retell finishes before it answers a 500, but its history may lag. */
 const finishedMs = 15_000;
 const rounds = 3;
@@ -47,22 +59,35 @@ const leaseMs = () => config().TURN_LEASE_SECONDS * 1_000;
 const settleMs = () => config().TURN_SETTLE_SECONDS * 1_000;
 
 /**
- * Stores what the user says and takes the chat's one turn. What a dead sender left open is settled first.
+ * Sends what the user says, once, and returns what the agent answers. It is stored before it is sent, and before it is
+ * answered. With a key that was used before, the outcome of that send is returned.
  *
- * @throws CHAT_NOT_FOUND, CHAT_BUSY, CHAT_ENDED, PAYLOAD_TOO_LARGE (the chat is full)
+ * @throws CHAT_NOT_FOUND, CHAT_BUSY, CHAT_ENDED, PAYLOAD_TOO_LARGE (the chat is full), IDEMPOTENCY_KEY_REUSED;
+ *         MESSAGE_SEND_FAILED, as a 504 with `details.outcome: "unknown"` when it may still arrive
  */
-export async function begin(place: Place, content: string): Promise<BegunTurn> {
+export async function send(place: Place, content: string, idempotency: Idempotency | undefined): Promise<Sent> {
+  const begun = await begin(place, content, idempotency);
+  if ("isReplay" in begun) return begun;
+  return { ...(await carry(place, begun)), user: begun.user, isReplay: false };
+}
+
+/** Stores what the user says and takes the chat's one turn. What a dead sender left open is settled first. */
+async function begin(place: Place, content: string, idempotency: Idempotency | undefined): Promise<BegunTurn | Sent> {
   const { tenant, chatId } = place;
   const turnId = crypto.randomUUID();
-  const message = userMessage(content, turnId);
+  const message = userMessage(content, turnId, idempotency);
 
   for (let round = 0; round < rounds; round++) {
     const begun = await chats.begin(tenant, chatId, turnId, message, leaseMs());
     if (begun) return { turnId, content, user: { message_id: message.message_id, seq: begun.seq } };
 
-    const obstacle = await chats.obstacle(tenant, chatId);
+    const obstacle = await chats.obstacle(tenant, chatId, idempotency?.id);
     if (!obstacle) throw new ApiError("CHAT_NOT_FOUND");
-    const { turn, chat_status, isAdopted, isFull, now } = obstacle;
+    const { turn, chat_status, isAdopted, isFull, earlier, now } = obstacle;
+    if (earlier && earlier.internal?.hash !== idempotency?.hash) throw new ApiError("IDEMPOTENCY_KEY_REUSED");
+    if (earlier?.internal?.turn && earlier.internal.turn !== turn?.id) {
+      return replay(await found(tenant, chatId), earlier.internal.turn);
+    }
     if (turn) {
       if (isLive(turn, now, leaseMs()) || (await settle(place)).open) throw busy(turn, now);
     } else if (chat_status !== "ongoing") throw new ApiError("CHAT_ENDED");
@@ -73,13 +98,22 @@ export async function begin(place: Place, content: string): Promise<BegunTurn> {
   throw busy(undefined, new Date());
 }
 
+/** The outcome of an earlier send, as it was told then. */
+function replay(chat: ReadChat, turnId: string): Sent {
+  const { messages, chat_status } = outcomeOf(chat, turnId);
+  const user = visible(chat, false).find(
+    ({ seq }) => chat.messages[seq - 1 + (chat.internal?.base ?? 0)]?.internal?.turn === turnId,
+  );
+  if (!user?.message_id) throw new Error("A settled turn has its user message");
+  const status = chat.internal?.endedIn === turnId ? chat_status : "ongoing";
+  return { messages, chat_status: status, user: { message_id: user.message_id, seq: user.seq }, isReplay: true };
+}
+
 /**
  * Sends a begun turn to Retell and stores how it came out: the reply, or that Retell never got it, or that nobody
  * knows yet. A send is never repeated.
- *
- * @throws MESSAGE_SEND_FAILED, as a 504 with `details.outcome: "unknown"` when it may still arrive; CHAT_ENDED
  */
-export async function carry(place: Place, turn: BegunTurn): Promise<Outcome> {
+async function carry(place: Place, turn: BegunTurn): Promise<Outcome> {
   const { tenant, chatId, retell, deadline } = place;
   let reply: Entry[];
   try {
@@ -102,7 +136,9 @@ export async function carry(place: Place, turn: BegunTurn): Promise<Outcome> {
     ...message,
     seq: message.seq + firstSeq - 1,
   }));
-  return { messages, chat_status: final ? (await settle(place, final)).chat.chat_status : "ongoing" };
+  if (!final) return { messages, chat_status: "ongoing" };
+  const { chat } = await settle(place, { ...final, endedIn: turn.turnId });
+  return { messages, chat_status: chat.chat_status };
 }
 
 /**
@@ -113,7 +149,7 @@ export async function carry(place: Place, turn: BegunTurn): Promise<Outcome> {
  * @param seen  The chat as the caller has just read it, to save reading it again.
  * @throws CHAT_NOT_FOUND
  */
-export async function settle(place: Place, given?: History, seen?: ReadChat): Promise<Settled> {
+export async function settle(place: Place, given?: Final, seen?: ReadChat): Promise<Settled> {
   const { tenant, chatId } = place;
   let failure: RetellError | undefined;
   for (let round = 0; round < rounds; round++) {
@@ -158,7 +194,7 @@ export async function found(tenant: Tenant, chatId: string): Promise<ReadChat> {
 async function agree(
   { tenant, chatId }: Place,
   start: ReadChat,
-  history: History | undefined,
+  history: Final | undefined,
 ): Promise<Omit<Settled, "failure"> | undefined> {
   let chat: ReadChat | null = start;
   while (chat) {
@@ -188,7 +224,7 @@ async function agree(
 async function close(
   tenant: Tenant,
   chat: ReadChat,
-  history: History | undefined,
+  history: Final | undefined,
 ): Promise<Omit<Settled, "failure"> | undefined> {
   const ending = history && endingOf(chat, history);
   if (!ending) return { chat, open: undefined };
@@ -200,11 +236,12 @@ async function close(
 }
 
 /** What the history says of the end and we do not have yet; undefined when there is nothing. What is stored only grows. */
-function endingOf(chat: ReadChat, history: History): Ending | undefined {
+function endingOf(chat: ReadChat, history: Final): Ending | undefined {
   if (history.chat_status === "ongoing") return undefined;
   const isNews = chat.chat_status === "ongoing";
   const ending: Ending = {
     ...(isNews ? { chat_status: history.chat_status } : {}),
+    ...(isNews && history.endedIn ? { "internal.endedIn": history.endedIn } : {}),
     ...(chat.end_timestamp === null ? { end_timestamp: history.end_timestamp ?? Date.now() } : {}),
     ...(chat.endedAt ? {} : { endedAt: new Date(history.end_timestamp ?? Date.now()) }),
     ...(isNews ? { transcript: history.transcript || compose(chat.messages) } : {}),
@@ -259,12 +296,15 @@ function stand(turn: BegunTurn, chat: ReadChat | null, cause?: RetellError): Out
     if (chat.chat_status !== "ongoing") throw new ApiError("CHAT_ENDED", { cause });
     throw cause ?? new ApiError("MESSAGE_SEND_FAILED");
   }
-  const ids = new Set(
-    chat.messages
-      .filter(({ internal, role }) => role === "agent" && internal?.turn === turn.turnId)
-      .map((m) => m.message_id),
+  return outcomeOf(chat, turn.turnId);
+}
+
+/** The agent's messages of a turn, as clients see them. */
+function outcomeOf(chat: ReadChat, turnId: string): Outcome {
+  const base = chat.internal?.base ?? 0;
+  const messages = visible(chat, false).filter(
+    ({ role, seq }) => role === "agent" && chat.messages[seq - 1 + base]?.internal?.turn === turnId,
   );
-  const messages = visible(chat, false).filter(({ message_id }) => ids.has(message_id));
   return { messages, chat_status: chat.chat_status };
 }
 

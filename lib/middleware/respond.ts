@@ -55,6 +55,7 @@ function succeed(route: Route, progress: Progress, reply: Reply): APIGatewayProx
   const head = `{"success":true,"message":"${route.message}"`;
   const { data, meta } = reply.answer ?? { data: JSON.stringify(reply.data), meta: JSON.stringify(reply.meta ?? {}) };
   const rest = meta === "{}" ? "" : `,${meta.slice(1, -1)}`;
+  if (!reply.answer && reply.isReplay) progress.headers["idempotent-replayed"] = "true";
   return { statusCode: 200, headers: progress.headers, body: `${head},"data":${data},"meta":{${own}${rest}}}` };
 }
 

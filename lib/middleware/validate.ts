@@ -25,8 +25,9 @@ export function validate(route: Route): Rule {
         body: body && check(route.body, body.json, "body", problems),
       };
       const key = event.headers["idempotency-key"];
-      if (route.method === "POST" && key !== undefined && !idempotencyKey.test(key)) {
-        problems.push({ field: "headers.idempotency-key", message: "Must be 1 to 255 visible ASCII characters" });
+      if (route.method === "POST" && key !== undefined) {
+        if (idempotencyKey.test(key)) internal.progress.key = key;
+        else problems.push({ field: "headers.idempotency-key", message: "Must be 1 to 255 visible ASCII characters" });
       }
       if (problems.length > 0) throw new ApiError("VALIDATION_ERROR", { errors: problems });
 

@@ -1,0 +1,115 @@
+import { describe, expect, it } from "vitest";
+import { aChat, aMembership, aUser, aWorld, call, control, fault, type World } from "./support/world.ts";
+
+const world = await aWorld();
+
+const send = (chatId: string, key: string, content = "ping", more: object = {}, where: World = world) =>
+  call("message", {
+    token: where.owner.token,
+    subaccountId: where.subaccountId,
+    chatId,
+    body: { content },
+    headers: { "idempotency-key": key },
+    ...more,
+  });
+
+const userEntries = async (chatId: string): Promise<string[]> =>
+  (await control("retell", "GET", `/chats/${chatId}`)).entries
+    .filter((entry: { role: string }) => entry.role === "user")
+    .map((entry: { content: string }) => entry.content);
+
+describe("a message with an Idempotency-Key", () => {
+  it("is sent once; a repeat gives the same data, and says that it is a replay", async () => {
+    const chatId = await aChat(world);
+    const first = await send(chatId, "k1");
+    const second = await send(chatId, "k1");
+    expect([first.status, second.status]).toEqual([200, 200]);
+    expect(second.body.data).toEqual(first.body.data);
+    expect(second.body.meta.operationId).not.toBe(first.body.meta.operationId);
+    expect([first.headers["idempotent-replayed"], second.headers["idempotent-replayed"]]).toEqual([undefined, "true"]);
+    expect(await userEntries(chatId)).toEqual(["ping"]);
+  });
+
+  it("replays what was told, whatever has happened since", async () => {
+    const chatId = await aChat(world);
+    const first = await send(chatId, "k1", "Where is my order?");
+    await send(chatId, "k2", "and then?");
+    await call("end", { token: world.owner.token, subaccountId: world.subaccountId, chatId });
+    expect((await send(chatId, "k1", "Where is my order?")).body.data).toEqual(first.body.data);
+  });
+
+  it("replays the agent's goodbye as one", async () => {
+    const chatId = await aChat(world);
+    const first = await send(chatId, "k1", "goodbye");
+    expect(first.body.data.chat_status).toBe("ended");
+    expect((await send(chatId, "k1", "goodbye")).body.data).toEqual(first.body.data);
+  });
+
+  it("twice at the same instant is sent once; the other is told to come back, and then gets the answer", async () => {
+    const chatId = await aChat(world);
+    await fault(world, "completion", { kind: "latency", ms: 200, chat_id: chatId });
+    const answers = await Promise.all([send(chatId, "k1"), send(chatId, "k1")]);
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 409]);
+    const told = answers.find(({ status }) => status === 409);
+    expect(told?.body).toMatchObject({ code: "CHAT_BUSY", retryAfter: 2 });
+    const again = await send(chatId, "k1");
+    expect(again.body.data).toEqual(answers.find(({ status }) => status === 200)?.body.data);
+    expect(await userEntries(chatId)).toHaveLength(1);
+  });
+
+  it("is refused with another body: 422 IDEMPOTENCY_KEY_REUSED", async () => {
+    const chatId = await aChat(world);
+    await send(chatId, "k1");
+    const { status, body } = await send(chatId, "k1", "pong");
+    expect([status, body.code]).toEqual([422, "IDEMPOTENCY_KEY_REUSED"]);
+    expect(await userEntries(chatId)).toEqual(["ping"]);
+  });
+
+  it("is another send in another chat, or from another user", async () => {
+    const [one, two] = [await aChat(world), await aChat(world)];
+    const other = await aUser();
+    await aMembership(world.subaccountId, other.id, ["write"]);
+    await send(one, "k1");
+    expect((await send(two, "k1")).headers["idempotent-replayed"]).toBeUndefined();
+    expect((await send(one, "k1", "ping", { token: other.token })).headers["idempotent-replayed"]).toBeUndefined();
+    expect(await userEntries(one)).toEqual(["ping", "ping"]);
+  });
+
+  it("is a new attempt once the first has failed for sure", async () => {
+    const tenant = await aWorld();
+    const chatId = await aChat(tenant);
+    await fault(tenant, "completion", { kind: "status", status: 429 });
+    expect((await send(chatId, "k1", "ping", {}, tenant)).status).toBe(503);
+    const again = await send(chatId, "k1", "ping", {}, tenant);
+    expect([again.status, again.headers["idempotent-replayed"]]).toEqual([200, undefined]);
+    expect(await userEntries(chatId)).toEqual(["ping"]);
+  });
+
+  it("whose outcome is unknown is asked after, never sent again, and answered once it is known", async () => {
+    const tenant = await aWorld();
+    const chatId = await aChat(tenant);
+    await fault(tenant, "completion", { kind: "late", ms: 60_000 });
+    expect((await send(chatId, "k1", "ping", { remainingMs: 5_300 }, tenant)).status).toBe(504);
+    const waiting = await send(chatId, "k1", "ping", {}, tenant);
+    expect([waiting.status, waiting.body.code, Number(waiting.headers["retry-after"]) > 0]).toEqual([
+      409,
+      "CHAT_BUSY",
+      true,
+    ]);
+
+    await control("retell", "POST", "/clock", { advanceMs: 60_000 });
+    const answered = await send(chatId, "k1", "ping", {}, tenant);
+    expect([answered.status, answered.headers["idempotent-replayed"]]).toEqual([200, "true"]);
+    expect(answered.body.data.messages).toHaveLength(1);
+    expect(await userEntries(chatId)).toEqual(["ping"]);
+  });
+
+  it("keeps the key itself nowhere, and shows nothing of it", async () => {
+    const chatId = await aChat(world);
+    await send(chatId, "a-very-private-key");
+    const chat = await world.db.collection("chats").findOne({ chat_id: chatId });
+    expect(JSON.stringify(chat)).not.toContain("a-very-private-key");
+    const { body } = await call("transcript", { token: world.owner.token, subaccountId: world.subaccountId, chatId });
+    expect(JSON.stringify(body)).not.toContain(chat?.messages[1].internal.key);
+  });
+});
