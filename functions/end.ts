@@ -1,4 +1,4 @@
-import { end } from "../lib/chat/lifecycle.ts";
+import { end } from "../lib/chat/end.ts";
 import { endpoint } from "../lib/endpoint.ts";
 import { routes } from "../lib/routes.ts";
 

@@ -24,6 +24,13 @@ const tenant: Index[] = [
   { collection: "chats", key: { subaccountId: 1, agent_id: 1, ...newestFirst } },
   { collection: "chats", key: { subaccountId: 1, createdBy: 1, ...newestFirst } },
   { collection: "chats", key: { subaccountId: 1, "internal.tags": 1, ...newestFirst } },
+  // The chat that came of a create with an Idempotency-Key, and those creates, which are remembered for a day.
+  {
+    collection: "chats",
+    key: { subaccountId: 1, "internal.request": 1 },
+    options: { unique: true, partialFilterExpression: { "internal.request": { $exists: true } } },
+  },
+  { collection: "chatrequests", key: { expires: 1 }, options: { expireAfterSeconds: 0 } },
   // What the sweep looks for, over all subaccounts of the database.
   { collection: "chats", key: { "internal.due": 1 }, options: { sparse: true } },
   { collection: "chatagents", key: { agentId: 1, subaccountId: 1 } },

@@ -113,3 +113,110 @@ describe("a message with an Idempotency-Key", () => {
     expect(JSON.stringify(body)).not.toContain(chat?.messages[1].internal.key);
   });
 });
+
+const create = (key: string, body: object = {}, where: World = world, more: object = {}) =>
+  call("create", {
+    token: where.owner.token,
+    subaccountId: where.subaccountId,
+    body: { agentId: where.agentId, ...body },
+    headers: { "idempotency-key": key },
+    ...more,
+  });
+
+const atRetell = async (where: World) => (await control("retell", "GET", `/chats?key=${where.apiKey}`)).chats;
+const request = (where: World) => where.db.collection("chatrequests").findOne();
+/** As if so much time had passed since the attempt began. */
+const age = (where: World, ms: number) =>
+  where.db.collection("chatrequests").updateOne({}, { $set: { at: new Date(Date.now() - ms) } });
+
+describe("a create with an Idempotency-Key", () => {
+  it("is done once; a repeat gives the same data, and says that it is a replay", async () => {
+    const tenant = await aWorld();
+    const first = await create("k1", { metadata: { a: 1 } }, tenant);
+    await call("message", {
+      token: tenant.owner.token,
+      subaccountId: tenant.subaccountId,
+      chatId: first.body.data.chat_id,
+      body: { content: "ping" },
+    });
+    const second = await create("k1", { metadata: { a: 1 } }, tenant);
+    expect(second.body.data).toEqual(first.body.data);
+    expect(second.headers["idempotent-replayed"]).toBe("true");
+    expect(await atRetell(tenant)).toHaveLength(1);
+  });
+
+  it("twice at the same instant is done once; the other is told to come back", async () => {
+    const tenant = await aWorld();
+    const answers = await Promise.all([create("k1", {}, tenant), create("k1", {}, tenant), create("k1", {}, tenant)]);
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 409, 409]);
+    expect(answers.find(({ status }) => status === 409)?.body).toMatchObject({
+      code: "REQUEST_IN_PROGRESS",
+      retryAfter: 2,
+    });
+    expect((await create("k1", {}, tenant)).headers["idempotent-replayed"]).toBe("true");
+    expect(await atRetell(tenant)).toHaveLength(1);
+  });
+
+  it("is refused with another body: 422", async () => {
+    const tenant = await aWorld();
+    await create("k1", {}, tenant);
+    expect((await create("k1", { metadata: { b: 2 } }, tenant)).body.code).toBe("IDEMPOTENCY_KEY_REUSED");
+  });
+
+  it("leaves the key free when it failed for sure", async () => {
+    const tenant = await aWorld();
+    expect((await create("k1", { agentId: "agent_unknown" }, tenant)).status).toBe(404);
+    expect(await request(tenant)).toBeNull();
+    await fault(tenant, "create", { kind: "status", status: 429 });
+    expect((await create("k1", {}, tenant)).status).toBe(503);
+    expect((await create("k1", {}, tenant)).status).toBe(200);
+    expect(await atRetell(tenant)).toHaveLength(1);
+  });
+
+  it.each(["drop", "half", "garbage"])("adopts the chat whose creation was not answered (%s)", async (kind) => {
+    const tenant = await aWorld();
+    await fault(tenant, "create", { kind, effect: "before" });
+    expect((await create("k1", { metadata: { a: 1 } }, tenant)).status).toBe(504);
+    const adopted = await create("k1", { metadata: { a: 1 } }, tenant);
+    expect([adopted.status, adopted.headers["idempotent-replayed"]]).toEqual([200, "true"]);
+    expect((await atRetell(tenant)).map((chat: { chat_id: string }) => chat.chat_id)).toEqual([
+      adopted.body.data.chat_id,
+    ]);
+    const chat = await tenant.db.collection("chats").findOne({});
+    expect(chat).toMatchObject({ chat_id: adopted.body.data.chat_id, metadata: { a: 1 } });
+    expect((await create("k1", { metadata: { a: 1 } }, tenant)).body.data).toEqual(adopted.body.data);
+  });
+
+  it("waits for a creation that may still come, and tries anew after SETTLE", async () => {
+    const tenant = await aWorld();
+    await fault(tenant, "create", { kind: "drop" });
+    expect((await create("k1", {}, tenant)).status).toBe(504);
+    expect((await create("k1", {}, tenant)).body.code).toBe("REQUEST_IN_PROGRESS");
+    await age(tenant, 331_000);
+    const anew = await create("k1", {}, tenant);
+    expect([anew.status, anew.headers["idempotent-replayed"]]).toEqual([200, undefined]);
+    expect(await atRetell(tenant)).toHaveLength(1);
+  });
+
+  it("takes over from an attempt that died after it had stored the chat", async () => {
+    const tenant = await aWorld();
+    const first = await create("k1", {}, tenant);
+    await tenant.db.collection("chatrequests").updateOne({}, { $unset: { chat_id: "" } });
+    expect((await create("k1", {}, tenant)).body.code).toBe("REQUEST_IN_PROGRESS");
+    await age(tenant, 41_000);
+    expect((await create("k1", {}, tenant)).body.data).toEqual(first.body.data);
+    expect(await atRetell(tenant)).toHaveLength(1);
+  });
+
+  it("does not replay a chat that was ended because it could not be stored", async () => {
+    const tenant = await aWorld();
+    await tenant.db.createCollection("chats", { validator: { never: { $exists: true } } });
+    expect((await create("k1", {}, tenant)).status).toBe(500);
+    await tenant.db.command({ collMod: "chats", validator: {} });
+    const again = await create("k1", {}, tenant);
+    expect(again.status).toBe(200);
+    const chats = await atRetell(tenant);
+    expect(chats.map((chat: { status: string }) => chat.status).sort()).toEqual(["ended", "ongoing"]);
+    expect(chats.find((chat: { status: string }) => chat.status === "ongoing").chat_id).toBe(again.body.data.chat_id);
+  });
+});

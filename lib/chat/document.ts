@@ -66,6 +66,10 @@ export interface StoredChat {
     rev: number;
     /** How many `user` entries of Retell's history ours accounts for. */
     heard: number;
+    /** The create that it came of, when that had an Idempotency-Key. */
+    request?: string;
+    /** How many messages it was created with. */
+    opening?: number;
     /** Opening messages that were put in front later: a message's seq is its index + 1 - base. */
     base?: number;
     turn?: Turn;
@@ -120,6 +124,11 @@ export function visible(chat: Pick<StoredChat, "messages" | "internal">, withToo
     shown.push({ message_id, role, content, created_timestamp, ...more, seq, ...(delivery ? { delivery } : {}) });
   }
   return shown;
+}
+
+/** The messages that a chat was created with. */
+export function openingOf(chat: Pick<StoredChat, "messages" | "internal">): Message[] {
+  return visible(chat, false).filter(({ seq }) => seq > 0 && seq <= (chat.internal?.opening ?? 0));
 }
 
 function deliveryOf(

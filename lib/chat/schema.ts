@@ -1,8 +1,5 @@
 import * as z from "zod";
 
-/** Our ids at Retell travel in its metadata under this key. It is stripped on every way out. */
-export const reservedKey = "_scalai_chat";
-
 /** Retell takes 50 kB of metadata; this leaves room for ours beside the caller's. */
 const maxMetadataBytes = 50_176;
 const maxMetadataLevels = 20;

@@ -60,6 +60,18 @@ export const chats = {
     await run(tenant, () => tenant.chats.insertOne({ ...chat }));
   },
 
+  /** The chat that a create with a key has stored; null when it has not come that far. */
+  async byRequest(tenant: Tenant, request: string): Promise<StoredChat | null> {
+    const filter = { subaccountId: tenant.subaccountId, "internal.request": request } as Filter<StoredChat>;
+    return run(tenant, () => tenant.chats.findOne(filter, { projection: { _id: 0 } }));
+  },
+
+  /** Lets another chat stand for the create that this one came of. */
+  async forgetRequest(tenant: Tenant, chatId: string): Promise<void> {
+    const update = { $unset: { "internal.request": "" } } as unknown as UpdateFilter<StoredChat>;
+    await run(tenant, () => tenant.chats.updateOne(one(tenant, chatId), update));
+  },
+
   /** The whole chat with the server's clock; null when this subaccount has no such chat. */
   async get(tenant: Tenant, chatId: string): Promise<ReadChat | null> {
     const [chat] = await run(tenant, () =>
@@ -294,6 +306,7 @@ export function newChat(
     | "retellAccountId"
   >,
   messages: StoredMessage[],
+  request: string | undefined,
 ): StoredChat {
   const now = new Date();
   return {
@@ -312,6 +325,8 @@ export function newChat(
       rev: 1,
       heard: 0,
       base: 0,
+      opening: messages.length,
+      ...(request ? { request } : {}),
       due: new Date(now.getTime() + silenceMs),
       tags: tagsOf(fields.metadata),
     },

@@ -6,6 +6,11 @@ import { Lru } from "../lru.ts";
 import type { Tenant } from "../tenant.ts";
 import { type Account, accountOf, reloadAccount } from "./account.ts";
 
+/** Our ids travel in Retell's metadata under this key. It is stripped on every way out. */
+export const reservedKey = "_scalai_chat";
+
+const Ours = z.object({ [reservedKey]: z.object({ request: z.string() }) });
+
 /**
  * What a failed call means for what was asked:
  * - `account`: Retell refuses our tenant's account (401, 402, 403); nothing was done
@@ -54,6 +59,12 @@ const History = z.object({
 /** A chat as Retell has it; everything but its ids and status may be absent. */
 export type History = z.infer<typeof History>;
 
+const Page = z.object({
+  items: z.array(z.object({ chat_id: z.string(), metadata: z.unknown() })),
+  has_more: z.boolean().optional(),
+  pagination_key: z.string().optional(),
+});
+
 const Completion = z.object({ messages: z.array(Entry) });
 
 export interface NewChat {
@@ -72,6 +83,8 @@ export interface RetellClient {
   /** Answers nothing: what became of the chat is read afterwards. */
   end(chatId: string, signal: AbortSignal): Promise<void>;
   retrieve(chatId: string, signal: AbortSignal): Promise<History>;
+  /** The chat whose metadata names a create of ours, among those begun since; undefined when there is none. */
+  findByRequest(agentId: string, request: string, since: Date, signal: AbortSignal): Promise<string | undefined>;
 }
 
 /**
@@ -126,7 +139,26 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
       call("CHAT_RETRIEVE_FAILED", async (retell) =>
         History.parse(await retell.chat.retrieve(chatId, bounded(signal))),
       ),
+    findByRequest: (agentId, request, since, signal) =>
+      call("CHAT_CREATION_FAILED", (retell) => findByRequest(retell, agentId, request, since, signal)),
   };
+}
+
+/** Retell filters by no metadata: the agent's chats of that time are looked through. Clocks may differ by a minute. */
+async function findByRequest(retell: Retell, agentId: string, request: string, since: Date, signal: AbortSignal) {
+  const filter_criteria = {
+    agent: [{ agent_id: agentId }],
+    start_timestamp: { type: "number" as const, op: "ge" as const, value: since.getTime() - 60_000 },
+  };
+  let after: string | undefined;
+  do {
+    const asked = { filter_criteria, limit: 1_000, ...(after ? { pagination_key: after } : {}) };
+    const page = Page.parse(await retell.chat.list(asked, bounded(signal)));
+    const found = page.items.find(({ metadata }) => Ours.safeParse(metadata).data?.[reservedKey].request === request);
+    if (found) return found.chat_id;
+    after = page.has_more ? page.pagination_key : undefined;
+  } while (after);
+  return undefined;
 }
 
 /** The SDK's own timeout ends with the headers and is 5 minutes for a completion: the signal bounds the body too. */

@@ -1,47 +1,8 @@
-import { ApiError } from "../errors.ts";
-import { type History, type NewChat, type RetellClient, RetellError, retellFor } from "../retell/client.ts";
+import { type History, RetellError, retellFor } from "../retell/client.ts";
 import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
-import type { ReadChat, StoredChat } from "./document.ts";
-import { chats } from "./store.ts";
+import type { ReadChat } from "./document.ts";
 import { found, type Place, refuseLive, settle } from "./turns.ts";
-
-/**
- * Creates a chat at Retell.
- *
- * @throws CHAT_CREATION_FAILED; TIMEOUT with `details.outcome: "unknown"` when it may exist all the same
- */
-export async function create(retell: RetellClient, chat: NewChat, deadline: Deadline): Promise<History> {
-  try {
-    return await retell.create(chat, deadline.call());
-  } catch (cause) {
-    if (!(cause instanceof RetellError) || cause.failure !== "unknown") throw cause;
-    throw new ApiError("TIMEOUT", {
-      cause,
-      message: "Retell has not answered in time; the chat may exist",
-      details: { outcome: "unknown" },
-    });
-  }
-}
-
-/**
- * Stores a chat that Retell has just created. When that fails the chat is ended at Retell, so that nobody pays for a
- * chat that nobody can reach; if Mongo stored it after all, the next read finds it ended.
- *
- * @throws What the insert threw.
- */
-export async function keep(tenant: Tenant, retell: RetellClient, chat: StoredChat, deadline: Deadline): Promise<void> {
-  try {
-    await chats.insert(tenant, chat);
-  } catch (error) {
-    await retell
-      .end(chat.chat_id, deadline.answer())
-      .catch((failure) =>
-        tenant.log.error("A chat that was not stored could not be ended at Retell", failure, { chatId: chat.chat_id }),
-      );
-    throw error;
-  }
-}
 
 /**
  * Ends a chat at Retell and stores how it finished. A chat that is over is left as it is.

@@ -1,0 +1,215 @@
+import { config } from "../config.ts";
+import { ApiError } from "../errors.ts";
+import type { Idempotency } from "../idempotency.ts";
+import type { Account } from "../retell/account.ts";
+import { type History, type RetellClient, RetellError, reservedKey, retellFor } from "../retell/client.ts";
+import type { Deadline } from "../route.ts";
+import type { Tenant } from "../tenant.ts";
+import * as cache from "./cache.ts";
+import { type StoredChat, stored } from "./document.ts";
+import { type ReadRequest, requests } from "./requests.ts";
+import { chats, newChat } from "./store.ts";
+
+/** The chat that is asked for. */
+export interface Wish {
+  agentId: string;
+  agentVersion: number | string | undefined;
+  metadata: Record<string, unknown>;
+  variables: Record<string, string>;
+  createdBy: string;
+  operationId: string;
+}
+
+/** Where a chat is created, and until when. */
+interface Place {
+  tenant: Tenant;
+  deadline: Deadline;
+}
+
+interface Created {
+  chat: StoredChat;
+  account: Account;
+  /** An earlier request with the same Idempotency-Key has created it. */
+  isReplay: boolean;
+}
+
+/** An attempt under a key; `claimed` rejects with `Earlier` when another attempt has it. */
+interface Attempt {
+  id: string;
+  claimed: Promise<void>;
+}
+
+class Earlier extends Error {
+  readonly request: ReadRequest;
+  constructor(request: ReadRequest) {
+    super("Another attempt has this key");
+    this.request = request;
+  }
+}
+
+const rounds = 3;
+
+/**
+ * Creates a chat, once per key: at Retell, then in the database. What was created and not answered is found again by
+ * our ids in Retell's metadata.
+ *
+ * @throws AGENT_NOT_FOUND; CHAT_CREATION_FAILED; TIMEOUT with `details.outcome: "unknown"` when it may exist all the
+ *         same; IDEMPOTENCY_KEY_REUSED; REQUEST_IN_PROGRESS; what `retellFor` throws
+ */
+export async function create(place: Place, wish: Wish, idempotency: Idempotency | undefined): Promise<Created> {
+  if (!idempotency) return attempt(place, wish, undefined);
+
+  const { tenant } = place;
+  const owner = crypto.randomUUID();
+  for (let round = 0; round < rounds; round++) {
+    const claimed = requests.claim(tenant, idempotency, owner).then((request) => {
+      if (request.owner !== owner) throw new Earlier(request);
+    });
+    try {
+      return await attempt(place, wish, { id: idempotency.id, claimed });
+    } catch (error) {
+      if (!(error instanceof Earlier)) {
+        await (mayExist(error) ? requests.mark : requests.release)(tenant, idempotency.id, owner);
+        throw error;
+      }
+      const earlier = await outcomeOf(place, wish, idempotency, error.request);
+      if (earlier) return earlier;
+      await requests.takeOver(tenant, error.request, owner); // taken by us or by somebody else: the claim will tell
+    }
+  }
+  throw inProgress(2);
+}
+
+async function attempt({ tenant, deadline }: Place, wish: Wish, request: Attempt | undefined): Promise<Created> {
+  const { subaccountId } = tenant;
+  const [retell, isOurs] = await all([retellFor(tenant), chats.hasAgent(tenant, wish.agentId), request?.claimed]);
+  if (!isOurs) throw new ApiError("AGENT_NOT_FOUND");
+
+  const ids = { operationId: wish.operationId, subaccountId, ...(request ? { request: request.id } : {}) };
+  const created = await ask(retell, { ...wish, metadata: { ...wish.metadata, [reservedKey]: ids } }, deadline);
+  tenant.log.fields.chatId = created.chat_id;
+  const chat = documentOf(tenant, wish, created, retell.account, request?.id);
+  await keep(tenant, retell, chat, deadline);
+  await Promise.all([
+    cache.forget([cache.listEntry(subaccountId)], tenant.log),
+    // Not noted, it is found by the chat itself.
+    request &&
+      requests.done(tenant, request.id, chat.chat_id).catch((error) => tenant.log.warn("Key not noted", error)),
+  ]);
+  return { chat, account: retell.account, isReplay: false };
+}
+
+/** All of them, to their end: what fails first must not leave the claim of a key behind unseen. */
+async function all<T extends unknown[]>(work: [...{ [I in keyof T]: Promise<T[I]> | T[I] }]): Promise<T> {
+  await Promise.allSettled(work);
+  const earlier = work.at(-1);
+  if (earlier instanceof Promise) await earlier;
+  return (await Promise.all(work)) as T;
+}
+
+async function ask(retell: RetellClient, wish: Wish, deadline: Deadline): Promise<History> {
+  try {
+    return await retell.create(wish, deadline.call());
+  } catch (cause) {
+    if (!(cause instanceof RetellError) || cause.failure !== "unknown") throw cause;
+    throw new ApiError("TIMEOUT", {
+      cause,
+      message: "Retell has not answered in time; the chat may exist",
+      details: { outcome: "unknown" },
+    });
+  }
+}
+
+/**
+ * Stores a chat that Retell has just created. When that fails the chat is ended at Retell, so that nobody pays for a
+ * chat that nobody can reach; if Mongo stored it after all, the next read finds it ended.
+ */
+async function keep(tenant: Tenant, retell: RetellClient, chat: StoredChat, deadline: Deadline): Promise<void> {
+  try {
+    await chats.insert(tenant, chat);
+  } catch (error) {
+    await retell
+      .end(chat.chat_id, deadline.answer())
+      .catch((failure) => tenant.log.error("A chat that was not stored could not be ended at Retell", failure));
+    throw error;
+  }
+}
+
+function documentOf(
+  { subaccountId }: Tenant,
+  wish: Wish,
+  created: History,
+  account: Account,
+  request: string | undefined,
+): StoredChat {
+  return newChat(
+    {
+      chat_id: created.chat_id,
+      agent_id: created.agent_id,
+      chat_status: created.chat_status,
+      start_timestamp: created.start_timestamp ?? Date.now(),
+      metadata: wish.metadata,
+      retell_llm_dynamic_variables: { ...wish.variables, chat_id: created.chat_id },
+      subaccountId,
+      createdBy: wish.createdBy,
+      operationId: wish.operationId,
+      retellAccountId: account.id,
+    },
+    (created.message_with_tool_calls ?? []).map((entry) => stored(entry)),
+    request,
+  );
+}
+
+/**
+ * What an earlier attempt with the same key has come to; undefined when it has come to nothing, and a new one may
+ * be made.
+ */
+async function outcomeOf(
+  { tenant, deadline }: Place,
+  wish: Wish,
+  idempotency: Idempotency,
+  request: ReadRequest,
+): Promise<Created | undefined> {
+  if (request.hash !== idempotency.hash) throw new ApiError("IDEMPOTENCY_KEY_REUSED");
+  const ageMs = request.now.getTime() - request.at.getTime();
+  if (!request.chat_id && request.state === "running" && ageMs < config().TURN_LEASE_SECONDS * 1_000) {
+    throw inProgress(2);
+  }
+
+  const retell = await retellFor(tenant);
+  const replay = (chat: StoredChat): Created => ({ chat, account: retell.account, isReplay: true });
+  if (request.chat_id) {
+    const chat = await chats.get(tenant, request.chat_id);
+    return chat ? replay(chat) : undefined;
+  }
+
+  // It died, or Retell did not answer. Either it stored the chat and did not note it, or only Retell knows of it.
+  const storedChat = await chats.byRequest(tenant, idempotency.id);
+  const chatId =
+    storedChat?.chat_id ?? (await retell.findByRequest(wish.agentId, idempotency.id, request.at, deadline.call()));
+  if (!chatId) {
+    if (ageMs < config().TURN_SETTLE_SECONDS * 1_000) throw inProgress(Math.min(60, Math.ceil(ageMs / 4_000)));
+    return undefined;
+  }
+  const history = await retell.retrieve(chatId, deadline.answer());
+  if (history.chat_status !== "ongoing") {
+    // Ended when it could not be stored: nothing came of it, and the key is free for another.
+    await chats.forgetRequest(tenant, chatId);
+    return undefined;
+  }
+  const chat = storedChat ?? documentOf(tenant, wish, history, retell.account, idempotency.id);
+  if (!storedChat) await chats.insert(tenant, chat);
+  await requests.done(tenant, idempotency.id, chatId);
+  await cache.forget([cache.listEntry(tenant.subaccountId)], tenant.log);
+  return replay(chat);
+}
+
+/** Whether a failed attempt may have left a chat: at Retell, or in a database that did not answer. */
+function mayExist(error: unknown): boolean {
+  if (!(error instanceof ApiError)) return true;
+  return error.details?.outcome === "unknown" || ["CONNECTION_FAILED", "INTERNAL_ERROR"].includes(error.code);
+}
+
+function inProgress(retryAfter: number): ApiError {
+  return new ApiError("REQUEST_IN_PROGRESS", { retryAfter });
+}

@@ -1,0 +1,78 @@
+import { ApiError } from "../errors.ts";
+import type { Idempotency } from "../idempotency.ts";
+import { bounded } from "../mongo.ts";
+import type { Tenant } from "../tenant.ts";
+
+/** A create that was asked for with an Idempotency-Key. A message's key lives on the message; a chat's, before there is one. */
+export interface StoredRequest {
+  _id: string;
+  hash: string;
+  /** The attempt that works on it. */
+  owner: string;
+  /** `unknown`: Retell gave no clear answer, so the chat may exist there. */
+  state: "running" | "unknown";
+  /** When the attempt began, server clock. */
+  at: Date;
+  /** The chat that came of it. */
+  chat_id?: string;
+  expires: Date;
+}
+
+/** A request as it was read, with the server's clock at that moment. */
+export type ReadRequest = StoredRequest & { now: Date };
+
+/** For how long a key is remembered. */
+const keptMs = 24 * 3_600_000;
+
+/** The chatrequests collection of a tenant's database. */
+export const requests = {
+  /** Takes a key if it is free. What comes back is ours if its owner is; else it is an earlier attempt's. */
+  async claim(tenant: Tenant, { id, hash }: Idempotency, owner: string): Promise<ReadRequest> {
+    const mine = {
+      _id: id,
+      hash,
+      owner,
+      state: "running",
+      at: "$$NOW",
+      expires: { $add: ["$$NOW", keptMs] },
+    };
+    const request = await bounded(
+      collection(tenant).findOneAndUpdate(
+        { _id: id },
+        [{ $replaceWith: { $cond: [{ $eq: [{ $type: "$owner" }, "missing"] }, mine, "$$ROOT"] } }],
+        { upsert: true, returnDocument: "after", projection: { ...everything, now: "$$NOW" } },
+      ),
+    );
+    if (!request) throw new ApiError("INTERNAL_ERROR", { cause: new TypeError("An upsert returned nothing") });
+    return request as unknown as ReadRequest;
+  },
+
+  /** Takes over from an attempt that died, or that left nothing. False when somebody else was faster. */
+  async takeOver(tenant: Tenant, { _id, owner }: StoredRequest, newOwner: string): Promise<boolean> {
+    const { modifiedCount } = await bounded(
+      collection(tenant).updateOne(
+        { _id, owner },
+        { $set: { owner: newOwner, state: "running" }, $currentDate: { at: true } },
+      ),
+    );
+    return modifiedCount === 1;
+  },
+
+  /** Notes the chat that came of it. */
+  async done(tenant: Tenant, id: string, chat_id: string): Promise<void> {
+    await bounded(collection(tenant).updateOne({ _id: id }, { $set: { chat_id } }));
+  },
+
+  /** Nothing came of it, for sure: the key is free. */
+  async release(tenant: Tenant, id: string, owner: string): Promise<void> {
+    await bounded(collection(tenant).deleteOne({ _id: id, owner }));
+  },
+
+  /** Something may have come of it: the next attempt looks before it tries anew. */
+  async mark(tenant: Tenant, id: string, owner: string): Promise<void> {
+    await bounded(collection(tenant).updateOne({ _id: id, owner }, { $set: { state: "unknown" } }));
+  },
+};
+
+const everything = { hash: 1, owner: 1, state: 1, at: 1, chat_id: 1, expires: 1 };
+const collection = ({ db }: Tenant) => db.collection<StoredRequest>("chatrequests");
