@@ -1,0 +1,191 @@
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
+import { MongoClient, MongoServerError } from "mongodb";
+import type { Mongod } from "./mongod/binary.ts";
+import { findMongod } from "./mongod/find.ts";
+import type { KeeperReport } from "./mongod/keeper.ts";
+
+const REPLICA_SET = "rs0";
+const DATABASE = "scalai";
+const LISTENING = 23016; // ids of mongod's log lines are stable across versions, their texts are not
+const PRIMARY_WITHIN_MS = 30_000;
+
+const NOT_YET_INITIALIZED = 94;
+const ALREADY_INITIALIZED = 23;
+
+/** How to start mongod; everything has a default. */
+export interface MongodOptions {
+  /** Where the data lives. Absent: a temporary folder that goes with the server. */
+  dbPath?: string;
+  /** Absent: a free one. It may differ from the one that `dbPath` was last used with. */
+  port?: number;
+  /** More arguments for mongod, for example `["--setParameter", "enableTestCommands=1"]`. */
+  args?: string[];
+  /** Which mongod; absent: `findMongod()`. */
+  mongod?: Mongod;
+  /** Called once if mongod ends without `stop()`, with half a line that says how. */
+  onExit?: (reason: string) => void;
+  signal?: AbortSignal;
+}
+
+/** A running one-node replica set. */
+export interface RunningMongod {
+  /** Names the replica set and the database, so that transactions work and `client.db()` is the central database. */
+  url: string;
+  pid: number;
+  source: string;
+  /** Kills mongod and waits until it is gone. Loses nothing: acknowledged writes are in the journal. */
+  stop(): Promise<void>;
+}
+
+/** Starts mongod on 127.0.0.1 as a replica set of one and waits until it takes writes. */
+export async function startMongod(options: MongodOptions = {}): Promise<RunningMongod> {
+  const { binary, source } = options.mongod ?? (await findMongod({ signal: options.signal }));
+  const temporary = options.dbPath ? "" : await mkdtemp(join(tmpdir(), "scalai-mongod-"));
+  const dbPath = resolve(options.dbPath ?? temporary);
+  await mkdir(dbPath, { recursive: true });
+
+  const flags = ["--replSet", REPLICA_SET, "--bind_ip", "127.0.0.1", "--port", String(options.port ?? 0)];
+  flags.push("--dbpath", dbPath, "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "128");
+  flags.push("--setParameter", "diagnosticDataCollectionEnabled=false", ...(options.args ?? []));
+  const server = runKept(temporary, binary, flags);
+
+  try {
+    const port = await Promise.race([server.listening, server.ended.then(refuse), aborted(options.signal)]);
+    await Promise.race([becomePrimary(`127.0.0.1:${port}`), server.ended.then(refuse), aborted(options.signal)]);
+    let stopping = false;
+    void server.ended.then((reason) => stopping || options.onExit?.(reason));
+    const stop = () => {
+      stopping = true;
+      return server.stop();
+    };
+    const url = `mongodb://127.0.0.1:${port}/${DATABASE}?replicaSet=${REPLICA_SET}`;
+    return { url, pid: server.pid(), source, stop };
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}
+
+function refuse(reason: string): never {
+  throw new Error(`mongod did not start: ${reason}`);
+}
+
+function aborted(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal?.aborted) reject(signal.reason);
+    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+/** mongod under a keeper of its own, in a session of its own: Ctrl-C in the terminal is for us to answer. */
+function runKept(folder: string, binary: string, flags: string[]) {
+  const keeper = fork(new URL("mongod/keeper.ts", import.meta.url), [folder, binary, ...flags], {
+    detached: true,
+    execArgv: [],
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+  });
+  let pid = 0;
+  let exit = "";
+  keeper.on("message", (report: KeeperReport) => {
+    if ("pid" in report) pid = report.pid;
+    else exit = report.exit;
+  });
+  if (!keeper.stdout || !keeper.stderr) throw new TypeError("The keeper's output is not piped");
+  const log = readLog(keeper.stdout, keeper.stderr);
+
+  const closed = once(keeper, "close"); // its last report and mongod's last lines have been read
+  const ended = once(keeper, "exit").then(async ([, signal]) => {
+    if (signal && pid) killIfAlive(pid); // somebody shot the keeper: the two watch each other
+    await closed;
+    if (folder) await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+    const how = exit || `its keeper died of ${signal}`;
+    return log.complaint() ? `${log.complaint()} (${how})` : how;
+  });
+  const stop = async () => {
+    keeper.kill("SIGTERM"); // disconnect() would do, but after it Node never reports "close"
+    await ended;
+  };
+  return { listening: log.listening, ended, stop, pid: () => pid };
+}
+
+function killIfAlive(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+  }
+}
+
+/** Follows mongod's log: on which port it listens, and why it did not start or what it died of. */
+function readLog(stdout: Readable, stderr: Readable) {
+  let complaint = "";
+  let worthReading = new RegExp(`"id":${LISTENING}\\b|"s":"[FE]"`); // it may log hundreds of lines a second
+  const { promise: listening, resolve: listen } = Promise.withResolvers<number>();
+  createInterface(stderr).on("line", (line) => {
+    complaint ||= line; // an argument that it does not know, a library that is not there
+  });
+  createInterface(stdout).on("line", (line) => {
+    if (!worthReading.test(line) || !line.endsWith("}")) return; // killed in the middle of a line
+    const { id, msg, attr }: LogLine = JSON.parse(line);
+    if (id === LISTENING) {
+      complaint = "";
+      worthReading = /"s":"F"/; // from now on an error is a client's, unless it is fatal
+      listen(attr?.port ?? 0);
+    } else complaint ||= `${msg}${attr?.error ? `: ${text(attr.error)}` : ""}`;
+  });
+  return { listening, complaint: () => complaint };
+}
+
+interface LogLine {
+  id: number;
+  msg: string;
+  attr?: { port?: number; error?: unknown };
+}
+
+function text(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+/**
+ * Makes the node primary of its set of one. On data of an earlier run the stored configuration may name another port:
+ * the node then finds itself in no configuration and waits for ever, so it is told its new address by force.
+ */
+async function becomePrimary(host: string): Promise<void> {
+  const client = new MongoClient(`mongodb://${host}/?directConnection=true`, { serverSelectionTimeoutMS: 10_000 });
+  try {
+    const admin = client.db("admin");
+    const deadline = Date.now() + PRIMARY_WITHIN_MS;
+    while (!(await admin.command({ hello: 1 })).isWritablePrimary) {
+      if (Date.now() > deadline) refuse(`it was not primary after ${PRIMARY_WITHIN_MS / 1000} s`);
+      const config = await orCode(admin.command({ replSetGetConfig: 1 }), NOT_YET_INITIALIZED);
+      if (!config) {
+        // Data of an earlier run whose configuration is still being read says "not yet" to the one, "already" to the other.
+        const members = [{ _id: 0, host }];
+        await orCode(admin.command({ replSetInitiate: { _id: REPLICA_SET, members } }), ALREADY_INITIALIZED);
+      } else if (config.config.members[0].host !== host) {
+        const { _id, version, ...rest } = config.config;
+        const members = [{ ...rest.members[0], host }];
+        await admin.command({ replSetReconfig: { ...rest, _id, version: version + 1, members }, force: true });
+      }
+      await delay(10);
+    }
+  } finally {
+    await client.close();
+  }
+}
+
+async function orCode<T>(answer: Promise<T>, code: number): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof MongoServerError && error.code === code) return undefined;
+    throw error;
+  }
+}

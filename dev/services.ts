@@ -1,0 +1,111 @@
+import { join } from "node:path";
+import { type Child, startChild } from "./child.ts";
+import { findMongod } from "./mongod/find.ts";
+import { startMongod } from "./mongod.ts";
+
+/** How to start the services. */
+export interface ServicesOptions {
+  /** Where their data stays for the next start. Absent: nothing stays. */
+  dataDir?: string;
+  /** More arguments for mongod, for example `["--setParameter", "enableTestCommands=1"]`. */
+  mongoArgs?: string[];
+  /** Absent: a real Redis if there is one, else the built-in imitation. */
+  upstashBackend?: "auto" | "server" | "mock";
+  /** Called once for a service that ends without being stopped, with one line that says what happened. */
+  onExit?: (line: string) => void;
+  /** Told what takes long: a download. */
+  say?: (line: string) => void;
+  /** Gets every line that a service writes to its stderr. */
+  log?: (line: string) => void;
+  signal?: AbortSignal;
+}
+
+/** What runs, and where. Whatever the environment names is used as it is and not ours to stop. */
+export interface Services {
+  mongodb: { url: string; source: string };
+  upstash: { url: string; token: string; backend: string };
+  /** `control` is the simulator's own API; "" when RETELL_BASE_URL is set. */
+  retell: { url: string; control: string };
+  /** Ends at once what was started, and waits until it is gone. */
+  stop(): Promise<void>;
+}
+
+interface Stoppable {
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts MongoDB, the Upstash emulator and the Retell simulator side by side, each only if its variable is not set
+ * (MONGODB_URL; UPSTASH_REDIS_REST_URL and _TOKEN; RETELL_BASE_URL), and waits until all are ready.
+ *
+ * @throws The first failure, after everything else was stopped.
+ */
+export async function startServices(options: ServicesOptions = {}): Promise<Services> {
+  const failed = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, failed.signal]) : failed.signal;
+  const started: Stoppable[] = [];
+  const stop = async () => {
+    await Promise.all(started.map((service) => service.stop()));
+  };
+  const starting = <T>(start: (run: Run) => Promise<T>): Promise<T> =>
+    start({ ...options, signal, keep: (service) => void started.push(service) }).catch((error: unknown) => {
+      failed.abort(error);
+      throw error;
+    });
+
+  const all = [starting(mongodb), starting(upstash), starting(retell)] as const;
+  try {
+    const [mongo, redis, simulator] = await Promise.all(all);
+    return { mongodb: mongo, upstash: redis, retell: simulator, stop };
+  } catch (error) {
+    await Promise.allSettled(all);
+    await stop();
+    throw error;
+  }
+}
+
+interface Run extends ServicesOptions {
+  signal: AbortSignal;
+  keep(service: Stoppable): void;
+}
+
+async function mongodb({ dataDir, mongoArgs, onExit, say, signal, keep }: Run): Promise<Services["mongodb"]> {
+  const { MONGODB_URL } = process.env;
+  if (MONGODB_URL) return { url: MONGODB_URL, source: "MONGODB_URL" };
+
+  const running = await startMongod({
+    mongod: await findMongod({ signal, ...(say ? { say } : {}) }),
+    ...(dataDir ? { dbPath: join(dataDir, "mongo") } : {}),
+    ...(mongoArgs ? { args: mongoArgs } : {}),
+    onExit: (reason) => onExit?.(`mongod ended: ${reason}`),
+    signal,
+  });
+  keep(running);
+  return { url: running.url, source: running.source };
+}
+
+async function upstash({ dataDir, upstashBackend, ...run }: Run): Promise<Services["upstash"]> {
+  const { UPSTASH_REDIS_REST_URL: url, UPSTASH_REDIS_REST_TOKEN: token } = process.env;
+  if (url && token) return { url, token, backend: "UPSTASH_REDIS_REST_URL" };
+
+  const data = dataDir ? ["--data", join(dataDir, "redis")] : [];
+  return child("upstash.ts", ["--backend", upstashBackend ?? "auto", ...data], run);
+}
+
+async function retell({ dataDir, ...run }: Run): Promise<Services["retell"]> {
+  const { RETELL_BASE_URL: url } = process.env;
+  if (url) return { url, control: "" };
+  return child("retell.ts", dataDir ? ["--state", join(dataDir, "retell.json")] : [], run);
+}
+
+async function child<About>(file: string, args: string[], run: Run): Promise<About> {
+  const { onExit, log, signal, keep } = run;
+  const started: Child<About> = await startChild<About>(new URL(file, import.meta.url), {
+    args,
+    onExit,
+    onStderr: log,
+    signal,
+  });
+  keep(started);
+  return started.about;
+}

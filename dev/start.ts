@@ -1,0 +1,176 @@
+import { createWriteStream } from "node:fs";
+import { rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join, relative, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { parseArgs, styleText } from "node:util";
+import { startChild } from "./child.ts";
+import { demo, demoTokens, seedDemo } from "./seed.ts";
+import { type Services, startServices } from "./services.ts";
+import { DEFAULT_FOLDER, secretsOf, takeFolder, writePrivate } from "./start/folder.ts";
+import { type DevJson, pasteLines, whatRuns } from "./start/greeting.ts";
+import { readable } from "./start/log-line.ts";
+import { aboutProcess, isAlive } from "./start/process.ts";
+
+const GRACE_MS = 300;
+
+/** Everything that may end a start or a run, and what is to be done then. */
+interface Run {
+  folder: string;
+  port: number;
+  /** Demo data even into a database that MONGODB_URL names. */
+  seed: boolean;
+  signal: AbortSignal;
+  /** Ends the run; with a reason it is a failure. */
+  end: (reason?: string) => void;
+  /** What was started, undone in reverse order. */
+  cleanup: AsyncDisposableStack;
+}
+
+const terminal = process.stdout.isTTY;
+/** What is for people. stdout is theirs only in a terminal: in a pipe it carries the gateway's JSON lines alone. */
+const say = (line: string) => void (terminal ? process.stdout : process.stderr).write(`${line}\n`);
+
+async function start({ folder, port, seed, signal, end, cleanup }: Run): Promise<void> {
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Error(`PORT is ${process.env.PORT}, no port`);
+  cleanup.defer(await takeFolder(folder));
+  await refusePortInUse(port);
+
+  const record = logInto(join(folder, "gateway.log"), { end, cleanup });
+  const complain = logInto(join(folder, "services.log"), { end, cleanup });
+  const services = await startServices({ dataDir: folder, onExit: end, say, log: complain, signal });
+  cleanup.defer(() => services.stop());
+  Object.assign(process.env, environment(services, await secretsOf(folder)));
+
+  const isOurs = services.mongodb.source !== "MONGODB_URL";
+  if (isOurs || seed) await seedDemo(services.mongodb.url);
+
+  const gateway = await startChild<{ url: string }>(new URL("gateway.ts", import.meta.url), {
+    args: ["--port", String(port)],
+    onExit: end,
+    onStdout: (line) => {
+      record(line);
+      if (!signal.aborted) process.stdout.write(`${terminal ? readable(line) : line}\n`);
+    },
+    onStderr: (line) => {
+      complain(line);
+      if (!signal.aborted) process.stderr.write(`${line}\n`); // what a developer prints in a handler, too
+    },
+    signal,
+  });
+  cleanup.defer(() => gateway.stop());
+
+  const about = await aboutThis(gateway.about.url, services, isOurs || seed);
+  const file = join(folder, "dev.json");
+  await writePrivate(file, about);
+  cleanup.defer(() => rm(file, { force: true }));
+  greet(about, services, folder);
+}
+
+function logInto(file: string, { end, cleanup }: Pick<Run, "end" | "cleanup">): (line: string) => void {
+  const log = createWriteStream(file, { flags: "a" });
+  log.on("error", (error) => end(error.message));
+  cleanup.defer(() => new Promise<void>((closed) => log.end(() => closed())));
+  return (line) => void log.write(`${line}\n`);
+}
+
+/** What the gateway is configured by, beside whatever else stands in our own environment. */
+function environment({ mongodb, upstash, retell }: Services, secrets: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return {
+    STAGE: process.env.STAGE || "local",
+    MONGODB_URL: mongodb.url,
+    UPSTASH_REDIS_REST_URL: upstash.url,
+    UPSTASH_REDIS_REST_TOKEN: upstash.token,
+    RETELL_BASE_URL: retell.url,
+    ...secrets,
+  };
+}
+
+async function aboutThis(url: string, { mongodb, upstash, retell }: Services, seeded: boolean): Promise<DevJson> {
+  return {
+    url,
+    subaccountId: seeded ? demo.subaccountId : "",
+    agentId: seeded ? demo.agentIds[0] : "",
+    tokens: await demoTokens(process.env.JWT_SECRET ?? ""),
+    services: {
+      mongodb: mongodb.url,
+      upstash: { url: upstash.url, token: upstash.token },
+      retell: { url: retell.url, control: retell.control },
+    },
+  };
+}
+
+function greet(about: DevJson, services: Services, folder: string): void {
+  const bold = (text: string) => styleText("bold", text, { stream: terminal ? process.stdout : process.stderr });
+  const seconds = (performance.now() / 1000).toFixed(1);
+  say(bold(`\nScalAI Chat is ready after ${seconds} s; Ctrl-C ends it.`));
+  for (const line of whatRuns(services, about.url, short(folder))) say(line);
+  if (about.subaccountId) {
+    say(bold("\nPaste these one after another: create a chat, say something, read it."));
+    for (const line of pasteLines(about)) say(`\n${line}`);
+  } else {
+    say("\nMONGODB_URL is set, so no demo data was written; `npm start -- --seed` puts it there.");
+  }
+  say("");
+}
+
+function short(folder: string): string {
+  const path = relative(process.cwd(), folder);
+  return path === "" || path.startsWith("..") ? folder : path;
+}
+
+/** Told before anything else is started, and in our words. */
+async function refusePortInUse(port: number): Promise<void> {
+  const probe = createServer();
+  await new Promise<void>((free, taken) => {
+    probe.once("error", taken).listen(port, "127.0.0.1", free);
+  }).catch((error: NodeJS.ErrnoException) => {
+    throw new Error(error.code === "EADDRINUSE" ? `Port ${port} is in use: PORT=<another> npm start` : error.message);
+  });
+  await new Promise((closed) => probe.close(closed));
+}
+
+/** npm may be killed without a word to us: then it is gone all at once, and so may be the shell between us. */
+function endWithNpm(end: () => void): void {
+  if (process.env.npm_lifecycle_event !== "start") return;
+  const parent = process.ppid;
+  const { args, parent: grandparent } = aboutProcess(parent) ?? { args: "", parent: 0 };
+  const npm = / -c /.test(args) ? grandparent : parent;
+  const check = () => (process.ppid !== parent || (npm > 0 && !isAlive(npm))) && end();
+  setInterval(check, 500).unref();
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { data: { type: "string" }, seed: { type: "boolean", default: false } } });
+  const port = Number(process.env.PORT || 3000);
+  const folder = resolve(values.data ?? DEFAULT_FOLDER);
+  const controller = new AbortController();
+  const over = Promise.withResolvers<string | undefined>();
+  const end = (reason?: string) => {
+    over.resolve(reason);
+    controller.abort();
+  };
+
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => end());
+  process.stdout.on("error", () => end()); // whoever read our lines has gone
+  endWithNpm(end);
+
+  const cleanup = new AsyncDisposableStack();
+  const starting = start({ folder, port, seed: values.seed, signal: controller.signal, end, cleanup }).catch(
+    (error) => {
+      end(error instanceof Error ? error.message : String(error)); // after Ctrl-C this is a consequence, not the reason
+    },
+  );
+  const reason = await over.promise;
+  if (reason) say(reason);
+  await Promise.race([starting, delay(GRACE_MS)]); // it stops its downloads and children; a query in it may hang
+  await cleanup.disposeAsync();
+  process.exit(reason ? 1 : 0);
+}
+
+if (import.meta.main) {
+  await main().catch((error: Error) => {
+    say(error.message);
+    process.exit(1);
+  });
+}

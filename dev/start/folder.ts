@@ -1,0 +1,70 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { aboutProcess, isAlive } from "./process.ts";
+
+/** Where everything lives that `npm start` keeps. */
+export const DEFAULT_FOLDER = join(import.meta.dirname, "..", "..", ".local");
+
+const PID = "start.pid";
+const CONTENT = [PID, "dev.json", "gateway.log", "services.log", "secrets.json", "mongo", "redis", "retell.json"];
+
+/**
+ * Takes the data folder for this process.
+ *
+ * @returns What gives it back.
+ * @throws When another `npm start` has it.
+ */
+export async function takeFolder(folder: string): Promise<() => Promise<void>> {
+  await mkdir(folder, { recursive: true });
+  const file = join(folder, PID);
+  for (;;) {
+    try {
+      await writeFile(file, String(process.pid), { flag: "wx" });
+      return () => rm(file, { force: true });
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+    }
+    const pid = await holderOf(folder);
+    if (pid) throw new Error(`It runs already, with the data in ${folder} (process ${pid}).`);
+    await rm(file, { force: true }); // somebody was killed before he could
+  }
+}
+
+/** Removes what `npm start` keeps in its data folder, and nothing else: the folder may have been named by mistake. */
+export async function emptyFolder(folder: string): Promise<void> {
+  for (const name of CONTENT) await rm(join(folder, name), { recursive: true, force: true });
+}
+
+/** The process that has the data folder now. */
+export async function holderOf(folder: string): Promise<number | undefined> {
+  const pid = Number(await readFile(join(folder, PID), "utf8").catch(() => ""));
+  return pid > 0 && isStart(pid) ? pid : undefined;
+}
+
+/** Whether this process lives and is one of ours: after a crash its number may be somebody else's. */
+function isStart(pid: number): boolean {
+  return isAlive(pid) && (aboutProcess(pid)?.args.includes("start") ?? true);
+}
+
+/** Writes a file that holds secrets: nobody else reads it, and nobody sees half of it. */
+export async function writePrivate(file: string, content: object): Promise<void> {
+  const temporary = `${file}.${process.pid}`;
+  await writeFile(temporary, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 });
+  await rename(temporary, file);
+}
+
+/** JWT_SECRET and ENCRYPTION_KEY: from the environment, else made once and kept in the data folder. */
+export async function secretsOf(folder: string): Promise<{ JWT_SECRET: string; ENCRYPTION_KEY: string }> {
+  const file = join(folder, "secrets.json");
+  const stored = await readFile(file, "utf8").catch(() => "");
+  const kept: Partial<Record<"JWT_SECRET" | "ENCRYPTION_KEY", string>> = stored ? JSON.parse(stored) : {};
+  const { JWT_SECRET = fresh(), ENCRYPTION_KEY = fresh() } = kept;
+  if (!kept.JWT_SECRET || !kept.ENCRYPTION_KEY) await writePrivate(file, { JWT_SECRET, ENCRYPTION_KEY });
+  return {
+    JWT_SECRET: process.env.JWT_SECRET || JWT_SECRET,
+    ENCRYPTION_KEY: process.env.ENCRYPTION_KEY || ENCRYPTION_KEY,
+  };
+}
+
+const fresh = () => randomBytes(32).toString("hex");

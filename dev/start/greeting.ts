@@ -1,0 +1,40 @@
+import type { Services } from "../services.ts";
+
+/** What `.local/dev.json` says, for programs; without demo data its ids are "". */
+export interface DevJson {
+  url: string;
+  subaccountId: string;
+  agentId: string;
+  tokens: { owner: string; viewer: string; expired: string; stranger: string; superAdmin: string };
+  services: {
+    mongodb: string;
+    upstash: { url: string; token: string };
+    retell: { url: string; control: string };
+  };
+}
+
+/** What runs where. An address from the environment is named, not shown: it may hold a password. */
+export function whatRuns({ mongodb, upstash, retell }: Services, url: string, folder: string): string[] {
+  const own = mongodb.source === "MONGODB_URL";
+  return [
+    `  API      ${url}`,
+    `  MongoDB  ${own ? "MONGODB_URL" : `${mongodb.url}  (${mongodb.source})`}`,
+    `  Upstash  ${upstash.url}  (${upstash.backend})`,
+    `  Retell   ${retell.url}${retell.control ? `  (simulator; GET ${retell.control} says what it can do)` : ""}`,
+    `  Data     ${folder}  (dev.json, gateway.log, services.log; \`npm run reset\` empties it)`,
+  ];
+}
+
+/** Three lines for bash and zsh, to be pasted one after another: a chat is created, spoken to, and read. */
+export function pasteLines({ url, subaccountId, agentId, tokens }: DevJson): [string, string, string] {
+  const api = `${url}/api/chats/${subaccountId}`;
+  const auth = `-H "authorization: Bearer $TOKEN"`;
+  const json = `-H 'content-type: application/json'`;
+  const show = `node -p 'JSON.stringify(JSON.parse(fs.readFileSync(0)), null, 2)'`;
+  const showAndTell = `node -e 'const reply = JSON.parse(fs.readFileSync(0)); console.error(JSON.stringify(reply, null, 2)); console.log(reply.data?.chat_id ?? "")'`;
+  return [
+    `TOKEN=${tokens.owner}; CHAT=$(curl -s "${api}/create" ${auth} ${json} -d '{"agentId": "${agentId}"}' | ${showAndTell})`,
+    `curl -s "${api}/$CHAT/message" ${auth} ${json} -d '{"content": "Where is my order?"}' | ${show}`,
+    `curl -s "${api}/$CHAT/transcript" ${auth} | ${show}`,
+  ];
+}

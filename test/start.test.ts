@@ -1,0 +1,282 @@
+import { execFile, execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { decodeJwt } from "jose";
+import { MongoClient } from "mongodb";
+import { afterEach, beforeEach, describe, expect, inject, test } from "vitest";
+import * as z from "zod";
+import { readable } from "../dev/start/log-line.ts";
+import { endAll, npmStart, run } from "./support/npm-start.ts";
+import { gone } from "./support/processes.ts";
+
+const Url = z.url({ protocol: /^http$/, hostname: /^127\.0\.0\.1$/ });
+const Token = z.jwt();
+
+const DevJson = z.strictObject({
+  url: Url,
+  subaccountId: z.string().regex(/^[0-9a-f]{24}$/),
+  agentId: z.string().min(1),
+  tokens: z.strictObject({ owner: Token, viewer: Token, expired: Token, stranger: Token, superAdmin: Token }),
+  services: z.strictObject({
+    mongodb: z.string().startsWith("mongodb://127.0.0.1:"),
+    upstash: z.strictObject({ url: Url, token: z.string().min(1) }),
+    retell: z.strictObject({ url: Url, control: Url }),
+  }),
+});
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "scalai-test-"));
+});
+afterEach(async () => {
+  await endAll();
+  await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+});
+
+interface Caller {
+  url: string;
+  subaccountId: string;
+  tokens: { owner: string };
+}
+
+async function call({ url, subaccountId, tokens }: Caller, path: string, body?: object) {
+  const response = await fetch(`${url}/api/chats/${subaccountId}/${path}`, {
+    method: body ? "POST" : "GET",
+    headers: { authorization: `Bearer ${tokens.owner}`, "content-type": "application/json" },
+    body: body ? JSON.stringify(body) : null,
+  });
+  const { data } = z.object({ data: z.any().optional() }).parse(await response.json());
+  return { status: response.status, data };
+}
+
+describe("npm start", () => {
+  test("says in dev.json what runs, to its owner alone, as long as it runs", async () => {
+    const { about, kill } = await npmStart(folder);
+    expect(DevJson.parse(about)).toEqual(about);
+    for (const file of ["dev.json", "secrets.json"]) {
+      expect((await stat(join(folder, file))).mode & 0o777).toBe(0o600);
+    }
+    expect((await fetch(`${about.url}/health`)).status).toBe(200);
+
+    expect((await kill("SIGINT")).code).toBe(0);
+    expect(await readdir(folder)).not.toContain("dev.json");
+  });
+
+  test("shows three lines that, pasted one after another, create a chat, speak, and read its history", async () => {
+    const { output } = await npmStart(folder);
+    const lines = output.stderr.split("\n").filter((line) => /^(TOKEN=|curl )/.test(line));
+    expect(lines).toHaveLength(3);
+
+    for (const shell of ["bash", "zsh"].filter(isThere)) {
+      const { stdout, stderr } = await promisify(execFile)(shell, ["-c", lines.join("\n")]);
+      expect(stderr).toContain("Chat created successfully");
+      expect(stdout).toContain("Message sent successfully");
+      expect(stdout).toContain("Chat transcript retrieved successfully");
+      expect(stdout).toMatch(/"transcript": "Agent: .+\\nUser: Where is my order\?\\nAgent: .+\\n"/);
+    }
+  });
+
+  test("has a user for every answer of the permission check", async () => {
+    const { about } = await npmStart(folder);
+    const statuses: Record<string, number[]> = {};
+    for (const [user, owner] of Object.entries(about.tokens)) {
+      const as = { ...about, tokens: { owner } };
+      const read = await call(as, "list");
+      const write = await call(as, "create", { agentId: about.agentId });
+      statuses[user] = [read.status, write.status];
+      expect(decodeJwt(owner)).toMatchObject({
+        id: expect.any(String),
+        email: expect.any(String),
+        exp: expect.any(Number),
+      });
+    }
+    expect(statuses).toEqual({
+      owner: [200, 200],
+      viewer: [200, 403],
+      expired: [403, 403],
+      stranger: [403, 403],
+      superAdmin: [200, 200],
+    });
+  });
+
+  test("keeps chats, Retell's memory and secrets over a restart", async () => {
+    const first = await npmStart(folder);
+    const { data: chat } = await call(first.about, "create", { agentId: first.about.agentId });
+    await call(first.about, `${chat.chat_id}/message`, { content: "Where is my order?" });
+    await first.kill("SIGTERM");
+
+    const { about } = await npmStart(folder);
+    const yesterday = { ...about, tokens: first.about.tokens };
+    expect((await call(yesterday, "list")).data).toMatchObject([{ chat_id: chat.chat_id }]);
+    expect((await call(yesterday, `${chat.chat_id}/message`, { content: "And now?" })).status).toBe(200);
+    const { data: history } = await call(yesterday, `${chat.chat_id}/transcript`);
+    expect(history.transcript).toMatch(/User: Where is my order\?\nAgent: .+\nUser: And now\?\nAgent: .+\n$/);
+  });
+
+  test("carries the gateway's JSON lines in a pipe, nothing else, and keeps them in gateway.log", async () => {
+    const { about, kill } = await npmStart(folder);
+    await call(about, "list");
+    const { stdout } = await kill("SIGINT");
+    const lines = stdout.trimEnd().split("\n");
+    expect(lines.map((line) => JSON.parse(line))).toEqual([
+      expect.objectContaining({ operation: "list", status: 200 }),
+    ]);
+    expect(await readFile(join(folder, "gateway.log"), "utf8")).toBe(stdout);
+  });
+
+  test("writes nothing into a database of MONGODB_URL unless told to", async () => {
+    const url = new URL(inject("environment").MONGODB_URL ?? "");
+    url.pathname = `/somebodys_${Date.now()}`;
+    const client = new MongoClient(url.href);
+    const env = { MONGODB_URL: url.href };
+    try {
+      const { about, output, family, kill } = await npmStart(folder, { env });
+      expect(about).toMatchObject({ subaccountId: "", agentId: "", services: { mongodb: url.href } });
+      expect(output.stderr).not.toContain(url.href);
+      expect(family().filter(({ args }) => args.includes("mongod"))).toEqual([]);
+      expect(await client.db().listCollections().toArray()).toEqual([]);
+      await kill("SIGINT");
+
+      const seeded = await npmStart(folder, { env, args: ["--seed"] });
+      expect((await call(seeded.about, "list")).status).toBe(200);
+      await seeded.kill("SIGINT");
+    } finally {
+      await client.db().dropDatabase();
+      await client.db("demo_support").dropDatabase();
+      await client.close();
+    }
+  });
+});
+
+describe("the end of npm start", () => {
+  test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("%s: quietly, with everything gone", async (signal) => {
+    const { family, kill, output, pid } = await npmStart(folder);
+    const pids = family().map((child) => child.pid);
+    expect(pids.length).toBeGreaterThanOrEqual(5);
+    // Otherwise a terminal's signal ends them before we know that they are to end.
+    expect(family().filter(({ group }) => group === pid)).toEqual([]);
+    const before = output.stderr;
+    expect(await kill(signal)).toEqual({ code: 0, stdout: "", stderr: before });
+    await gone(pids);
+    expect(await readdir(folder)).not.toContain("start.pid");
+  });
+
+  test("SIGKILL: everything goes, and the next start finds nothing in its way", async () => {
+    const { family, kill } = await npmStart(folder);
+    const pids = family().map(({ pid }) => pid);
+    await kill("SIGKILL");
+    await gone(pids);
+    expect(await readdir(folder)).toContain("start.pid");
+    await npmStart(folder);
+  });
+
+  test("SIGKILL of npm, which cannot pass it on: everything goes, too", async () => {
+    const { family, kill } = await npmStart(folder, { npm: true });
+    const pids = family().map(({ pid }) => pid);
+    expect(pids.length).toBeGreaterThanOrEqual(6);
+    void kill("SIGKILL");
+    await gone(pids);
+  });
+
+  test("in the middle of a start: as quietly", async () => {
+    const { family, kill, ended } = run("start.ts", ["--data", folder]);
+    await expect.poll(() => family().some(({ args }) => args.includes("mongod")), { timeout: 20_000 }).toBe(true);
+    const pids = family().map(({ pid }) => pid);
+    expect(await kill("SIGINT")).toEqual({ code: 0, stdout: "", stderr: "" });
+    await ended;
+    await gone(pids);
+    await npmStart(folder);
+  });
+
+  test.each([
+    { service: "mongod", program: /\/mongod\S* --replSet/, line: "mongod ended: signal SIGKILL" },
+    { service: "upstash", program: /\/upstash\.ts/, line: "upstash ended (SIGKILL)" },
+    { service: "retell", program: /\/retell\.ts/, line: "retell ended (SIGKILL)" },
+    { service: "gateway", program: /\/gateway\.ts/, line: "gateway ended (SIGKILL)" },
+  ])("a killed $service is said in one line, and ends it with exit code 1", async ({ program, line }) => {
+    const { family, ended, output } = await npmStart(folder);
+    const before = output.stderr;
+    const all = family();
+    const victim = all.find(({ args }) => program.test(args) && !args.includes("keeper.ts"));
+    process.kill(victim?.pid ?? 0, "SIGKILL");
+    const { code, stderr } = await ended;
+    expect({ code, said: stderr.slice(before.length) }).toEqual({ code: 1, said: `${line}\n` });
+    await gone(all.map(({ pid }) => pid));
+  });
+
+  test("a port in use is said in one line, with exit code 1, before anything is started", async () => {
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const address = server.address();
+    const port = typeof address === "object" ? address?.port : undefined;
+    const end = await run("start.ts", ["--data", folder], { PORT: String(port) }).ended;
+    server.close();
+    expect(end).toEqual({ code: 1, stdout: "", stderr: `Port ${port} is in use: PORT=<another> npm start\n` });
+    expect(await readdir(folder)).toEqual([]);
+  });
+});
+
+describe("the data folder", () => {
+  test("has one npm start at a time, and is not emptied under it", async () => {
+    const { pid, about } = await npmStart(folder);
+    for (const program of ["start.ts", "reset.ts"]) {
+      const { code, stderr } = await run(program, ["--data", folder]).ended;
+      expect(code).toBe(1);
+      expect(stderr.trimEnd().split("\n")).toEqual([expect.stringContaining(`process ${pid}`)]);
+    }
+    expect((await call(about, "list")).status).toBe(200);
+  });
+
+  test("is emptied of what is ours", async () => {
+    const { kill } = await npmStart(folder);
+    await kill("SIGINT");
+    await writeFile(join(folder, "thesis.txt"), "not ours");
+    expect((await run("reset.ts", ["--data", folder]).ended).code).toBe(0);
+    expect(await readdir(folder)).toEqual(["thesis.txt"]);
+  });
+});
+
+describe("a log line in a terminal", () => {
+  const request = {
+    level: "INFO",
+    message: "Request",
+    timestamp: "2026-11-23T10:00:00.000Z",
+    operation: "create",
+    status: 200,
+    duration: 12,
+    operationId: "7b1f6a52-3c1d-4a52-8a0e-5a1c9d3e2b10",
+  };
+  const shown = (fields: object) =>
+    readable(JSON.stringify({ ...request, ...fields })).replace(/^\d\d:\d\d:\d\d {2}/, "");
+
+  test("shows level, operation, status, duration and operationId", () => {
+    expect(shown({})).toBe("INFO   create      200     12 ms  7b1f6a52-3c1d-4a52-8a0e-5a1c9d3e2b10");
+  });
+
+  test("of a failure shows the code and its innermost reason", () => {
+    const reason = {
+      name: "ApiError",
+      cause: { name: "MongoNetworkError", message: "connection closed", stack: ["at x"] },
+    };
+    expect(shown({ level: "ERROR", message: "Request failed", status: 503, code: "CONNECTION_FAILED", reason })).toBe(
+      "ERROR  create      503     12 ms  Request failed  CONNECTION_FAILED  MongoNetworkError: connection closed  7b1f6a52-3c1d-4a52-8a0e-5a1c9d3e2b10",
+    );
+  });
+
+  test("that is none of ours is left as it is", () => {
+    for (const line of ["hello", '{"a":1}', "{broken"]) expect(readable(line)).toBe(line);
+  });
+});
+
+function isThere(shell: string): boolean {
+  try {
+    execFileSync(shell, ["-c", "true"]);
+    return true;
+  } catch {
+    return false;
+  }
+}

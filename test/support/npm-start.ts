@@ -1,0 +1,83 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { vi } from "vitest";
+import type { DevJson } from "../../dev/start/greeting.ts";
+import { descendantsOf } from "./processes.ts";
+
+const PROGRAMS = fileURLToPath(new URL("../../dev/", import.meta.url));
+
+/** What the tests' own environment holds and a developer's shell does not. */
+const OURS =
+  /^(STAGE|MONGODB_URL|UPSTASH_\w+|RETELL_BASE_URL|JWT_\w+|ENCRYPTION_\w+|NODE_OPTIONS|npm_lifecycle_event)$/;
+
+/** What runs, and its end. */
+const children = new Map<ChildProcess, Promise<unknown>>();
+
+/** A program of dev/ in its real process, with the variable by which it knows that npm runs it. */
+export function run(program: string, args: string[], env: NodeJS.ProcessEnv = {}) {
+  return watch(process.execPath, [PROGRAMS + program, ...args], { npm_lifecycle_event: "start", ...env });
+}
+
+function watch(command: string, args: string[], env: NodeJS.ProcessEnv) {
+  const shell = Object.fromEntries(Object.entries(process.env).filter(([name]) => !OURS.test(name)));
+  const child = spawn(command, args, {
+    cwd: join(PROGRAMS, ".."),
+    env: { ...shell, PORT: "0", ...env },
+    detached: true, // a process group of its own, as in a terminal
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const output = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name].setEncoding("utf8").on("data", (text: string) => {
+      output[name] += text;
+    });
+  }
+  const ended = once(child, "close").then(([code]) => {
+    children.delete(child);
+    return { code: Number(code ?? -1), ...output };
+  });
+  children.set(child, ended);
+  const kill = (signal: NodeJS.Signals) => {
+    // Ctrl-C and a closed terminal reach the whole group.
+    const isFromTerminal = signal === "SIGINT" || signal === "SIGHUP";
+    process.kill(isFromTerminal ? -(child.pid ?? 0) : (child.pid ?? 0), signal);
+    return ended;
+  };
+  return { output, ended, kill, pid: child.pid ?? 0, family: () => descendantsOf(child.pid ?? 0) };
+}
+
+interface StartOptions {
+  args?: string[];
+  env?: NodeJS.ProcessEnv;
+  /** Through npm itself, not only what npm runs. */
+  npm?: boolean;
+}
+
+/** `npm start` with a data folder of the test's own, once it is ready. */
+export async function npmStart(folder: string, { args = [], env = {}, npm = false }: StartOptions = {}) {
+  const own = ["--data", folder, ...args];
+  const program = npm ? watch("npm", ["start", "--silent", "--", ...own], env) : run("start.ts", own, env);
+  let over: object | undefined;
+  void program.ended.then((end) => {
+    over = end;
+  });
+  const about = await vi.waitFor(
+    async () => {
+      if (over) return Promise.reject(over);
+      const said: DevJson = JSON.parse(await readFile(join(folder, "dev.json"), "utf8"));
+      if (!/\n\n$/.test(program.output.stderr)) throw new Error("still greeting");
+      return said;
+    },
+    { timeout: 50_000, interval: 20 },
+  );
+  return { ...program, about };
+}
+
+/** For `afterEach`: ends what a failed test has left running. */
+export async function endAll(): Promise<void> {
+  for (const { pid = 0 } of children.keys()) process.kill(-pid, "SIGKILL");
+  await Promise.all(children.values());
+}
