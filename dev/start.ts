@@ -45,14 +45,16 @@ async function start({ folder, port, seed, signal, end, cleanup }: Run): Promise
   const isOurs = services.mongodb.source !== "MONGODB_URL";
   if (isOurs || seed) await seedDemo(services.mongodb.url);
 
+  const onLog = (line: string) => {
+    record(line);
+    if (!signal.aborted) process.stdout.write(`${terminal ? readable(line) : line}\n`);
+  };
   const gateway = await startChild<{ url: string }>(new URL("gateway.ts", import.meta.url), {
     args: ["--port", String(port)],
     onExit: end,
-    onStdout: (line) => {
-      record(line);
-      if (!signal.aborted) process.stdout.write(`${terminal ? readable(line) : line}\n`);
-    },
+    onStdout: onLog,
     onStderr: (line) => {
+      if (line.startsWith('{"level":')) return onLog(line); // warnings and errors of the functions come this way
       complain(line);
       if (!signal.aborted) process.stderr.write(`${line}\n`); // what a developer prints in a handler, too
     },

@@ -23,7 +23,8 @@ function keep(folder: string, command: string, args: string[]): void {
 
   child.once("spawn", () => {
     if (!process.connected) return end();
-    process.send?.({ pid: child.pid ?? 0 } satisfies KeeperReport);
+    // The parent may go at this very moment; unheard, the error would end us and leave the program behind.
+    process.send?.({ pid: child.pid ?? 0 } satisfies KeeperReport, (error: Error | null) => error && end());
   });
   child.once("error", (error) => leave(error.message));
   child.once("exit", (code, signal) => leave(signal ? `signal ${signal}` : `exit code ${code}`));
