@@ -12,7 +12,7 @@ for await (const subaccount of central().collection("subaccounts").find()) {
   try {
     const { databaseName, mongodbUrl, encryptionIV: iv } = subaccount;
     const location = { databaseName, ...(mongodbUrl ? { mongodbUrl: { text: mongodbUrl, iv } } : {}) };
-    const tenant = await openTenant(String(subaccount._id), location, new CallLog());
+    const tenant = await openTenant(String(subaccount._id), location, { log: new CallLog(), trailing: [] });
     // Subaccounts may share a database.
     const place = `${mongodbUrl ?? ""} ${tenant.db.databaseName}`;
     if (!seen.has(place)) done.push(...(await ensureIndexes(tenant.db, "tenant")));

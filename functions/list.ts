@@ -1,7 +1,7 @@
 import * as cache from "../lib/chat/cache.ts";
 import { chats } from "../lib/chat/store.ts";
 import { endpoint } from "../lib/endpoint.ts";
-import { decode, encode } from "../lib/page.ts";
+import { encode } from "../lib/page.ts";
 import { routes } from "../lib/routes.ts";
 
 const defaults = routes.list.query.parse({});
@@ -13,13 +13,15 @@ export const handler = endpoint(routes.list, {
 }).handler(async ({ query, tenant, cached }) => {
   if (cached?.hit) return { answer: cached.hit };
 
-  const after = query.cursor === undefined ? undefined : decode(query.cursor);
-  const found = await chats.page(tenant, query.limit + 1, after);
+  const found = await chats.page(tenant, query.limit + 1, query.cursor);
   const page = found.slice(0, query.limit);
   const last = page.at(-1);
   const hasMore = found.length > page.length;
 
-  const data = page.map(({ createdAt, ...chat }) => ({ ...chat, createdAt: createdAt.toISOString() }));
+  const data = page.map(({ createdAt, ...chat }) => ({
+    ...chat,
+    createdAt: (createdAt ?? new Date(chat.start_timestamp)).toISOString(),
+  }));
   const meta = { count: page.length, cached: false, hasMore, ...(hasMore && last ? { nextCursor: encode(last) } : {}) };
   await cached?.fill({ data: JSON.stringify(data), meta: JSON.stringify({ ...meta, cached: true }) });
   return { data, meta };

@@ -19,7 +19,7 @@ export const handler = endpoint(routes.transcript, {
     afterSeq: query.after_seq,
     withTools: query.include === "tools",
   });
-  if (chat.chat_status !== "ongoing" && !stale) {
+  if (chat.chat_status !== "ongoing" && !chat.internal?.turn && !stale) {
     await cached?.fill({ data: JSON.stringify(data), meta: JSON.stringify({ cached: true, ...meta }) });
   }
   return { data, meta: { cached: false, ...(stale ? { stale } : {}), ...meta } };

@@ -1,8 +1,9 @@
 import { ObjectId } from "mongodb";
 import * as z from "zod";
 import { config } from "./config.ts";
+import { ApiError } from "./errors.ts";
 import { Lru } from "./lru.ts";
-import { bounded, central } from "./mongo.ts";
+import { bounded, central, isUnreachable } from "./mongo.ts";
 import { key, redis } from "./redis.ts";
 
 export type Permission = "read" | "write" | "delete" | "admin";
@@ -81,37 +82,27 @@ export async function peek(
  * @param epoch The user's epoch as read before; undefined when Redis did not tell, and then Redis is not filled.
  * @throws When Mongo does not answer: a permission that cannot be decided is refused, never granted.
  */
-export async function load(userId: string, subaccountId: string, epoch: string | undefined): Promise<Access> {
+export async function load(
+  userId: string,
+  subaccountId: string,
+  epoch: string | undefined,
+  trailing: Promise<unknown>[],
+): Promise<Access> {
   const readAt = Date.now();
-  const id = new ObjectId(subaccountId);
   // The old server's ids are ObjectIds. Any other id of a token is a stranger's.
   const user = /^[0-9a-f]{24}$/i.test(userId) ? new ObjectId(userId) : undefined;
-  const [subaccount, membership] = await bounded(
-    Promise.all([
-      central()
-        .collection("subaccounts")
-        .findOne(
-          { _id: id },
-          {
-            projection: {
-              isActive: 1,
-              maintenanceMode: 1,
-              maintenanceMessage: 1,
-              databaseName: 1,
-              mongodbUrl: 1,
-              encryptionIV: 1,
-            },
-          },
-        ),
-      user &&
+  const [subaccount, membership] = await decidable([
+    loadSubaccount(subaccountId),
+    user &&
+      bounded(
         central()
           .collection("usersubaccounts")
           .findOne(
-            { userId: user, subaccountId: id },
+            { userId: user, subaccountId: new ObjectId(subaccountId) },
             { projection: { role: 1, isActive: 1, permissions: 1, temporaryAccess: 1 } },
           ),
-    ]),
-  );
+      ),
+  ]);
 
   const access: Access = {
     readAt,
@@ -129,30 +120,54 @@ export async function load(userId: string, subaccountId: string, epoch: string |
           expiresAt: expiry(membership.temporaryAccess),
         }
       : null,
-    subaccount: subaccount
-      ? {
-          isActive: subaccount.isActive === true,
-          maintenanceMode: subaccount.maintenanceMode === true,
-          ...(typeof subaccount.maintenanceMessage === "string"
-            ? { maintenanceMessage: subaccount.maintenanceMessage }
-            : {}),
-          ...(typeof subaccount.databaseName === "string" && subaccount.databaseName !== ""
-            ? { databaseName: subaccount.databaseName }
-            : {}),
-          ...(typeof subaccount.mongodbUrl === "string" && subaccount.mongodbUrl !== ""
-            ? { mongodbUrl: { text: subaccount.mongodbUrl, iv: subaccount.encryptionIV } }
-            : {}),
-        }
-      : null,
+    subaccount,
   };
   known.set(`${subaccountId}:${userId}`, access);
   if (epoch !== undefined) {
-    // Not awaited: it leaves with the subaccount's limit, which is awaited. Lost, it costs the next one a read.
-    redis
-      .set(accessKey(userId, subaccountId), JSON.stringify(access), config().PERMISSION_CACHE_SECONDS)
-      .catch(() => {});
+    // It leaves with the subaccount's limit, where that is counted. Lost, it costs the next one a read.
+    const kept = redis.set(accessKey(userId, subaccountId), JSON.stringify(access), config().PERMISSION_CACHE_SECONDS);
+    trailing.push(kept.catch(() => {}));
   }
   return access;
+}
+
+/** A subaccount as Mongo has it now; null when there is none. Its connection string stays encrypted. */
+export async function loadSubaccount(subaccountId: string): Promise<Access["subaccount"]> {
+  const projection = {
+    isActive: 1,
+    maintenanceMode: 1,
+    maintenanceMessage: 1,
+    databaseName: 1,
+    mongodbUrl: 1,
+    encryptionIV: 1,
+  };
+  const found = await bounded(
+    central()
+      .collection("subaccounts")
+      .findOne({ _id: new ObjectId(subaccountId) }, { projection }),
+  );
+  return found && subaccountOf(found);
+}
+
+/** What of a subaccount's document matters here. */
+export function subaccountOf(document: Record<string, unknown>): NonNullable<Access["subaccount"]> {
+  const text = (value: unknown) => (typeof value === "string" && value !== "" ? value : undefined);
+  const [databaseName, url, iv] = [document.databaseName, document.mongodbUrl, document.encryptionIV].map(text);
+  const maintenanceMessage = text(document.maintenanceMessage);
+  return {
+    isActive: document.isActive === true,
+    maintenanceMode: document.maintenanceMode === true,
+    ...(maintenanceMessage ? { maintenanceMessage } : {}),
+    ...(databaseName ? { databaseName } : {}),
+    ...(url ? { mongodbUrl: { text: url, ...(iv ? { iv } : {}) } } : {}),
+  };
+}
+
+/** Whatever Mongo says instead of an answer, the permission cannot be decided. */
+function decidable<T extends readonly unknown[]>(reads: T) {
+  return Promise.all(reads).catch((cause) => {
+    throw isUnreachable(cause) ? cause : new ApiError("CONNECTION_FAILED", { cause });
+  });
 }
 
 /**

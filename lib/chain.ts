@@ -24,7 +24,8 @@ export function compose<const R extends Route>(route: R, rules: Rule[] = []): Un
       const chain = middy<ChatEvent, ChatResult, Error, Context, Internal>({
         timeoutEarlyInMillis: 2_000, // of the function's 29 s: what is left to answer 504 ourselves
         timeoutEarlyResponse: () => {
-          throw new ApiError("TIMEOUT");
+          // A handler that was cut off may have changed something; one that only reads has not.
+          throw new ApiError("TIMEOUT", route.method === "GET" ? {} : { details: { outcome: "unknown" } });
         },
       }).use([respond(route), ...rules]);
       // Middy hands its handler the event: by now that is the call, and nobody needs the event any more.
@@ -38,7 +39,7 @@ export function compose<const R extends Route>(route: R, rules: Rule[] = []): Un
 
 /** By the chain's end every rule has left its part: what a route does not have stays undefined in its types too. */
 async function toCall(route: Route, progress: Progress): Promise<Call> {
-  const { params, query, body, actor, require, tenant, request, operationId, log, deadline } = progress;
+  const { params, query, body, rawBody, actor, require, tenant, request, operationId, log, deadline } = progress;
   const cached = await progress.cached;
   if (cached) log.fields.cache = cached.hit ? "hit" : "miss";
   if (tenant) tenant.account = progress.account;
@@ -47,6 +48,7 @@ async function toCall(route: Route, progress: Progress): Promise<Call> {
     params,
     query,
     body,
+    rawBody,
     actor,
     idempotency,
     require,

@@ -4,9 +4,10 @@ import { authenticate } from "./middleware/authenticate.ts";
 import { authorize } from "./middleware/authorize.ts";
 import type { Rule } from "./middleware/chain.ts";
 import { limit } from "./middleware/limit.ts";
+import { signature } from "./middleware/signature.ts";
 import { validate } from "./middleware/validate.ts";
 import { prefetch } from "./retell/account.ts";
-import type { Call, GuardedRoute } from "./route.ts";
+import type { Call, GuardedRoute, Route } from "./route.ts";
 
 interface Options<R extends GuardedRoute> {
   /** Where the answer may stand in the cache, if this call may be answered from there. Read along with the limits. */
@@ -19,6 +20,11 @@ interface Options<R extends GuardedRoute> {
  */
 export function endpoint<const R extends GuardedRoute>(route: R, options: Options<R> = {}): Unfinished<R> {
   return compose(route, [authenticate(), validate(route), readAhead(route, options), limit(route), authorize(route)]);
+}
+
+/** The chain of what Retell itself calls: its signature stands for the token and the permission. */
+export function signedEndpoint<const R extends Route & { signed: true }>(route: R): Unfinished<R> {
+  return compose(route, [signature(route)]);
 }
 
 /** Starts the reads that the handler will want. Nothing read here leaves before the verdict. */

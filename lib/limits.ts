@@ -52,6 +52,7 @@ function limiterFor(rule: Rule): Ratelimit {
     redis: redis as unknown as Redis,
     limiter: Ratelimit.slidingWindow(rule.requests, `${rule.perSeconds} s`),
     prefix: key("limit", rule.name),
+    ephemeralCache: false, // it grows without bound, and the request goes to Redis anyhow
     timeout: 0, // its own timeout lets everybody pass; ours is in redis.ts and leads to countAlone
   });
   limiters.set(rule.name, limiter);

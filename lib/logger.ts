@@ -83,13 +83,15 @@ export function describe(error: unknown, depth = 0): Description {
   if (!(error instanceof Error)) return { name: `thrown ${typeof error}` };
 
   const { code, status } = error as { code?: unknown; status?: unknown };
-  const frames = error.stack?.split("\n").filter((line) => /^\s+at /.test(line));
+  // A stack begins with the message, and its lines may look like frames.
+  const [, trace = ""] = error.stack?.split(error.message || error.name) ?? [];
+  const frames = trace.split("\n").filter((line) => /^\s+at .*:\d+:\d+\)?$/.test(line));
   return {
     name: error.name,
     ...(quotable.has(error.name) ? { message: error.message } : {}),
-    ...(typeof code === "string" || typeof code === "number" ? { code } : {}),
+    ...(typeof code === "number" || /^[A-Z0-9_]{1,64}$/.test(String(code ?? "")) ? { code: code as string } : {}),
     ...(typeof status === "number" ? { status } : {}),
-    stack: frames?.slice(0, 10).map((line) => line.trim()),
+    stack: frames.slice(0, 10).map((line) => line.trim()),
     ...(error.cause === undefined || depth > 3 ? {} : { cause: describe(error.cause, depth + 1) }),
   };
 }

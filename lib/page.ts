@@ -1,22 +1,31 @@
 import * as z from "zod";
-import type { Position } from "./chat/store.ts";
-import { ApiError } from "./errors.ts";
 
-const Cursor = z.tuple([z.number().int(), z.string().regex(/^[A-Za-z0-9_-]{1,64}$/)]);
+/** Where a chat stands in a list: both keys, since two chats may begin in the same millisecond. */
+const Position = z
+  .tuple([z.number().int(), z.string().regex(/^[A-Za-z0-9_-]{1,64}$/)])
+  .transform(([start_timestamp, chat_id]) => ({ start_timestamp, chat_id }));
+export type Position = z.infer<typeof Position>;
+
+/** An opaque text that becomes a position; anything that `encode` did not write is refused. */
+export const Cursor = z
+  .string()
+  .max(512)
+  .transform((text, context): Position => {
+    const position = Position.safeParse(parse(Buffer.from(text, "base64url").toString()));
+    if (position.success) return position.data;
+    context.addIssue({ code: "custom", message: "Must be a nextCursor of this list" });
+    return z.NEVER;
+  });
 
 /** A position as an opaque text. It holds nothing secret, and every query carries the subaccount besides. */
 export function encode({ start_timestamp, chat_id }: Position): string {
   return Buffer.from(JSON.stringify([start_timestamp, chat_id])).toString("base64url");
 }
 
-/** @throws VALIDATION_ERROR for anything that `encode` did not write. */
-export function decode(cursor: string): Position {
+function parse(text: string): unknown {
   try {
-    const [start_timestamp, chat_id] = Cursor.parse(JSON.parse(Buffer.from(cursor, "base64url").toString()));
-    return { start_timestamp, chat_id };
+    return JSON.parse(text);
   } catch {
-    throw new ApiError("VALIDATION_ERROR", {
-      errors: [{ field: "query.cursor", message: "Must be a nextCursor of this list" }],
-    });
+    return undefined;
   }
 }

@@ -20,6 +20,8 @@ let client: Redis | undefined;
 let waiting: Waiting[] = [];
 let failures = 0;
 let openUntil = 0;
+/** One for all that is not asked meanwhile: one failure is one warning. */
+let reason = new CircuitOpen();
 
 /**
  * Upstash over HTTP. What is asked in one turn of the event loop travels in one request, so that rules written
@@ -46,7 +48,7 @@ export function key(...parts: string[]): string {
 }
 
 function enqueue<T>(add: Waiting["add"]): Promise<T> {
-  if (Date.now() < openUntil) return Promise.reject(new CircuitOpen("Redis is left alone after three failures"));
+  if (Date.now() < openUntil) return Promise.reject(reason);
 
   return new Promise<T>((resolve, reject) => {
     waiting.push({ add, resolve: resolve as (result: unknown) => void, reject });
@@ -72,9 +74,12 @@ async function flush(): Promise<void> {
     }
   } catch (error) {
     failures += 1;
-    if (failures >= failuresUntilOpen) openUntil = Date.now() + openMs;
-    const reason = error instanceof Error ? error : new Error("Upstash failed", { cause: error });
-    for (const { reject } of batch) reject(reason);
+    if (failures >= failuresUntilOpen) {
+      openUntil = Date.now() + openMs;
+      reason = new CircuitOpen("Redis is left alone after three failures", { cause: error });
+    }
+    const failure = error instanceof Error ? error : new Error("Upstash failed", { cause: error });
+    for (const { reject } of batch) reject(failure);
   }
 }
 

@@ -18,6 +18,8 @@ export interface Route {
   message: string;
   /** What the caller needs in the path's subaccount. Absent: the route is public. */
   permission?: Permission;
+  /** Called by Retell, with its signature over the raw body in place of a token. */
+  signed?: true;
   /** Per subaccount. */
   limit?: { requests: number; perSeconds: number };
   params?: z.ZodType<{ subaccountId: string }>;
@@ -57,6 +59,8 @@ export interface Call<R extends Route = Route> {
   tenant: Tenant;
   /** What the cache holds under the key that the endpoint named; undefined when it named none. */
   cached: Cached | undefined;
+  /** The body as it was signed, of a signed route. */
+  rawBody: string;
   /** What was asked for: only of use to what answers for routes that do not exist. */
   request: { method: string; path: string };
   operationId: string;
@@ -120,6 +124,7 @@ export interface Progress {
   params?: { subaccountId: string; chatId?: string };
   query?: unknown;
   body?: unknown;
+  rawBody?: string;
   /** The Idempotency-Key, as it was sent. */
   key?: string;
   /** Started by `limit`, judged by `authorize`. */
@@ -129,4 +134,6 @@ export interface Progress {
   account?: Promise<string | null>;
   require?: (permission: Permission) => void;
   tenant?: Tenant;
+  /** Work that nothing waits for until the answer leaves: a Lambda is frozen then, and would leave it half done. */
+  trailing: Promise<unknown>[];
 }

@@ -94,6 +94,17 @@ export const routes = table({
     usesRetell: true,
     memory: "1024 MB",
   },
+  webhook: {
+    method: "POST",
+    path: "/api/webhooks/retell/{subaccountId}",
+    summary: "What Retell tells of a chat afterwards: started, ended, analyzed",
+    message: "Webhook received",
+    signed: true,
+    params: InSubaccount,
+    data: z.object({ received: z.literal(true) }),
+    usesRetell: true,
+    memory: "1024 MB",
+  },
   health: {
     method: "GET",
     path: "/health",

@@ -29,12 +29,12 @@ export interface Tenant {
 export async function openTenant(
   subaccountId: string,
   { mongodbUrl, databaseName }: Pick<NonNullable<Access["subaccount"]>, "mongodbUrl" | "databaseName">,
-  log: CallLog,
+  { log, trailing }: Pick<Tenant, "log" | "trailing">,
 ): Promise<Tenant> {
   try {
     const url = mongodbUrl ? await open(mongodbUrl, subaccountId, "subaccount-salt") : config().MONGODB_URL;
     const { db, release } = lease(url, databaseName);
-    return { subaccountId, db, chats: db.collection<StoredChat>("chats"), trailing: [], log, release };
+    return { subaccountId, db, chats: db.collection<StoredChat>("chats"), trailing, log, release };
   } catch (cause) {
     throw new ApiError("CONNECTION_FAILED", { cause });
   }

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { type RunningMongod, startMongod } from "../dev/mongod.ts";
 import { load } from "../dev/seed/load.ts";
 import { demo, seedDemo } from "../dev/seed.ts";
-import { compose, type StoredChat } from "../lib/chat/document.ts";
+import { asText, type StoredChat } from "../lib/chat/document.ts";
 import { open } from "../lib/crypto.ts";
 
 const { subaccountId } = demo;
@@ -108,7 +108,7 @@ describe("the load", () => {
       const isOver = chat.chat_status !== "ongoing";
       expect(chat.messages).toHaveLength(7);
       expect(chat.message_count).toBe(7);
-      expect(chat.transcript).toBe(isOver ? compose(chat.messages) : "");
+      expect(chat.transcript).toBe(isOver ? asText(chat.messages) : "");
       expect(chat.end_timestamp === null).toBe(!isOver);
       expect(chat.internal).toMatchObject({ base: 0, heard: 3 });
       expect(chat.internal?.tags).toEqual(Object.entries(chat.metadata).map((entry) => entry.join("=")));

@@ -22,6 +22,8 @@ export interface StoredMessage extends Entry {
 /** A send on its way. Absent: the chat is idle. */
 export interface Turn {
   id: string;
+  /** Of the request that sends it. */
+  operationId: string;
   /** `unknown`: Retell gave no clear answer. `sending` for longer than the lease: whoever sent it has died. */
   state: "sending" | "unknown";
   /** Server clock. */
@@ -141,7 +143,7 @@ function deliveryOf(
 }
 
 /** What was said, as Retell writes it: `Agent: …` and `User: …`, a line each. */
-export function compose(messages: StoredMessage[]): string {
+export function asText(messages: StoredMessage[]): string {
   return messages
     .filter(({ role, internal }) => (role === "agent" || role === "user") && !internal?.failed)
     .map(({ role, content }) => `${role === "agent" ? "Agent" : "User"}: ${content ?? ""}\n`)

@@ -41,14 +41,14 @@ export function reconcile(
   // Storage off, retention passed, or not the history that we know: it tells nothing.
   if (!entries || users < heard) {
     if (!turn) return { kind: "none" };
-    return over || isOld ? { kind: "fail", reason: "unverified" } : { kind: "later" };
+    return over || turn.answered || isOld ? { kind: "fail", reason: "unverified" } : { kind: "later" };
   }
 
   if (turn) {
     if (users <= heard) return over || turn.answered || isOld ? { kind: "fail", reason: "absent" } : { kind: "later" };
     const reply = entries.slice(indexOfUser(entries, heard) + 1);
-    // Retell may show the user's message first and the reply later.
-    if (reply.length === 0 && !over && !isOld) return { kind: "later" };
+    // Retell may show the user's message first and the reply later, in pieces: an agent's word is its end.
+    if (!reply.some(({ role }) => role === "agent") && !over && !isOld) return { kind: "later" };
     return { kind: "append", entries: reply.map((entry) => stored(entry, turn.id)), heard: users };
   }
 
@@ -82,7 +82,10 @@ function opening({ messages }: ReadChat, entries: Entry[]): StoredMessage[] {
   return lacking(ours, beforeFirstUser(entries)).map((entry) => stored(entry));
 }
 
-/** The entries of `theirs` that `ours` lacks: by message_id, else by tool_call_id and role, else by position. */
+/**
+ * The entries of `theirs` that `ours` lacks: by message_id, else by tool_call_id and role, else by position. Nothing
+ * says that an id in a reply is the id in the history, so ids that differ do not make two entries of one.
+ */
 function lacking(ours: StoredMessage[], theirs: Entry[]): Entry[] {
   const left = [...ours];
   const take = (matches: (message: StoredMessage) => boolean) => {
@@ -95,10 +98,7 @@ function lacking(ours: StoredMessage[], theirs: Entry[]): Entry[] {
       !(entry.message_id && take((message) => message.message_id === entry.message_id)) &&
       !(entry.tool_call_id && take((m) => m.tool_call_id === entry.tool_call_id && m.role === entry.role)),
   );
-  // Two ids of Retell's that differ are two entries; with an id missing on either side, the order has to do.
-  return unmatched.filter(
-    (entry) => !take((message) => message.role === entry.role && (message.internal?.own || !entry.message_id)),
-  );
+  return unmatched.filter((entry) => !take((message) => message.role === entry.role));
 }
 
 function indexOfUser(entries: Entry[], ordinal: number): number {

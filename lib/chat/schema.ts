@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { Cursor } from "../page.ts";
 
 /** Retell takes 50 kB of metadata; this leaves room for ours beside the caller's. */
 const maxMetadataBytes = 50_176;
@@ -85,7 +86,7 @@ const Whole = (min: number, max: number) =>
 
 export const PageQuery = z.object({
   limit: Whole(1, 500).default(100).meta({ description: "Chats per page", example: 100 }),
-  cursor: z.string().max(512).optional().meta({ description: "`meta.nextCursor` of the page before" }),
+  cursor: Cursor.optional().meta({ description: "`meta.nextCursor` of the page before" }),
 });
 
 export const TranscriptQuery = z.object({

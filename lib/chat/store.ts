@@ -2,6 +2,7 @@ import type { Filter, UpdateFilter } from "mongodb";
 import { ApiError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { bounded, isUnreachable } from "../mongo.ts";
+import type { Position } from "../page.ts";
 import type { Entry } from "../retell/client.ts";
 import type { Tenant } from "../tenant.ts";
 import { countOf, newMessageId, type ReadChat, type StoredChat, type StoredMessage, type Turn } from "./document.ts";
@@ -14,17 +15,19 @@ const maxChatBytes = 12_582_912;
 /** After this an ongoing chat is looked at again: Retell closes silent chats after an hour by default. */
 const silenceMs = 65 * 60_000;
 
-/** Where a chat stands in a list: both keys, since two chats may begin in the same millisecond. */
-export interface Position {
-  start_timestamp: number;
-  chat_id: string;
-}
-
 /** A chat as lists show it. */
 export type ListedChat = Pick<
   StoredChat,
   "chat_id" | "agent_id" | "chat_status" | "start_timestamp" | "end_timestamp" | "message_count"
-> & { createdAt: Date };
+> & { createdAt?: Date };
+
+/** What BEGIN writes. */
+interface NewTurn {
+  id: string;
+  operationId: string;
+  message: StoredMessage;
+  leaseMs: number;
+}
 
 /** Why a turn could not begin: what the chat looked like right after. */
 export interface Obstacle {
@@ -76,7 +79,11 @@ export const chats = {
   async get(tenant: Tenant, chatId: string): Promise<ReadChat | null> {
     const [chat] = await run(tenant, () =>
       tenant.chats
-        .aggregate<ReadChat>([{ $match: one(tenant, chatId) }, { $addFields: { now: "$$NOW" } }, { $unset: "_id" }])
+        .aggregate<ReadChat>([
+          { $match: one(tenant, chatId) },
+          { $addFields: { now: "$$NOW", messages: { $ifNull: ["$messages", []] } } },
+          { $unset: "_id" },
+        ])
         .toArray(),
     );
     return chat ?? null;
@@ -129,7 +136,7 @@ export const chats = {
    *
    * @returns The user's seq; null when the chat is missing, over, busy, full, or not yet adopted: see `obstacle`.
    */
-  async begin(tenant: Tenant, chatId: string, turnId: string, message: StoredMessage, leaseMs: number) {
+  async begin(tenant: Tenant, chatId: string, { id, operationId, message, leaseMs }: NewTurn) {
     const key = message.internal?.key;
     const begun = await run(tenant, () =>
       tenant.chats.findOneAndUpdate(
@@ -144,7 +151,8 @@ export const chats = {
         {
           $push: { messages: message },
           $set: {
-            "internal.turn.id": turnId,
+            "internal.turn.id": id,
+            "internal.turn.operationId": operationId,
             "internal.turn.state": "sending",
             "internal.due": new Date(Date.now() + leaseMs),
           },
@@ -154,7 +162,7 @@ export const chats = {
         { returnDocument: "after", projection: sizeOnly },
       ),
     );
-    return begun && { seq: lastSeq(begun as unknown as Sized), chat_id: chatId, turnId };
+    return begun && { seq: lastSeq(begun as unknown as Sized) };
   },
 
   /** What stood in the way of BEGIN; null when this subaccount has no such chat. */
@@ -187,9 +195,9 @@ export const chats = {
    * FINISH: appends the reply and frees the chat. Neither status nor time is asked: news of the chat's end may have
    * come first, and a late owner may still finish what nobody else settled.
    *
-   * @returns The seq of the reply's first entry; null when somebody else has settled the turn.
+   * @returns The seq of the reply's first entry, and the chat's status; null when somebody else has settled the turn.
    */
-  async finish(tenant: Tenant, chatId: string, turnId: string, reply: StoredMessage[]): Promise<number | null> {
+  async finish(tenant: Tenant, chatId: string, turnId: string, reply: StoredMessage[]) {
     const finished = await run(tenant, () =>
       tenant.chats.findOneAndUpdate(
         { ...one(tenant, chatId), "internal.turn.id": turnId },
@@ -203,7 +211,9 @@ export const chats = {
         { returnDocument: "after", projection: sizeOnly },
       ),
     );
-    return finished && lastSeq(finished as unknown as Sized) - reply.length + 1;
+    return (
+      finished && { seq: lastSeq(finished as unknown as Sized) - reply.length + 1, chat_status: finished.chat_status }
+    );
   },
 
   /** FAIL: the message stays, marked as one that Retell never got, and the chat is free. */
@@ -260,13 +270,20 @@ export const chats = {
 
   /** Writes how a chat finished. The first end_timestamp and endedAt stay. */
   async close(tenant: Tenant, seen: ReadChat, ending: Ending): Promise<ReadChat | null> {
-    const isComplete = (ending.chat_analysis ?? seen.chat_analysis) !== null;
+    const isOpen = seen.internal?.turn !== undefined; // whose due stays
+    const isComplete = (ending.chat_analysis ?? seen.chat_analysis ?? null) !== null;
     return replaceSeen(tenant, seen, {
-      $set: { ...ending, ...(isComplete ? {} : { "internal.due": new Date(Date.now() + 60_000) }) },
-      ...(isComplete ? { $unset: { "internal.due": "" } } : {}),
+      $set: { ...ending, ...(isOpen || isComplete ? {} : { "internal.due": new Date(Date.now() + 60_000) }) },
+      ...(!isOpen && isComplete ? { $unset: { "internal.due": "" } } : {}),
       $inc: { "internal.rev": 1 },
       $currentDate: { updatedAt: true },
     });
+  },
+
+  /** Has the sweep look at a chat, not before. */
+  async postpone(tenant: Tenant, chatId: string, ms: number): Promise<void> {
+    const update = { $set: { "internal.due": new Date(Date.now() + ms) } } as unknown as UpdateFilter<StoredChat>;
+    await run(tenant, () => tenant.chats.updateOne(one(tenant, chatId), update));
   },
 
   /**
@@ -279,6 +296,7 @@ export const chats = {
         $set: {
           messages,
           message_count: countOf(messages),
+          transcript: "", // composed until the chat is over
           "internal.heard": heard,
           "internal.rev": 1,
           "internal.due": new Date(Date.now() + silenceMs),
@@ -362,11 +380,13 @@ const countedByUs = {
   $cond: [
     { $gt: ["$internal.heard", null] },
     "$message_count",
-    { $size: { $filter: { input: "$messages", cond: { $in: ["$$this.role", ["agent", "user"]] } } } },
+    {
+      $size: { $filter: { input: { $ifNull: ["$messages", []] }, cond: { $in: ["$$this.role", ["agent", "user"]] } } },
+    },
   ],
 };
 
-const sizeOnly = { _id: 0, n: { $size: "$messages" }, internal: 1 };
+const sizeOnly = { _id: 0, n: { $size: "$messages" }, internal: 1, chat_status: 1 };
 type Sized = Pick<StoredChat, "internal"> & { n: number };
 const lastSeq = ({ n, internal }: Sized) => n - (internal?.base ?? 0);
 

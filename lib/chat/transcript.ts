@@ -3,9 +3,9 @@ import { Lru } from "../lru.ts";
 import { retellFor } from "../retell/client.ts";
 import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
-import { compose, countOf, type ReadChat, type StoredChat, visible } from "./document.ts";
+import { asText, countOf, type ReadChat, type StoredChat, visible } from "./document.ts";
 import type { Message, Transcript } from "./schema.ts";
-import { found, settle } from "./turns.ts";
+import { found, type Settled, settle } from "./settle.ts";
 
 /** Lambda refuses answers above 6 MB, and counts its own JSON with the body escaped inside. */
 const maxAnswerBytes = 5_500_000;
@@ -28,27 +28,29 @@ export async function current(
 ): Promise<{ chat: ReadChat; stale: boolean }> {
   const chat = await found(tenant, chatId);
   const name = `${tenant.subaccountId}:${chatId}`;
-  const isFresh = (readAt.get(name) ?? 0) > Date.now() - pollMs && chat.internal && !chat.internal.turn;
-  if (chat.chat_status !== "ongoing" || isFresh) return { chat, stale: false };
+  const isOpen = chat.internal?.turn !== undefined;
+  const isFresh = !strong && !isOpen && (readAt.get(name) ?? 0) > Date.now() - pollMs;
+  if ((chat.chat_status !== "ongoing" && !isOpen) || isFresh) return { chat, stale: false };
 
   const startedAt = Date.now();
   let failure: ApiError | undefined;
-  let settled = chat;
+  let settled: Settled = { chat, open: undefined, failure: undefined };
   try {
     const retell = await retellFor(tenant);
-    ({ chat: settled, failure } = await settle({ tenant, chatId, retell, deadline }, undefined, chat));
+    settled = await settle({ tenant, chatId, retell }, { signal: deadline.call(), seen: chat });
+    failure = settled.failure;
   } catch (error) {
     // The account's own trouble. Anything else (Mongo, a bug) is not hidden by an old copy.
     if (!(error instanceof ApiError) || !/^(RETELL|API_KEY)_/.test(error.code)) throw error;
     failure = error;
   }
   if (!failure) {
-    readAt.set(name, startedAt);
-    return { chat: settled, stale: false };
+    if (settled.open !== "live") readAt.set(name, startedAt);
+    return { chat: settled.chat, stale: false };
   }
   if (strong) throw failure;
   tenant.log.warn("Retell not read: the stored copy is shown", failure);
-  return { chat: settled, stale: true };
+  return { chat: settled.chat, stale: true };
 }
 
 /** How a transcript is asked for. */
@@ -69,7 +71,7 @@ export function transcriptOf(
   const asked = afterSeq === undefined ? all : all.filter(({ seq }) => seq > afterSeq);
   const page = limit === undefined ? asked : asked.slice(0, limit);
   const base = withoutMessages(chat);
-  const transcript = isPaged ? undefined : chat.transcript || compose(chat.messages);
+  const transcript = isPaged ? undefined : (chat.chat_status !== "ongoing" && chat.transcript) || asText(chat.messages);
 
   const fits = isSmall(page) || sizeOf({ ...base, transcript, messages: page }) <= maxAnswerBytes;
   const messages = fits ? page : cut(page, maxAnswerBytes - sizeOf(base));
@@ -115,6 +117,11 @@ function sizeOf(value: unknown): number {
 /** Far below the limit by any count, so that nothing need be counted: the common case. */
 function isSmall(messages: Message[]): boolean {
   let characters = 0;
-  for (const { content } of messages) characters += (content?.length ?? 0) + 300;
+  for (const message of messages) {
+    for (const value of Object.values(message)) {
+      if (typeof value === "object") return false; // of a size that only counting tells
+      characters += String(value).length + 40;
+    }
+  }
   return characters < 250_000;
 }

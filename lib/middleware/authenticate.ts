@@ -11,12 +11,15 @@ const asymmetric = ["RS256", "ES256", "EdDSA"];
 const Claims = z
   .object({
     id: z.string().min(1).max(128).optional(),
-    sub: z.string().min(1).max(128).optional(),
-    email: z.string().max(320).optional(),
+    sub: z.string().min(1).max(128).optional().catch(undefined),
+    email: z.string().max(320).optional().catch(undefined),
     role: z.enum(["super_admin", "admin", "user"]).catch("user"),
     iss: z.string().optional(),
   })
-  .transform(({ id, sub, ...claims }) => ({ ...claims, id: id ?? sub }));
+  .transform(({ id, sub, ...claims }) => ({ ...claims, id: canonical(id ?? sub) }));
+
+/** An ObjectId in capitals is the same user, with the same limit and the same epoch. */
+const canonical = (id: string | undefined) => (/^[0-9a-f]{24}$/i.test(id ?? "") ? id?.toLowerCase() : id);
 
 /** A bearer token becomes an actor. Only who the caller is; what it may do is authorize.ts. */
 export function authenticate(): Rule {

@@ -21,7 +21,7 @@ export function authorize(route: GuardedRoute): Rule {
 
       const { access: cached, epoch, failure } = await peeked;
       if (failure !== undefined) log.warn("Permission not read from Redis", failure);
-      const access = cached ?? (await log.time("mongo", load(actor.id, subaccountId, epoch)));
+      const access = cached ?? (await log.time("mongo", load(actor.id, subaccountId, epoch, progress.trailing)));
       progress.require = (permission) => {
         const verdict = decide(access, actor, permission, Date.now());
         if (!verdict.allowed) throw denied(verdict, permission);
@@ -31,7 +31,7 @@ export function authorize(route: GuardedRoute): Rule {
       const counted = await (counts.subaccount ?? countRoute(route, subaccountId));
       if (counted) judge(progress, counted);
 
-      progress.tenant = await openTenant(subaccountId, access.subaccount ?? {}, log);
+      progress.tenant = await openTenant(subaccountId, access.subaccount ?? {}, progress);
       log.spent.admit = performance.now() - progress.startedAt;
     },
   };

@@ -18,13 +18,14 @@ export function respond(route: Route): Rule {
       Object.assign(log.fields, { operationId, operation: route.name, route: routeKey(route), coldStart });
       coldStart = false;
 
-      const { method, path } = event.requestContext.http;
+      const { method = "", path = "" } = event.requestContext?.http ?? {}; // a test event of the console has none
       internal.progress = {
         startedAt: performance.now(),
         request: { method, path },
         operationId,
         log,
         deadline: new Deadline(context.getRemainingTimeInMillis?.() ?? functionMs),
+        trailing: [],
         headers: {
           "content-type": "application/json",
           "x-operation-id": operationId,
@@ -36,13 +37,14 @@ export function respond(route: Route): Rule {
 
     after: async (request) => {
       const { progress } = request.internal;
-      if (progress.tenant?.trailing.length) await Promise.all(progress.tenant.trailing);
+      await Promise.all(progress.trailing);
       request.response = succeed(route, progress, request.response as Reply);
       close(progress, 200);
     },
 
-    onError: (request) => {
+    onError: async (request) => {
       const { progress } = request.internal;
+      await Promise.all(progress.trailing);
       const error = known(request.error);
       request.response = fail(route, progress, error);
       close(progress, error.status, error);
@@ -63,7 +65,7 @@ function fail(route: Route, progress: Progress, error: ApiError): APIGatewayProx
   const { code, message, errors, details, retryAfter } = error;
   const headers = { ...progress.headers };
   if (retryAfter !== undefined) headers["retry-after"] = String(retryAfter);
-  if (error.status === 401) headers["www-authenticate"] = "Bearer";
+  if (code === "ACCESS_TOKEN_REQUIRED" || code === "INVALID_ACCESS_TOKEN") headers["www-authenticate"] = "Bearer";
   if (code === "METHOD_NOT_ALLOWED" && Array.isArray(details?.allow)) headers.allow = details.allow.join(", ");
   const meta = { operationId: progress.operationId, operation: route.name, duration: `${elapsed(progress)}ms` };
   return {

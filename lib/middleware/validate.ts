@@ -5,6 +5,8 @@ import type { Progress, Route } from "../route.ts";
 import type { ChatRequest, Rule } from "./chain.ts";
 
 const maxBodyBytes = 262_144;
+/** Of a body made of nothing but mistakes the answer must not be larger than the question. */
+const maxProblems = 100;
 /** Visible ASCII: what a header can carry without two ways to read it. */
 const idempotencyKey = /^[\x21-\x7e]{1,255}$/;
 
@@ -24,12 +26,12 @@ export function validate(route: Route): Rule {
         query: check(route.query, event.queryStringParameters ?? {}, "query", problems),
         body: body && check(route.body, body.json, "body", problems),
       };
-      const key = event.headers["idempotency-key"];
+      const key = event.headers?.["idempotency-key"];
       if (route.method === "POST" && key !== undefined) {
         if (idempotencyKey.test(key)) internal.progress.key = key;
         else problems.push({ field: "headers.idempotency-key", message: "Must be 1 to 255 visible ASCII characters" });
       }
-      if (problems.length > 0) throw new ApiError("VALIDATION_ERROR", { errors: problems });
+      if (problems.length > 0) throw new ApiError("VALIDATION_ERROR", { errors: problems.slice(0, maxProblems) });
 
       Object.assign(internal.progress, parsed);
       Object.assign(internal.progress.log.fields, named(internal.progress));

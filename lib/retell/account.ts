@@ -13,6 +13,8 @@ const Sealed = z.object({
   id: z.string(),
   name: z.string(),
   apiKey: z.object({ text: z.string().min(1), iv: z.string().optional() }),
+  /** What Retell signs webhooks with, two during a rotation; absent: the API key. Encrypted like it. */
+  webhookKeys: z.array(z.string().min(1)).optional(),
 });
 
 /** A Retell account as it may be cached: its key encrypted. */
@@ -43,6 +45,17 @@ export function prefetch(subaccountId: string): Promise<string | null> {
  */
 export async function accountOf(tenant: Tenant): Promise<Account> {
   return recall(tenant.subaccountId) ?? (await remember(tenant, parse(await tenant.account) ?? (await load(tenant))));
+}
+
+/**
+ * The clear keys that may sign a webhook of this account.
+ *
+ * @throws What `accountOf` throws.
+ */
+export async function webhookKeysOf(tenant: Tenant): Promise<string[]> {
+  const { apiKey, sealed } = await accountOf(tenant);
+  if (!sealed.webhookKeys?.length) return [apiKey];
+  return Promise.all(sealed.webhookKeys.map((text) => open({ text }, tenant.subaccountId, "retell-salt")));
 }
 
 /** Reads the account in Mongo again, whatever the caches say: after Retell refused the key that they hold. */
@@ -79,7 +92,7 @@ async function load({ subaccountId, log, trailing }: Tenant): Promise<Sealed> {
           .collection("retellaccounts")
           .findOne(
             { subaccountId: new ObjectId(subaccountId) },
-            { projection: { apiKey: 1, encryptionIV: 1, accountName: 1, isActive: 1 } },
+            { projection: { apiKey: 1, encryptionIV: 1, webhookKeys: 1, accountName: 1, isActive: 1 } },
           ),
       ),
     );
@@ -93,6 +106,7 @@ async function load({ subaccountId, log, trailing }: Tenant): Promise<Sealed> {
     id: String(found._id),
     name: found.accountName,
     apiKey: { text: found.apiKey, iv: found.encryptionIV },
+    webhookKeys: found.webhookKeys,
   });
   if (!sealed.success)
     throw new ApiError("RETELL_FETCH_FAILED", { cause: new TypeError("A malformed Retell account") });

@@ -6,6 +6,12 @@ import { Lru } from "../lru.ts";
 import type { Tenant } from "../tenant.ts";
 import { type Account, accountOf, reloadAccount } from "./account.ts";
 
+/** A failed call as a value, for callers that go on without it. Anything else is not theirs to handle. */
+export function asFailure(error: unknown): RetellError {
+  if (error instanceof RetellError) return error;
+  throw error;
+}
+
 /** Our ids travel in Retell's metadata under this key. It is stripped on every way out. */
 export const reservedKey = "_scalai_chat";
 
@@ -34,16 +40,19 @@ export class RetellError extends ApiError {
 }
 
 /** An entry of a chat as Retell has it. Ids and times are optional on every kind, and there may be kinds unknown to us. */
-export const Entry = z.looseObject({
-  role: z.string(),
-  message_id: z.string().optional(),
-  created_timestamp: z.number().optional(),
-  content: z.string().optional(),
-  tool_call_id: z.string().optional(),
-});
+export const Entry = z.preprocess(
+  withoutNulls,
+  z.looseObject({
+    role: z.string(),
+    message_id: z.string().optional(),
+    created_timestamp: z.number().optional(),
+    content: z.string().optional(),
+    tool_call_id: z.string().optional(),
+  }),
+);
 export type Entry = z.infer<typeof Entry>;
 
-const History = z.object({
+export const History = z.object({
   chat_id: z.string().min(1),
   agent_id: z.string(),
   chat_status: z.enum(["ongoing", "ended", "error"]),
@@ -114,7 +123,9 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
   }
 
   return {
-    account,
+    get account() {
+      return account; // another one after a key was refused
+    },
     create: ({ agentId, agentVersion, metadata, variables }, signal) =>
       call("CHAT_CREATION_FAILED", async (retell) =>
         History.parse(
@@ -125,20 +136,18 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
               metadata,
               retell_llm_dynamic_variables: variables,
             },
-            bounded(signal),
+            within(signal),
           ),
         ),
       ),
     reply: (chatId, content, signal) =>
       call("MESSAGE_SEND_FAILED", async (retell) => {
-        const answer = await retell.chat.createChatCompletion({ chat_id: chatId, content }, bounded(signal));
+        const answer = await retell.chat.createChatCompletion({ chat_id: chatId, content }, within(signal));
         return Completion.parse(answer).messages;
       }),
-    end: (chatId, signal) => call("CHAT_END_FAILED", (retell) => retell.chat.end(chatId, bounded(signal))),
+    end: (chatId, signal) => call("CHAT_END_FAILED", (retell) => retell.chat.end(chatId, within(signal))),
     retrieve: (chatId, signal) =>
-      call("CHAT_RETRIEVE_FAILED", async (retell) =>
-        History.parse(await retell.chat.retrieve(chatId, bounded(signal))),
-      ),
+      call("CHAT_RETRIEVE_FAILED", async (retell) => History.parse(await retell.chat.retrieve(chatId, within(signal)))),
     findByRequest: (agentId, request, since, signal) =>
       call("CHAT_CREATION_FAILED", (retell) => findByRequest(retell, agentId, request, since, signal)),
   };
@@ -153,7 +162,7 @@ async function findByRequest(retell: Retell, agentId: string, request: string, s
   let after: string | undefined;
   do {
     const asked = { filter_criteria, limit: 1_000, ...(after ? { pagination_key: after } : {}) };
-    const page = Page.parse(await retell.chat.list(asked, bounded(signal)));
+    const page = Page.parse(await retell.chat.list(asked, within(signal)));
     const found = page.items.find(({ metadata }) => Ours.safeParse(metadata).data?.[reservedKey].request === request);
     if (found) return found.chat_id;
     after = page.has_more ? page.pagination_key : undefined;
@@ -162,7 +171,7 @@ async function findByRequest(retell: Retell, agentId: string, request: string, s
 }
 
 /** The SDK's own timeout ends with the headers and is 5 minutes for a completion: the signal bounds the body too. */
-const bounded = (signal: AbortSignal) => ({ signal, timeout: 30_000, maxRetries: 0 });
+const within = (signal: AbortSignal) => ({ signal, timeout: 30_000, maxRetries: 0 });
 
 const sdks = new Lru<Retell>(1_000);
 
@@ -202,6 +211,12 @@ function causeCode(error: unknown): string {
   if (error instanceof AggregateError) return causeCode(error.errors[0]);
   if (!(error instanceof Error)) return "";
   return causeCode(error.cause) || String((error as { code?: unknown }).code ?? "");
+}
+
+/** A null is as good as nothing. */
+function withoutNulls(entry: unknown): unknown {
+  if (typeof entry !== "object" || entry === null) return entry;
+  return Object.fromEntries(Object.entries(entry).filter(([, value]) => value !== null));
 }
 
 /** Seconds that Retell asks to wait, between 1 and 60: it may say anything. */

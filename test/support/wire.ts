@@ -1,0 +1,166 @@
+import { randomBytes } from "node:crypto";
+import { afterAll, inject, vi } from "vitest";
+import { startUpstash } from "../../dev/upstash.ts";
+import { linesOf } from "./instance.ts";
+import { httpProxy, mongoProxy, Recorder, type Service, type Treatment, type Trip } from "./proxy.ts";
+import { invoke, type Name, type Request, type Response, type World } from "./world.ts";
+
+const letters: Record<Service, string> = { upstash: "U", mongo: "M", retell: "R" };
+
+/**
+ * Puts a proxy in front of each service, and instances that start from now on behind them. Redis is one of this
+ * file's own, so that it can be emptied and broken; to be called before anything reads the configuration.
+ */
+export async function aWire() {
+  const { MONGODB_URL = "", RETELL_BASE_URL = "" } = inject("environment");
+  const backend = process.env.UPSTASH_BACKEND === "mock" ? "mock" : "auto";
+  const emulator = await startUpstash({ backend });
+  const central = new URL(MONGODB_URL);
+
+  const recorder = new Recorder();
+  const upstash = await httpProxy("upstash", emulator.url, recorder);
+  const retell = await httpProxy("retell", RETELL_BASE_URL, recorder);
+  const mongo = await mongoProxy(central, recorder);
+  const proxies = { upstash, retell, mongo };
+
+  Object.assign(process.env, {
+    UPSTASH_REDIS_REST_URL: `http://127.0.0.1:${upstash.port}`,
+    UPSTASH_REDIS_REST_TOKEN: emulator.token,
+    RETELL_BASE_URL: `http://127.0.0.1:${retell.port}`,
+    // Without it the driver would ask the node for its own address, and go there.
+    MONGODB_URL: `mongodb://127.0.0.1:${mongo.port}${central.pathname}?directConnection=true`,
+    // 32 bytes: a passphrase costs each new instance a pause, in which other things go on.
+    ENCRYPTION_KEY: randomBytes(32).toString("hex"),
+  });
+
+  const control = async (path: string, body?: object) => {
+    const answer = await fetch(`${emulator.url}/_control/${path}`, {
+      method: "POST",
+      body: JSON.stringify(body ?? {}),
+    });
+    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+  };
+
+  afterAll(async () => {
+    await Promise.all(instances.map(({ close }) => close()));
+    await Promise.all(Object.values(proxies).map((proxy) => proxy.stop()));
+    await emulator.stop();
+  });
+
+  return {
+    ...proxies,
+    /** Treats everything that goes to a service alike. */
+    treat(service: Service, how: Treatment): void {
+      proxies[service].treat = () => how;
+    },
+    /** Makes Redis fail, slow down or recover. */
+    redisFault: (kind: string, ms?: number) => control("fault", { kind, ...(ms === undefined ? {} : { ms }) }),
+    /** Empties Redis. */
+    flush: () => control("flush"),
+    /** Runs one command in Redis, past the proxy. */
+    async redis(...command: string[]): Promise<unknown> {
+      const headers = { authorization: `Bearer ${emulator.token}` };
+      const answer = await fetch(emulator.url, { method: "POST", headers, body: JSON.stringify(command) });
+      return ((await answer.json()) as { result: unknown }).result;
+    },
+    /** Everything is as it should be. */
+    async heal(): Promise<void> {
+      for (const proxy of Object.values(proxies)) {
+        proxy.treat = () => "pass";
+        await proxy.accept();
+      }
+      await control("fault", { kind: "none" });
+    },
+    /** What went to a service meanwhile. */
+    async callsTo(service: Service, work: () => Promise<unknown>): Promise<string[]> {
+      recorder.trips = [];
+      await work();
+      return recorder.trips.filter(({ to }) => to === service).map(({ what }) => what);
+    },
+    /** The steps of a request: see `stepsOf`. */
+    async steps(work: () => Promise<unknown>): Promise<string> {
+      recorder.trips = [];
+      recorder.quietMs = 50;
+      await work();
+      recorder.quietMs = 0;
+      const answeredAt = recorder.now();
+      // What was sent before this has arrived when it is answered.
+      await fetch(`http://127.0.0.1:${upstash.port}/_control/stats`);
+      return stepsOf(recorder.trips, answeredAt);
+    },
+  };
+}
+
+/**
+ * What went over the wire: U for an HTTP request to Upstash, M for a command to Mongo, R for a call to Retell. A call
+ * stands as many steps from the beginning as calls had to end one after the other before it began; those of one step
+ * are side by side. What was still under way when the answer left stands behind a bar.
+ */
+function stepsOf(trips: Trip[], answeredAt: number): string {
+  const steps: string[][] = [];
+  const depths = new Map<Trip, number>();
+  for (const trip of trips) {
+    const before = trips.filter(({ end }) => end < trip.start).map((earlier) => depths.get(earlier) ?? 0);
+    const depth = Math.max(0, ...before) + 1;
+    depths.set(trip, depth);
+    const step = steps[depth - 1] ?? [];
+    steps[depth - 1] = step;
+    if (trip.end < answeredAt) step.push(letters[trip.to]);
+  }
+  const behind = trips.filter(({ end }) => end > answeredAt).map(({ to }) => letters[to]);
+  const path = steps.filter((step) => step.length > 0).map((step) => step.sort().join("∥"));
+  return `${path.join(" → ")}${behind.length > 0 ? ` | ${behind.join("")}` : ""}`;
+}
+
+/** A warm Lambda more: its own modules, so its own caches, connections, breaker and settings. */
+export interface Instance {
+  call(name: Name, request?: Request): Promise<Response>;
+  access: typeof import("../../lib/access.ts");
+  close(): Promise<void>;
+}
+
+const instances: Instance[] = [];
+
+/** @param settings Variables that this instance has besides those of all. */
+export async function anInstance(settings: Record<string, string> = {}): Promise<Instance> {
+  vi.resetModules();
+  Object.assign(process.env, settings);
+  const { config } = await import("../../lib/config.ts");
+  config(); // read while the settings stand
+  for (const name of Object.keys(settings)) delete process.env[name];
+
+  const { closeAll } = await import("../../lib/mongo.ts");
+  const handlers = {
+    create: (await import("../../functions/create.ts")).handler,
+    message: (await import("../../functions/message.ts")).handler,
+    end: (await import("../../functions/end.ts")).handler,
+    list: (await import("../../functions/list.ts")).handler,
+    transcript: (await import("../../functions/transcript.ts")).handler,
+    webhook: (await import("../../functions/webhook.ts")).handler,
+    health: (await import("../../functions/health.ts")).handler,
+    default: (await import("../../functions/default.ts")).handler,
+  };
+  const instance: Instance = {
+    call: (name, request = {}) => invoke(handlers[name] as Parameters<typeof invoke>[0], name, request),
+    access: await import("../../lib/access.ts"),
+    close: closeAll,
+  };
+  instances.push(instance);
+  return instance;
+}
+
+/** A request of the subaccount's owner. */
+export const owned = ({ owner, subaccountId }: World) => ({ token: owner.token, subaccountId });
+
+/** A chat created through an instance; its id. */
+export async function aChatBy({ call }: Instance, world: World): Promise<string> {
+  const { body } = await call("create", { ...owned(world), body: { agentId: world.agentId } });
+  return body.data.chat_id;
+}
+
+/** Status and code, which is undefined on success. */
+export const verdict = ({ status, body }: Response) => [status, body.code];
+
+/** The lines that an answer's request has logged, of one level. */
+export const logOf = ({ body }: Response, level: "WARN" | "ERROR") =>
+  linesOf(body.meta.operationId).filter((line) => line.level === level);
