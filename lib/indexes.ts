@@ -31,8 +31,12 @@ const tenant: Index[] = [
     options: { unique: true, partialFilterExpression: { "internal.request": { $exists: true } } },
   },
   { collection: "chatrequests", key: { expires: 1 }, options: { expireAfterSeconds: 0 } },
-  // What the sweep looks for, over all subaccounts of the database.
-  { collection: "chats", key: { "internal.due": 1 }, options: { sparse: true } },
+  // What the sweep looks for: only chats of which something is still expected.
+  {
+    collection: "chats",
+    key: { subaccountId: 1, "internal.due": 1 },
+    options: { partialFilterExpression: { "internal.due": { $exists: true } } },
+  },
   { collection: "chatagents", key: { agentId: 1, subaccountId: 1 } },
 ];
 

@@ -1,3 +1,4 @@
+import "./support/own-retell.ts";
 import { describe, expect, it } from "vitest";
 import { aChat, aMembership, aUser, aWorld, call, control, fault, type World } from "./support/world.ts";
 

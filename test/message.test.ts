@@ -1,3 +1,4 @@
+import "./support/own-retell.ts";
 import { describe, expect, it } from "vitest";
 import { aChat, aWorld, call, control, fault, type Response, type World } from "./support/world.ts";
 

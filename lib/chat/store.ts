@@ -1,4 +1,4 @@
-import type { Filter, UpdateFilter } from "mongodb";
+import type { Filter, ObjectId, UpdateFilter } from "mongodb";
 import { ApiError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { bounded, isUnreachable } from "../mongo.ts";
@@ -20,6 +20,13 @@ export type ListedChat = Pick<
   StoredChat,
   "chat_id" | "agent_id" | "chat_status" | "start_timestamp" | "end_timestamp" | "message_count"
 > & { createdAt?: Date };
+
+/** A chat that the sweep should look at. */
+export interface Due {
+  _id: ObjectId;
+  chat_id: string;
+  due: Date;
+}
 
 /** What BEGIN writes. */
 interface NewTurn {
@@ -278,6 +285,39 @@ export const chats = {
       $inc: { "internal.rev": 1 },
       $currentDate: { updatedAt: true },
     });
+  },
+
+  /** The tenant's chats that the sweep should look at by now, the longest due first. */
+  async due(tenant: Tenant, limit: number): Promise<Due[]> {
+    return run(tenant, () =>
+      tenant.chats
+        .find({ subaccountId: tenant.subaccountId, "internal.due": { $lte: new Date() } } as Filter<StoredChat>)
+        .sort({ "internal.due": 1 })
+        .limit(limit)
+        .project<Due>({ chat_id: 1, due: "$internal.due" })
+        .toArray(),
+    );
+  },
+
+  /** Takes a due chat for one sweep; false when another has it, or a send has moved it on. */
+  async claim(tenant: Tenant, { _id, due }: Due, ms: number): Promise<boolean> {
+    const update = { $set: { "internal.due": new Date(Date.now() + ms) } } as unknown as UpdateFilter<StoredChat>;
+    const filter = { _id, "internal.due": due } as Filter<StoredChat>;
+    return (await run(tenant, () => tenant.chats.updateOne(filter, update))).modifiedCount === 1;
+  },
+
+  /** Sets when a claimed chat is looked at again; undefined: not any more. A send that came first has set its own. */
+  async setDue(tenant: Tenant, _id: Due["_id"], due: Date | undefined, seen: ReadChat): Promise<void> {
+    const filter = { _id, "internal.rev": seen.internal?.rev } as Filter<StoredChat>;
+    const update = due ? { $set: { "internal.due": due } } : { $unset: { "internal.due": "" } };
+    await run(tenant, () => tenant.chats.updateOne(filter, update as unknown as UpdateFilter<StoredChat>));
+  },
+
+  /** Which of these chats the tenant has. */
+  async known(tenant: Tenant, chatIds: string[]): Promise<Set<string>> {
+    const filter = { subaccountId: tenant.subaccountId, chat_id: { $in: chatIds } };
+    const found = await run(tenant, () => tenant.chats.find(filter).project({ chat_id: 1 }).toArray());
+    return new Set(found.map(({ chat_id }) => chat_id));
   },
 
   /** Has the sweep look at a chat, not before. */

@@ -1,4 +1,5 @@
 import Retell, { APIConnectionError, APIConnectionTimeoutError, APIError } from "retell-sdk";
+import type { ChatListParams } from "retell-sdk/resources/chat";
 import * as z from "zod";
 import { config } from "../config.ts";
 import { ApiError, type ErrorCode } from "../errors.ts";
@@ -15,7 +16,7 @@ export function asFailure(error: unknown): RetellError {
 /** Our ids travel in Retell's metadata under this key. It is stripped on every way out. */
 export const reservedKey = "_scalai_chat";
 
-const Ours = z.object({ [reservedKey]: z.object({ request: z.string() }) });
+const Ours = z.object({ [reservedKey]: z.object({ subaccountId: z.string(), request: z.string().optional() }) });
 
 /**
  * What a failed call means for what was asked:
@@ -94,6 +95,8 @@ export interface RetellClient {
   retrieve(chatId: string, signal: AbortSignal): Promise<History>;
   /** The chat whose metadata names a create of ours, among those begun since; undefined when there is none. */
   findByRequest(agentId: string, request: string, since: Date, signal: AbortSignal): Promise<string | undefined>;
+  /** Ids of the ongoing chats, begun between two times (epoch ms), that carry our reserved key for this subaccount. */
+  ongoingOf(subaccountId: string, begun: { from: number; to: number }, signal: AbortSignal): Promise<string[]>;
 }
 
 /**
@@ -149,25 +152,41 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
     retrieve: (chatId, signal) =>
       call("CHAT_RETRIEVE_FAILED", async (retell) => History.parse(await retell.chat.retrieve(chatId, within(signal)))),
     findByRequest: (agentId, request, since, signal) =>
-      call("CHAT_CREATION_FAILED", (retell) => findByRequest(retell, agentId, request, since, signal)),
+      call("CHAT_CREATION_FAILED", async (retell) => {
+        const criteria = {
+          agent: [{ agent_id: agentId }],
+          start_timestamp: { type: "number" as const, op: "ge" as const, value: since.getTime() - 60_000 },
+        };
+        for await (const { chat_id, ours } of pages(retell, criteria, signal)) {
+          if (ours?.request === request) return chat_id;
+        }
+        return undefined;
+      }),
+    ongoingOf: (subaccountId, { from, to }, signal) =>
+      call("CHAT_RETRIEVE_FAILED", async (retell) => {
+        const criteria = {
+          chat_status: { type: "enum" as const, op: "in" as const, value: ["ongoing" as const] },
+          start_timestamp: { type: "range" as const, op: "bt" as const, value: [from, to] },
+        };
+        const ids: string[] = [];
+        for await (const { chat_id, ours } of pages(retell, criteria, signal)) {
+          if (ours?.subaccountId === subaccountId) ids.push(chat_id);
+        }
+        return ids;
+      }),
   };
 }
 
-/** Retell filters by no metadata: the agent's chats of that time are looked through. Clocks may differ by a minute. */
-async function findByRequest(retell: Retell, agentId: string, request: string, since: Date, signal: AbortSignal) {
-  const filter_criteria = {
-    agent: [{ agent_id: agentId }],
-    start_timestamp: { type: "number" as const, op: "ge" as const, value: since.getTime() - 60_000 },
-  };
+/** Retell filters by no metadata, so what the criteria let through is looked at here. Clocks may differ by a minute. */
+async function* pages(retell: Retell, filter_criteria: ChatListParams["filter_criteria"], signal: AbortSignal) {
   let after: string | undefined;
   do {
     const asked = { filter_criteria, limit: 1_000, ...(after ? { pagination_key: after } : {}) };
     const page = Page.parse(await retell.chat.list(asked, within(signal)));
-    const found = page.items.find(({ metadata }) => Ours.safeParse(metadata).data?.[reservedKey].request === request);
-    if (found) return found.chat_id;
+    for (const { chat_id, metadata } of page.items)
+      yield { chat_id, ours: Ours.safeParse(metadata).data?.[reservedKey] };
     after = page.has_more ? page.pagination_key : undefined;
   } while (after);
-  return undefined;
 }
 
 /** The SDK's own timeout ends with the headers and is 5 minutes for a completion: the signal bounds the body too. */

@@ -1,0 +1,169 @@
+import { createHash } from "node:crypto";
+import type { ObjectId } from "mongodb";
+import { subaccountOf } from "../access.ts";
+import { CallLog } from "../logger.ts";
+import { bounded, central } from "../mongo.ts";
+import { asFailure, RetellError, retellFor } from "../retell/client.ts";
+import { openTenant, type Tenant } from "../tenant.ts";
+import type { ReadChat } from "./document.ts";
+import { leaseMs, settle } from "./settle.ts";
+import { chats } from "./store.ts";
+
+/** What one run does at most. */
+export interface Bounds {
+  /** Epoch ms after which nothing new is begun. */
+  until: number;
+  /** Chats of one subaccount. */
+  perSubaccount: number;
+}
+
+/** What one run has done. */
+export interface Swept {
+  databases: number;
+  settled: number;
+  /** Chats at Retell that came of a create of ours and that we have not. */
+  orphansEnded: number;
+  failed: number;
+}
+
+interface Subaccount {
+  id: string;
+  location: Parameters<typeof openTenant>[1];
+}
+
+const minute = 60_000;
+const hour = 60 * minute;
+/** A claimed chat comes back after this, should its sweep die. */
+const claimMs = 2 * minute;
+/** How often a subaccount's Retell account is looked through for orphans, and from which age on a chat may be one. */
+const orphansEveryMs = 10 * minute;
+const orphanMs = 10 * minute;
+
+/**
+ * Looks at chats that are due: settles turns that nobody came back for, notices chats that ended at Retell, fetches
+ * analysis and cost that came late, and ends orphans. Any number of sweeps may run at once: each chat is claimed.
+ *
+ * The databases are taken by how long they have waited; an account that answers 429 is left alone until the next run.
+ */
+export async function sweep(bounds: Bounds, operationId: string): Promise<Swept> {
+  const swept: Swept = { databases: 0, settled: 0, orphansEnded: 0, failed: 0 };
+  for (const [place, subaccounts] of await byDatabase()) {
+    if (Date.now() > bounds.until) break;
+    await central()
+      .collection<{ _id: string }>("chatsweeps")
+      .updateOne({ _id: place }, { $currentDate: { at: true } }, { upsert: true });
+    swept.databases += 1;
+    for (const subaccount of subaccounts) {
+      if (Date.now() > bounds.until) break;
+      await sweepSubaccount(subaccount, bounds, operationId, swept);
+    }
+  }
+  return swept;
+}
+
+/** Every subaccount, by the database that it is in; the database that was not swept for the longest time first. */
+async function byDatabase(): Promise<[string, Subaccount[]][]> {
+  const groups = new Map<string, Subaccount[]>();
+  const projection = { isActive: 1, databaseName: 1, mongodbUrl: 1, encryptionIV: 1 };
+  for await (const document of central().collection("subaccounts").find({}, { projection })) {
+    const location = subaccountOf(document);
+    // A cluster address is a secret; the same one is encrypted differently each time, which costs a second visit.
+    const place = createHash("sha256")
+      .update(JSON.stringify([location.mongodbUrl?.text, location.databaseName]))
+      .digest("base64url");
+    groups.set(place, [...(groups.get(place) ?? []), { id: String(document._id), location }]);
+  }
+  const sweeps = await central().collection<{ _id: string; at: Date }>("chatsweeps").find().toArray();
+  const sweptAt = new Map(sweeps.map(({ _id, at }) => [_id, at.getTime()]));
+  return [...groups].sort(([a], [b]) => (sweptAt.get(a) ?? 0) - (sweptAt.get(b) ?? 0));
+}
+
+async function sweepSubaccount({ id, location }: Subaccount, bounds: Bounds, operationId: string, swept: Swept) {
+  const log = new CallLog();
+  Object.assign(log.fields, { operationId, operation: "sweep", subaccountId: id });
+  const trailing: Promise<unknown>[] = [];
+  let tenant: Tenant | undefined;
+  try {
+    tenant = await openTenant(id, location, { log, trailing });
+    for (const due of await chats.due(tenant, bounds.perSubaccount)) {
+      if (Date.now() > bounds.until) break;
+      if (!(await chats.claim(tenant, due, claimMs))) continue; // another sweep has it
+      await sweepChat(tenant, due.chat_id, due._id, bounds);
+      swept.settled += 1;
+    }
+    swept.orphansEnded += await endOrphans(tenant, bounds);
+  } catch (error) {
+    // A tenant's trouble (its cluster, its account, a 429) is its own: the others are swept.
+    swept.failed += 1;
+    log.warn("A subaccount could not be swept", error);
+  } finally {
+    await Promise.all(trailing);
+    tenant?.release();
+  }
+}
+
+async function sweepChat(tenant: Tenant, chatId: string, id: ObjectId, { until }: Bounds): Promise<void> {
+  const retell = await retellFor(tenant);
+  const signal = AbortSignal.timeout(Math.max(1, Math.min(20_000, until - Date.now())));
+  const { chat, failure } = await settle({ tenant, chatId, retell }, { signal });
+  // Of an account that is limited or refused, the next chat would only be refused as well.
+  if (failure && ["limited", "account"].includes(failure.failure)) throw failure;
+  await chats.setDue(tenant, id, nextLook(chat), chat);
+}
+
+/**
+ * When a chat is looked at again; undefined when nothing more is expected of it. The waits grow with what is waited
+ * for, so that no counter is needed.
+ */
+export function nextLook(chat: ReadChat): Date | undefined {
+  const now = chat.now.getTime();
+  const turn = chat.internal?.turn;
+  if (turn) {
+    const age = now - turn.at.getTime();
+    const wait =
+      turn.state === "sending" && age < leaseMs()
+        ? leaseMs() - age
+        : age < 30_000
+          ? 10_000
+          : age < 2 * minute
+            ? 30_000
+            : minute;
+    return new Date(now + wait);
+  }
+  if (chat.chat_status === "ongoing") {
+    const silence = now - chat.lastMessageAt.getTime();
+    return new Date(now + Math.min(72 * hour, Math.max(65 * minute, silence)));
+  }
+  if (chat.chat_analysis) return undefined;
+  const since = now - (chat.endedAt ?? chat.updatedAt).getTime();
+  const wait = [minute, 5 * minute, 30 * minute, 6 * hour].find((step) => since < step);
+  return wait === undefined ? undefined : new Date(now + wait);
+}
+
+/**
+ * Ends chats at Retell that a create of ours has left there: stored by nobody, ended by nobody, billed by the message.
+ * Only chats that carry our reserved key for this very subaccount are touched: others share the workspace.
+ */
+async function endOrphans(tenant: Tenant, { until }: Bounds): Promise<number> {
+  const { subaccountId, log } = tenant;
+  const looks = central().collection<{ _id: string; at: Date }>("chatsweeps");
+  const name = `orphans ${subaccountId}`;
+  const last = (await bounded(looks.findOne({ _id: name })))?.at.getTime() ?? 0;
+  if (Date.now() - last < orphansEveryMs || Date.now() > until) return 0;
+  await bounded(looks.updateOne({ _id: name }, { $currentDate: { at: true } }, { upsert: true }));
+
+  const retell = await retellFor(tenant);
+  const signal = AbortSignal.timeout(Math.max(1, Math.min(20_000, until - Date.now())));
+  // A look may be late, and a chat that is closed for its silence needs no end of ours: the last hours are enough.
+  const window = { from: Math.max(last - hour, Date.now() - 73 * hour), to: Date.now() - orphanMs };
+  const ours = await retell.ongoingOf(subaccountId, window, signal);
+  const known = await chats.known(tenant, ours);
+  let ended = 0;
+  for (const chatId of ours.filter((id) => !known.has(id))) {
+    const refusal = await retell.end(chatId, signal).then(() => undefined, asFailure);
+    if (refusal instanceof RetellError && refusal.failure !== "refused") throw refusal;
+    log.warn("An orphan was ended at Retell", refusal, { chatId });
+    ended += 1;
+  }
+  return ended;
+}

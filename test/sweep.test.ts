@@ -1,0 +1,153 @@
+import "./support/own-retell.ts";
+import "./support/apart.ts";
+import { describe, expect, it, vi } from "vitest";
+import { handler as run } from "../functions/sweep.ts";
+import { linesOf } from "./support/instance.ts";
+import { aChat, aWorld, call, central, control, fault, type World } from "./support/world.ts";
+
+const at = (world: World, chatId: string) => ({ token: world.owner.token, subaccountId: world.subaccountId, chatId });
+const send = (world: World, chatId: string, content = "ping", more: object = {}) =>
+  call("message", { ...at(world, chatId), body: { content }, ...more });
+const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
+const requests = async (world: World, step: string) =>
+  (await control("retell", "GET", `/requests?step=${step}&key=${world.apiKey}`)).requests;
+const chatsAtRetell = async (world: World) => (await control("retell", "GET", `/chats?key=${world.apiKey}`)).chats;
+
+/** As if its time had come. */
+const isDue = (world: World, chatId: string, more: object = {}) =>
+  world.db
+    .collection("chats")
+    .updateOne({ chat_id: chatId }, { $set: { "internal.due": new Date(Date.now() - 1), ...more } });
+
+describe("the sweep", () => {
+  it("settles a turn that nobody came back for, under that send's operationId", async () => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    await fault(world, "completion", { kind: "late", ms: 60_000 });
+    const lost = await send(world, chatId, "ping", { remainingMs: 5_300 });
+    await control("retell", "POST", "/clock", { advanceMs: 60_000 });
+    await isDue(world, chatId);
+    await run();
+    const chat = await stored(world, chatId);
+    expect(chat?.messages.map((m: { role: string }) => m.role)).toEqual(["agent", "user", "agent"]);
+    expect(chat?.internal.turn).toBeUndefined();
+    expect(linesOf(lost.body.meta.operationId)).toContainEqual(expect.objectContaining({ message: "Turn settled" }));
+  });
+
+  it("settles the turn of a sender that died, and not the turn of one that may live", async () => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    await fault(world, "completion", { kind: "drop" });
+    await send(world, chatId);
+    const sending = { "internal.turn.state": "sending" };
+    await isDue(world, chatId, sending);
+    await run();
+    expect((await stored(world, chatId))?.internal.turn.state).toBe("sending");
+    expect((await stored(world, chatId))?.internal.due.getTime()).toBeGreaterThan(Date.now());
+
+    await isDue(world, chatId, { ...sending, "internal.turn.at": new Date(Date.now() - 331_000) });
+    await run();
+    expect((await stored(world, chatId))?.messages.at(-1)).toMatchObject({ internal: { failed: true } });
+  });
+
+  it("notices that Retell has closed a silent chat, and comes back for its analysis", async () => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    await control("retell", "PATCH", `/chats/${chatId}`, { status: "ended" });
+    await isDue(world, chatId);
+    await run();
+    const chat = await stored(world, chatId);
+    expect(chat?.chat_status).toBe("ended");
+    expect(chat?.chat_analysis).toBeNull();
+    expect(chat?.internal.due.getTime()).toBeGreaterThan(Date.now());
+
+    await control("retell", "POST", "/clock", { advanceMs: 60_000 });
+    await isDue(world, chatId);
+    await run();
+    const after = await stored(world, chatId);
+    expect(after?.chat_analysis).toMatchObject({ chat_summary: expect.any(String) });
+    expect(after?.chat_cost.combined_cost).toBeGreaterThan(0);
+    expect(after?.internal.due).toBeUndefined();
+  });
+
+  it("leaves alone what is not due, and what the old server wrote", async () => {
+    const world = await aWorld();
+    await aChat(world);
+    const { insertedId } = await world.db
+      .collection("chats")
+      .insertOne({ chat_id: "chat_old", chat_status: "ongoing", subaccountId: world.subaccountId, messages: [] });
+    await run();
+    expect(await requests(world, "retrieve")).toEqual([]);
+    expect(await world.db.collection("chats").findOne({ _id: insertedId })).not.toHaveProperty("internal");
+  });
+
+  it("run twice at once settles each chat once", async () => {
+    const world = await aWorld();
+    const ids = await Promise.all([...Array(8)].map(() => aChat(world)));
+    for (const id of ids) await isDue(world, id);
+    const reports = await Promise.all([run(), run(), run()]);
+    expect(reports.reduce((sum, { settled }) => sum + settled, 0)).toBeGreaterThanOrEqual(8);
+    expect(await requests(world, "retrieve")).toHaveLength(8);
+  });
+
+  it("stops at an account's first 429, and sweeps the others", async () => {
+    const [limited, other] = [await aWorld(), await aWorld()];
+    for (const world of [limited, other]) for (let i = 0; i < 3; i++) await isDue(world, await aChat(world));
+    await fault(limited, "retrieve", { kind: "status", status: 429, count: 0 });
+    await run();
+    expect(await requests(limited, "retrieve")).toHaveLength(1);
+    expect(await requests(other, "retrieve")).toHaveLength(3);
+    await control("retell", "DELETE", "/faults");
+  });
+
+  it("takes no more than its bound of one subaccount", async () => {
+    const { sweep } = await import("../lib/chat/sweep.ts");
+    const world = await aWorld();
+    for (let i = 0; i < 4; i++) await isDue(world, await aChat(world));
+    await sweep({ until: Date.now() + 60_000, perSubaccount: 3 }, crypto.randomUUID());
+    expect(await requests(world, "retrieve")).toHaveLength(3);
+  });
+
+  it("takes the database that has waited longest first", async () => {
+    const swept = () =>
+      central
+        .collection("chatsweeps")
+        .find({ _id: { $not: /^orphans/ } as never })
+        .sort({ at: 1 })
+        .toArray();
+    await run();
+    const before = await swept();
+    await aWorld(); // never swept
+    await run();
+    const after = await swept();
+    expect(before.length).toBeGreaterThan(1);
+    expect(before.map(({ _id }) => String(_id))).not.toContain(String(after[0]?._id));
+    expect(after.slice(1).map(({ _id }) => _id)).toEqual(before.map(({ _id }) => _id));
+  });
+
+  it("ends a chat at Retell that a create of ours left there, and no other of the workspace", async () => {
+    const world = await aWorld();
+    await fault(world, "create", { kind: "drop", effect: "before" });
+    const body = { agentId: world.agentId };
+    expect((await call("create", { token: world.owner.token, subaccountId: world.subaccountId, body })).status).toBe(
+      504,
+    );
+    const ours = (await chatsAtRetell(world))[0].chat_id;
+    const kept = await aChat(world);
+    for (const metadata of [{}, { _scalai_chat: { subaccountId: "5ca1ab1e0000000000000099" } }]) {
+      await control("retell", "POST", "/chats", { key: world.apiKey, agent_id: world.agentId, metadata });
+    }
+    await run(); // too young: whoever created it may still come back
+    expect((await chatsAtRetell(world)).every((chat: { status: string }) => chat.status === "ongoing")).toBe(true);
+
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 20 * 60_000 });
+    try {
+      await run();
+    } finally {
+      vi.useRealTimers();
+    }
+    const ended = (await chatsAtRetell(world)).filter((chat: { status: string }) => chat.status === "ended");
+    expect(ended.map((chat: { chat_id: string }) => chat.chat_id)).toEqual([ours]);
+    expect((await stored(world, kept))?.chat_status).toBe("ongoing");
+  });
+});
