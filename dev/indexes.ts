@@ -28,5 +28,7 @@ await closeAll();
 for (const { database, collection, name, created } of done) {
   console.log(`${created ? "created" : "there   "}  ${database}.${collection}  ${name}`);
 }
-console.log(`${done.filter(({ created }) => created).length} created, ${done.length} in all, ${failed} databases failed`);
+console.log(
+  `${done.filter(({ created }) => created).length} created, ${done.length} in all, ${failed} databases failed`,
+);
 process.exitCode = failed > 0 ? 1 : 0;

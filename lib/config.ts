@@ -78,15 +78,17 @@ function parse(): Config {
   throw Object.assign(new Error(`Missing or malformed: ${problems.join(", ")}`), { name: "ConfigError" });
 }
 
-/** An empty variable counts as unset: `.env` files and CI systems write them so. */
+/**
+ * A link comes before a variable: `sst shell` works on the stage that it was told, whatever `.env` says. What is empty
+ * counts as unset: `.env` files and CI systems write it so, and a secret that may be left out is linked empty.
+ */
 function read(name: string): string | undefined {
-  const value = process.env[name];
-  if (value !== undefined && value !== "") return value;
-  if (process.env.SST_RESOURCE_App === undefined || !(name in secrets)) return undefined;
+  return linked(name) || process.env[name] || undefined;
+}
 
+function linked(name: string): string | undefined {
+  if (process.env.SST_RESOURCE_App === undefined || !(name in secrets)) return undefined;
   const link = secrets[name as keyof typeof secrets];
   // A function is linked only to the secrets that it needs: the others are simply absent.
-  if (!(link in Resource)) return undefined;
-  const { value: secret } = (Resource as unknown as Record<string, { value: string }>)[link] ?? {};
-  return secret === "" ? undefined : secret;
+  return link in Resource ? Resource[link].value : undefined;
 }

@@ -31,7 +31,7 @@ type Actor =
       key: string;
       turn: string;
       at: "begin" | "call" | "over";
-      then?: "finish" | "mark" | "fail" | "markAnswered";
+      does?: "finish" | "mark" | "fail" | "markAnswered";
     }
   | { kind: "settler"; at: "idle" | "read" | "asked"; chat?: Snapshot; history?: Entry[]; runs: number };
 
@@ -98,7 +98,7 @@ function* next(model: Model, guards: Guards): Generator<Model> {
     });
   }
   const isCalling = model.actors.some(
-    (a) => a.kind === "sender" && a.at === "call" && a.turn === model.turn?.id && !a.then,
+    (a) => a.kind === "sender" && a.at === "call" && a.turn === model.turn?.id && !a.does,
   );
   if (model.turn && !model.leaseOver && !isCalling) {
     yield act((m) => {
@@ -135,33 +135,33 @@ function* sender(i: number, actor: Extract<Actor, { kind: "sender" }>, act: Act,
       m.settled = false;
       me(m).at = "call";
     });
-  } else if (!actor.then) {
+  } else if (!actor.does) {
     // CALL: what Retell does, and what comes back.
     yield act((m) => {
       m.retell.push(...heardAs(actor.turn));
-      me(m).then = "finish";
+      me(m).does = "finish";
     });
     yield act((m) => {
-      me(m).then = "fail";
+      me(m).does = "fail";
     }); // surely not sent
     yield act((m) => {
-      me(m).then = "markAnswered";
+      me(m).does = "markAnswered";
     }); // a 4xx
     yield act((m) => {
-      me(m).then = "mark";
+      me(m).does = "mark";
     }); // no answer, never taken
     yield act((m) => {
       m.retell.push(...heardAs(actor.turn));
-      me(m).then = "mark";
+      me(m).does = "mark";
     });
     yield act((m) => {
       m.late.push({ turn: actor.turn, key: actor.key });
-      me(m).then = "mark";
+      me(m).does = "mark";
     });
   } else {
     yield act((m) => {
       const isMine = m.turn?.id === actor.turn;
-      if (actor.then === "finish") {
+      if (actor.does === "finish") {
         if (isMine) {
           m.messages.push({ ...replyTo(actor.turn), internal: { turn: actor.turn } });
           m.heard += 1;
@@ -169,12 +169,12 @@ function* sender(i: number, actor: Extract<Actor, { kind: "sender" }>, act: Act,
           m.turn = null;
         }
         over(m, "200");
-      } else if (actor.then === "fail") {
+      } else if (actor.does === "fail") {
         fail(m, actor.turn);
         over(m, "503");
       } else {
         if (isMine && m.turn)
-          m.turn = { ...m.turn, state: "unknown", ...(actor.then === "markAnswered" ? { answered: true } : {}) };
+          m.turn = { ...m.turn, state: "unknown", ...(actor.does === "markAnswered" ? { answered: true } : {}) };
         over(m, "504");
       }
     });
