@@ -7,6 +7,7 @@ import { Faults } from "./retell/faults.ts";
 import { RequestLog } from "./retell/log.ts";
 import { serverOf } from "./retell/server.ts";
 import { load, StateFile } from "./retell/state-file.ts";
+import { Webhooks } from "./retell/webhooks.ts";
 import { World } from "./retell/world.ts";
 import { serve } from "./service.ts";
 
@@ -36,7 +37,8 @@ export async function startRetell({
   seed?: number;
 } = {}): Promise<RetellSimulator> {
   const world = new World({ seed, saved: stateFile === undefined ? undefined : await load(stateFile) });
-  const server = serverOf({ world, faults: new Faults(), log: new RequestLog() });
+  const webhooks = new Webhooks(world);
+  const server = serverOf({ world, faults: new Faults(), log: new RequestLog(), webhooks });
 
   server.listen(port, "127.0.0.1");
   try {
@@ -52,6 +54,7 @@ export async function startRetell({
   const address = server.address();
   const url = `http://127.0.0.1:${typeof address === "object" ? address?.port : port}`;
   const stop = async () => {
+    webhooks.stop();
     const closed = server.listening ? once(server, "close") : undefined;
     server.close();
     server.closeAllConnections(); // among them those that a fault has left hanging

@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { Chaos, Fault } from "./faults.ts";
 import { missing, parse, Refusal } from "./refusal.ts";
-import { Chat, ChatStatus, Entry, Json, Profile, Settings, Variables } from "./schema.ts";
+import { Chat, ChatEvent, ChatStatus, Entry, Json, Profile, Settings, Variables, Webhook } from "./schema.ts";
 import type { Simulator } from "./server.ts";
 import type { Answer } from "./steps.ts";
 import { defined } from "./world.ts";
@@ -52,6 +52,12 @@ const ChatPatch = z.strictObject({
   metadata: Json.optional(),
   variables: Variables.optional(),
 });
+
+const ageMs = z.int().optional();
+const Replay = z.union([
+  z.strictObject({ id: z.string(), ageMs }),
+  z.strictObject({ chat_id: z.string(), event: ChatEvent, ageMs }),
+]);
 
 /** Method and path -> what it does; `{id}` is one segment. */
 const COMMANDS: Record<string, Command> = {
@@ -146,9 +152,10 @@ const COMMANDS: Record<string, Command> = {
     run: (asked) => patch(asked),
   },
   "DELETE /chats": {
-    does: "reset all: chats, agents, settings, faults, chaos, stats (not the clock)",
-    run: ({ world, faults, log }) => {
+    does: "reset all: chats, agents, settings, webhooks, faults, chaos, stats (not the clock)",
+    run: ({ world, faults, log, webhooks }) => {
       world.reset();
+      webhooks.reset();
       faults.clear();
       faults.chaos = undefined;
       log.reset();
@@ -170,6 +177,43 @@ const COMMANDS: Record<string, Command> = {
       world.onChange();
       return profile;
     },
+  },
+
+  "PUT /webhooks/{id}": {
+    does: "tell somebody of a key's events: {url, signingKeys?, events?, timeoutMs?, retries?, retryDelayMs?, ...}",
+    run: ({ world, id, body }) => {
+      const webhook = { signingKeys: [id], ...parse(Webhook, body) };
+      world.webhooks.set(id, webhook);
+      world.onChange();
+      return webhook;
+    },
+  },
+  "DELETE /webhooks/{id}": {
+    does: "tell nobody any more, not even what was to be tried again",
+    run: ({ world, id }) => {
+      world.webhooks.delete(id);
+      world.onChange();
+      return { webhooks: Object.fromEntries(world.webhooks) };
+    },
+  },
+  "GET /webhooks": {
+    does: "who is told, by key",
+    run: ({ world }) => ({ webhooks: Object.fromEntries(world.webhooks) }),
+  },
+  "GET /deliveries": {
+    does: "the last 1000 attempts that are over, ?key= ?chat_id= ?event= ?atLeast=N as for requests",
+    run: async ({ webhooks, query, gone }) => {
+      const wanted = {
+        key: query.get("key") ?? undefined,
+        chat_id: query.get("chat_id") ?? undefined,
+        event: query.get("event") ?? undefined,
+      };
+      return { deliveries: await webhooks.findAtLeast(Number(query.get("atLeast") ?? 0), wanted, gone) };
+    },
+  },
+  "POST /deliveries/replay": {
+    does: "send one again: {id} or {chat_id, event}; byte for byte, or signed anew as of ageMs ago",
+    run: ({ webhooks, body }) => webhooks.replay(parse(Replay, body)),
   },
 
   "GET /settings": {

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { hexOf, numbersFrom } from "./random.ts";
+import { hexOf, isOneDraw, kindAt, numbersFrom } from "./random.ts";
 import { Step } from "./steps.ts";
 
 const Ms = z.number().min(0);
@@ -64,12 +64,7 @@ const STATUSES = [429, 500, 502, 503];
 /** Faults by chance: how likely each kind is, and for which steps. */
 export const Chaos = z.strictObject({
   seed: z.int(),
-  rates: z
-    .partialRecord(z.enum(KINDS), z.number().min(0).max(1))
-    .refine(
-      (rates) => Object.values(rates).reduce((sum, rate) => sum + rate, 0) <= 1,
-      "the rates add up to more than 1",
-    ),
+  rates: z.partialRecord(z.enum(KINDS), z.number().min(0).max(1)).refine(isOneDraw, "the rates add up to more than 1"),
   steps: z.array(Step).default([...Step.options]),
   /** The longest delay. */
   maxMs: z.int().min(1).default(2_000),
@@ -134,11 +129,7 @@ export class Faults {
     this.#drawn.set(sequence, ordinal);
 
     const number = numbersFrom(Number.parseInt(hexOf(8, chaos.seed, sequence, ordinal), 16));
-    let chance = number();
-    const kind = KINDS.find((candidate) => {
-      chance -= chaos.rates[candidate] ?? 0;
-      return chance < 0;
-    });
+    const kind = kindAt(number(), KINDS, chaos.rates);
     if (!kind) return undefined;
 
     const ms = Math.ceil(number() * chaos.maxMs);

@@ -19,23 +19,48 @@ type Wanted = { step?: string; chat_id?: string; key?: string; unanswered?: bool
 
 const KEPT = 1_000;
 
+/** Those who wait until something is so. */
+export class Waiting {
+  readonly #looks = new Set<() => void>();
+
+  /** Resolves as soon as it is so, or nobody wants to know any more. */
+  until(isSo: () => boolean, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const leave = () => {
+        this.#looks.delete(look);
+        signal.removeEventListener("abort", leave);
+        resolve();
+      };
+      const look = () => isSo() && leave();
+      this.#looks.add(look);
+      signal.addEventListener("abort", leave);
+      look();
+    });
+  }
+
+  /** To be called after each change. */
+  look(): void {
+    for (const look of this.#looks) look();
+  }
+}
+
 /** The last requests to the API, and how many there were. */
 export class RequestLog {
   #requests: Logged[] = [];
   #counts = new Map<Step, number>();
-  #waiting = new Set<() => void>();
+  readonly #waiting = new Waiting();
 
   add(request: Logged): void {
     this.#requests.push(request);
     if (this.#requests.length > KEPT) this.#requests.shift();
     this.#counts.set(request.step, (this.#counts.get(request.step) ?? 0) + 1);
-    this.#look();
+    this.#waiting.look();
   }
 
   /** Notes how a request went, once its connection is done with it. */
   close(request: Logged, outcome: Pick<Logged, "status" | "unanswered">): void {
     Object.assign(request, outcome);
-    this.#look();
+    this.#waiting.look();
   }
 
   find({ step, chat_id, key, unanswered }: Wanted): Logged[] {
@@ -50,17 +75,7 @@ export class RequestLog {
 
   /** Resolves once so many such requests have come. */
   async findAtLeast(count: number, wanted: Wanted, signal: AbortSignal): Promise<Logged[]> {
-    await new Promise<void>((resolve) => {
-      const leave = () => {
-        this.#waiting.delete(look);
-        signal.removeEventListener("abort", leave);
-        resolve();
-      };
-      const look = () => this.find(wanted).length >= count && leave();
-      this.#waiting.add(look);
-      signal.addEventListener("abort", leave);
-      look();
-    });
+    await this.#waiting.until(() => this.find(wanted).length >= count, signal);
     return this.find(wanted);
   }
 
@@ -72,9 +87,5 @@ export class RequestLog {
   reset(): void {
     this.#requests = [];
     this.#counts.clear();
-  }
-
-  #look(): void {
-    for (const look of this.#waiting) look();
   }
 }

@@ -15,3 +15,21 @@ export function numbersFrom(seed: number): () => number {
 export function hexOf(length: number, ...parts: (string | number)[]): string {
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, length);
 }
+
+/** Whether chances of one draw make sense together: what is missing to 1 is the chance of none. */
+export function isOneDraw(rates: Partial<Record<string, number>>): boolean {
+  return Object.values(rates).reduce<number>((sum, rate = 0) => sum + rate, 0) <= 1;
+}
+
+/** The kind that a number from 0 to 1 falls on, if any. */
+export function kindAt<Kind extends string>(
+  number: number,
+  kinds: readonly Kind[],
+  rates: Partial<Record<Kind, number>>,
+): Kind | undefined {
+  let left = number;
+  return kinds.find((kind) => {
+    left -= rates[kind] ?? 0;
+    return left < 0;
+  });
+}

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { isOneDraw } from "./random.ts";
 
 export const ChatStatus = z.enum(["ongoing", "ended", "error"]);
 export type ChatStatus = z.infer<typeof ChatStatus>;
@@ -25,6 +26,13 @@ const PiiCategory = z.enum(["email", "phone_number", "credit_card", "ssn"]);
 export type PiiCategory = z.infer<typeof PiiCategory>;
 
 const DelayMs = z.number().min(0);
+
+/** Whatever a test or a state file says, nobody outside this machine is ever told of anything. */
+const LoopbackUrl = z.url({
+  protocol: /^http$/,
+  hostname: /^(localhost|127(\.\d+){3}|\[::1\])$/,
+  error: "only http URLs on loopback are called",
+});
 
 /** How an agent behaves. What a profile does not say is as by default. */
 export const Profile = z.strictObject({
@@ -60,6 +68,8 @@ export const Profile = z.strictObject({
   /** null: never. */
   costDelayMs: DelayMs.nullable().default(1_500),
   endTimestamp: z.enum(["set", "null", "missing"]).default("set"),
+  /** Instead of the workspace's. */
+  webhook_url: LoopbackUrl.nullable().default(null),
   /** Replies of your own, tried before the shop's conversation. `{{name}}` in them is filled in. */
   script: z
     .array(z.strictObject({ says: z.string(), messages: z.array(Entry), outcome: ChatStatus.default("ongoing") }))
@@ -95,6 +105,36 @@ export const Attributes = z.record(z.string(), z.union([z.string(), z.number(), 
 
 export const ChatEvent = z.enum(["chat_started", "chat_ended", "chat_analyzed"]);
 export type ChatEvent = z.infer<typeof ChatEvent>;
+
+/** What goes wrong on the way to a webhook's receiver. */
+export const TROUBLES = ["delay", "duplicate", "swap", "drop"] as const;
+
+const Disorder = z.strictObject({
+  seed: z.int(),
+  rates: z
+    .partialRecord(z.enum(TROUBLES), z.number().min(0).max(1))
+    .refine(isOneDraw, "the rates add up to more than 1"),
+  /** The longest delay, before a second copy too, and how long a swapped event waits for one to follow. */
+  maxMs: z.int().min(1).default(10_000),
+});
+export type Disorder = z.infer<typeof Disorder>;
+
+/** Whom a workspace tells of its chats' events, and how. */
+export const Webhook = z.strictObject({
+  url: LoopbackUrl,
+  /** The first one signs. Absent: the workspace's key does. */
+  signingKeys: z.array(z.string().min(1)).min(1).optional(),
+  events: z.array(ChatEvent).default([...ChatEvent.options]),
+  /** In real time, whatever the simulator's: no push of the clock makes a receiver late. */
+  timeoutMs: z.int().min(1).max(600_000).default(10_000),
+  /** After the first attempt. */
+  retries: z.int().min(0).default(3),
+  retryDelayMs: DelayMs.default(100),
+  disorder: Disorder.optional(),
+  /** Whoever makes an event happen gets an answer only when the receiver has answered the first attempt. */
+  beforeAnswer: z.boolean().default(false),
+});
+export type Webhook = z.infer<typeof Webhook>;
 
 /** A reply that is on its way: the user's entry stands already. */
 const Pending = z.object({
@@ -151,5 +191,6 @@ export const Saved = z.object({
   settings: Settings,
   keySettings: z.record(z.string(), Settings.partial()),
   refusedKeys: z.record(z.string(), z.number()),
+  webhooks: z.record(z.string(), Webhook).default({}),
 });
 export type Saved = z.infer<typeof Saved>;

@@ -5,9 +5,10 @@ import type { Logged, RequestLog } from "./log.ts";
 import { answer, respond } from "./misbehave.ts";
 import { Refusal } from "./refusal.ts";
 import { type Answer, type Step, steps } from "./steps.ts";
+import type { Webhooks } from "./webhooks.ts";
 import type { World } from "./world.ts";
 
-export type Simulator = { world: World; faults: Faults; log: RequestLog };
+export type Simulator = { world: World; faults: Faults; log: RequestLog; webhooks: Webhooks };
 
 const BODY_BYTES = 1_000_000;
 const LOGGED_BYTES = 100_000;
@@ -25,6 +26,9 @@ const ROUTES: { method: string; path: RegExp; step: Step }[] = [
   { method: "POST", path: /^\/v3\/list-chats$/, step: "list" },
   { method: "PUT", path: /^\/rerun-chat-analysis\/([^/]+)$/, step: "rerun" },
 ];
+
+/** What makes events happen. A receiver may ask for the chat while it is told of one, and must not wait for itself. */
+const CAUSES: Step[] = ["create", "completion", "end"];
 
 /** The HTTP side: Retell's chat API at its own paths, and what steers the simulator under `/_control`. */
 export function serverOf(simulator: Simulator): Server {
@@ -60,7 +64,7 @@ async function handle(simulator: Simulator, req: IncomingMessage, res: ServerRes
 }
 
 async function serveStep(
-  { world, faults, log }: Simulator,
+  { world, faults, log, webhooks }: Simulator,
   req: IncomingMessage,
   res: ServerResponse,
   step: Step,
@@ -83,6 +87,7 @@ async function serveStep(
     try {
       const done = await steps[step](world, { key: admit(world, key), chatId: chatId ?? "", body, replyAfterMs });
       if (step === "create") logged.chat_id = idIn(done.body);
+      if (CAUSES.includes(step)) await webhooks.owed(logged.chat_id ?? "");
       return done;
     } catch (error) {
       return refused(error);

@@ -12,6 +12,7 @@ import {
   type Profile,
   type Saved,
   Settings,
+  type Webhook,
 } from "./schema.ts";
 
 /** The version that "latest" stands for, and every tag. */
@@ -28,6 +29,10 @@ export class World {
   readonly refusedKeys = new Map<string, number>();
   settings: Settings;
   readonly keySettings = new Map<string, Partial<Settings>>();
+  /** Key -> whom its workspace tells of events. */
+  readonly webhooks = new Map<string, Webhook>();
+  /** Told of each event of a chat, when the chat is as the event left it. */
+  onEvent: (chat: Chat, event: ChatEvent, at: number) => void = () => {};
   /** Told after each change; the state file listens. */
   onChange: () => void = () => {};
 
@@ -45,6 +50,7 @@ export class World {
     for (const [id, profile] of Object.entries(saved?.agents ?? {})) this.agents.set(id, profile);
     for (const [key, settings] of Object.entries(saved?.keySettings ?? {})) this.keySettings.set(key, settings);
     for (const [key, status] of Object.entries(saved?.refusedKeys ?? {})) this.refusedKeys.set(key, status);
+    for (const [key, webhook] of Object.entries(saved?.webhooks ?? {})) this.webhooks.set(key, webhook);
     for (const chat of saved?.chats ?? []) {
       this.chats.set(chat.chat_id, chat);
       this.touched(chat);
@@ -60,6 +66,7 @@ export class World {
       settings: this.settings,
       keySettings: Object.fromEntries(this.keySettings),
       refusedKeys: Object.fromEntries(this.refusedKeys),
+      webhooks: Object.fromEntries(this.webhooks),
     };
   }
 
@@ -164,14 +171,16 @@ export class World {
     this.agents.clear();
     this.refusedKeys.clear();
     this.keySettings.clear();
+    this.webhooks.clear();
     this.settings = Settings.parse({});
     this.onChange();
   }
 
-  /** Every event of a chat's life passes here, in order: this is where somebody outside can be told of it. */
+  /** Every event of a chat's life passes here, in order. */
   changed(chat: Chat, event: ChatEvent, at = this.clock.now()): void {
     chat.events.push({ event, at });
     this.touched(chat);
+    this.onEvent(chat, event, at);
   }
 
   /** To be called after any change of a chat: what comes next for it may come at another time now. */

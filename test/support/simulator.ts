@@ -1,6 +1,9 @@
 import Retell from "retell-sdk";
+import * as z from "zod";
 import { Chat, Json } from "../../dev/retell/schema.ts";
 import { startRetell } from "../../dev/retell.ts";
+
+const Deliveries = z.array(z.looseObject({ id: z.string(), event: z.string(), attempt: z.number() }));
 
 type Given = Record<string, unknown>;
 
@@ -38,5 +41,8 @@ export async function aSimulator(options: Parameters<typeof startRetell>[0] = {}
     /** Resolves once so many requests of the step have come. */
     arrived: (step: string, atLeast = 1, more = "") =>
       command("GET", `/requests?step=${step}&atLeast=${atLeast}${more}`),
+    /** The attempts at webhooks that are over, once there are so many. */
+    deliveries: async (atLeast = 0, more = "") =>
+      Deliveries.parse((await command("GET", `/deliveries?atLeast=${atLeast}${more}`)).deliveries),
   };
 }
