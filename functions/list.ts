@@ -20,7 +20,7 @@ export const handler = endpoint(routes.list, {
 
   const data = page.map(({ createdAt, ...chat }) => ({
     ...chat,
-    createdAt: (createdAt ?? new Date(chat.start_timestamp)).toISOString(),
+    createdAt: (createdAt instanceof Date ? createdAt : new Date(chat.start_timestamp)).toISOString(),
   }));
   const meta = { count: page.length, cached: false, hasMore, ...(hasMore && last ? { nextCursor: encode(last) } : {}) };
   await cached?.fill({ data: JSON.stringify(data), meta: JSON.stringify({ ...meta, cached: true }) });

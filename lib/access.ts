@@ -201,8 +201,10 @@ export function decide(access: Access, actor: Actor, permission: Permission, now
   return { allowed: true, effectiveRole };
 }
 
-function isFresh(access: Access): boolean {
-  return Date.now() - access.readAt < config().PERMISSION_CACHE_SECONDS * 1_000;
+/** Another instance's clock may be ahead of ours, by a little. */
+function isFresh({ readAt }: Access): boolean {
+  const age = Date.now() - readAt;
+  return age > -5_000 && age < config().PERMISSION_CACHE_SECONDS * 1_000;
 }
 
 /** A temporary access without a readable end has ended. */

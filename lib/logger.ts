@@ -13,7 +13,7 @@ export class CallLog {
   readonly fields: Fields = {};
   /** Where the request's time went, in ms: up to the gate, and waiting for Mongo and for Retell. */
   readonly spent = { admit: 0, mongo: 0, retell: 0 };
-  private readonly warned = new WeakSet<Error>();
+  private readonly warned = new Set<unknown>();
 
   /** Adds how long something takes to a part of the request's time. */
   async time<T>(part: "mongo" | "retell", work: Promise<T>): Promise<T> {
@@ -36,8 +36,9 @@ export class CallLog {
   /** A fallback was taken: the request goes on. One failure that several parts of a request meet is one line. */
   warn(message: string, error?: unknown, extra: Fields = {}): void {
     if (error instanceof Error) {
-      if (this.warned.has(error)) return;
-      this.warned.add(error);
+      const subject = (error as { subject?: unknown }).subject ?? error;
+      if (this.warned.has(subject)) return;
+      this.warned.add(subject);
     }
     logger.warn(message, { ...this.line(extra), ...(error === undefined ? {} : { reason: describe(error) }) });
   }
@@ -73,6 +74,7 @@ const quotable = new Set([
   "MongoNetworkError",
   "MongoNetworkTimeoutError",
   "ConfigError",
+  "RedisAway",
 ]);
 
 /**

@@ -10,7 +10,10 @@ const options: MongoClientOptions = {
   appName: "scalai-chat",
   serverSelectionTimeoutMS: 2_000,
   connectTimeoutMS: 2_000,
-  socketTimeoutMS: 30_000,
+  // What we have given up must neither keep its connection nor be done later behind us: a second try would.
+  socketTimeoutMS: operationMs,
+  retryReads: false,
+  retryWrites: false,
   waitQueueTimeoutMS: 2_000,
   maxPoolSize: 10, // one invocation at a time in Lambda; the local gateway runs them side by side
   minPoolSize: 0,

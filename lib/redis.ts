@@ -5,9 +5,11 @@ const timeoutMs = 500;
 const failuresUntilOpen = 3;
 const openMs = 10_000;
 
-/** Redis was not asked, because it failed three times in a row within the last ten seconds. */
-class CircuitOpen extends Error {
-  override name = "CircuitOpen";
+/** Redis gave no answer, or was not asked, because it has failed three times in a row within the last ten seconds. */
+class RedisAway extends Error {
+  override name = "RedisAway";
+  /** Whatever a request asks of Redis, and how often: that it is away is one warning. */
+  readonly subject = "redis";
 }
 
 interface Waiting {
@@ -20,8 +22,6 @@ let client: Redis | undefined;
 let waiting: Waiting[] = [];
 let failures = 0;
 let openUntil = 0;
-/** One for all that is not asked meanwhile: one failure is one warning. */
-let reason = new CircuitOpen();
 
 /**
  * Upstash over HTTP. What is asked in one turn of the event loop travels in one request, so that rules written
@@ -48,7 +48,7 @@ export function key(...parts: string[]): string {
 }
 
 function enqueue<T>(add: Waiting["add"]): Promise<T> {
-  if (Date.now() < openUntil) return Promise.reject(reason);
+  if (Date.now() < openUntil) return Promise.reject(new RedisAway("Left alone after three failures"));
 
   return new Promise<T>((resolve, reject) => {
     waiting.push({ add, resolve: resolve as (result: unknown) => void, reject });
@@ -74,11 +74,8 @@ async function flush(): Promise<void> {
     }
   } catch (error) {
     failures += 1;
-    if (failures >= failuresUntilOpen) {
-      openUntil = Date.now() + openMs;
-      reason = new CircuitOpen("Redis is left alone after three failures", { cause: error });
-    }
-    const failure = error instanceof Error ? error : new Error("Upstash failed", { cause: error });
+    if (failures >= failuresUntilOpen) openUntil = Date.now() + openMs;
+    const failure = new RedisAway("No answer", { cause: error });
     for (const { reject } of batch) reject(failure);
   }
 }

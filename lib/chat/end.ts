@@ -12,7 +12,7 @@ import { refuseLive } from "./turns.ts";
  */
 export async function end(tenant: Tenant, chatId: string, deadline: Deadline): Promise<ReadChat> {
   const seen = await found(tenant, chatId);
-  if (seen.chat_status !== "ongoing" && !seen.internal?.turn) return seen;
+  if (seen.chat_status !== "ongoing") return seen; // a turn that is open yet is settled by the next reader
   refuseLive(seen);
 
   const place = { tenant, chatId, retell: await retellFor(tenant) };

@@ -88,7 +88,7 @@ export const chats = {
       tenant.chats
         .aggregate<ReadChat>([
           { $match: one(tenant, chatId) },
-          { $addFields: { now: "$$NOW", messages: { $ifNull: ["$messages", []] } } },
+          { $addFields: { now: "$$NOW", messages: listOfMessages } },
           { $unset: "_id" },
         ])
         .toArray(),
@@ -221,6 +221,12 @@ export const chats = {
     return (
       finished && { seq: lastSeq(finished as unknown as Sized) - reply.length + 1, chat_status: finished.chat_status }
     );
+  },
+
+  /** Notes the turn whose answer told that the chat is over. */
+  async endedIn(tenant: Tenant, chatId: string, turnId: string): Promise<void> {
+    const update = { $set: { "internal.endedIn": turnId } } as unknown as UpdateFilter<StoredChat>;
+    await run(tenant, () => tenant.chats.updateOne(one(tenant, chatId), update));
   },
 
   /** FAIL: the message stays, marked as one that Retell never got, and the chat is free. */
@@ -415,13 +421,16 @@ function tagsOf(metadata: Record<string, unknown>): string[] {
     .map(([name, value]) => `${name}=${value}`.slice(0, 256));
 }
 
+/** One document without a list of messages must not take a whole list of chats down. */
+const listOfMessages = { $cond: [{ $isArray: "$messages" }, "$messages", []] };
+
 /** A chat of the old server counts tool calls as messages; ours need not be counted again. */
 const countedByUs = {
   $cond: [
     { $gt: ["$internal.heard", null] },
     "$message_count",
     {
-      $size: { $filter: { input: { $ifNull: ["$messages", []] }, cond: { $in: ["$$this.role", ["agent", "user"]] } } },
+      $size: { $filter: { input: listOfMessages, cond: { $in: ["$$this.role", ["agent", "user"]] } } },
     },
   ],
 };

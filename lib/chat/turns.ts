@@ -67,8 +67,9 @@ async function begin(place: Send, content: string, idempotency: Idempotency | un
     const begun = await chats
       .begin(tenant, chatId, { id: turnId, operationId, message, leaseMs: leaseMs() })
       .catch((error) => {
-        // It may have been stored and not answered. Nothing was sent, so nobody need wait for it.
-        tenant.trailing.push(chats.fail(tenant, chatId, turnId).catch(() => {}));
+        // It may have been stored and not answered. Nothing was sent, so nobody need wait for it. Not awaited: Mongo
+        // has just kept us waiting, and where this comes to nothing the turn is settled like a dead sender's.
+        chats.fail(tenant, chatId, turnId).catch(() => {});
         throw error;
       });
     if (begun) return { turnId, content, user: { message_id: message.message_id, seq: begun.seq } };
@@ -120,8 +121,13 @@ async function carry(place: Send, turn: BegunTurn): Promise<Outcome> {
     ...message,
     seq: message.seq + finished.seq - 1,
   }));
-  await forgetOver(tenant, { chat_id: chatId, chat_status: finished.chat_status }); // ended meanwhile
-  if (!final) return { messages, chat_status: finished.chat_status };
+  if (finished.chat_status !== "ongoing") {
+    // Ended meanwhile. A repeat must be told the same; lost, it is told "ongoing", as any earlier turn's.
+    await chats.endedIn(tenant, chatId, turn.turnId).catch((error) => tenant.log.warn("The end was not noted", error));
+    await forgetOver(tenant, { chat_id: chatId, chat_status: finished.chat_status });
+    return { messages, chat_status: finished.chat_status };
+  }
+  if (!final) return { messages, chat_status: "ongoing" };
   // The reply is stored: what follows must not take the answer away. The next reader closes the chat.
   await settle(place, { given: { ...final, endedIn: turn.turnId }, signal: deadline.answer() }).catch((error) =>
     tenant.log.warn("The chat's end was not stored yet", error),
@@ -146,6 +152,11 @@ async function unanswered(place: Send, turn: BegunTurn, error: RetellError): Pro
     if (deadline.leftMs > 2_000) ({ chat } = await settle(place, { signal: deadline.answer() }));
   } catch (failure) {
     tenant.log.warn("A turn could not be settled at once", failure, { turnId: turn.turnId });
+  }
+  if (error.failure === "refused" && (!chat || chat.internal?.turn?.id === turn.turnId)) {
+    // Why it was refused cannot be read now. It was not sent, and that is what the sender must know.
+    await chats.fail(tenant, chatId, turn.turnId).catch(() => {});
+    throw error;
   }
   return settledOutcome(turn, chat, error);
 }

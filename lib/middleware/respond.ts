@@ -12,13 +12,13 @@ let coldStart = true;
 export function respond(route: Route): Rule {
   return {
     before: ({ event, context, internal }) => {
-      const asked = event.headers?.["x-operation-id"];
+      const asked = event?.headers?.["x-operation-id"];
       const operationId = asked && uuid.test(asked) ? asked.toLowerCase() : crypto.randomUUID();
       const log = new CallLog();
       Object.assign(log.fields, { operationId, operation: route.name, route: routeKey(route), coldStart });
       coldStart = false;
 
-      const { method = "", path = "" } = event.requestContext?.http ?? {}; // a test event of the console has none
+      const { method = "", path = "" } = event?.requestContext?.http ?? {}; // a test event of the console has none
       internal.progress = {
         startedAt: performance.now(),
         request: { method, path },

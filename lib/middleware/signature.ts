@@ -21,7 +21,7 @@ export function signature(route: Route): Rule {
     before: async ({ event, internal: { progress } }) => {
       const refused = () => new ApiError("INVALID_SIGNATURE");
       const params = route.params?.safeParse(event.pathParameters).data;
-      const header = event.headers["x-retell-signature"] ?? "";
+      const header = event.headers?.["x-retell-signature"] ?? "";
       const [, timestamp] = form.exec(header) ?? [];
       if (!params || !timestamp || Math.abs(Date.now() - Number(timestamp)) > toleranceMs) throw refused();
       const { subaccountId } = params;

@@ -44,7 +44,12 @@ export function prefetch(subaccountId: string): Promise<string | null> {
  * @throws RETELL_ACCOUNT_INACTIVE, RETELL_FETCH_FAILED, API_KEY_DECRYPTION_ERROR, CONNECTION_FAILED
  */
 export async function accountOf(tenant: Tenant): Promise<Account> {
-  return recall(tenant.subaccountId) ?? (await remember(tenant, parse(await tenant.account) ?? (await load(tenant))));
+  const recent = recall(tenant.subaccountId);
+  if (recent) return recent;
+  const cached = parse(await tenant.account);
+  // A copy that does not decrypt may be of a key that has been mended since.
+  const account = cached && (await remember(tenant, cached).catch(() => undefined));
+  return account ?? remember(tenant, await load(tenant));
 }
 
 /**

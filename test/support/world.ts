@@ -140,7 +140,8 @@ export async function invoke(
   return { status: statusCode, headers, body: parsed };
 }
 
-function eventFor(name: Name, { token, subaccountId, chatId, query, body, headers }: Request) {
+/** The event that API Gateway makes of a request. */
+export function eventFor(name: Name, { token, subaccountId, chatId, query, body, headers }: Request) {
   const route: Route = routes[name];
   const parts: Record<string, string | undefined> = { subaccountId, chatId };
   const path = route.path.replace(/\{(\w+)\}/g, (_, part) => encodeURIComponent(parts[part] ?? "-"));

@@ -1,0 +1,63 @@
+import { describe, expect, it } from "vitest";
+import { aChat, aWorld, call, fault, type World } from "./support/world.ts";
+
+const at = ({ owner, subaccountId }: World) => ({ token: owner.token, subaccountId });
+
+describe("a list with an odd document in it", () => {
+  it.each<[string, object]>([
+    ["no messages", { createdAt: new Date(7) }],
+    ["no createdAt", { messages: [] }],
+    ["neither", {}],
+  ])("is shown whole: %s", async (_what, odd) => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    await world.db.collection("chats").insertOne({
+      chat_id: "chat_odd",
+      agent_id: world.agentId,
+      subaccountId: world.subaccountId,
+      chat_status: "ended",
+      start_timestamp: 7,
+      end_timestamp: 8,
+      ...odd,
+    });
+    const { status, body } = await call("list", at(world));
+    expect([status, body.code]).toEqual([200, undefined]);
+    expect(body.data.map((chat: { chat_id: string }) => chat.chat_id)).toEqual([chatId, "chat_odd"]);
+    expect(body.data[1]).toMatchObject({ createdAt: "1970-01-01T00:00:00.007Z", message_count: 0 });
+  });
+});
+
+describe("an ongoing chat of the old server", () => {
+  const old = "Agent: what the old server stored\n";
+
+  /** As the old server left it: no fields of ours, and a transcript. */
+  async function anOldChat(world: World): Promise<string> {
+    const chatId = await aChat(world);
+    await call("message", { ...at(world), chatId, body: { content: "ping" } });
+    await world.db
+      .collection("chats")
+      .updateOne({ chat_id: chatId }, { $unset: { internal: "" }, $set: { transcript: old } });
+    return chatId;
+  }
+
+  const composed = /^Agent: .+\nUser: ping\nAgent: .+\n$/;
+
+  it("shows a transcript of what it has, not the stored one", async () => {
+    const world = await aWorld();
+    const request = { ...at(world), chatId: await anOldChat(world) };
+    const { body } = await call("transcript", request);
+    expect([body.data.transcript, body.meta.stale]).toEqual([expect.stringMatching(composed), undefined]);
+  });
+
+  it("shows it also while Retell does not answer, and once the chat is over", async () => {
+    const world = await aWorld();
+    const request = { ...at(world), chatId: await anOldChat(world) };
+    await fault(world, "retrieve", { kind: "status", status: 503 });
+    const stale = await call("transcript", request);
+    expect([stale.body.data.transcript, stale.body.meta.stale]).toEqual([expect.stringMatching(composed), true]);
+
+    await call("end", request);
+    const { body } = await call("transcript", request);
+    expect([body.data.transcript, body.data.chat_status]).toEqual([expect.stringMatching(composed), "ended"]);
+  });
+});

@@ -1,0 +1,136 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { aChatBy, anInstance, aWire, type Instance, logOf, owned, verdict } from "./support/wire.ts";
+import { aWorld, control, fault, type Name, type Request, type Response, type World } from "./support/world.ts";
+
+const wire = await aWire();
+afterEach(() => wire.heal());
+
+const heard = async (chatId: string): Promise<string[]> =>
+  (await control("retell", "GET", `/chats/${chatId}`)).entries
+    .filter(({ role }: { role: string }) => role === "user")
+    .map(({ content }: { content: string }) => content);
+const shown = ({ body }: Response): [string, string | undefined][] =>
+  body.data.messages.map(({ role, delivery }: Record<string, string>) => [role, delivery]);
+
+/** Mongo closes the connection on a command, from the nth time that it comes. */
+function cutFrom(command: string, nth: number): void {
+  let seen = 0;
+  wire.mongo.treat = (what) => (what === command && ++seen >= nth ? "cut" : "pass");
+}
+
+/** As after the lease: until then the sender may be alive. */
+const outliveLease = (world: World, chatId: string) =>
+  world.db
+    .collection("chats")
+    .updateOne(
+      { chat_id: chatId, "internal.turn": { $exists: true } },
+      { $set: { "internal.turn.at": new Date(Date.now() - 60_000) } },
+    );
+
+async function aRequest(): Promise<{ world: World; instance: Instance; request: Request & { chatId: string } }> {
+  const world = await aWorld();
+  const instance = await anInstance();
+  const chatId = await aChatBy(instance, world);
+  return { world, instance, request: { ...owned(world), chatId, body: { content: "ping" } } };
+}
+
+describe("a send whose answer was lost", () => {
+  it.each([
+    ["marked", "update chats", 1],
+    ["looked up", "aggregate chats", 1],
+    ["settled", "findAndModify chats", 2],
+  ])("and that Mongo does not let be %s, is a 504 unknown; the next read has it, once", async (_what, command, nth) => {
+    const { world, instance, request } = await aRequest();
+    await fault(world, "completion", { kind: "drop", effect: "before" });
+    cutFrom(command, nth);
+    const answer = await instance.call("message", request);
+    expect(verdict(answer)).toEqual([504, "MESSAGE_SEND_FAILED"]);
+    expect(answer.body.details).toEqual({ outcome: "unknown", turnId: expect.any(String) });
+
+    await wire.heal();
+    await outliveLease(world, request.chatId);
+    const read = await instance.call("transcript", request);
+    expect(shown(read)).toEqual([
+      ["agent", undefined],
+      ["user", undefined],
+      ["agent", undefined],
+    ]);
+    expect(await heard(request.chatId)).toEqual(["ping"]);
+  });
+});
+
+describe("a send that was not made", () => {
+  it.each([429, 401])("is no unknown outcome (%i), even if Mongo cannot be told: 503", async (status) => {
+    const { world, instance, request } = await aRequest();
+    await fault(world, "completion", { kind: "status", status });
+    cutFrom("update chats", 1);
+    const answer = await instance.call("message", request);
+    expect([answer.status, answer.body.details]).toEqual([503, undefined]);
+
+    expect(await heard(request.chatId)).toEqual([]);
+  });
+
+  it("leaves the chat free, if Mongo has stored it without an answer: it is shown as failed", async () => {
+    const { instance, request } = await aRequest();
+    let isFirst = true;
+    wire.mongo.treat = (what) => {
+      if (what !== "findAndModify chats" || !isFirst) return "pass";
+      isFirst = false;
+      return "mute";
+    };
+    const headers = { "idempotency-key": crypto.randomUUID() };
+    expect(verdict(await instance.call("message", { ...request, headers }))).toEqual([503, "CONNECTION_FAILED"]);
+
+    const again = await instance.call("message", { ...request, headers });
+    expect([...verdict(again), again.headers["idempotent-replayed"]]).toEqual([200, undefined, undefined]);
+    expect(shown(await instance.call("transcript", request))).toEqual([
+      ["agent", undefined],
+      ["user", "failed"],
+      ["user", undefined],
+      ["agent", undefined],
+    ]);
+    expect(await heard(request.chatId)).toEqual(["ping"]);
+  });
+});
+
+describe("a reply that is stored", () => {
+  it.each([
+    ["the chat be looked up", "aggregate chats", 1],
+    ["its end be stored", "findAndModify chats", 3],
+  ])("is answered even if the agent ended the chat and Mongo does not let %s", async (_what, command, nth) => {
+    const { instance, request } = await aRequest();
+    cutFrom(command, nth);
+    const answer = await instance.call("message", { ...request, body: { content: "goodbye" } });
+    expect(verdict(answer)).toEqual([200, undefined]);
+    expect([answer.body.data.chat_status, answer.body.data.messages.length]).toEqual(["ended", 1]);
+    expect(logOf(answer, "WARN")).toHaveLength(1);
+
+    await wire.heal();
+    const { body } = await instance.call("transcript", request);
+    expect(body.data).toMatchObject({ chat_status: "ended", message_count: 3, end_timestamp: expect.any(Number) });
+  });
+});
+
+describe("a request that runs out of time", () => {
+  it.each<[Name, string]>([
+    ["create", "find chatagents"],
+    ["message", "findAndModify chats"],
+    ["end", "aggregate chats"],
+  ])("says that its outcome is unknown when it may have changed something: %s", async (name, command) => {
+    const { world, instance, request } = await aRequest();
+    wire.mongo.treat = (what) => (what === command ? "hang" : "pass");
+    const body = name === "create" ? { agentId: world.agentId } : request.body;
+    const answer = await instance.call(name, { ...request, body, remainingMs: 2_400 });
+    expect([...verdict(answer), answer.body.details]).toEqual([504, "TIMEOUT", { outcome: "unknown" }]);
+  });
+
+  it.each<[Name, string]>([
+    ["list", "find chats"],
+    ["transcript", "aggregate chats"],
+  ])("says nothing of an outcome when it only reads: %s", async (name, command) => {
+    const { instance, request } = await aRequest();
+    wire.mongo.treat = (what) => (what === command ? "hang" : "pass");
+    const answer = await instance.call(name, { ...request, query: { limit: "7" }, remainingMs: 2_400 });
+    expect([...verdict(answer), answer.body.details]).toEqual([504, "TIMEOUT", undefined]);
+  });
+});
