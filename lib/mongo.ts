@@ -96,7 +96,15 @@ export function lease(url: string, name: string | undefined): Lease {
 }
 
 function clientFor(url: string): Client {
-  const entry = clients.get(url) ?? { client: new MongoClient(url, options), users: 0 };
+  const known = clients.get(url);
+  if (known) return known;
+
+  const client = new MongoClient(url, options);
+  // The driver closes a client for good when its first connection fails: whoever comes next gets a new one.
+  client.on("topologyClosed", () => {
+    if (clients.get(url)?.client === client) clients.delete(url);
+  });
+  const entry = { client, users: 0 };
   clients.set(url, entry);
   return entry;
 }

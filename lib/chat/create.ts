@@ -1,6 +1,7 @@
 import { config } from "../config.ts";
 import { ApiError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
+import { isUnreachable } from "../mongo.ts";
 import type { Account } from "../retell/account.ts";
 import { type History, type RetellClient, RetellError, reservedKey, retellFor } from "../retell/client.ts";
 import type { Deadline } from "../route.ts";
@@ -69,6 +70,8 @@ export async function create(place: Place, wish: Wish, idempotency: Idempotency 
       return await attempt(place, wish, { id: idempotency.id, claimed });
     } catch (error) {
       if (!(error instanceof Earlier)) {
+        // A database that did not answer is not asked again: the attempt counts as dead when its lease is over.
+        if (isUnreachable(error)) throw error;
         await (mayExist(error) ? requests.mark : requests.release)(tenant, idempotency.id, owner);
         throw error;
       }

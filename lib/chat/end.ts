@@ -17,7 +17,7 @@ export async function end(tenant: Tenant, chatId: string, deadline: Deadline): P
 
   const place = { tenant, chatId, retell: await retellFor(tenant) };
   const given = await historyAfterEnd(place, deadline);
-  const { chat } = await settle(place, { given, signal: deadline.answer() });
+  const { chat } = await settle(place, { given, seen, signal: deadline.answer() });
   return chat;
 }
 
