@@ -9,6 +9,7 @@ import type { LambdaHandler } from "./gateway/invoke.ts";
 import { serve } from "./service.ts";
 
 const GRACE_MS = 1_000;
+const FUNCTION_MS = 29_000;
 
 /** How to start a gateway. */
 export interface GatewayOptions {
@@ -42,7 +43,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   const setup: Setup = {
     cors: new Cors(options.corsOrigins ?? originsOf(process.env.CORS_ORIGINS)),
     handlers: options.handlers ?? {},
-    functionMs: options.functionMs ?? 29_000,
+    functionMs: options.functionMs ?? FUNCTION_MS,
     integrationMs: options.integrationMs ?? 30_000,
     isStopping: false,
   };
@@ -100,8 +101,9 @@ function originsOf(text: string | undefined): string[] {
 
 if (import.meta.main) {
   try {
-    const { values } = parseArgs({ options: { port: { type: "string" } } });
-    const { url, stop } = await startGateway({ port: portOf(values.port ?? process.env.PORT) });
+    const { values } = parseArgs({ options: { port: { type: "string" }, "function-ms": { type: "string" } } });
+    const functionMs = Number(values["function-ms"] ?? FUNCTION_MS);
+    const { url, stop } = await startGateway({ port: portOf(values.port ?? process.env.PORT), functionMs });
     // What a function leaves behind ends its instance in Lambda, and no other.
     process.on("unhandledRejection", (error) => console.error("gateway: unhandled rejection:", error));
     serve({ url }, greetingOf(url), stop);

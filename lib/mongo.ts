@@ -35,13 +35,19 @@ export async function bounded<T>(operation: Promise<T>): Promise<T> {
   try {
     return await Promise.race([operation, late]);
   } catch (error) {
-    if (error instanceof MongoError && unreachable.test(error.name)) {
+    if (isNetwork(error)) {
       throw new ApiError("CONNECTION_FAILED", { cause: error });
     }
     throw error;
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** The driver lets a socket's bare error through where it writes to one that the other side has just closed. */
+function isNetwork(error: unknown): boolean {
+  if (error instanceof MongoError) return unreachable.test(error.name);
+  return error instanceof Error && "code" in error && (error.code === "EPIPE" || error.code === "ECONNRESET");
 }
 
 const unreachable = /^Mongo(Network|ServerSelection|PoolCleared|PoolClosed|WaitQueue|Topology|NotConnected)/;

@@ -3,7 +3,7 @@ import { ApiError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { isUnreachable } from "../mongo.ts";
 import type { Account } from "../retell/account.ts";
-import { type History, type RetellClient, RetellError, reservedKey, retellFor } from "../retell/client.ts";
+import { asFailure, type History, type RetellClient, RetellError, reservedKey, retellFor } from "../retell/client.ts";
 import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
 import * as cache from "./cache.ts";
@@ -194,7 +194,9 @@ async function outcomeOf(
     if (ageMs < config().TURN_SETTLE_SECONDS * 1_000) throw inProgress(Math.min(60, Math.ceil(ageMs / 4_000)));
     return undefined;
   }
-  const history = await retell.retrieve(chatId, deadline.answer());
+  const history = await retell.retrieve(chatId, deadline.answer()).catch((error) => {
+    throw new RetellError("CHAT_CREATION_FAILED", asFailure(error).failure, error);
+  });
   if (history.chat_status !== "ongoing") {
     // Ended when it could not be stored: nothing came of it, and the key is free for another.
     await chats.forgetRequest(tenant, chatId);

@@ -14,6 +14,8 @@ export interface StoredMessage extends Entry {
     own?: true;
     /** On a user's message: Retell never got it. */
     failed?: true;
+    /** Learned of later: how many user messages stand before it at Retell. */
+    after?: number;
     /** On a user's message that Retell had after all: the turn of the failed message that it is. */
     supersedes?: string;
   };

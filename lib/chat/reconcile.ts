@@ -54,10 +54,13 @@ export function reconcile(
 
   if (users > heard) return { kind: "append", entries: adoptFrom(chat, entries, heard), heard: users };
 
-  const front = opening(chat, entries);
-  if (front.length > 0) return { kind: "front", entries: front };
-  const tail = lacking(afterLastUser(chat.messages), afterLastUser(entries)).map((entry) => stored(entry));
-  return tail.length > 0 ? { kind: "append", entries: tail, heard } : { kind: "none" };
+  const lacking = lackingOf(chat.messages, entries);
+  const [opening = []] = lacking;
+  // Nobody has said anything yet: the opening is the end of the history, like any tail.
+  if (opening.length > 0 && lacking.length > 1)
+    return { kind: "front", entries: opening.map((entry) => stored(entry)) };
+  const late = lacking.flatMap((part, ordinal) => part.map((entry) => placed(entry, ordinal)));
+  return late.length > 0 ? { kind: "append", entries: late, heard } : { kind: "none" };
 }
 
 /**
@@ -75,30 +78,47 @@ function adoptFrom({ messages }: ReadChat, entries: Entry[], heard: number): Sto
   });
 }
 
-/** Entries ahead of the first user message that we lack, when ours already has a user message to put them before. */
-function opening({ messages }: ReadChat, entries: Entry[]): StoredMessage[] {
-  const ours = beforeFirstUser(messages);
-  if (ours.length === messages.length) return []; // no user message yet: they are appended like any tail
-  return lacking(ours, beforeFirstUser(entries)).map((entry) => stored(entry));
+/**
+ * What Retell has and we lack, by the user message that it follows (0: none). Entries are matched by message_id, else
+ * by tool_call_id and role, over the whole chat; of the rest, per part and role, by their number: nothing says that
+ * an id in a reply is the id in the history, and ids may be missing.
+ */
+function lackingOf(messages: StoredMessage[], entries: Entry[]): Entry[][] {
+  const left = parts(messages.filter(notIn(entries)), messages);
+  return parts(entries.filter(notIn(messages)), entries).map((part, ordinal) => {
+    const ours = left[ordinal] ?? [];
+    return part.filter(({ role }) => {
+      const same = ours.findIndex((message) => message.role === role);
+      if (same >= 0) ours.splice(same, 1);
+      return same < 0;
+    });
+  });
 }
 
-/**
- * The entries of `theirs` that `ours` lacks: by message_id, else by tool_call_id and role, else by position. Nothing
- * says that an id in a reply is the id in the history, so ids that differ do not make two entries of one.
- */
-function lacking(ours: StoredMessage[], theirs: Entry[]): Entry[] {
-  const left = [...ours];
-  const take = (matches: (message: StoredMessage) => boolean) => {
-    const index = left.findIndex(matches);
-    if (index >= 0) left.splice(index, 1);
-    return index >= 0;
-  };
-  const unmatched = theirs.filter(
-    (entry) =>
-      !(entry.message_id && take((message) => message.message_id === entry.message_id)) &&
-      !(entry.tool_call_id && take((m) => m.tool_call_id === entry.tool_call_id && m.role === entry.role)),
-  );
-  return unmatched.filter((entry) => !take((message) => message.role === entry.role));
+/** Whether a list holds an entry, as far as ids tell. */
+function notIn(others: (StoredMessage | Entry)[]): (entry: StoredMessage | Entry) => boolean {
+  const ids = new Set(others.map(({ message_id }) => message_id));
+  const calls = new Set(others.map(({ tool_call_id, role }) => tool_call_id && `${role} ${tool_call_id}`));
+  return ({ message_id, tool_call_id, role }) =>
+    !(message_id && ids.has(message_id)) && !(tool_call_id && calls.has(`${role} ${tool_call_id}`));
+}
+
+/** Some entries of a chat, users' apart, by how many delivered user messages of it stand before them. */
+function parts<T extends StoredMessage | Entry>(some: T[], whole: T[]): T[][] {
+  const chosen = new Set(some);
+  const found: T[][] = [[]];
+  for (const entry of whole) {
+    if (isDelivered(entry)) found.push([]);
+    const ordinal = (entry as StoredMessage).internal?.after ?? found.length - 1;
+    if (!isUser(entry) && chosen.has(entry)) found[ordinal]?.push(entry);
+  }
+  return found;
+}
+
+/** An entry that we learn of after its turn stands at the end, and says where it belongs. */
+function placed(entry: Entry, ordinal: number): StoredMessage {
+  const message = stored(entry);
+  return { ...message, internal: { ...message.internal, after: ordinal } };
 }
 
 function indexOfUser(entries: Entry[], ordinal: number): number {
@@ -110,12 +130,3 @@ function indexOfUser(entries: Entry[], ordinal: number): number {
 }
 
 const isDelivered = (message: StoredMessage | Entry) => isUser(message) && !(message as StoredMessage).internal?.failed;
-
-function afterLastUser<T extends StoredMessage | Entry>(entries: T[]): T[] {
-  return entries.slice(entries.findLastIndex(isDelivered) + 1).filter((entry) => !isUser(entry));
-}
-
-function beforeFirstUser<T extends StoredMessage | Entry>(entries: T[]): T[] {
-  const first = entries.findIndex(isUser);
-  return first < 0 ? entries : entries.slice(0, first);
-}

@@ -148,7 +148,13 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
         const answer = await retell.chat.createChatCompletion({ chat_id: chatId, content }, within(signal));
         return Completion.parse(answer).messages;
       }),
-    end: (chatId, signal) => call("CHAT_END_FAILED", (retell) => retell.chat.end(chatId, within(signal))),
+    end: (chatId, signal) =>
+      call("CHAT_END_FAILED", async (retell) => {
+        const answer = await retell.chat.end(chatId, within(signal)).asResponse();
+        await answer.body?.cancel();
+        // The SDK takes any 2xx for done, a web page of something in between too.
+        if (answer.status !== 204) throw new TypeError(`Retell answered an end with ${answer.status}`);
+      }),
     retrieve: (chatId, signal) =>
       call("CHAT_RETRIEVE_FAILED", async (retell) => History.parse(await retell.chat.retrieve(chatId, within(signal)))),
     findByRequest: (agentId, request, since, signal) =>

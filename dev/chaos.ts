@@ -1,0 +1,79 @@
+/**
+ * `npm run chaos`: holds the promise that nothing is lost and nothing doubled against a world that misbehaves. What
+ * happens to whom is drawn from the seed; how it mingles is up to the machine. Exits with 1 when a promise is broken.
+ */
+import { createWriteStream } from "node:fs";
+import { parseArgs } from "node:util";
+import { settings } from "../lib/config.ts";
+import { promises } from "./chaos/ledger.ts";
+import { type Report, run } from "./chaos/run.ts";
+
+const options = {
+  seed: { type: "string" },
+  sends: { type: "string", default: "10000" },
+  chats: { type: "string", default: "40" },
+  clients: { type: "string", default: "20" },
+  instances: { type: "string", default: "3" },
+  log: { type: "string" },
+} as const;
+
+const USAGE = "npm run chaos -- [--seed N] [--sends N] [--chats N] [--clients N] [--instances N] [--log FILE]";
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options });
+  const seed = values.seed === undefined ? Math.floor(Math.random() * 1e6) : whole(values.seed);
+  // It brings its own services and settings, whatever the shell is set to.
+  for (const name of Object.keys(settings)) delete process.env[name];
+  const log = values.log === undefined ? undefined : createWriteStream(values.log);
+  if (!log) process.env.POWERTOOLS_LOG_LEVEL = "ERROR"; // nobody reads the rest
+  console.log(`seed ${seed}`);
+  const report = await run({
+    seed,
+    sends: whole(values.sends),
+    chats: whole(values.chats),
+    clients: whole(values.clients),
+    instances: whole(values.instances),
+    onProgress: (line) => console.log(line),
+    ...(log ? { onLine: (line: string) => void log.write(`${line}\n`) } : {}),
+  });
+  log?.end();
+  print(seed, report);
+  process.exitCode = report.ledger.isKept ? 0 : 1;
+}
+
+function whole(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new Error(`${text} is not a whole number. Usage: ${USAGE}`);
+  return Number(text);
+}
+
+function print(seed: number, { ledger, troubles, orphansEnded, seconds }: Report): void {
+  const refused = [...ledger.answers].sort(([, a], [, b]) => b - a);
+  const { accepted, refused: ended, unanswered } = ledger;
+  const rows: [string, string | number][] = [
+    ["seed", seed],
+    ["seconds", seconds],
+    ["sends tried", accepted.length + ended.length + unanswered.length],
+    ["  requests for them", ledger.requests],
+    ["accepted", accepted.length],
+    ["  learned from a repeat", ledger.replays],
+    ["refused for good: CHAT_ENDED", ended.length],
+    ["requests not accepted, by code", ""],
+    ...refused.map(([code, count]): [string, number] => [`  ${code}`, count]),
+    ["troubles", ""],
+    ...Object.entries(troubles).map(([name, count]): [string, number] => [`  ${name}`, count]),
+    ["chats created", ledger.created.size],
+    ["orphans ended by the last sweep", orphansEnded],
+    ...promises.map((name): [string, number] => [name, ledger.broken.get(name)?.length ?? 0]),
+  ];
+  for (const [name, value] of rows) console.log(`${name.padEnd(44)}${value}`);
+  for (const [name, found] of ledger.broken) {
+    for (const what of found.slice(0, 20)) console.log(`! ${name}: ${what}`);
+  }
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+}

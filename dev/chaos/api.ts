@@ -1,0 +1,151 @@
+import { setTimeout as delay } from "node:timers/promises";
+import * as z from "zod";
+import { type ErrorCode, errors } from "../../lib/errors.ts";
+import { routes } from "../../lib/routes.ts";
+import type { Dice } from "./dice.ts";
+import type { Ledger } from "./ledger.ts";
+
+type Name = "create" | "message" | "end" | "transcript";
+type Data<N extends Name> = z.output<(typeof routes)[N]["data"]>;
+
+/** What a client may be told here, and what it makes of it. Any other code means that something was not thought of. */
+const passing: Record<Name, ErrorCode[]> = {
+  create: ["REQUEST_IN_PROGRESS", "CHAT_CREATION_FAILED", "CHAT_RETRIEVE_FAILED"],
+  message: ["CHAT_BUSY", "MESSAGE_SEND_FAILED"],
+  end: ["CHAT_BUSY", "CHAT_END_FAILED"],
+  transcript: ["CHAT_RETRIEVE_FAILED"],
+};
+const passingAnywhere: ErrorCode[] = ["CONNECTION_FAILED", "TIMEOUT", "RATE_LIMIT_EXCEEDED", "RETELL_FETCH_FAILED"];
+
+const Meta = z.looseObject({ operationId: z.uuid(), operation: z.string(), duration: z.string().regex(/^\d+ms$/) });
+const Failure = z.strictObject({
+  success: z.literal(false),
+  message: z.string().min(1),
+  code: z.enum(Object.keys(errors) as [ErrorCode, ...ErrorCode[]]),
+  errors: z.array(z.unknown()).optional(),
+  details: z.looseObject({}).optional(),
+  retryAfter: z.number().optional(),
+  meta: Meta,
+});
+const Success = z.strictObject({
+  success: z.literal(true),
+  message: z.string().min(1),
+  data: z.unknown(),
+  meta: z.looseObject({ operationId: z.uuid(), duration: z.string() }),
+});
+
+/** How an API call came out for a client that repeats it until it knows. */
+export type Known<N extends Name> =
+  | { kind: "done"; data: Data<N>; meta: Record<string, unknown>; isReplay: boolean }
+  | { kind: "ended" }
+  | { kind: "unanswered"; last: string };
+
+/** What to ask for. */
+export interface Request {
+  chatId?: string;
+  query?: string;
+  body?: object;
+  key?: string;
+}
+
+/** Where the API is, and who asks. */
+export interface Door {
+  /** The instances. */
+  urls: string[];
+  subaccountId: string;
+  token: string;
+  ledger: Ledger;
+  /** A call that has no answer by then counts as stuck. */
+  patienceMs: number;
+}
+
+/** Retry-After says seconds; a run has not that much time. */
+const hurry = 0.05;
+/** A client that loses patience, as apps in a lift do: it asks again while its first request is still at work. */
+const impatience = 0.04;
+
+type Told<N extends Name> = Exclude<Known<N>, { kind: "unanswered" }> | { kind: "again"; why: string; afterMs: number };
+
+/** Asks again and again, with the same key, until there is an answer that says how it stands. */
+export async function persist<N extends Name>(door: Door, dice: Dice, name: N, request: Request): Promise<Known<N>> {
+  const until = Date.now() + door.patienceMs;
+  let last = "nothing was asked";
+  while (Date.now() < until) {
+    const told = await ask(door, dice, name, request);
+    if (told.kind !== "again") return told;
+    last = told.why;
+    await delay(told.afterMs + dice.between(0, 40));
+  }
+  return { kind: "unanswered", last };
+}
+
+async function ask<N extends Name>(door: Door, dice: Dice, name: N, request: Request): Promise<Told<N>> {
+  const { ledger } = door;
+  const path = routes[name].path
+    .replace("{subaccountId}", door.subaccountId)
+    .replace("{chatId}", request.chatId ?? "")
+    .concat(request.query ?? "");
+  const patience = dice.chance(impatience) ? dice.between(20, 1_500) : 20_000;
+  const url = dice.of(door.urls as [string, ...string[]]) + path;
+  if (name === "message") ledger.requests += 1;
+  let status: number;
+  let headers: Headers;
+  let text: string;
+  try {
+    const response = await fetch(url, {
+      method: routes[name].method,
+      headers: {
+        authorization: `Bearer ${door.token}`,
+        ...(request.body ? { "content-type": "application/json" } : {}),
+        ...(request.key ? { "idempotency-key": request.key } : {}),
+      },
+      signal: AbortSignal.timeout(patience),
+      ...(request.body ? { body: JSON.stringify(request.body) } : {}),
+    });
+    ({ status, headers } = response);
+    text = await response.text();
+  } catch (error) {
+    const isOver = error instanceof Error && error.name === "TimeoutError";
+    if (isOver && patience === 20_000) ledger.breaks("undocumented answers", `${name}: no answer in ${patience} ms`);
+    if (name === "message") ledger.count(isOver ? "(client left)" : "(connection lost)");
+    return { kind: "again", why: String(error), afterMs: isOver ? 0 : 100 };
+  }
+  return judge(name, status, headers, text, ledger);
+}
+
+function judge<N extends Name>(name: N, status: number, headers: Headers, text: string, ledger: Ledger): Told<N> {
+  const undocumented = (why: string): Told<N> => {
+    ledger.breaks("undocumented answers", `${name}: ${status} ${why}: ${text.slice(0, 300)}`);
+    return { kind: "again", why, afterMs: 200 };
+  };
+  const body = parse(text);
+  if (status === 200) {
+    const success = Success.safeParse(body);
+    if (!success.success) return undocumented("not our envelope");
+    const data = routes[name].data.safeParse(success.data.data);
+    if (!data.success) return undocumented(`not the route's data (${data.error.issues[0]?.path.join(".")})`);
+    const isReplay = headers.get("idempotent-replayed") === "true";
+    return { kind: "done", data: data.data as Data<N>, meta: success.data.meta, isReplay };
+  }
+
+  const failure = Failure.safeParse(body);
+  if (!failure.success) return undocumented("not our envelope");
+  const { code, details, retryAfter } = failure.data;
+  if (name === "message") ledger.count(details?.outcome === "unknown" ? `${code} (outcome unknown)` : code);
+  const isUnknown = code === "MESSAGE_SEND_FAILED" && status === 504 && details?.outcome === "unknown";
+  if (status !== errors[code].status && !isUnknown) return undocumented("another status than the table's");
+  if (name === "message" && code === "CHAT_ENDED") return { kind: "ended" };
+  if (!passing[name].includes(code) && !passingAnywhere.includes(code)) return undocumented("unexpected here");
+  const header = headers.get("retry-after");
+  if ((header === null) !== (retryAfter === undefined)) return undocumented("Retry-After in one place only");
+  if (code === "CHAT_BUSY" && retryAfter === undefined) return undocumented("busy for nobody knows how long");
+  return { kind: "again", why: code, afterMs: (retryAfter ?? 1) * 1_000 * hurry };
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,25 @@
+/**
+ * Runs the scheduled sweep again and again, as a process that may be killed. With `--ahead-ms` once, as if it were so
+ * much later: then what is too young to be judged an orphan now is old enough.
+ */
+import { parseArgs } from "node:util";
+import { handler } from "../../functions/sweep.ts";
+import { closeAll } from "../../lib/mongo.ts";
+import { serve } from "../service.ts";
+
+const { values } = parseArgs({ options: { "ahead-ms": { type: "string" } } });
+const aheadMs = Number(values["ahead-ms"] ?? 0);
+
+if (aheadMs > 0) {
+  const now = Date.now;
+  Date.now = () => now() + aheadMs;
+  const swept = await handler();
+  await closeAll();
+  serve(swept, [], () => {});
+} else {
+  serve({}, [], () => {});
+  for (;;) {
+    await handler().catch(() => {}); // without Mongo there is nothing to sweep; the next run comes soon
+    await new Promise((resolve) => setTimeout(resolve, 700));
+  }
+}
