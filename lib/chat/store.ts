@@ -202,9 +202,10 @@ export const chats = {
    * FINISH: appends the reply and frees the chat. Neither status nor time is asked: news of the chat's end may have
    * come first, and a late owner may still finish what nobody else settled.
    *
+   * @param lookMs When the sweep looks next: after a reply that may have ended the chat, soon.
    * @returns The seq of the reply's first entry, and the chat's status; null when somebody else has settled the turn.
    */
-  async finish(tenant: Tenant, chatId: string, turnId: string, reply: StoredMessage[]) {
+  async finish(tenant: Tenant, chatId: string, turnId: string, reply: StoredMessage[], lookMs = silenceMs) {
     const finished = await run(tenant, () =>
       tenant.chats.findOneAndUpdate(
         { ...one(tenant, chatId), "internal.turn.id": turnId },
@@ -212,7 +213,7 @@ export const chats = {
           $push: { messages: { $each: reply } },
           $unset: { "internal.turn": "" },
           $inc: { "internal.rev": 1, "internal.heard": 1, message_count: countOf(reply) },
-          $set: { "internal.due": new Date(Date.now() + silenceMs) },
+          $set: { "internal.due": new Date(Date.now() + lookMs) },
           $currentDate: { lastMessageAt: true, updatedAt: true },
         } as UpdateFilter<StoredChat>,
         { returnDocument: "after", projection: sizeOnly },

@@ -111,7 +111,7 @@ async function carry(place: Send, turn: BegunTurn): Promise<Outcome> {
   // The answer of a completion has no status. An agent that does more than talk may have ended the chat.
   const maybeOver = !entries.some(({ role }) => role === "agent") || !entries.every(isPlain);
   const [finished, final] = await Promise.all([
-    finish(place, turn, entries),
+    finish(place, turn, entries, maybeOver ? 60_000 : undefined), // should we die before its end is stored
     maybeOver ? finalHistory(place) : undefined,
   ]);
   // Somebody has settled it: what is stored of it is the answer.
@@ -193,10 +193,15 @@ function turnOf(chat: ReadChat, turnId: string): Message[] {
  * FINISH, until our time is over: Retell has the message, so what it said must not be lost to a moment without Mongo.
  * After that the turn stays open, and whoever comes next finds the reply in Retell's history.
  */
-async function finish({ tenant, chatId, deadline }: Send, turn: BegunTurn, entries: StoredMessage[]) {
+async function finish(
+  { tenant, chatId, deadline }: Send,
+  turn: BegunTurn,
+  entries: StoredMessage[],
+  lookMs: number | undefined,
+) {
   for (;;) {
     try {
-      return await chats.finish(tenant, chatId, turn.turnId, entries);
+      return await chats.finish(tenant, chatId, turn.turnId, entries, lookMs);
     } catch (error) {
       if (!isUnreachable(error) || deadline.leftMs < 3_000) throw unknown(turn, error);
       tenant.log.warn("A reply could not be stored yet", error, { turnId: turn.turnId });

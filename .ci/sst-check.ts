@@ -1,0 +1,207 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { createDecipheriv } from "node:crypto";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import { cors } from "../lib/cors.ts";
+import { type Route, routeKey } from "../lib/route.ts";
+import { routes } from "../lib/routes.ts";
+
+/**
+ * What sst.config.ts deploys, told by SST's own CLI without an AWS account, and what the built functions answer under
+ * Lambda's Node runtime. SST_CHECK names the folder of rig.py; `node --test .ci/sst-check.ts` runs it.
+ */
+const rig = process.env.SST_CHECK ?? "";
+const project = join(import.meta.dirname, "..");
+const rows = Object.values<Route>(routes);
+const guarded = rows.filter((row) => row.permission);
+const invalid = { authorization: "Bearer eyJhbGciOiJIUzI1NiJ9.e30.AAAA" };
+
+const run = promisify(execFile);
+
+/** Runs rig.py. It gives the builds ten seconds, which a busy machine may exceed: then once more. */
+async function python(...args: string[]): Promise<{ stdout: string }> {
+  const attempt = () => run("python3", [join(rig, "rig.py"), ...args], { maxBuffer: 1e8 });
+  return attempt().catch((error) =>
+    String(error.stderr).includes("never resolved") ? attempt() : Promise.reject(error),
+  );
+}
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "sst-check-"));
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+// biome-ignore lint/suspicious/noExplicitAny: reports of another tool; what is not as expected fails a check
+type Json = any;
+let ada: Json;
+let production: Json;
+
+/** Deploys to a stage of an imitation of AWS, and reads what was asked of it. */
+async function deploy(stage: string, ...options: string[]): Promise<Json> {
+  const [out, artifacts] = [join(folder, `${stage}.json`), join(folder, stage)];
+  await python("resources", project, "--stage", stage, "--out", out, "--artifacts", artifacts, ...options);
+  return JSON.parse(await readFile(out, "utf8"));
+}
+
+const functionOf = ({ name }: Route, report = ada): Json =>
+  report.summary.functions.find(({ component }: Json) => component.toLowerCase() === `apiroute${name}handler`);
+
+/** Invokes a function of stage ada, as it would be deployed. */
+async function invoke(row: Route, headers: Record<string, string> = {}) {
+  const { component } = functionOf(row);
+  const path = row.path === "$default" ? "/nowhere" : row.path.replace(/\{\w+\}/g, "0123456789abcdef01234567");
+  const method = row.method === "ANY" ? "GET" : row.method;
+  const requestContext = { requestId: "an-id", http: { method, path }, routeKey: routeKey(row) };
+  const event = { version: "2.0", routeKey: routeKey(row), rawPath: path, headers, requestContext };
+  const { stdout } = await run("node", [
+    ...[join(rig, "invoke.mjs"), "--resources", join(folder, "ada.json"), "--artifacts", join(folder, "ada")],
+    ...["--function", component, "--event", JSON.stringify(event)],
+  ]);
+  const { invocations, stdout: said, stderr: complained } = JSON.parse(stdout);
+  const { statusCode, body } = invocations[0].result;
+  return { status: statusCode, body: JSON.parse(body), log: `${said}${complained}`.trim().split("\n") };
+}
+
+test("sst.config.ts passes the strict type check against SST's own types", async () => {
+  await python("types", project);
+});
+
+test("it deploys to a personal stage and to production, without problems", async () => {
+  const settings = ["CORS_ORIGINS=https://a.example, https://b.example", "RATE_LIMIT_LIST=77"];
+  const environment = settings.flatMap((pair) => ["--env", pair]);
+  ada = await deploy("ada", ...environment, "--secret", "UpstashRedisRestUrl=https://r.example");
+  production = await deploy("production");
+  for (const { summary } of [ada, production]) assert.deepEqual([summary.errors, summary.problems], [[], []]);
+});
+
+test("the routes that come out are the table's", () => {
+  const wanted = rows.map((row) => ({
+    routeKey: routeKey(row),
+    authorization: "NONE",
+    function: functionOf(row)?.component,
+    payload: "2.0",
+    timeoutMilliseconds: 30_000,
+  }));
+  const byKey = (a: Json, b: Json) => (a.routeKey < b.routeKey ? -1 : 1);
+  for (const { summary } of [ada, production]) assert.deepEqual(summary.routes.sort(byKey), wanted.sort(byKey));
+  const served = ada.summary.functions.filter(({ component }: Json) => component.startsWith("ApiRoute"));
+  assert.equal(served.length, rows.length);
+});
+
+test("every function has its row's memory, 29 seconds, arm64, Node 24 and JSON logs that expire", () => {
+  for (const row of rows) {
+    const { memorySize, timeout, architectures, runtime, loggingConfig } = functionOf(row);
+    assert.deepEqual(
+      { memory: `${memorySize} MB`, timeout, architectures, runtime, format: loggingConfig.logFormat },
+      { memory: row.memory, timeout: 29, architectures: ["arm64"], runtime: "nodejs24.x", format: "JSON" },
+    );
+  }
+  const days = (report: Json) => new Set(report.summary.logGroups.map((group: Json) => group.retentionInDays));
+  assert.deepEqual([days(ada), days(production)], [new Set([7]), new Set([90])]);
+});
+
+test("no function may do more than write its log", () => {
+  for (const { statements, managedPolicies } of ada.summary.functions) {
+    assert.deepEqual(statements, []);
+    assert.deepEqual(managedPolicies, ["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]);
+  }
+});
+
+test("only functions that work for a subaccount are linked to the secrets, and have settings in their environment", async () => {
+  const own = ["SST_KEY", "SST_KEY_FILE", "SST_RESOURCE_App"];
+  for (const row of rows.filter(({ params }) => !params)) {
+    assert.deepEqual(functionOf(row).environment, own);
+    assert.deepEqual(await linksOf(functionOf(row)), []);
+  }
+  for (const row of rows.filter(({ params }) => params)) {
+    assert.deepEqual(functionOf(row).environment.sort(), [...own, "RATE_LIMIT_LIST", "STAGE"].sort());
+    assert.deepEqual(functionOf(row, production).environment.sort(), [...own, "STAGE"].sort());
+    assert.deepEqual(await linksOf(functionOf(row)), ada.summary.secrets);
+  }
+});
+
+/** What a function's encrypted file holds. */
+async function linksOf({ component }: Json): Promise<string[]> {
+  const { inputs } = ada.resources.find(({ name }: Json) => name === `${component}Function`);
+  const variables = inputs.environment.$secret?.variables ?? inputs.environment.variables;
+  const key = Buffer.from(variables.SST_KEY.$secret ?? variables.SST_KEY, "base64");
+  const sealed = await readFile(join(folder, "ada", component, "resource.enc"));
+  const decipher = createDecipheriv("aes-256-gcm", key, Buffer.alloc(12)).setAuthTag(sealed.subarray(-16));
+  const text = Buffer.concat([decipher.update(sealed.subarray(0, -16)), decipher.final()]).toString();
+  return Object.keys(JSON.parse(text)).sort();
+}
+
+test("the sweep runs every minute, with its secrets, and for two minutes at most", async () => {
+  const [{ scheduleExpression, state }] = ada.summary.schedules;
+  assert.deepEqual([scheduleExpression, state], ["rate(1 minute)", "ENABLED"]);
+  const sweep = ada.summary.functions.find(({ component }: Json) => component === "sweepHandler");
+  assert.equal(sweep.timeout, 120);
+  assert.deepEqual(await linksOf(sweep), ada.summary.secrets);
+});
+
+test("the API speaks CORS for the origins of CORS_ORIGINS, and for all without", () => {
+  const { allowMethods, allowHeaders, exposeHeaders, maxAgeSeconds: maxAge } = cors;
+  const others = { allowMethods, allowHeaders, exposeHeaders, maxAge };
+  const [named, all] = [ada, production].map(({ summary }) => summary.apis[0].corsConfiguration);
+  assert.deepEqual(named, { allowOrigins: ["https://a.example", "https://b.example"], ...others });
+  assert.deepEqual(all, { allowOrigins: ["*"], ...others });
+});
+
+test("the API throttles, and its access log is JSON", () => {
+  const [{ defaultRouteSettings, accessLogSettings }] = ada.summary.stages;
+  assert.ok(defaultRouteSettings.throttlingRateLimit > 0 && defaultRouteSettings.throttlingBurstLimit > 0);
+  const line = JSON.parse(accessLogSettings.format.replaceAll(/\$context[.\w]+/g, "1"));
+  assert.deepEqual([line.route, line.status, line.duration], ["1", 1, 1]);
+});
+
+test("production is protected and keeps its logs; other stages leave nothing but what SST keeps itself", () => {
+  assert.deepEqual([ada.outputs._protect, production.outputs._protect], [false, true]);
+  const kept = ({ summary }: Json) => summary.retained.filter((name: string) => !/Sourcemap\d+$/.test(name));
+  assert.deepEqual(kept(ada), []);
+  assert.equal(kept(production).length, production.summary.logGroups.length);
+});
+
+test("the outputs name the URL and every log group", () => {
+  const { url, _protect, ...logs } = ada.outputs;
+  assert.match(url, /^https:/);
+  assert.deepEqual(Object.values(logs).sort(), ada.summary.logGroups.map(({ name }: Json) => name).sort());
+});
+
+test("sst-env.d.ts is the one that a deployment writes", async () => {
+  assert.equal(await readFile(join(project, "sst-env.d.ts"), "utf8"), ada.sstEnv);
+});
+
+test("every function loads under Lambda's Node runtime", async (context) => {
+  const { stdout } = await python("smoke", project, "--repeat", "3");
+  for (const { function: name, ok, zipBytes, initMs } of JSON.parse(stdout).functions) {
+    assert.ok(ok, name);
+    context.diagnostic(`${name}: zip ${Math.round(zipBytes / 1024)} kB, init ${initMs.median} ms`);
+  }
+});
+
+test("routes that anybody may call answer in our envelope, and log one line of JSON", async () => {
+  const [health, nowhere] = await Promise.all([invoke(routes.health), invoke(routes.default)]);
+  assert.deepEqual([health.status, health.body.success, health.body.data.status], [200, true, "ok"]);
+  assert.deepEqual([nowhere.status, nowhere.body.success, nowhere.body.code], [404, false, "NOT_FOUND"]);
+  for (const { body, log } of [health, nowhere]) assertLogged(body, log);
+});
+
+test("guarded routes refuse who has no token, and who has none that the linked secret has signed", async () => {
+  for (const row of guarded) {
+    const [none, bad] = await Promise.all([invoke(row), invoke(row, invalid)]);
+    assert.deepEqual([none.status, none.body.code], [401, "ACCESS_TOKEN_REQUIRED"], row.name);
+    assert.deepEqual([bad.status, bad.body.code], [401, "INVALID_ACCESS_TOKEN"], row.name);
+    for (const { body, log } of [none, bad]) assertLogged(body, log);
+  }
+});
+
+function assertLogged(body: Json, log: string[]): void {
+  assert.equal(log.length, 1, log.join("\n"));
+  const { operationId, level, status } = JSON.parse(log[0] ?? "");
+  assert.deepEqual([operationId, level, typeof status], [body.meta.operationId, "INFO", "number"]);
+}

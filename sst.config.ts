@@ -1,0 +1,171 @@
+/// <reference path="./.sst/platform/config.d.ts" />
+
+export default $config({
+  app({ stage }) {
+    const isProduction = stage === "production";
+    return {
+      name: "scalai-chat",
+      version: "4.17.1", // as in package.json: SST builds no function that imports another version of it
+      home: "aws",
+      providers: { aws: { region: process.env.AWS_REGION || "us-east-1" } },
+      removal: isProduction ? "retain" : "remove",
+      protect: isProduction,
+    };
+  },
+
+  async run() {
+    // In two parts, so that tsc does not follow them: these files import one another by their full names, which the
+    // compiler options of SST's own types refuse. esbuild joins the parts and bundles the files.
+    const { routes }: { routes: Record<string, Row> } = await import("./lib/" + "routes.ts");
+    const { routeKey }: { routeKey: (row: Row) => string } = await import("./lib/" + "route.ts");
+    const { cors }: { cors: Cors } = await import("./lib/" + "cors.ts");
+    const { secrets, settings }: Config = await import("./lib/" + "config.ts");
+
+    const isProduction = $app.stage === "production";
+    const retention = isProduction ? "3 months" : "1 week";
+    const level = process.env.POWERTOOLS_LOG_LEVEL || "INFO";
+
+    /** What all functions have in common. None has permissions beyond writing its log. */
+    const common = {
+      runtime: "nodejs24.x",
+      architecture: "arm64",
+      timeout: "29 seconds", // the gateway gives up after 30: until then we can answer for ourselves
+      logging: { format: "json", retention },
+      // Source maps stay in SST's bucket: in the zip they would be the larger part of it, and Node reads them at each
+      // cold start. Stack traces are readable without them, because functions keep their names.
+      nodejs: { minify: true },
+      transform: {
+        function: (args) => {
+          // Lambda drops what is below this level, and tells Powertools by AWS_LAMBDA_LOG_LEVEL.
+          args.loggingConfig = $resolve([args.loggingConfig]).apply(([config]) => ({
+            logFormat: "JSON",
+            ...config,
+            applicationLogLevel: level,
+          }));
+        },
+        logGroup: (_args, options) => {
+          options.retainOnDelete = isProduction;
+        },
+      },
+    } satisfies Partial<sst.aws.FunctionArgs>;
+
+    /** Beyond that, what a function needs to work for a subaccount. SST encrypts links; the environment is in clear. */
+    const connected = {
+      link: Object.entries(secrets).map(([setting, name]) => new sst.Secret(name, placeholderOf(setting))),
+      environment: { STAGE: $app.stage, ...given(settings, secrets) },
+    };
+
+    const api = new sst.aws.ApiGatewayV2("Api", {
+      cors: {
+        allowOrigins: listOf(process.env.CORS_ORIGINS || "*"),
+        allowMethods: cors.allowMethods,
+        allowHeaders: cors.allowHeaders,
+        exposeHeaders: cors.exposeHeaders,
+        maxAge: `${cors.maxAgeSeconds} seconds`,
+      },
+      accessLog: { retention },
+      transform: {
+        stage: (args) => {
+          // Per route, over all callers. Always both: with one of them alone AWS takes the other for 0.
+          args.defaultRouteSettings = { throttlingRateLimit: 500, throttlingBurstLimit: 1_000 };
+          args.accessLogSettings = $resolve([args.accessLogSettings]).apply(([settings]) => ({
+            destinationArn: settings?.destinationArn ?? "",
+            format: accessLogFormat,
+          }));
+        },
+        logGroup: (_args, options) => {
+          options.retainOnDelete = isProduction;
+        },
+      },
+    });
+
+    const functions = Object.values(routes).map((row) => {
+      const { name, memory, params } = row;
+      const handler = { ...common, ...(params ? connected : {}), handler: `functions/${name}.handler`, memory };
+      // Named after the row: a name that SST makes of the path would change with it, and function and log with the name.
+      const transform = { integration: { timeoutMilliseconds: 30_000 } };
+      return [name, api.route(routeKey(row), handler, { name, transform }).nodes.function] as const;
+    });
+
+    const jobs = Object.entries(schedules).map(([name, schedule]) => {
+      const handler = `functions/${name}.handler`;
+      const job = { ...common, ...connected, handler, memory: "1024 MB", timeout: "2 minutes" } as const;
+      return [name, new sst.aws.CronV2(name, { schedule, function: job }).nodes.function] as const;
+    });
+
+    const logs = [...functions, ...jobs].map(([name, { nodes }]) => [
+      `${name}Log`,
+      nodes.logGroup.apply((group) => group?.name),
+    ]);
+    return { url: api.url, accessLog: api.nodes.logGroup.name, ...Object.fromEntries(logs) };
+  },
+});
+
+/** What runs by the clock, and when: a file of functions/, by its name. */
+const schedules: Record<string, `rate(${string})` | `cron(${string})`> = { sweep: "rate(1 minute)" };
+
+/** One JSON object a line. Without quotes only what is always a number: elsewhere the gateway may write a `-`. */
+const accessLogFormat = `{${[
+  '"path":"$context.path"', // first: what follows is not the caller's to choose
+  '"time":"$context.requestTime"',
+  '"requestId":"$context.requestId"',
+  '"method":"$context.httpMethod"',
+  '"route":"$context.routeKey"',
+  '"status":$context.status',
+  '"duration":$context.responseLatency',
+  '"bytes":$context.responseLength',
+  '"error":"$context.error.responseType"',
+  '"functionStatus":"$context.integration.status"',
+  '"functionDuration":"$context.integration.latency"',
+  '"functionRequestId":"$context.integration.requestId"',
+  '"ip":"$context.identity.sourceIp"',
+].join(",")}}`;
+
+/** Of a secret that may be left out. Of the others there is none: without them a deployment fails. */
+function placeholderOf(setting: string): string | undefined {
+  const isOptional = setting === "ENCRYPTION_KEYS_OLD" || (setting === "JWT_SECRET" && process.env.JWT_JWKS_URL);
+  return isOptional ? "" : undefined;
+}
+
+/** The settings that stand in the deploying environment; the rest keep their defaults. */
+function given(settings: Config["settings"], secrets: Config["secrets"]): Record<string, string> {
+  const names = Object.keys(settings).filter((name) => name !== "STAGE" && !(name in secrets));
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = process.env[name];
+      if (!value) return [];
+      const [problem] = settings[name]?.safeParse(value).error?.issues ?? [];
+      if (problem) throw new Error(`${name}: ${problem.message}`); // or every function would fail, once deployed
+      return [[name, value]];
+    }),
+  );
+}
+
+function listOf(text: string): string[] {
+  return text
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+}
+
+/** What this file reads of a row in lib/routes.ts. */
+interface Row {
+  name: string;
+  method: string;
+  path: string;
+  params?: unknown;
+  memory: `${number} MB`;
+}
+
+interface Cors {
+  allowMethods: ("GET" | "POST" | "OPTIONS")[];
+  allowHeaders: string[];
+  exposeHeaders: string[];
+  maxAgeSeconds: number;
+}
+
+/** What it reads of lib/config.ts: links by setting, and the schemas of all settings. */
+interface Config {
+  secrets: Record<string, string>;
+  settings: Record<string, { safeParse(value: unknown): { error?: { issues: { message: string }[] } } }>;
+}

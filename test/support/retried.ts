@@ -1,0 +1,90 @@
+import { expect, vi } from "vitest";
+import { handler as sweep } from "../../functions/sweep.ts";
+import { call, control, type Name, type Request, type Response, type World } from "./world.ts";
+
+// biome-ignore lint/suspicious/noExplicitAny: documents and entries, looked into by tests
+type Any = any;
+
+export const at = (world: World, chatId?: string) => ({
+  token: world.owner.token,
+  subaccountId: world.subaccountId,
+  ...(chatId === undefined ? {} : { chatId }),
+});
+export const stored = (world: World): Promise<Any[]> =>
+  world.db.collection("chats").find().sort({ createdAt: 1 }).toArray();
+export const atRetell = async (world: World): Promise<Any[]> =>
+  (await control("retell", "GET", `/chats?key=${world.apiKey}`)).chats;
+
+/** As if a sender or an attempt had begun that much earlier. */
+async function age(world: World, ms: number): Promise<void> {
+  for (const [collection, field] of [
+    ["chats", "internal.turn.at"],
+    ["chatrequests", "at"],
+  ] as const) {
+    const update = [{ $set: { [field]: { $subtract: [`$${field}`, ms] } } }];
+    await world.db.collection(collection).updateMany({ [field]: { $exists: true } }, update);
+  }
+}
+
+/** What a client does that has got no answer: it asks again, at once, after LEASE and after SETTLE. */
+export async function retried(world: World, name: Name, request: Request): Promise<Response> {
+  const told: unknown[] = [];
+  const waits = [41_000, 331_000];
+  while (told.length < 6) {
+    const answer = await call(name, request);
+    if (answer.status === 200) return answer;
+    told.push(answer.body.code);
+    if (answer.body.code === "CONNECTION_FAILED") continue; // this machine is slow
+    expect(answer.body.code).toMatch(/^(CHAT_BUSY|REQUEST_IN_PROGRESS)$/);
+    expect(Number(answer.headers["retry-after"])).toBeGreaterThan(0);
+    await age(world, waits.shift() ?? 0);
+  }
+  throw new Error(`never answered: ${told}`);
+}
+
+/**
+ * The sweep, twenty minutes and a SETTLE later, when what was claimed is due again and an orphan is one; and once more
+ * after an hour, when silent chats are looked at.
+ */
+export async function swept(world: World): Promise<void> {
+  await age(world, 331_000);
+  await sweptIn(20);
+  for (const { internal } of await stored(world)) expect(internal.turn).toBeUndefined();
+  await sweptIn(70);
+}
+
+async function sweptIn(minutes: number): Promise<void> {
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + minutes * 60_000 });
+  try {
+    expect(await sweep()).toMatchObject({ failed: 0 });
+  } finally {
+    vi.useRealTimers();
+  }
+}
+
+const line = ({ role, content }: Any) => `${role}: ${content ?? ""}`;
+
+/** What holds of every chat once all is done: our history is Retell's, in its order, and nothing is left open. */
+export async function agrees(world: World): Promise<void> {
+  const ours = await stored(world);
+  const theirs = await atRetell(world);
+  expect(ours.length).toBeLessThanOrEqual(theirs.length);
+  for (const held of theirs) {
+    const chat = ours.find(({ chat_id }) => chat_id === held.chat_id);
+    if (!chat) {
+      expect(held.status, "a chat at Retell that nobody has").toBe("ended");
+      continue;
+    }
+    const delivered = chat.messages.filter((message: Any) => !message.internal?.failed);
+    expect(delivered.map(line)).toEqual(held.entries.map(line));
+    expect(chat.messages.map((message: Any) => message.message_id)).toEqual([
+      ...new Set(chat.messages.map((message: Any) => message.message_id)),
+    ]);
+    expect(chat.message_count).toBe(delivered.filter(({ role }: Any) => role === "agent" || role === "user").length);
+    expect(chat.internal.turn).toBeUndefined();
+    expect(chat.internal.heard).toBe(held.entries.filter(({ role }: Any) => role === "user").length);
+    expect(chat.chat_status).toBe(held.status);
+    expect(chat.end_timestamp).toBe(held.end_timestamp ?? null);
+    if (chat.chat_status === "ongoing" || !chat.chat_analysis) expect(chat.internal.due).toBeInstanceOf(Date);
+  }
+}

@@ -1,0 +1,23 @@
+/** A Lambda that may be killed: it runs a function whenever its parent says so, and ends when its parent goes. */
+import { handler as create } from "../../functions/create.ts";
+import { handler as end } from "../../functions/end.ts";
+import { handler as message } from "../../functions/message.ts";
+import { handler as sweep } from "../../functions/sweep.ts";
+import { handler as webhook } from "../../functions/webhook.ts";
+import type { Run } from "./crash.ts";
+
+const functions = { create, end, message, sweep, webhook };
+
+process.on("message", async ({ name, event }: Run) => {
+  const remainingMs = name === "sweep" ? 120_000 : 29_000;
+  const context = { awsRequestId: crypto.randomUUID(), getRemainingTimeInMillis: () => remainingMs };
+  const run = functions[name] as (event: unknown, context: unknown) => Promise<{ statusCode?: number }>;
+  try {
+    const { statusCode = 200 } = await run(event, context);
+    process.send?.({ status: statusCode });
+  } catch (error) {
+    process.send?.({ status: String(error) });
+  }
+});
+process.once("disconnect", () => process.exit());
+process.send?.("ready");
