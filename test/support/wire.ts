@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, inject, vi } from "vitest";
 import { startUpstash } from "../../dev/upstash.ts";
+import { routes } from "../../lib/routes.ts";
 import { linesOf } from "./instance.ts";
 import { httpProxy, mongoProxy, Recorder, type Service, type Treatment, type Trip } from "./proxy.ts";
 import { invoke, type Name, type Request, type Response, type World } from "./world.ts";
@@ -130,18 +131,16 @@ export async function anInstance(settings: Record<string, string> = {}): Promise
   for (const name of Object.keys(settings)) delete process.env[name];
 
   const { closeAll } = await import("../../lib/mongo.ts");
-  const handlers = {
-    create: (await import("../../functions/create.ts")).handler,
-    message: (await import("../../functions/message.ts")).handler,
-    end: (await import("../../functions/end.ts")).handler,
-    list: (await import("../../functions/list.ts")).handler,
-    transcript: (await import("../../functions/transcript.ts")).handler,
-    webhook: (await import("../../functions/webhook.ts")).handler,
-    health: (await import("../../functions/health.ts")).handler,
-    default: (await import("../../functions/default.ts")).handler,
-  };
+  const handlers = new Map<Name, Parameters<typeof invoke>[0]>();
+  for (const name of Object.keys(routes) as Name[]) {
+    handlers.set(name, (await import(`../../functions/${name}.ts`)).handler);
+  }
   const instance: Instance = {
-    call: (name, request = {}) => invoke(handlers[name] as Parameters<typeof invoke>[0], name, request),
+    call: (name, request = {}) => {
+      const handler = handlers.get(name);
+      if (!handler) throw new Error(`There is no function ${name}`);
+      return invoke(handler, name, request);
+    },
     access: await import("../../lib/access.ts"),
     close: closeAll,
   };
