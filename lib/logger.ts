@@ -75,6 +75,7 @@ const quotable = new Set([
   "MongoNetworkTimeoutError",
   "ConfigError",
   "RedisAway",
+  "LeftAlone",
 ]);
 
 /**

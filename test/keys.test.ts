@@ -79,7 +79,7 @@ describe("a message with an Idempotency-Key", () => {
   it("is a new attempt once the first has failed for sure", async () => {
     const tenant = await aWorld();
     const chatId = await aChat(tenant);
-    await fault(tenant, "completion", { kind: "status", status: 429 });
+    await fault(tenant, "completion", { kind: "status", status: 403 });
     expect((await send(chatId, "k1", "ping", {}, tenant)).status).toBe(503);
     const again = await send(chatId, "k1", "ping", {}, tenant);
     expect([again.status, again.headers["idempotent-replayed"]]).toEqual([200, undefined]);
@@ -168,7 +168,7 @@ describe("a create with an Idempotency-Key", () => {
     const tenant = await aWorld();
     expect((await create("k1", { agentId: "agent_unknown" }, tenant)).status).toBe(404);
     expect(await request(tenant)).toBeNull();
-    await fault(tenant, "create", { kind: "status", status: 429 });
+    await fault(tenant, "create", { kind: "status", status: 403 });
     expect((await create("k1", {}, tenant)).status).toBe(503);
     expect((await create("k1", {}, tenant)).status).toBe(200);
     expect(await atRetell(tenant)).toHaveLength(1);

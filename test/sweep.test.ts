@@ -100,6 +100,18 @@ describe("the sweep", () => {
     await control("retell", "DELETE", "/faults");
   });
 
+  it("stops at an account that has failed five times in a row", async () => {
+    const world = await aWorld();
+    for (let i = 0; i < 7; i++) await isDue(world, await aChat(world));
+    await fault(world, "retrieve", { kind: "drop", count: 0 });
+    await run();
+    expect(await requests(world, "retrieve")).toHaveLength(5);
+    // The sixth was claimed and refused.
+    const due = { "internal.due": { $lt: new Date() } };
+    expect(await world.db.collection("chats").countDocuments(due)).toBe(1);
+    await control("retell", "DELETE", "/faults");
+  });
+
   it("takes no more than its bound of one subaccount", async () => {
     const { sweep } = await import("../lib/chat/sweep.ts");
     const world = await aWorld();

@@ -125,14 +125,15 @@ async function ask(retell: RetellClient, wish: Wish, deadline: Deadline): Promis
 
 /**
  * Stores a chat that Retell has just created. When that fails the chat is ended at Retell, so that nobody pays for a
- * chat that nobody can reach; if Mongo stored it after all, the next read finds it ended.
+ * chat that nobody can reach; if Mongo stored it after all, the next read finds it ended. The breaker is not asked:
+ * Retell has answered just now, and what is not ended here goes on until the sweep finds it, ten minutes later or more.
  */
 async function keep(tenant: Tenant, retell: RetellClient, chat: StoredChat, deadline: Deadline): Promise<void> {
   try {
     await chats.insert(tenant, chat);
   } catch (error) {
     await retell
-      .end(chat.chat_id, deadline.answer())
+      .end(chat.chat_id, deadline.answer(), { insists: true })
       .catch((failure) => tenant.log.error("A chat that was not stored could not be ended at Retell", failure));
     throw error;
   }

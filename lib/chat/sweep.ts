@@ -43,7 +43,8 @@ const orphanMs = 10 * minute;
  * Looks at chats that are due: settles turns that nobody came back for, notices chats that ended at Retell, fetches
  * analysis and cost that came late, and ends orphans. Any number of sweeps may run at once: each chat is claimed.
  *
- * The databases are taken by how long they have waited; an account that answers 429 is left alone until the next run.
+ * The databases are taken by how long they have waited; an account that answers 429, or not at all five times in a row,
+ * is left alone until the next run.
  */
 export async function sweep(bounds: Bounds, operationId: string): Promise<Swept> {
   const swept: Swept = { databases: 0, settled: 0, orphansEnded: 0, failed: 0 };
@@ -106,8 +107,7 @@ async function sweepChat(tenant: Tenant, chatId: string, id: ObjectId, { until }
   const retell = await retellFor(tenant);
   const signal = AbortSignal.timeout(Math.max(1, Math.min(20_000, until - Date.now())));
   const { chat, failure } = await settle({ tenant, chatId, retell }, { signal });
-  // Of an account that is limited or refused, the next chat would only be refused as well.
-  if (failure && ["limited", "account"].includes(failure.failure)) throw failure;
+  if (failure?.isOfAccount) throw failure;
   await chats.setDue(tenant, id, nextLook(chat), chat);
 }
 

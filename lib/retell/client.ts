@@ -6,6 +6,7 @@ import { ApiError, type ErrorCode } from "../errors.ts";
 import { Lru } from "../lru.ts";
 import type { Tenant } from "../tenant.ts";
 import { type Account, accountOf, reloadAccount } from "./account.ts";
+import { Breaker, LeftAlone } from "./breaker.ts";
 
 /** A failed call as a value, for callers that go on without it. Anything else is not theirs to handle. */
 export function asFailure(error: unknown): RetellError {
@@ -23,7 +24,7 @@ const Ours = z.object({ [reservedKey]: z.object({ subaccountId: z.string(), requ
  * - `account`: Retell refuses our tenant's account (401, 402, 403); nothing was done
  * - `limited`: 429; nothing was done
  * - `refused`: another 4xx; nothing was done, and the chat's own state is the likely reason
- * - `unsent`: no connection was made; nothing was done
+ * - `unsent`: no connection was made, or we left Retell alone; nothing was done
  * - `failed`: 500; Retell has finished, with or without effect
  * - `unknown`: no answer, half of one or an unreadable one; it may still be done
  */
@@ -33,10 +34,16 @@ export type Failure = "account" | "limited" | "refused" | "unsent" | "failed" | 
 export class RetellError extends ApiError {
   override readonly name = "RetellError";
   readonly failure: Failure;
+  /** The next call of the account would be refused as well. */
+  readonly isOfAccount: boolean;
 
+  /** @param cause What was thrown, or a RetellError that is told under another step's code. */
   constructor(code: ErrorCode, failure: Failure, cause: unknown) {
-    super(code, { cause, ...(failure === "limited" ? { retryAfter: retryAfter(cause) } : {}) });
+    const known = cause instanceof LeftAlone || cause instanceof RetellError ? cause.retryAfter : undefined;
+    const seconds = failure === "limited" ? (known ?? retryAfter(cause)) : known;
+    super(code, { cause, ...(seconds === undefined ? {} : { retryAfter: seconds }) });
     this.failure = failure;
+    this.isOfAccount = failure === "limited" || failure === "account" || cause instanceof LeftAlone;
   }
 }
 
@@ -84,14 +91,17 @@ export interface NewChat {
   variables: Record<string, string>;
 }
 
-/** Retell, with one subaccount's key. No call is repeated behind the caller's back, and each ends by its signal. */
+/**
+ * Retell, with one subaccount's key. No call is repeated behind the caller's back, and each ends by its signal. While
+ * the account's breaker is open a call is not made: it fails as `unsent`, or `limited` after a 429, with retryAfter.
+ */
 export interface RetellClient {
   account: Account;
   create(chat: NewChat, signal: AbortSignal): Promise<History>;
   /** Sends one user message. The answer holds the new messages of this turn alone, the user's own not among them. */
   reply(chatId: string, content: string, signal: AbortSignal): Promise<Entry[]>;
-  /** Answers nothing: what became of the chat is read afterwards. */
-  end(chatId: string, signal: AbortSignal): Promise<void>;
+  /** Answers nothing: what became of the chat is read afterwards. `insists`: even if Retell is to be left alone. */
+  end(chatId: string, signal: AbortSignal, options?: { insists: boolean }): Promise<void>;
   retrieve(chatId: string, signal: AbortSignal): Promise<History>;
   /** The chat whose metadata names a create of ours, among those begun since; undefined when there is none. */
   findByRequest(agentId: string, request: string, since: Date, signal: AbortSignal): Promise<string | undefined>;
@@ -108,17 +118,32 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
   let account = await accountOf(tenant);
   tenant.log.fields.retellAccountId = account.id;
 
-  async function call<T>(code: ErrorCode, ask: (retell: Retell) => Promise<T>): Promise<T> {
+  async function call<T>(
+    code: ErrorCode,
+    ask: (retell: Retell) => Promise<T>,
+    { insists } = { insists: false },
+  ): Promise<T> {
+    const { sdk, breaker } = lineOf(account);
+    const refusal = insists ? undefined : breaker.refusal();
+    if (refusal) {
+      tenant.log.fields.retellLeftAlone = refusal.reason;
+      throw new RetellError(code, refusal.reason === "limited" ? "limited" : "unsent", refusal);
+    }
     try {
-      return await tenant.log.time("retell", ask(sdkFor(account)));
+      const answer = await tenant.log.time("retell", ask(sdk));
+      breaker.answered();
+      return answer;
     } catch (error) {
       const failure = classify(error);
+      if (failure === "limited") breaker.limited(retryAfter(error));
+      else if (saysAway(failure, error)) breaker.failed();
+      else breaker.answered();
       // The key may have been changed since it was cached. A refused key did nothing, so asking again is safe.
       if (failure === "account" && (error as APIError).status === 401) {
         const fresh = await reloadAccount(tenant);
         if (fresh.apiKey !== account.apiKey) {
           account = fresh;
-          return call(code, ask);
+          return call(code, ask, { insists });
         }
       }
       throw new RetellError(code, failure, error);
@@ -148,13 +173,17 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
         const answer = await retell.chat.createChatCompletion({ chat_id: chatId, content }, within(signal));
         return Completion.parse(answer).messages;
       }),
-    end: (chatId, signal) =>
-      call("CHAT_END_FAILED", async (retell) => {
-        const answer = await retell.chat.end(chatId, within(signal)).asResponse();
-        await answer.body?.cancel();
-        // The SDK takes any 2xx for done, a web page of something in between too.
-        if (answer.status !== 204) throw new TypeError(`Retell answered an end with ${answer.status}`);
-      }),
+    end: (chatId, signal, options) =>
+      call(
+        "CHAT_END_FAILED",
+        async (retell) => {
+          const answer = await retell.chat.end(chatId, within(signal)).asResponse();
+          await answer.body?.cancel();
+          // The SDK takes any 2xx for done, a web page of something in between too.
+          if (answer.status !== 204) throw new TypeError(`Retell answered an end with ${answer.status}`);
+        },
+        options,
+      ),
     retrieve: (chatId, signal) =>
       call("CHAT_RETRIEVE_FAILED", async (retell) => History.parse(await retell.chat.retrieve(chatId, within(signal)))),
     findByRequest: (agentId, request, since, signal) =>
@@ -198,15 +227,16 @@ async function* pages(retell: Retell, filter_criteria: ChatListParams["filter_cr
 /** The SDK's own timeout ends with the headers and is 5 minutes for a completion: the signal bounds the body too. */
 const within = (signal: AbortSignal) => ({ signal, timeout: 30_000, maxRetries: 0 });
 
-const sdks = new Lru<Retell>(1_000);
+const lines = new Lru<{ sdk: Retell; breaker: Breaker }>(1_000);
 
-function sdkFor({ apiKey }: Account): Retell {
-  const known = sdks.get(apiKey);
+function lineOf({ apiKey }: Account): { sdk: Retell; breaker: Breaker } {
+  const known = lines.get(apiKey);
   if (known) return known;
   // Both given always: the SDK would fall back to the environment's, which is nobody's key here.
   const sdk = new Retell({ apiKey, baseURL: config().RETELL_BASE_URL, maxRetries: 0, logLevel: "off" });
-  sdks.set(apiKey, sdk);
-  return sdk;
+  const line = { sdk, breaker: new Breaker() };
+  lines.set(apiKey, line);
+  return line;
 }
 
 const unsent = new Set([
@@ -229,6 +259,11 @@ function classify(error: unknown): Failure {
   if (error.status === 429) return "limited";
   if (error.status < 500) return "refused";
   return error.status === 500 ? "failed" : "unknown"; // a proxy's 502 to 504 says nothing of what is behind it
+}
+
+/** An answer of another shape than ours is an answer: one odd chat, read again and again, must not close the others. */
+function saysAway(failure: Failure, error: unknown): boolean {
+  return ["unsent", "failed", "unknown"].includes(failure) && !(error instanceof z.ZodError);
 }
 
 /** The code of what lies deepest: the SDK wraps fetch's error, which wraps the socket's, or those of several addresses. */

@@ -14,10 +14,12 @@ export interface Trip {
 }
 
 /**
- * What becomes of a call: `hang`: it never arrives and nothing comes back; `mute`: it arrives and its answer is lost;
- * `cut`: the connection is closed instead.
+ * What becomes of a call. It never arrives: `hang`, nothing comes back; `cut`, the connection is closed; `garbage`,
+ * something comes back that is no answer; `limited`, a 429 does, with a Retry-After of an hour (HTTP alone). It arrives:
+ * `mute`, its answer is lost; `half`, half of its answer comes back, and then the connection is closed; `fail`, a 500
+ * comes back, or in Mongo's case the connection is closed; `lateMs`, its answer comes so much later.
  */
-export type Treatment = "pass" | "hang" | "mute" | "cut";
+export type Treatment = "pass" | "hang" | "cut" | "garbage" | "limited" | "mute" | "half" | "fail" | { lateMs: number };
 
 /** What went over the wires of several proxies, in one order. */
 export class Recorder {
@@ -44,6 +46,11 @@ export class Recorder {
     const trip = { to, what, start: this.now(), end: Number.POSITIVE_INFINITY };
     this.trips.push(trip);
     return trip;
+  }
+
+  /** Resolves when nothing has come for a tenth of a second. */
+  async quiet(): Promise<void> {
+    for (let seen = -1; seen !== this.#lastArrival; await setTimeout(100)) seen = this.#lastArrival;
   }
 
   /** Resolves when the answer may leave: from then on the trip is over. */
@@ -84,11 +91,17 @@ export async function httpProxy(to: Service, target: string, recorder: Recorder)
     const name = commandsIn(body) ?? what;
     const trip = recorder.begin(to, name);
     const treatment = proxy.treat(name);
-    if (treatment === "cut") req.socket.destroy();
-    if (treatment === "cut" || treatment === "hang") return;
+    if (treatment === "hang") return;
+    if (treatment === "cut") return void req.socket.destroy();
+    if (treatment === "garbage") return void res.end("<!doctype html><title>Back soon</title>");
+    if (treatment === "limited") return void res.writeHead(429, { "retry-after": "3600" }).end("{}");
+
     const given = await ask(req, body);
     await recorder.end(trip);
-    if (treatment === "pass") answer(res, given);
+    if (treatment === "fail") return void res.writeHead(500).end("{}");
+    if (treatment === "half") return answerHalf(req.socket, given);
+    if (typeof treatment === "object") await setTimeout(treatment.lateMs, undefined, { ref: false });
+    if (treatment !== "mute") answer(res, given);
   }
 
   // A connection each: a kept one may be closed by the other side just when it is used.
@@ -104,6 +117,14 @@ export async function httpProxy(to: Service, target: string, recorder: Recorder)
   function answer(res: ServerResponse, { response, body }: Awaited<ReturnType<typeof ask>>): void {
     const { connection: _, "transfer-encoding": __, ...headers } = response.headers;
     res.writeHead(response.statusCode ?? 500, headers).end(body);
+  }
+
+  /** Of an answer without a body, half of its head. */
+  function answerHalf(socket: Socket, { response, body }: Awaited<ReturnType<typeof ask>>): void {
+    const head = `HTTP/1.1 ${response.statusCode} OK\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
+    const whole = Buffer.concat([Buffer.from(head), body]);
+    const length = body.length > 0 ? whole.length - body.length / 2 : head.length / 2;
+    socket.write(whole.subarray(0, length), () => socket.destroy());
   }
 
   return proxy;
@@ -133,13 +154,18 @@ export async function mongoProxy(target: URL, recorder: Recorder): Promise<Proxy
       recorder.arrive();
       if (what !== "hello") open.set(message.readInt32LE(4), { trip: recorder.begin("mongo", what), treatment });
       if (treatment === "cut") client.destroy();
+      else if (treatment === "garbage") client.write("HTTP/1.1 400 Bad Request\r\n\r\n");
       else if (treatment !== "hang") server.write(message);
     });
     onMessages(server, async (message) => {
       const asked = open.get(message.readInt32LE(8));
       if (asked) await recorder.end(asked.trip);
-      // Monitoring answers without being asked again.
-      if ((asked?.treatment ?? proxy.treat("hello")) === "pass" && !client.destroyed) client.write(message);
+      const treatment = asked?.treatment ?? proxy.treat("hello"); // monitoring answers without being asked again
+      if (typeof treatment === "object") await setTimeout(treatment.lateMs, undefined, { ref: false });
+      if (client.destroyed) return;
+      if (treatment === "fail") client.destroy();
+      else if (treatment === "half") client.write(message.subarray(0, message.length / 2), () => client.destroy());
+      else if (treatment === "pass" || typeof treatment === "object") client.write(message);
     });
     for (const [one, other] of [
       [client, server],

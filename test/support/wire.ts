@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { afterAll, inject, vi } from "vitest";
+import { afterAll, vi } from "vitest";
 import { startUpstash } from "../../dev/upstash.ts";
 import { routes } from "../../lib/routes.ts";
 import { linesOf } from "./instance.ts";
@@ -13,7 +13,7 @@ const letters: Record<Service, string> = { upstash: "U", mongo: "M", retell: "R"
  * file's own, so that it can be emptied and broken; to be called before anything reads the configuration.
  */
 export async function aWire() {
-  const { MONGODB_URL = "", RETELL_BASE_URL = "" } = inject("environment");
+  const { MONGODB_URL = "", RETELL_BASE_URL = "" } = process.env;
   const backend = process.env.UPSTASH_BACKEND === "mock" ? "mock" : "auto";
   const emulator = await startUpstash({ backend });
   const central = new URL(MONGODB_URL);
@@ -72,6 +72,8 @@ export async function aWire() {
       }
       await control("fault", { kind: "none" });
     },
+    /** Resolves when nothing goes over the wires any more, also of what nobody has waited for. */
+    quiet: () => recorder.quiet(),
     /** What went to a service meanwhile. */
     async callsTo(service: Service, work: () => Promise<unknown>): Promise<string[]> {
       recorder.trips = [];
@@ -117,6 +119,7 @@ function stepsOf(trips: Trip[], answeredAt: number): string {
 export interface Instance {
   call(name: Name, request?: Request): Promise<Response>;
   access: typeof import("../../lib/access.ts");
+  sweep: typeof import("../../lib/chat/sweep.ts").sweep;
   close(): Promise<void>;
 }
 
@@ -142,6 +145,7 @@ export async function anInstance(settings: Record<string, string> = {}): Promise
       return invoke(handler, name, request);
     },
     access: await import("../../lib/access.ts"),
+    sweep: (await import("../../lib/chat/sweep.ts")).sweep,
     close: closeAll,
   };
   instances.push(instance);
