@@ -188,6 +188,28 @@ describe("a create with an Idempotency-Key", () => {
     expect((await create("k1", { metadata: { a: 1 } }, tenant)).body.data).toEqual(adopted.body.data);
   });
 
+  it("adopts the chat that Retell has created before it failed (500), and tries anew after 15 s if there is none", async () => {
+    const [made, none] = [await aWorld(), await aWorld()];
+    await fault(made, "create", { kind: "status", status: 500, effect: "before" });
+    await fault(none, "create", { kind: "status", status: 500 });
+    for (const tenant of [made, none]) {
+      const { status, body } = await create("k1", {}, tenant);
+      expect([status, body.code, body.details]).toEqual([503, "CHAT_CREATION_FAILED", { outcome: "unknown" }]);
+    }
+    const adopted = await create("k1", {}, made);
+    expect([adopted.status, adopted.headers["idempotent-replayed"]]).toEqual([200, "true"]);
+    expect(await atRetell(made)).toHaveLength(1);
+
+    expect((await create("k1", {}, none)).body.code).toBe("REQUEST_IN_PROGRESS");
+    await none.db
+      .collection("chatrequests")
+      .updateOne({}, { $set: { finishedAt: new Date(Date.now() - 16_000), at: new Date(Date.now() - 20_000) } });
+    const anew = await create("k1", {}, none);
+    expect([anew.status, anew.headers["idempotent-replayed"]]).toEqual([200, undefined]);
+    expect(await atRetell(none)).toHaveLength(1);
+    expect(await request(none)).not.toHaveProperty("finishedAt");
+  });
+
   it("waits for a creation that may still come, and tries anew after SETTLE", async () => {
     const tenant = await aWorld();
     await fault(tenant, "create", { kind: "drop" });

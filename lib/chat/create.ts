@@ -9,6 +9,7 @@ import type { Tenant } from "../tenant.ts";
 import * as cache from "./cache.ts";
 import { type StoredChat, stored } from "./document.ts";
 import { type ReadRequest, requests } from "./requests.ts";
+import { finishedMs } from "./settle.ts";
 import { chats, newChat } from "./store.ts";
 
 /** The chat that is asked for. */
@@ -54,8 +55,8 @@ const rounds = 3;
  * Creates a chat, once per key: at Retell, then in the database. What was created and not answered is found again by
  * our ids in Retell's metadata.
  *
- * @throws AGENT_NOT_FOUND; CHAT_CREATION_FAILED; TIMEOUT with `details.outcome: "unknown"` when it may exist all the
- *         same; IDEMPOTENCY_KEY_REUSED; REQUEST_IN_PROGRESS; what `retellFor` throws
+ * @throws AGENT_NOT_FOUND; CHAT_CREATION_FAILED, or TIMEOUT without an answer, with `details.outcome: "unknown"` when
+ *         it may exist all the same; IDEMPOTENCY_KEY_REUSED; REQUEST_IN_PROGRESS; what `retellFor` throws
  */
 export async function create(place: Place, wish: Wish, idempotency: Idempotency | undefined): Promise<Created> {
   if (!idempotency) return attempt(place, wish, undefined);
@@ -72,7 +73,8 @@ export async function create(place: Place, wish: Wish, idempotency: Idempotency 
       if (!(error instanceof Earlier)) {
         // A database that did not answer is not asked again: the attempt counts as dead when its lease is over.
         if (isUnreachable(error)) throw error;
-        await (mayExist(error) ? requests.mark : requests.release)(tenant, idempotency.id, owner);
+        if (!mayExist(error)) await requests.release(tenant, idempotency.id, owner);
+        else await requests.mark(tenant, idempotency.id, owner, isFinished((error as Error).cause));
         throw error;
       }
       const earlier = await outcomeOf(place, wish, idempotency, error.request);
@@ -114,12 +116,10 @@ async function ask(retell: RetellClient, wish: Wish, deadline: Deadline): Promis
   try {
     return await retell.create(wish, deadline.call());
   } catch (cause) {
+    const details = { outcome: "unknown" };
+    if (isFinished(cause)) throw new ApiError("CHAT_CREATION_FAILED", { cause, details });
     if (!(cause instanceof RetellError) || cause.failure !== "unknown") throw cause;
-    throw new ApiError("TIMEOUT", {
-      cause,
-      message: "Retell has not answered in time; the chat may exist",
-      details: { outcome: "unknown" },
-    });
+    throw new ApiError("TIMEOUT", { cause, message: "Retell has not answered in time; the chat may exist", details });
   }
 }
 
@@ -192,7 +192,10 @@ async function outcomeOf(
   const chatId =
     storedChat?.chat_id ?? (await retell.findByRequest(wish.agentId, idempotency.id, request.at, deadline.call()));
   if (!chatId) {
-    if (ageMs < config().TURN_SETTLE_SECONDS * 1_000) throw inProgress(Math.min(60, Math.ceil(ageMs / 4_000)));
+    const isPast = request.finishedAt
+      ? request.now.getTime() - request.finishedAt.getTime() > finishedMs
+      : ageMs >= config().TURN_SETTLE_SECONDS * 1_000;
+    if (!isPast) throw inProgress(Math.min(60, Math.ceil(ageMs / 4_000)));
     return undefined;
   }
   const history = await retell.retrieve(chatId, deadline.answer()).catch((error) => {
@@ -209,6 +212,9 @@ async function outcomeOf(
   await cache.forget([cache.listEntry(tenant.subaccountId)], tenant.log);
   return replay(chat);
 }
+
+/** Retell has failed with a 500: it has finished, with or without a chat. */
+const isFinished = (error: unknown) => error instanceof RetellError && error.failure === "failed";
 
 /** Whether a failed attempt may have left a chat: at Retell, or in a database that did not answer. */
 function mayExist(error: unknown): boolean {

@@ -1,3 +1,4 @@
+import type { UpdateFilter } from "mongodb";
 import { ApiError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { bounded } from "../mongo.ts";
@@ -11,6 +12,8 @@ export interface StoredRequest {
   owner: string;
   /** `unknown`: Retell gave no clear answer, so the chat may exist there. */
   state: "running" | "unknown";
+  /** When Retell failed with a 500, server clock: it has finished, though its list may lag. */
+  finishedAt?: Date;
   /** When the attempt began, server clock. */
   at: Date;
   /** The chat that came of it. */
@@ -52,7 +55,7 @@ export const requests = {
     const { modifiedCount } = await bounded(
       collection(tenant).updateOne(
         { _id, owner },
-        { $set: { owner: newOwner, state: "running" }, $currentDate: { at: true } },
+        { $set: { owner: newOwner, state: "running" }, $currentDate: { at: true }, $unset: { finishedAt: "" } },
       ),
     );
     return modifiedCount === 1;
@@ -69,10 +72,14 @@ export const requests = {
   },
 
   /** Something may have come of it: the next attempt looks before it tries anew. */
-  async mark(tenant: Tenant, id: string, owner: string): Promise<void> {
-    await bounded(collection(tenant).updateOne({ _id: id, owner }, { $set: { state: "unknown" } }));
+  async mark(tenant: Tenant, id: string, owner: string, isFinished: boolean): Promise<void> {
+    const update = {
+      $set: { state: "unknown" as const },
+      ...(isFinished ? { $currentDate: { finishedAt: true } } : {}),
+    };
+    await bounded(collection(tenant).updateOne({ _id: id, owner }, update as UpdateFilter<StoredRequest>));
   },
 };
 
-const everything = { hash: 1, owner: 1, state: 1, at: 1, chat_id: 1, expires: 1 };
+const everything = { hash: 1, owner: 1, state: 1, finishedAt: 1, at: 1, chat_id: 1, expires: 1 };
 const collection = ({ db }: Tenant) => db.collection<StoredRequest>("chatrequests");

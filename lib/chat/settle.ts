@@ -41,7 +41,7 @@ export interface Settled {
 }
 
 /** Retell finishes before it answers a 500, but its history may lag. */
-const finishedMs = 15_000;
+export const finishedMs = 15_000;
 /** Beside the messages in one document of 16 MB. A longer text is composed whenever it is read. */
 const maxTranscriptBytes = 3_500_000;
 const rounds = 3;
