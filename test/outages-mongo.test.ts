@@ -222,6 +222,23 @@ describe("a message that Mongo has not taken in time", () => {
   });
 });
 
+describe("a create whose key Mongo has not taken in time", () => {
+  it.each(["hang", "mute"] as const)("is never sent to Retell (%s): 503, and the key is free", async (how) => {
+    const world = await aWorld();
+    const instance = await anInstance();
+    await instance.call("list", owned(world));
+    onNth("findAndModify chatrequests", 1, how);
+    const request = { ...owned(world), body: { agentId: world.agentId }, headers: aKey() };
+    expect(outcome(await ask(instance, "create", request))).toEqual(unreachable);
+    expect(await atRetell(world)).toEqual([]);
+
+    await wire.heal();
+    const again = await ask(instance, "create", request);
+    expect([...outcome(again), again.headers["idempotent-replayed"]]).toEqual([...fine, undefined]);
+    expect(await atRetell(world)).toHaveLength(1);
+  });
+});
+
 describe("a chat that Mongo does not take", () => {
   it.each(["hang", "mute", "cut"] as const)("is ended at Retell (%s)", async (how) => {
     const world = await aWorld();

@@ -38,6 +38,7 @@ interface Created {
 /** An attempt under a key; `claimed` rejects with `Earlier` when another attempt has it. */
 interface Attempt {
   id: string;
+  owner: string;
   claimed: Promise<void>;
 }
 
@@ -68,10 +69,10 @@ export async function create(place: Place, wish: Wish, idempotency: Idempotency 
       if (request.owner !== owner) throw new Earlier(request);
     });
     try {
-      return await attempt(place, wish, { id: idempotency.id, claimed });
+      return await attempt(place, wish, { id: idempotency.id, owner, claimed });
     } catch (error) {
       if (!(error instanceof Earlier)) {
-        // A database that did not answer is not asked again: the attempt counts as dead when its lease is over.
+        // A database that did not answer is not waited for again: the attempt counts as dead when its lease is over.
         if (isUnreachable(error)) throw error;
         if (!mayExist(error)) await requests.release(tenant, idempotency.id, owner);
         else await requests.mark(tenant, idempotency.id, owner, isFinished((error as Error).cause));
@@ -87,8 +88,7 @@ export async function create(place: Place, wish: Wish, idempotency: Idempotency 
 
 async function attempt({ tenant, deadline }: Place, wish: Wish, request: Attempt | undefined): Promise<Created> {
   const { subaccountId } = tenant;
-  const [retell, isOurs] = await all([retellFor(tenant), chats.hasAgent(tenant, wish.agentId), request?.claimed]);
-  if (!isOurs) throw new ApiError("AGENT_NOT_FOUND");
+  const retell = await prepare(tenant, wish, request);
 
   const ids = { operationId: wish.operationId, subaccountId, ...(request ? { request: request.id } : {}) };
   const created = await ask(retell, { ...wish, metadata: { ...wish.metadata, [reservedKey]: ids } }, deadline);
@@ -102,6 +102,20 @@ async function attempt({ tenant, deadline }: Place, wish: Wish, request: Attempt
       requests.done(tenant, request.id, chat.chat_id).catch((error) => tenant.log.warn("Key not noted", error)),
   ]);
   return { chat, account: retell.account, isReplay: false };
+}
+
+/** Reads what a create needs, and takes its key, side by side. */
+async function prepare(tenant: Tenant, wish: Wish, request: Attempt | undefined): Promise<RetellClient> {
+  try {
+    const [retell, isOurs] = await all([retellFor(tenant), chats.hasAgent(tenant, wish.agentId), request?.claimed]);
+    if (!isOurs) throw new ApiError("AGENT_NOT_FOUND");
+    return retell;
+  } catch (error) {
+    // The key may have been taken without an answer. Retell was not asked, so nobody need wait for it. Not awaited:
+    // Mongo has just kept us waiting, and where this comes to nothing the key is looked into like a dead attempt's.
+    if (request && isUnreachable(error)) requests.release(tenant, request.id, request.owner).catch(() => {});
+    throw error;
+  }
 }
 
 /** All of them, to their end: what fails first must not leave the claim of a key behind unseen. */
