@@ -199,12 +199,14 @@ async function finish(
   entries: StoredMessage[],
   lookMs: number | undefined,
 ) {
+  let first: unknown;
   for (;;) {
     try {
       return await chats.finish(tenant, chatId, turn.turnId, entries, lookMs);
     } catch (error) {
       if (!isUnreachable(error) || deadline.leftMs < 3_000) throw unknown(turn, error);
-      tenant.log.warn("A reply could not be stored yet", error, { turnId: turn.turnId });
+      first ??= error; // one warning, however often it is tried
+      tenant.log.warn("A reply could not be stored yet", first, { turnId: turn.turnId });
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
   }
