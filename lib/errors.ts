@@ -66,3 +66,8 @@ export class ApiError extends Error {
     this.retryAfter = options.retryAfter;
   }
 }
+
+/** A dependency kept to its protocol and not to its contract. The message is ours, and holds nothing of what it sent. */
+export class UnexpectedAnswer extends Error {
+  override readonly name = "UnexpectedAnswer";
+}

@@ -61,13 +61,11 @@ interface Description {
   cause?: Description;
 }
 
-/** Errors whose messages are written by the runtime, the driver's connection code or us. */
+/** Errors whose messages are written by the driver's connection code or us. */
 const quotable = new Set([
   "ApiError",
   "RetellError",
-  "TypeError",
-  "RangeError",
-  "ReferenceError",
+  "UnexpectedAnswer",
   "TimeoutError",
   "AbortError",
   "MongoServerSelectionError",
@@ -77,6 +75,16 @@ const quotable = new Set([
   "RedisAway",
   "LeftAlone",
 ]);
+
+/**
+ * What the runtime says without a value in it. Its other messages may hold one: a header that cannot be sent is quoted
+ * with its key, an argument of the wrong type with what it is, and `in` with what was searched.
+ */
+const plain =
+  /^(Cannot (read|set) properties of (undefined|null)( \((reading|setting) '[\w$]{1,64}'\))?|[\w$]{1,64} is not defined|Maximum call stack size exceeded|Invalid (array|string) length|fetch failed|terminated)$/;
+
+const isQuotable = ({ name, message }: Error) =>
+  quotable.has(name) || (/^(Type|Range|Reference)Error$/.test(name) && plain.test(message));
 
 /**
  * What of an error may stand in a log. Messages of other parties are left out: Retell's may repeat what the user said,
@@ -91,7 +99,7 @@ export function describe(error: unknown, depth = 0): Description {
   const frames = trace.split("\n").filter((line) => /^\s+at .*:\d+:\d+\)?$/.test(line));
   return {
     name: error.name,
-    ...(quotable.has(error.name) ? { message: error.message } : {}),
+    ...(isQuotable(error) ? { message: error.message } : {}),
     ...(typeof code === "number" || /^[A-Z0-9_]{1,64}$/.test(String(code ?? "")) ? { code: code as string } : {}),
     ...(typeof status === "number" ? { status } : {}),
     stack: frames.slice(0, 10).map((line) => line.trim()),

@@ -1,7 +1,9 @@
+import { ObjectId } from "mongodb";
 import { expect, describe as group, it } from "vitest";
+import { seal } from "../lib/crypto.ts";
 import { describe } from "../lib/logger.ts";
 import { linesOf, logged } from "./support/instance.ts";
-import { aChat, aWorld, call, fault } from "./support/world.ts";
+import { aChat, aWorld, call, central, fault } from "./support/world.ts";
 
 /** Of every text there is a part that looks like a line of a stack. */
 const canary = "canary-text";
@@ -58,8 +60,46 @@ group("what another party's error says stands in no log:", () => {
     expect(logged.join("\n")).not.toContain(canary);
     expect(JSON.stringify(body)).not.toContain(canary);
   });
+
+  it.each<[string, (text: string) => unknown]>([
+    ["a header that cannot be sent", (text) => new Headers({ authorization: `Bearer ${text}\n${text}` })],
+    ["an argument of another type", (text) => Buffer.alloc(text as never)],
+    ["a text that is searched like an object", (text) => "x" in (text as never)],
+    ["a list of what are no entries", (text) => new Map([text] as never)],
+    ["a function that is none", (text) => [1].map(text as never)],
+  ])("the runtime's own words, where they quote a value: %s", (_what, fail) => {
+    const error = errorOf(() => fail(canary));
+    expect(String(error)).toContain(canary);
+    for (const logged of [error, new Error("ours", { cause: error })]) {
+      expect(JSON.stringify(describe(logged))).not.toContain(canary);
+    }
+  });
+
+  it("the runtime's words for the usual mistakes do: they hold no value", () => {
+    const absent = undefined as unknown as { name: string };
+    expect(describe(errorOf(() => absent.name)).message).toBe("Cannot read properties of undefined (reading 'name')");
+  });
+
+  it("a key that makes no header, on its way through an endpoint", async () => {
+    const world = await aWorld();
+    const apiKey = await seal(`key_${canary}\n${canary}`, world.subaccountId);
+    const subaccountId = new ObjectId(world.subaccountId);
+    await central.collection("retellaccounts").updateOne({ subaccountId }, { $set: { apiKey } });
+    const request = { token: world.owner.token, subaccountId: world.subaccountId, body: { agentId: world.agentId } };
+    const { status, body } = await call("create", request);
+    expect([status, linesOf(body.meta.operationId).at(-1)?.level]).toEqual([504, "ERROR"]);
+    expect(logged.join("\n")).not.toContain(canary);
+  });
 });
 
 function aThrown(text: string): Error {
   return new Error(text);
+}
+
+function errorOf(fail: () => unknown): unknown {
+  try {
+    return fail();
+  } catch (error) {
+    return error;
+  }
 }

@@ -1,5 +1,5 @@
 import type { UpdateFilter } from "mongodb";
-import { ApiError } from "../errors.ts";
+import { ApiError, UnexpectedAnswer } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { bounded } from "../mongo.ts";
 import type { Tenant } from "../tenant.ts";
@@ -46,7 +46,7 @@ export const requests = {
         { upsert: true, returnDocument: "after", projection: { ...everything, now: "$$NOW" } },
       ),
     );
-    if (!request) throw new ApiError("INTERNAL_ERROR", { cause: new TypeError("An upsert returned nothing") });
+    if (!request) throw new ApiError("INTERNAL_ERROR", { cause: new UnexpectedAnswer("An upsert returned nothing") });
     return request as unknown as ReadRequest;
   },
 

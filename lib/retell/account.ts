@@ -1,7 +1,7 @@
 import { ObjectId } from "mongodb";
 import * as z from "zod";
 import { open } from "../crypto.ts";
-import { ApiError } from "../errors.ts";
+import { ApiError, UnexpectedAnswer } from "../errors.ts";
 import { Lru } from "../lru.ts";
 import { bounded, central, isUnreachable } from "../mongo.ts";
 import { key, redis } from "../redis.ts";
@@ -114,7 +114,7 @@ async function load({ subaccountId, log, trailing }: Tenant): Promise<Sealed> {
     webhookKeys: found.webhookKeys,
   });
   if (!sealed.success)
-    throw new ApiError("RETELL_FETCH_FAILED", { cause: new TypeError("A malformed Retell account") });
+    throw new ApiError("RETELL_FETCH_FAILED", { cause: new UnexpectedAnswer("A malformed Retell account") });
 
   trailing.push(redis.set(cacheKey(subaccountId), JSON.stringify(sealed.data), lifetimeSeconds).catch(() => {}));
   return sealed.data;

@@ -2,7 +2,7 @@ import Retell, { APIConnectionError, APIConnectionTimeoutError, APIError } from 
 import type { ChatListParams } from "retell-sdk/resources/chat";
 import * as z from "zod";
 import { config } from "../config.ts";
-import { ApiError, type ErrorCode } from "../errors.ts";
+import { ApiError, type ErrorCode, UnexpectedAnswer } from "../errors.ts";
 import { Lru } from "../lru.ts";
 import type { Tenant } from "../tenant.ts";
 import { type Account, accountOf, reloadAccount } from "./account.ts";
@@ -180,7 +180,7 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
           const answer = await retell.chat.end(chatId, within(signal)).asResponse();
           await answer.body?.cancel();
           // The SDK takes any 2xx for done, a web page of something in between too.
-          if (answer.status !== 204) throw new TypeError(`Retell answered an end with ${answer.status}`);
+          if (answer.status !== 204) throw new UnexpectedAnswer(`Retell answered an end with ${answer.status}`);
         },
         options,
       ),
