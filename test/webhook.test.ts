@@ -208,12 +208,12 @@ describe("a webhook's signature", () => {
     expect([answer.status, answer.body.code]).toEqual([401, "INVALID_SIGNATURE"]);
   });
 
-  it("is refused in the same words for a subaccount that does not exist, has no account, or is no id", async () => {
-    const without = await aWorld({ account: null });
+  it("is refused in the same words for a subaccount that does not exist, has no active account, or is no id", async () => {
     const places = [
       { ...world, subaccountId: new ObjectId().toHexString() },
-      without,
       { ...world, subaccountId: "nope" },
+      await aWorld({ account: null }),
+      await aWorld({ account: { isActive: false } }),
     ];
     const answers = await Promise.all(places.map((place) => deliver(place, body)));
     for (const answer of answers) {
@@ -223,5 +223,16 @@ describe("a webhook's signature", () => {
         "The signature is not valid",
       ]);
     }
+  });
+
+  it.each([
+    ["its API key does not open", { account: { apiKey: "v2.a.b.c.d" } }],
+    ["a webhook key does not open", { account: { webhookKeys: ["v2.a.b.c.d"] } }],
+    ["its account is malformed", { account: { apiKey: 7 } }],
+    ["its database's address does not open", { subaccount: { mongodbUrl: "v2.a.b.c.d" } }],
+  ])("is refused in the same words where %s, which only our log knows", async (_name, how) => {
+    const { status, body: answer } = await deliver(await aWorld(how), body);
+    expect([status, answer.code, answer.message]).toEqual([401, "INVALID_SIGNATURE", "The signature is not valid"]);
+    expect(linesOf(answer.meta.operationId)).toMatchObject([{ level: "ERROR" }, { level: "INFO", status: 401 }]);
   });
 });

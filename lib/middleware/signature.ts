@@ -1,6 +1,7 @@
 import { verify } from "retell-sdk/lib/webhook_auth";
 import { loadSubaccount } from "../access.ts";
 import { ApiError } from "../errors.ts";
+import { isUnreachable } from "../mongo.ts";
 import { webhookKeysOf } from "../retell/account.ts";
 import type { Route } from "../route.ts";
 import { openTenant } from "../tenant.ts";
@@ -29,14 +30,21 @@ export function signature(route: Route): Rule {
 
       const subaccount = await progress.log.time("mongo", loadSubaccount(subaccountId));
       if (!subaccount) throw refused();
-      const tenant = await openTenant(subaccountId, subaccount, progress);
+      // A tenant whose own secrets do not open looks like one that is not there: only our log knows.
+      const broken = (error: unknown) => {
+        progress.log.error("A webhook cannot be verified", error);
+        return refused();
+      };
+      const tenant = await openTenant(subaccountId, subaccount, progress).catch((error) => {
+        throw broken(error);
+      });
       progress.tenant = tenant;
 
       // API Gateway may hand the body on as base64: what was signed are the bytes that Retell sent.
       const body = Buffer.from(event.body ?? "", event.isBase64Encoded ? "base64" : "utf8").toString("utf8");
       const keys = await webhookKeysOf(tenant).catch((error) => {
-        if (error instanceof ApiError && error.code === "RETELL_ACCOUNT_INACTIVE") throw refused();
-        throw error;
+        if (isUnreachable(error)) throw error;
+        throw error instanceof ApiError && error.code === "RETELL_ACCOUNT_INACTIVE" ? refused() : broken(error);
       });
       const verdicts = await Promise.all(keys.map((key) => verify(body, key, header)));
       if (!verdicts.includes(true)) throw refused();
