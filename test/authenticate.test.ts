@@ -1,8 +1,7 @@
-import { once } from "node:events";
-import { createServer, type RequestListener } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { RequestListener } from "node:http";
 import { exportJWK, exportSPKI, type GenerateKeyPairResult, generateKeyPair, SignJWT } from "jose";
 import { afterAll, describe, expect, it } from "vitest";
+import { aServer } from "./support/issuer.ts";
 
 // A key set beside the secret: this file's instance is configured with both, before anything reads the configuration.
 const keys = {
@@ -15,13 +14,7 @@ const publicKeys = await Promise.all(
   Object.entries(keys).map(async ([alg, { publicKey }]) => ({ ...(await exportJWK(publicKey)), alg, kid: alg })),
 );
 
-async function listen(answer: RequestListener): Promise<{ url: string; close: () => void }> {
-  const server = createServer(answer).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`, close: () => server.close() };
-}
-
-const issuer = await listen((_, response) => {
+const issuer = await aServer((_, response) => {
   response.setHeader("content-type", "application/json").end(JSON.stringify({ keys: publicKeys }));
 });
 afterAll(() => issuer.close());
@@ -92,7 +85,7 @@ describe("a key set that cannot be had", () => {
     ["is cut off", (request) => request.socket.destroy()],
   ])("because it %s: 503, not a bad token", async (_name, answer) => {
     const { vi } = await import("vitest");
-    const broken = await listen(answer);
+    const broken = await aServer(answer);
     vi.resetModules(); // an instance of its own, that has no keys yet
     process.env.JWT_JWKS_URL = broken.url;
     const { handler } = await import("../functions/list.ts");

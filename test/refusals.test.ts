@@ -1,31 +1,17 @@
 import { SignJWT } from "jose";
 import { ObjectId } from "mongodb";
 import { describe, expect, it } from "vitest";
-import type { Route } from "../lib/route.ts";
 import { routes } from "../lib/routes.ts";
-import { aChat, aMembership, aToken, aUser, aWorld, call, central, type Name, type Request } from "./support/world.ts";
-
-/** Every row that asks for a permission: a new endpoint is attacked on the day that it appears. */
-const guarded = Object.values<Route>(routes)
-  .filter(({ permission }) => permission)
-  .map((route) => [route.name as Name, route] as const);
+import { guarded, rightRequest } from "./support/attack.ts";
+import { aChat, aMembership, aToken, aUser, aWorld, call, central, type Request } from "./support/world.ts";
 
 const world = await aWorld();
 const chatId = await aChat(world);
 
-/** A request that is right in all but what a test changes. */
-const valid = (route: Route, changes: Partial<Request> = {}): Request => ({
-  token: world.owner.token,
-  subaccountId: world.subaccountId,
-  chatId,
-  ...(route.body ? { body: { agentId: world.agentId, content: "hello" } } : {}),
-  ...changes,
-});
-
 const subject = { id: world.owner.id, role: "user" };
 
 describe.each(guarded)("%s refuses", (name, route) => {
-  const attempt = (changes: Partial<Request>) => call(name, valid(route, changes));
+  const attempt = (changes: Partial<Request>) => call(name, rightRequest(world, chatId, route, changes));
 
   it.each([
     ["no header", {}],

@@ -1,0 +1,43 @@
+import type { Route } from "../../lib/route.ts";
+import { routes } from "../../lib/routes.ts";
+import { central, control, type Name, type Request, type Response, type World } from "./world.ts";
+
+/** Every row that asks for a permission: a new endpoint is attacked on the day that it appears. */
+export const guarded = Object.values<Route>(routes)
+  .filter(({ permission }) => permission)
+  .map((route) => [route.name as Name, route] as const);
+
+/** A request of the subaccount's owner that is right in all but what an attack changes. */
+export function rightRequest(world: World, chatId: string, route: Route, changes: Partial<Request> = {}): Request {
+  return {
+    token: world.owner.token,
+    subaccountId: world.subaccountId,
+    chatId,
+    ...(route.body ? { body: { agentId: world.agentId, content: "hello" } } : {}),
+    ...changes,
+  };
+}
+
+/** All that an attack could change of a tenant: its database, its central documents, and what Retell was asked. */
+export async function stateOf({ db, subaccountId, apiKey }: World): Promise<unknown> {
+  const names = (await db.listCollections().toArray()).map(({ name }) => name).sort();
+  const own = await Promise.all(names.map(async (name) => [name, await db.collection(name).find().toArray()]));
+  const shared = await Promise.all(
+    ["subaccounts", "usersubaccounts", "retellaccounts"].map((name) =>
+      central
+        .collection(name)
+        .find({ $expr: { $in: [subaccountId, [{ $toString: "$_id" }, { $toString: "$subaccountId" }]] } })
+        .toArray(),
+    ),
+  );
+  const { requests } = await control("retell", "GET", `/requests?key=${apiKey}`);
+  return { own, shared, asked: requests.length };
+}
+
+/** What a caller sees of an answer, apart from what is another one each time. */
+export function shown({ status, headers, body }: Response): unknown {
+  const { operationId: _id, duration: _duration, ...meta } = body.meta;
+  const changing = /^(x-operation-id|ratelimit-.*|retry-after)$/;
+  const fixed = Object.entries(headers).filter(([name]) => !changing.test(name));
+  return { status, headers: Object.fromEntries(fixed), body: { ...body, meta } };
+}
