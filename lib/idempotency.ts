@@ -12,7 +12,7 @@ export interface Idempotency {
 /** Undefined when the caller sent no key. Ids are compared as parsed: a subaccountId in capitals is the same path. */
 export function idempotencyOf(route: Route, { actor, params, body, key }: Progress): Idempotency | undefined {
   if (key === undefined || !actor) return undefined;
-  return { id: digest([actor.id, route.name, params, key]), hash: digest(body) };
+  return { id: digest([actor.id, route.name, params, key]), hash: digest(body ?? null) };
 }
 
 function digest(value: unknown): string {

@@ -38,6 +38,14 @@ describe("end", () => {
     expect((await end(chatId, world, { body: "{not even json" })).status).toBe(200);
   });
 
+  it("takes an Idempotency-Key, which it does not need", async () => {
+    const chatId = await aChat(world);
+    const headers = { "idempotency-key": "k1" };
+    const [first, second] = [await end(chatId, world, { headers }), await end(chatId, world, { headers })];
+    expect([first.status, second.status]).toEqual([200, 200]);
+    expect(second.body.data).toEqual(first.body.data);
+  });
+
   it("is a success for a chat that Retell has ended already", async () => {
     const chatId = await aChat(world);
     await control("retell", "PATCH", `/chats/${chatId}`, { status: "ended" });
