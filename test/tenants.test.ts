@@ -1,24 +1,14 @@
 import { ObjectId } from "mongodb";
 import { describe, expect, it } from "vitest";
+import { neighbours } from "./support/attack.ts";
 import { aChat, aWorld, call, central, type World } from "./support/world.ts";
-
-/** Two subaccounts in one database, which the old server allows. */
-async function neighbours(): Promise<[World, World]> {
-  const [one, two] = [await aWorld(), await aWorld()];
-  const { databaseName } = one.db;
-  await central
-    .collection("subaccounts")
-    .updateOne({ _id: new ObjectId(two.subaccountId) }, { $set: { databaseName } });
-  return [one, { ...two, db: one.db }];
-}
 
 const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
 
 describe("subaccounts that share a database", () => {
   it("see, end and write to nothing of each other's: 404", async () => {
     const [mine, theirs] = await neighbours();
-    await theirs.db.collection("chatagents").insertOne({ agentId: "agent_theirs", subaccountId: theirs.subaccountId });
-    const own = await aChat(theirs, { agentId: "agent_theirs" });
+    const own = await aChat(theirs);
     const before = await theirs.db.collection("chats").findOne({ chat_id: own });
     expect(before?.subaccountId).toBe(theirs.subaccountId);
 
@@ -35,11 +25,10 @@ describe("subaccounts that share a database", () => {
 
   it("cannot use each other's agents: 404", async () => {
     const [mine, theirs] = await neighbours();
-    await theirs.db.collection("chatagents").insertOne({ agentId: "agent_theirs", subaccountId: theirs.subaccountId });
     const { status, body } = await call("create", {
       token: mine.owner.token,
       subaccountId: mine.subaccountId,
-      body: { agentId: "agent_theirs" },
+      body: { agentId: theirs.agentId },
     });
     expect([status, body.code]).toEqual([404, "AGENT_NOT_FOUND"]);
   });

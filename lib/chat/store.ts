@@ -309,13 +309,14 @@ export const chats = {
   /** Takes a due chat for one sweep; false when another has it, or a send has moved it on. */
   async claim(tenant: Tenant, { _id, due }: Due, ms: number): Promise<boolean> {
     const update = { $set: { "internal.due": new Date(Date.now() + ms) } } as unknown as UpdateFilter<StoredChat>;
-    const filter = { _id, "internal.due": due } as Filter<StoredChat>;
+    const filter = { _id, subaccountId: tenant.subaccountId, "internal.due": due } as Filter<StoredChat>;
     return (await run(tenant, () => tenant.chats.updateOne(filter, update))).modifiedCount === 1;
   },
 
   /** Sets when a claimed chat is looked at again; undefined: not any more. A send that came first has set its own. */
   async setDue(tenant: Tenant, _id: Due["_id"], due: Date | undefined, seen: ReadChat): Promise<void> {
-    const filter = { _id, "internal.rev": seen.internal?.rev } as Filter<StoredChat>;
+    const { subaccountId } = tenant;
+    const filter = { _id, subaccountId, "internal.rev": seen.internal?.rev } as Filter<StoredChat>;
     const update = due ? { $set: { "internal.due": due } } : { $unset: { "internal.due": "" } };
     await run(tenant, () => tenant.chats.updateOne(filter, update as unknown as UpdateFilter<StoredChat>));
   },

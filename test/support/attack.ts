@@ -1,6 +1,9 @@
+import { ObjectId } from "mongodb";
+import { type HttpRequest, split, toEvent } from "../../dev/event.ts";
+import { findRoute } from "../../dev/gateway/router.ts";
 import type { Route } from "../../lib/route.ts";
 import { routes } from "../../lib/routes.ts";
-import { central, control, type Name, type Request, type Response, type World } from "./world.ts";
+import { aWorld, central, control, type Name, type Request, type Response, type World } from "./world.ts";
 
 /** Every row that asks for a permission: a new endpoint is attacked on the day that it appears. */
 export const guarded = Object.values<Route>(routes)
@@ -21,7 +24,8 @@ export function rightRequest(world: World, chatId: string, route: Route, changes
 /** All that an attack could change of a tenant: its database, its central documents, and what Retell was asked. */
 export async function stateOf({ db, subaccountId, apiKey }: World): Promise<unknown> {
   const names = (await db.listCollections().toArray()).map(({ name }) => name).sort();
-  const own = await Promise.all(names.map(async (name) => [name, await db.collection(name).find().toArray()]));
+  const collections = await Promise.all(names.map(async (name) => [name, await db.collection(name).find().toArray()]));
+  const own = collections.filter(([, documents]) => documents?.length); // an empty one is as good as none
   const shared = await Promise.all(
     ["subaccounts", "usersubaccounts", "retellaccounts"].map((name) =>
       central
@@ -40,4 +44,23 @@ export function shown({ status, headers, body }: Response): unknown {
   const changing = /^(x-operation-id|ratelimit-.*|retry-after)$/;
   const fixed = Object.entries(headers).filter(([name]) => !changing.test(name));
   return { status, headers: Object.fromEntries(fixed), body: { ...body, meta } };
+}
+
+/** Two subaccounts in one database, which the old server allows; the second one's agent is `agent_theirs`. */
+export async function neighbours(): Promise<[World, World]> {
+  const [one, two] = [await aWorld(), await aWorld({ agentId: "agent_theirs" })];
+  const { databaseName } = one.db;
+  await central
+    .collection("subaccounts")
+    .updateOne({ _id: new ObjectId(two.subaccountId) }, { $set: { databaseName } });
+  await one.db.collection("chatagents").insertOne({ agentId: two.agentId, subaccountId: two.subaccountId });
+  return [one, { ...two, db: one.db }];
+}
+
+/** Sends what no client of ours would, byte for byte, to the function that API Gateway would choose. */
+export async function raw(request: HttpRequest): Promise<Response> {
+  const match = findRoute(request.method, split(request.target)[0]);
+  const { handler } = await import(`../../functions/${match.route.name}.ts`);
+  const { statusCode, headers, body } = await handler(toEvent(request, match), {});
+  return { status: statusCode, headers, body: JSON.parse(body) };
 }
