@@ -237,6 +237,12 @@ describe("create validates", () => {
       },
       "body.retell_llm_dynamic_variables",
     ],
+    ["_bsontype in metadata", { agentId: "a", metadata: { a: { _bsontype: "ObjectId" } } }, "body.metadata"],
+    [
+      "_bsontype among the variables",
+      { agentId: "a", retell_llm_dynamic_variables: { _bsontype: "Long" } },
+      "body.retell_llm_dynamic_variables._bsontype",
+    ],
     ["__proto__", '{"agentId":"a","metadata":{"__proto__":{"a":1}}}', "body"],
     ["10,000 levels", `{"agentId":"a","metadata":${'{"a":'.repeat(10_000)}1${"}".repeat(10_000)}}`, "body"],
   ])("%s: 400", async (_name, body, field) => {

@@ -5,6 +5,10 @@ import { Cursor } from "../page.ts";
 const maxMetadataBytes = 50_176;
 const maxMetadataLevels = 20;
 
+/** `_bsontype` is how the driver tells its own types: a plain object that has one cannot be stored. */
+const reserved = new Set(["__proto__", "_bsontype"]);
+const unstorable = "Must not begin with $, hold a dot or NUL, or be __proto__ or _bsontype";
+
 export const SubaccountId = z
   .string()
   .regex(/^[0-9a-f]{24}$/i, "Must be 24 hexadecimal characters")
@@ -47,7 +51,7 @@ const Metadata = z
 
 const DynamicVariables = z
   .record(
-    z.string().min(1).max(128).refine(isStorable, "Must not begin with $, hold a dot or NUL, or be __proto__"),
+    z.string().min(1).max(128).refine(isStorable, unstorable),
     z
       .union([z.string(), z.number(), z.boolean()])
       .transform(String)
@@ -172,7 +176,7 @@ function metadataProblem(metadata: object): string | undefined {
     if (level > maxMetadataLevels) return `Must be ${maxMetadataLevels} levels deep at most`;
     for (const [name, child] of Object.entries(value)) {
       if (!Array.isArray(value) && !isStorable(name)) {
-        return "Keys must not begin with $, hold a dot or NUL, or be __proto__";
+        return `A key: ${unstorable}`;
       }
       open.push({ value: child, level: level + 1 });
     }
@@ -183,5 +187,5 @@ function metadataProblem(metadata: object): string | undefined {
 }
 
 function isStorable(name: string): boolean {
-  return !name.startsWith("$") && !/[.\0]/.test(name) && name !== "__proto__" && name.isWellFormed();
+  return !name.startsWith("$") && !/[.\0]/.test(name) && !reserved.has(name) && name.isWellFormed();
 }
