@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { reservedKey } from "../lib/retell/client.ts";
 import { aChat, aWorld, call, fault, type World } from "./support/world.ts";
 
 const at = ({ owner, subaccountId }: World) => ({ token: owner.token, subaccountId });
@@ -59,5 +60,17 @@ describe("an ongoing chat of the old server", () => {
     await call("end", request);
     const { body } = await call("transcript", request);
     expect([body.data.transcript, body.data.chat_status]).toEqual([expect.stringMatching(composed), "ended"]);
+  });
+
+  it("shows its metadata without our ids, should the old server have copied them from Retell", async () => {
+    const world = await aWorld();
+    const chatId = await anOldChat(world);
+    const metadata = { mine: 1, [reservedKey]: { subaccountId: world.subaccountId, request: "x" } };
+    await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { metadata } });
+    for (const name of ["transcript", "end", "transcript", "transcript"] as const) {
+      const { body } = await call(name, { ...at(world), chatId });
+      expect(JSON.stringify(body)).not.toContain(reservedKey);
+      if (name === "transcript") expect(body.data.metadata).toEqual({ mine: 1 });
+    }
   });
 });

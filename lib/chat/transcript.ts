@@ -1,6 +1,6 @@
 import { ApiError } from "../errors.ts";
 import { Lru } from "../lru.ts";
-import { retellFor } from "../retell/client.ts";
+import { reservedKey, retellFor } from "../retell/client.ts";
 import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
 import { asText, countOf, type ReadChat, type StoredChat, visible } from "./document.ts";
@@ -84,6 +84,8 @@ export function transcriptOf(
 }
 
 function withoutMessages(chat: StoredChat): Omit<Transcript, "messages" | "transcript"> {
+  // Ours is in no document that we write; the server that this one replaces may copy it back from Retell.
+  const { [reservedKey]: _ours, ...metadata } = chat.metadata ?? {};
   return {
     chat_id: chat.chat_id,
     agent_id: chat.agent_id,
@@ -91,7 +93,7 @@ function withoutMessages(chat: StoredChat): Omit<Transcript, "messages" | "trans
     start_timestamp: chat.start_timestamp,
     end_timestamp: chat.end_timestamp,
     message_count: countOf(chat.messages),
-    metadata: chat.metadata,
+    metadata,
     retell_llm_dynamic_variables: chat.retell_llm_dynamic_variables,
     collected_dynamic_variables: chat.collected_dynamic_variables,
     chat_cost: chat.chat_cost,
