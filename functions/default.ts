@@ -8,5 +8,7 @@ export const handler = compose(routes.default).handler(async ({ request }) => {
   // Beside a $default route API Gateway may hand it the browsers' preflights, which need a 2xx; it adds the CORS
   // headers itself, so a page of a foreign origin learns nothing by this.
   if (request.method === "OPTIONS") return { data: { allow } };
-  throw allow.length > 0 ? new ApiError("METHOD_NOT_ALLOWED", { details: { allow } }) : new ApiError("NOT_FOUND");
+  // A route that knows the method and was not taken is not what was asked for: escaped slashes make no segments.
+  const isWrongMethod = allow.length > 0 && !allow.includes(request.method);
+  throw isWrongMethod ? new ApiError("METHOD_NOT_ALLOWED", { details: { allow } }) : new ApiError("NOT_FOUND");
 });

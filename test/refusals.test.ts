@@ -198,6 +198,7 @@ describe("routes that do not exist", () => {
     expect(await ask("GET", "/nowhere")).toMatchObject({ status: 404, body: { success: false, code: "NOT_FOUND" } });
     expect(await ask("GET", `${list}/`)).toMatchObject({ status: 404 });
     expect(await ask("GET", list.toUpperCase())).toMatchObject({ status: 404 });
+    expect(await ask("GET", list.replace("/list", "%2flist"))).toMatchObject({ status: 404, allow: undefined });
     expect(await ask("POST", list)).toMatchObject({ status: 405, allow: "GET", body: { code: "METHOD_NOT_ALLOWED" } });
     expect(await ask("DELETE", "/health")).toMatchObject({ status: 405, allow: "GET" });
   });
