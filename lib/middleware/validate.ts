@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import jsonBodyParser from "@middy/http-json-body-parser";
 import type * as z from "zod";
 import { ApiError, type FieldError } from "../errors.ts";
@@ -48,7 +49,8 @@ function readBody(
   const { event } = request;
   try {
     // An empty body and an absent one are the same mistake.
-    if (!event.body) throw Object.assign(new Error(), { statusCode: 422 });
+    if (!event.body || !isText(event.body, event.isBase64Encoded))
+      throw Object.assign(new Error(), { statusCode: 422 });
     parser.before?.(request as never);
     return { json: event.body };
   } catch (error) {
@@ -75,6 +77,11 @@ function check(schema: z.ZodType | undefined, input: unknown, place: string, pro
 /** A key that the caller chose, in an answer: short, and without anything that a log or a terminal would act on. */
 function shown(part: string): string {
   return part.slice(0, 64).replace(/[^\x20-\x7e]/g, "?");
+}
+
+/** JSON is UTF-8. Decoded all the same, other bytes would be stored as replacement characters. */
+function isText(body: string, isBase64: boolean): boolean {
+  return !isBase64 || isUtf8(Buffer.from(body, "base64"));
 }
 
 function bodyBytes(body: string | undefined, isBase64: boolean): number {
