@@ -29,6 +29,11 @@ export async function seal(secret: string, subaccountId: string): Promise<string
   return ["v2", keyId(key), ...[nonce, cipher.getAuthTag(), text].map((part) => part.toString("base64url"))].join(".");
 }
 
+/** Whether a stored secret needs no rotation: `seal` wrote it, under the current key. */
+export async function isCurrent(text: string): Promise<boolean> {
+  return text.startsWith(`v2.${keyId(await ownKey(config().ENCRYPTION_KEY))}.`);
+}
+
 /**
  * Decrypts what `seal` or the old server (AES-256-CBC, key = scrypt(ENCRYPTION_KEY, salt)) wrote, with the current
  * key or one of ENCRYPTION_KEYS_OLD.

@@ -66,8 +66,17 @@ export async function webhookKeysOf(tenant: Tenant): Promise<string[]> {
 /** Reads the account in Mongo again, whatever the caches say: after Retell refused the key that they hold. */
 export async function reloadAccount(tenant: Tenant): Promise<Account> {
   known.delete(tenant.subaccountId);
-  tenant.trailing.push(redis.del(cacheKey(tenant.subaccountId)).catch(() => {}));
+  tenant.trailing.push(forgetAccount(tenant.subaccountId).catch(() => {}));
   return remember(tenant, await load(tenant));
+}
+
+/**
+ * Makes Redis forget an account. What an instance holds in memory stays for its five minutes.
+ *
+ * @throws When Redis does not answer.
+ */
+export async function forgetAccount(subaccountId: string): Promise<void> {
+  await redis.del(cacheKey(subaccountId));
 }
 
 function recall(subaccountId: string): Account | undefined {

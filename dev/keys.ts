@@ -1,0 +1,120 @@
+/**
+ * `npm run keys:rotate -- --old-server-gone`: encrypts every stored secret anew, under the current ENCRYPTION_KEY: the
+ * Retell accounts' `apiKey` and `webhookKeys`, and the subaccounts' `mongodbUrl`. Safe to repeat, and to break off.
+ */
+import { parseArgs } from "node:util";
+import type { Document } from "mongodb";
+import * as z from "zod";
+import { isCurrent, open, type Salt, seal } from "../lib/crypto.ts";
+import { central, closeAll } from "../lib/mongo.ts";
+import { forgetAccount } from "../lib/retell/account.ts";
+
+/** Where secrets stand: one in the old server's form or ours, and a list of ours alone. */
+interface Place {
+  collection: "retellaccounts" | "subaccounts";
+  field: "apiKey" | "mongodbUrl";
+  list?: "webhookKeys";
+  salt: Salt;
+}
+
+const places: Place[] = [
+  { collection: "retellaccounts", field: "apiKey", list: "webhookKeys", salt: "retell-salt" },
+  { collection: "subaccounts", field: "mongodbUrl", salt: "subaccount-salt" },
+];
+
+type Outcome = "rotated" | "pending" | "current" | "failed";
+
+const Secret = z.string().min(1);
+
+const { values: flags } = parseArgs({
+  options: { "old-server-gone": { type: "boolean" }, "dry-run": { type: "boolean" } },
+});
+if (!flags["old-server-gone"] && !flags["dry-run"]) {
+  console.error("The old server cannot read what this writes. Once nothing of it runs: --old-server-gone");
+  console.error("What would be done: --dry-run");
+  process.exit(1);
+}
+
+const counts: Record<Outcome, number> = { rotated: 0, pending: 0, current: 0, failed: 0 };
+let staleCopies = 0;
+
+for (const place of places) {
+  for await (const document of central().collection(place.collection).find(holdsSecrets(place))) {
+    const subaccountId = String(place.collection === "subaccounts" ? document._id : document.subaccountId);
+    const { outcome, what } = await rotate(document, place, subaccountId).catch((error: unknown) => ({
+      outcome: "failed" as const,
+      what: whyNot(error),
+    }));
+    counts[outcome] += 1;
+    const line = `${outcome.padEnd(7)}  ${place.collection} ${document._id}, subaccount ${subaccountId}: ${what}`;
+    if (outcome === "failed") console.error(line);
+    else console.log(line);
+  }
+}
+await closeAll();
+
+if (staleCopies > 0) {
+  console.error(`Redis did not answer: ${staleCopies} cached accounts need the old key for five minutes more`);
+}
+console.log(
+  Object.entries(counts)
+    .map(([outcome, count]) => `${count} ${outcome}`)
+    .join(", "),
+);
+process.exitCode = counts.failed > 0 ? 1 : 0;
+
+/** All accounts have a key, or are broken; most subaccounts have no cluster of their own. */
+function holdsSecrets({ collection, field }: Place): Document {
+  return collection === "subaccounts" ? { [field]: { $nin: [null, ""] } } : {};
+}
+
+async function rotate(
+  document: Document,
+  place: Place,
+  subaccountId: string,
+): Promise<{ outcome: Outcome; what: string }> {
+  const { collection, field, list, salt } = place;
+  const text = Secret.parse(document[field]);
+  const texts = z.array(Secret).parse((list && document[list]) ?? []);
+  const what = [field, ...(texts.length > 0 ? [`${texts.length} ${list}`] : [])].join(", ");
+
+  // All of them are opened, also those that need no rotation: one that is broken is to be known.
+  const secret = await open({ text, iv: document.encryptionIV }, subaccountId, salt);
+  const secrets = await Promise.all(texts.map((one) => open({ text: one }, subaccountId, salt)));
+  const current = await Promise.all([text, ...texts].map(isCurrent));
+  if (current.every(Boolean)) return { outcome: "current", what };
+  if (flags["dry-run"]) return { outcome: "pending", what };
+
+  const { modifiedCount } = await central()
+    .collection(collection)
+    .updateOne(
+      { _id: document._id, ...asRead(document, [field, "encryptionIV", ...(list ? [list] : [])]) },
+      {
+        $set: {
+          [field]: await seal(secret, subaccountId),
+          ...(list && texts.length > 0
+            ? { [list]: await Promise.all(secrets.map((one) => seal(one, subaccountId))) }
+            : {}),
+        },
+        $unset: { encryptionIV: "", encryptionAuthTag: "" },
+      },
+    );
+  if (modifiedCount === 0) return { outcome: "failed", what: "changed meanwhile: run this once more" };
+  if (collection === "retellaccounts") {
+    await forgetAccount(subaccountId).catch(() => {
+      staleCopies += 1;
+    });
+  }
+  return { outcome: "rotated", what };
+}
+
+/** Matches the document only while these fields are as they were read. */
+function asRead(document: Document, fields: string[]): Document {
+  return Object.fromEntries(fields.map((name) => [name, name in document ? document[name] : { $exists: false }]));
+}
+
+/** Without a word of what was read: zod's own messages say where something is wrong, and crypto's what. */
+function whyNot(error: unknown): string {
+  if (error instanceof z.ZodError) return "its secret is missing or no text";
+  return error instanceof Error ? error.message : "failed";
+}
