@@ -5,6 +5,8 @@ import { ApiError } from "./errors.ts";
 /** Longest wait for one operation: with what comes before it, an answer leaves within 3 s of Mongo's going away. */
 const operationMs = 2_300;
 const maxClients = 10;
+/** A client that nobody has used for so long is closed: its monitoring goes on for as long as it is open. */
+const idleMs = 5 * 60_000;
 
 const options: MongoClientOptions = {
   appName: "scalai-chat",
@@ -60,6 +62,8 @@ export function isUnreachable(error: unknown): boolean {
 interface Client {
   client: MongoClient;
   users: number;
+  /** Epoch ms. */
+  usedAt: number;
 }
 
 /** One client per connection string, in the order of use: subaccounts on one cluster share one. */
@@ -78,8 +82,8 @@ export function central(): Db {
 }
 
 /**
- * Takes a database for one request. At most ten clients are kept; the one unused for longest is closed first,
- * never one in use.
+ * Takes a database for one request. At most ten clients are kept, the one unused for longest is closed first, and
+ * whichever nobody has used for five minutes; never one in use, nor the central one.
  *
  * @param name The database; absent: the one that the connection string names.
  */
@@ -88,6 +92,7 @@ export function lease(url: string, name: string | undefined): Lease {
   clients.delete(url);
   clients.set(url, entry);
   entry.users += 1;
+  entry.usedAt = Date.now();
   closeIdle();
 
   let released = false;
@@ -97,6 +102,7 @@ export function lease(url: string, name: string | undefined): Lease {
       if (released) return;
       released = true;
       entry.users -= 1;
+      entry.usedAt = Date.now();
     },
   };
 }
@@ -110,15 +116,16 @@ function clientFor(url: string): Client {
   client.on("topologyClosed", () => {
     if (clients.get(url)?.client === client) clients.delete(url);
   });
-  const entry = { client, users: 0 };
+  const entry = { client, users: 0, usedAt: Date.now() };
   clients.set(url, entry);
   return entry;
 }
 
+/** At a lease, not by a timer: that would keep a process alive, and stand still in a Lambda that is frozen. */
 function closeIdle(): void {
-  for (const [url, { client, users }] of clients) {
-    if (clients.size <= maxClients) return;
+  for (const [url, { client, users, usedAt }] of clients) {
     if (users > 0 || url === config().MONGODB_URL) continue;
+    if (clients.size <= maxClients && Date.now() - usedAt < idleMs) continue;
     clients.delete(url);
     client.close().catch(() => {}); // nobody uses it, nobody waits for it
   }
