@@ -4,6 +4,6 @@ import { routes } from "../lib/routes.ts";
 
 /** What Retell tells us afterwards. Whatever it is, once it is signed the answer is 2xx: anything else is sent again. */
 export const handler = signedEndpoint(routes.webhook).handler(async ({ rawBody, tenant, deadline, log }) => {
-  log.fields.event = await learn(tenant, rawBody, deadline);
+  Object.assign(log.fields, await learn(tenant, rawBody, deadline));
   return { data: { received: true } };
 });

@@ -143,8 +143,26 @@ describe("a webhook", () => {
     ["a list", []],
   ])("takes %s for good: 200, and nothing changes", async (_name, body) => {
     const before = await world.db.collection("chats").countDocuments();
-    expect((await deliver(world, JSON.stringify(body))).status).toBe(200);
+    const answer = await deliver(world, JSON.stringify(body));
+    expect(answer.status).toBe(200);
+    expect(linesOf(answer.body.meta.operationId).at(-1)?.outcome).toMatch(/^(unknown chat|nothing to do)$/);
     expect(await world.db.collection("chats").countDocuments()).toBe(before);
+  });
+
+  it("says in its log line what it was and what became of it, so that unknown chats can be counted", async () => {
+    const chatId = await aChat(world);
+    const known = { ...(await atRetell(world, chatId)), chat_status: "ended" };
+    const answers = [
+      await tell(world, "chat_ended", known),
+      await tell(world, "chat_analyzed", { ...known, chat_id: "chat_nobodys" }),
+      await tell(world, "chat_started", known),
+    ];
+    const lines = answers.map(({ body }) => linesOf(body.meta.operationId).at(-1));
+    expect(lines.map((line) => [line?.event, line?.outcome])).toEqual([
+      ["chat_ended", "taken in"],
+      ["chat_analyzed", "unknown chat"],
+      ["chat_started", "nothing to do"],
+    ]);
   });
 
   it("of another tenant's chat changes nothing, though it is signed", async () => {
@@ -229,10 +247,16 @@ describe("a webhook's signature", () => {
     ["its API key does not open", { account: { apiKey: "v2.a.b.c.d" } }],
     ["a webhook key does not open", { account: { webhookKeys: ["v2.a.b.c.d"] } }],
     ["its account is malformed", { account: { apiKey: 7 } }],
-    ["its database's address does not open", { subaccount: { mongodbUrl: "v2.a.b.c.d" } }],
   ])("is refused in the same words where %s, which only our log knows", async (_name, how) => {
     const { status, body: answer } = await deliver(await aWorld(how), body);
     expect([status, answer.code, answer.message]).toEqual([401, "INVALID_SIGNATURE", "The signature is not valid"]);
     expect(linesOf(answer.meta.operationId)).toMatchObject([{ level: "ERROR" }, { level: "INFO", status: 401 }]);
+  });
+
+  it("comes first: that a database's address does not open, only Retell is told", async () => {
+    const broken = await aWorld({ subaccount: { mongodbUrl: "v2.a.b.c.d" } });
+    const [forged, signed] = [await deliver(broken, body, { key: "key_other" }), await deliver(broken, body)];
+    expect([forged.status, forged.body.code]).toEqual([401, "INVALID_SIGNATURE"]);
+    expect([signed.status, signed.body.code]).toEqual([503, "CONNECTION_FAILED"]);
   });
 });

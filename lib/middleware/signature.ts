@@ -1,6 +1,7 @@
 import { verify } from "retell-sdk/lib/webhook_auth";
 import { loadSubaccount } from "../access.ts";
 import { ApiError } from "../errors.ts";
+import type { CallLog } from "../logger.ts";
 import { isUnreachable } from "../mongo.ts";
 import { webhookKeysOf } from "../retell/account.ts";
 import type { Route } from "../route.ts";
@@ -26,29 +27,34 @@ export function signature(route: Route): Rule {
       const [, timestamp] = form.exec(header) ?? [];
       if (!params || !timestamp || Math.abs(Date.now() - Number(timestamp)) > toleranceMs) throw refused();
       const { subaccountId } = params;
-      progress.log.fields.subaccountId = subaccountId;
-
-      const subaccount = await progress.log.time("mongo", loadSubaccount(subaccountId));
-      if (!subaccount) throw refused();
-      // A tenant whose own secrets do not open looks like one that is not there: only our log knows.
-      const broken = (error: unknown) => {
-        progress.log.error("A webhook cannot be verified", error);
-        return refused();
-      };
-      const tenant = await openTenant(subaccountId, subaccount, progress).catch((error) => {
-        throw broken(error);
-      });
-      progress.tenant = tenant;
+      const { log, trailing } = progress;
+      log.fields.subaccountId = subaccountId;
 
       // API Gateway may hand the body on as base64: what was signed are the bytes that Retell sent.
       const body = Buffer.from(event.body ?? "", event.isBase64Encoded ? "base64" : "utf8").toString("utf8");
-      const keys = await webhookKeysOf(tenant).catch((error) => {
-        if (isUnreachable(error)) throw error;
-        throw error instanceof ApiError && error.code === "RETELL_ACCOUNT_INACTIVE" ? refused() : broken(error);
-      });
-      const verdicts = await Promise.all(keys.map((key) => verify(body, key, header)));
-      if (!verdicts.includes(true)) throw refused();
+      if (!(await isSigned(body, header, webhookKeysOf({ subaccountId, log, trailing }), log))) throw refused();
+
+      const subaccount = await log.time("mongo", loadSubaccount(subaccountId));
+      if (!subaccount) throw refused();
+      progress.tenant = await openTenant(subaccountId, subaccount, progress);
       Object.assign(progress, { params, rawBody: body });
     },
   };
+}
+
+/** By one of the keys. All that are known are tried, so that the time tells nothing of which one it was. */
+async function isSigned(body: string, header: string, keys: AsyncIterable<string[]>, log: CallLog): Promise<boolean> {
+  try {
+    for await (const some of keys) {
+      const verdicts = await Promise.all(some.map((key) => verify(body, key, header)));
+      if (verdicts.includes(true)) return true;
+    }
+    return false;
+  } catch (error) {
+    if (isUnreachable(error)) throw error;
+    // A tenant whose own secrets do not open looks like one that is not there: only our log knows.
+    const isAbsent = error instanceof ApiError && error.code === "RETELL_ACCOUNT_INACTIVE";
+    if (!isAbsent) log.error("A webhook cannot be verified", error);
+    return false;
+  }
 }

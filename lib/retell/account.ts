@@ -27,6 +27,9 @@ export interface Account {
   sealed: Sealed;
 }
 
+/** Whose account, and for which request. */
+type Place = Pick<Tenant, "subaccountId" | "log" | "trailing">;
+
 /** Clear keys live here, in memory alone, for five minutes. */
 const known = new Lru<{ account: Account; until: number }>(1_000);
 
@@ -43,7 +46,7 @@ export function prefetch(subaccountId: string): Promise<string | null> {
  *
  * @throws RETELL_ACCOUNT_INACTIVE, RETELL_FETCH_FAILED, API_KEY_DECRYPTION_ERROR, CONNECTION_FAILED
  */
-export async function accountOf(tenant: Tenant): Promise<Account> {
+export async function accountOf(tenant: Place & Pick<Tenant, "account">): Promise<Account> {
   const recent = recall(tenant.subaccountId);
   if (recent) return recent;
   const cached = parse(await tenant.account);
@@ -53,18 +56,49 @@ export async function accountOf(tenant: Tenant): Promise<Account> {
 }
 
 /**
- * The clear keys that may sign a webhook of this account.
+ * The clear keys that may have signed a webhook: those that are known here, and if none of them did, those that Mongo
+ * has now. So new keys count at once. Whoever sends nonsense does not get a read in Mongo for each: a subaccount is
+ * looked for once in ten seconds, and 50 of them at most; then nothing more is given, and Retell comes again.
  *
  * @throws What `accountOf` throws.
  */
-export async function webhookKeysOf(tenant: Tenant): Promise<string[]> {
-  const { apiKey, sealed } = await accountOf(tenant);
+export async function* webhookKeysOf(place: Place): AsyncGenerator<string[]> {
+  const recent = recall(place.subaccountId);
+  if (recent) yield keysOf(recent, place);
+  const found = await look(place);
+  if (found) yield keysOf(await remember(place, found), place);
+}
+
+/** By subaccount, in the order of time. */
+const looks = new Map<string, { at: number; found: Promise<Sealed> }>();
+const lookMs = 10_000;
+const maxLooks = 50;
+
+/** The account as Mongo has it now, or had it a moment ago; undefined when there were too many looks. */
+function look(place: Place): Promise<Sealed> | undefined {
+  const now = Date.now();
+  for (const [id, { at }] of looks) {
+    if (now - at < lookMs) break;
+    looks.delete(id);
+  }
+  const recent = looks.get(place.subaccountId)?.found;
+  if (recent || looks.size >= maxLooks) return recent;
+  const found = load(place);
+  looks.set(place.subaccountId, { at: now, found });
+  return found;
+}
+
+async function keysOf({ apiKey, sealed }: Account, { subaccountId }: Place): Promise<string[]> {
   if (!sealed.webhookKeys?.length) return [apiKey];
-  return Promise.all(sealed.webhookKeys.map((text) => open({ text }, tenant.subaccountId, "retell-salt")));
+  try {
+    return await Promise.all(sealed.webhookKeys.map((text) => open({ text }, subaccountId, "retell-salt")));
+  } catch (cause) {
+    throw new ApiError("API_KEY_DECRYPTION_ERROR", { cause });
+  }
 }
 
 /** Reads the account in Mongo again, whatever the caches say: after Retell refused the key that they hold. */
-export async function reloadAccount(tenant: Tenant): Promise<Account> {
+export async function reloadAccount(tenant: Place): Promise<Account> {
   known.delete(tenant.subaccountId);
   tenant.trailing.push(forgetAccount(tenant.subaccountId).catch(() => {}));
   return remember(tenant, await load(tenant));
@@ -84,8 +118,7 @@ function recall(subaccountId: string): Account | undefined {
   return entry && entry.until > Date.now() ? entry.account : undefined;
 }
 
-async function remember(tenant: Tenant, sealed: Sealed): Promise<Account> {
-  const { subaccountId } = tenant;
+async function remember({ subaccountId }: Place, sealed: Sealed): Promise<Account> {
   try {
     const apiKey = await open(sealed.apiKey, subaccountId, "retell-salt");
     const account = { id: sealed.id, name: sealed.name, apiKey, sealed };
@@ -96,7 +129,7 @@ async function remember(tenant: Tenant, sealed: Sealed): Promise<Account> {
   }
 }
 
-async function load({ subaccountId, log, trailing }: Tenant): Promise<Sealed> {
+async function load({ subaccountId, log, trailing }: Place): Promise<Sealed> {
   let found: Record<string, unknown> | null;
   try {
     found = await log.time(

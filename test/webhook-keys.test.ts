@@ -1,0 +1,95 @@
+import { ObjectId } from "mongodb";
+import { sign } from "retell-sdk/lib/webhook_auth";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { seal } from "../lib/crypto.ts";
+import { anInstance, aWire, type Instance } from "./support/wire.ts";
+import { aWorld, central, type World } from "./support/world.ts";
+
+const wire = await aWire();
+let instance: Instance;
+beforeEach(async () => {
+  instance = await anInstance();
+});
+afterEach(() => vi.useRealTimers());
+
+const body = '{"event":"chat_started","chat":{"chat_id":"chat_1","agent_id":"a","chat_status":"ongoing"}}';
+const deliver = async (subaccountId: string, key: string) =>
+  (await instance.call("webhook", { subaccountId, body, headers: { "x-retell-signature": await sign(body, key) } }))
+    .status;
+
+async function change({ subaccountId }: World, keys: string[]): Promise<void> {
+  const webhookKeys = await Promise.all(keys.map((key) => seal(key, subaccountId)));
+  await central
+    .collection("retellaccounts")
+    .updateOne({ subaccountId: new ObjectId(subaccountId) }, { $set: { webhookKeys } });
+}
+
+describe("webhook keys", () => {
+  it("that are new count at once, and those that are gone no longer, whatever this instance remembers", async () => {
+    const world = await aWorld();
+    const { subaccountId, apiKey } = world;
+    await change(world, ["old"]);
+    expect(await deliver(subaccountId, "old")).toBe(200);
+
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 10_000 });
+    await change(world, ["old", "new"]);
+    expect([await deliver(subaccountId, "new"), await deliver(subaccountId, "old")]).toEqual([200, 200]);
+
+    vi.setSystemTime(Date.now() + 10_000);
+    await change(world, ["new"]);
+    expect(await deliver(subaccountId, apiKey)).toBe(401);
+    expect([await deliver(subaccountId, "new"), await deliver(subaccountId, "old")]).toEqual([200, 401]);
+  });
+
+  it("are read once in ten seconds, however many forged deliveries come, and serve the true ones meanwhile", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const { subaccountId, apiKey } = await aWorld();
+    await deliver(subaccountId, apiKey);
+    const forge = () =>
+      wire.callsTo("mongo", () => Promise.all([...Array(30)].map(() => deliver(subaccountId, "forged"))));
+    expect(await forge()).toEqual([]);
+    vi.setSystemTime(Date.now() + 10_000);
+    expect(await forge()).toEqual(["find retellaccounts"]);
+    expect(await deliver(subaccountId, apiKey)).toBe(200);
+  });
+
+  it("are read once for deliveries that come to a cold instance at once, and all of them are taken", async () => {
+    const { subaccountId, apiKey } = await aWorld();
+    let statuses: number[] = [];
+    const reads = await wire.callsTo("mongo", async () => {
+      statuses = await Promise.all([...Array(10)].map(() => deliver(subaccountId, apiKey)));
+    });
+    expect(statuses).toEqual(Array(10).fill(200));
+    expect(reads.filter((what) => what === "find retellaccounts")).toHaveLength(1);
+  });
+
+  it.each([
+    ["without an account", () => aWorld({ account: null })],
+    ["with an inactive account", () => aWorld({ account: { isActive: false } })],
+  ])("of a subaccount %s are looked for as seldom", async (_which, make) => {
+    const { subaccountId, apiKey } = await make();
+    const calls = () => wire.callsTo("mongo", async () => expect(await deliver(subaccountId, apiKey)).toBe(401));
+    expect([await calls(), await calls()]).toEqual([["find retellaccounts"], []]);
+  });
+
+  it("of subaccounts that do not exist are looked for 50 times in ten seconds", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const strange = () => Promise.all([...Array(120)].map(() => deliver(new ObjectId().toHexString(), "forged")));
+    expect(await wire.callsTo("mongo", strange)).toHaveLength(50);
+    expect(await wire.callsTo("mongo", strange)).toHaveLength(0);
+    vi.setSystemTime(Date.now() + 10_000);
+    expect(await wire.callsTo("mongo", strange)).toHaveLength(50);
+  });
+
+  it("cannot be had while Mongo is away: 503, so that Retell comes again", async () => {
+    const { subaccountId, apiKey } = await aWorld();
+    wire.treat("mongo", "cut");
+    expect(await deliver(subaccountId, apiKey)).toBe(503);
+    await wire.heal();
+  });
+
+  it("that do not decrypt are the account's trouble: 500 API_KEY_DECRYPTION_ERROR", async () => {
+    const { subaccountId, apiKey } = await aWorld({ account: { webhookKeys: ["v2.a.b.c.d"] } });
+    expect(await deliver(subaccountId, apiKey)).toBe(500);
+  });
+});
