@@ -128,10 +128,14 @@ const instances: Instance[] = [];
 /** @param settings Variables that this instance has besides those of all. */
 export async function anInstance(settings: Record<string, string> = {}): Promise<Instance> {
   vi.resetModules();
+  const before = { ...process.env };
   Object.assign(process.env, settings);
   const { config } = await import("../../lib/config.ts");
   config(); // read while the settings stand
-  for (const name of Object.keys(settings)) delete process.env[name];
+  for (const name of Object.keys(settings)) {
+    if (before[name] === undefined) delete process.env[name];
+    else process.env[name] = before[name];
+  }
 
   const { closeAll } = await import("../../lib/mongo.ts");
   const handlers = new Map<Name, Parameters<typeof invoke>[0]>();
