@@ -176,8 +176,9 @@ function decidable<T extends readonly unknown[]>(reads: T) {
  * @throws When Redis does not answer: then the change takes effect by itself within PERMISSION_CACHE_SECONDS.
  */
 export async function forget(userId: string): Promise<void> {
+  const id = /^[0-9a-f]{24}$/i.test(userId) ? userId.toLowerCase() : userId; // as `authenticate` knows it
   // It outlives whatever was read before it.
-  await redis.set(epochKey(userId), crypto.randomUUID(), 3_600);
+  await redis.set(epochKey(id), crypto.randomUUID(), 3_600);
 }
 
 export type Verdict =

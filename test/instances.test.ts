@@ -1,5 +1,6 @@
 import { ObjectId } from "mongodb";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { tool } from "./support/tool.ts";
 import { aChatBy, anInstance, aWire, owned, verdict } from "./support/wire.ts";
 import { aMembership, aUser, aWorld, central, type World } from "./support/world.ts";
 
@@ -155,6 +156,25 @@ describe("a permission", () => {
       [403, "PERMISSION_DENIED"],
       [403, "PERMISSION_DENIED"],
     ]);
+  });
+
+  it("that is revoked is gone at once after npm run access:forget -- --user ID", async () => {
+    const world = await aWorld();
+    const [one, other] = [await anInstance(), await anInstance()];
+    const list = () => Promise.all([one, other].map(async ({ call }) => (await call("list", owned(world))).status));
+    await list();
+    await revoke(world);
+    expect(await list()).toEqual([200, 200]);
+    expect(await tool("access.ts", ["--user", world.owner.id.toUpperCase()])).toMatchObject({ code: 0, stderr: "" });
+    expect(await list()).toEqual([403, 403]);
+
+    expect((await tool("access.ts")).code).toBe(1);
+    await wire.redisFault("down");
+    expect(await tool("access.ts", ["--user", world.owner.id])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("it takes a minute by itself"),
+    });
+    await wire.heal();
   });
 
   it("that is granted counts at once where it was not known, and everywhere once the user is forgotten", async () => {

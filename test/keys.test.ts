@@ -210,6 +210,19 @@ describe("a create with an Idempotency-Key", () => {
     expect(await request(none)).not.toHaveProperty("finishedAt");
   });
 
+  it("adopts the chat whose creation timed out and came to be later", async () => {
+    const tenant = await aWorld();
+    await fault(tenant, "create", { kind: "late", ms: 60_000 });
+    const lost = await create("k1", {}, tenant, { remainingMs: 5_300 });
+    expect([lost.status, lost.body.code, lost.body.details]).toEqual([504, "TIMEOUT", { outcome: "unknown" }]);
+    expect((await create("k1", {}, tenant)).body.code).toBe("REQUEST_IN_PROGRESS");
+    await control("retell", "POST", "/clock", { advanceMs: 60_000 });
+    const adopted = await create("k1", {}, tenant);
+    expect([adopted.status, adopted.headers["idempotent-replayed"]]).toEqual([200, "true"]);
+    expect(await atRetell(tenant)).toMatchObject([{ chat_id: adopted.body.data.chat_id }]);
+    expect((await send(adopted.body.data.chat_id, "m1", "ping", {}, tenant)).status).toBe(200);
+  });
+
   it("waits for a creation that may still come, and tries anew after SETTLE", async () => {
     const tenant = await aWorld();
     await fault(tenant, "create", { kind: "drop" });
