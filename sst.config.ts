@@ -21,6 +21,8 @@ export default $config({
     const { cors }: { cors: Cors } = await import("./lib/" + "cors.ts");
     const { secrets, settings }: Config = await import("./lib/" + "config.ts");
 
+    if (!$dev) await build();
+
     const isProduction = $app.stage === "production";
     const retention = isProduction ? "3 months" : "1 week";
     const level = process.env.POWERTOOLS_LOG_LEVEL || "INFO";
@@ -31,9 +33,6 @@ export default $config({
       architecture: "arm64",
       timeout: "29 seconds", // the gateway gives up after 30: until then we can answer for ourselves
       logging: { format: "json", retention },
-      // Source maps stay in SST's bucket: in the zip they would be the larger part of it, and Node reads them at each
-      // cold start. Stack traces are readable without them, because functions keep their names.
-      nodejs: { minify: true },
       transform: {
         function: (args) => {
           // Lambda drops what is below this level, and tells Powertools by AWS_LAMBDA_LOG_LEVEL.
@@ -81,15 +80,14 @@ export default $config({
 
     const functions = Object.values(routes).map((row) => {
       const { name, memory, params } = row;
-      const handler = { ...common, ...(params ? connected : {}), handler: `functions/${name}.handler`, memory };
+      const handler = { ...common, ...(params ? connected : {}), ...code(name), memory };
       // Named after the row: a name that SST makes of the path would change with it, and function and log with the name.
       const transform = { integration: { timeoutMilliseconds: 30_000 } };
       return [name, api.route(routeKey(row), handler, { name, transform }).nodes.function] as const;
     });
 
     const jobs = Object.entries(schedules).map(([name, schedule]) => {
-      const handler = `functions/${name}.handler`;
-      const job = { ...common, ...connected, handler, memory: "1024 MB", timeout: "2 minutes" } as const;
+      const job = { ...common, ...connected, ...code(name), memory: "1024 MB", timeout: "2 minutes" } as const;
       return [name, new sst.aws.CronV2(name, { schedule, function: job }).nodes.function] as const;
     });
 
@@ -100,6 +98,17 @@ export default $config({
     return { url: api.url, accessLog: api.nodes.logGroup.name, ...Object.fromEntries(logs) };
   },
 });
+
+/** Bundles all functions as `npm run build` does: SST passes on too few of esbuild's options to do it by itself. */
+async function build(): Promise<void> {
+  const { execFileSync } = await import("node:child_process");
+  execFileSync("node_modules/.bin/node", ["dev/build.ts", "--quiet"], { cwd: $cli.paths.root, stdio: "inherit" });
+}
+
+/** Where a function's code is: bundled, each in a folder of its own, or in `sst dev` its source. */
+function code(name: string): { handler: string; bundle?: string } {
+  return $dev ? { handler: `functions/${name}.handler` } : { bundle: `dist/${name}`, handler: "index.handler" };
+}
 
 /** What runs by the clock, and when: a file of functions/, by its name. */
 const schedules: Record<string, `rate(${string})` | `cron(${string})`> = { sweep: "rate(1 minute)" };
