@@ -1,9 +1,12 @@
-import { type Pipeline, Redis } from "@upstash/redis";
+import { type Pipeline, Redis, type Requester } from "@upstash/redis";
 import { config } from "./config.ts";
+import { Connections } from "./http.ts";
 
 const timeoutMs = 500;
 const failuresUntilOpen = 3;
 const openMs = 10_000;
+/** The load balancers of AWS keep an idle connection for 60 s. */
+const idleMs = 30_000;
 
 /** Redis gave no answer, or was not asked, because it has failed three times in a row within the last ten seconds. */
 class RedisAway extends Error {
@@ -60,7 +63,7 @@ async function flush(): Promise<void> {
   const batch = waiting;
   waiting = [];
   try {
-    client ??= connect();
+    client ??= new Commands(requester());
     const pipeline = client.pipeline();
     for (const { add } of batch) add(pipeline);
     const results = await pipeline.exec({ keepErrors: true });
@@ -80,15 +83,31 @@ async function flush(): Promise<void> {
   }
 }
 
-function connect(): Redis {
-  return new Redis({
-    url: config().UPSTASH_REDIS_REST_URL,
-    token: config().UPSTASH_REDIS_REST_TOKEN,
-    retry: { retries: 0 }, // `false` would still try twice
-    signal: () => AbortSignal.timeout(timeoutMs), // a plain signal that fires resolves null instead of throwing
-    automaticDeserialization: false, // what we cache is sent on as it is
-    responseEncoding: false,
-    enableTelemetry: false,
-    enableAutoPipelining: false,
-  });
+/** The SDK's commands, whose answers stay as they are: what we cache is sent on unread. */
+class Commands extends Redis {
+  protected override opts = { automaticDeserialization: false };
+}
+
+/**
+ * How commands travel. The SDK's own way is fetch, twice at least, over connections of unknown age (see http.ts); this
+ * asks once, and gives up after 500 ms.
+ */
+function requester(): Requester {
+  const { UPSTASH_REDIS_REST_URL: url, UPSTASH_REDIS_REST_TOKEN: token } = config();
+  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+  const connections = new Connections(idleMs);
+  let syncToken = ""; // of an Upstash Global database: whoever reads has what was written before
+  return {
+    async request({ path = [], body }) {
+      const answer = await connections.ask([url.replace(/\/$/, ""), ...path].join("/"), {
+        method: "POST",
+        headers: { ...headers, "upstash-sync-token": syncToken },
+        body: JSON.stringify(body),
+        signal: AbortSignal.timeout(timeoutMs),
+      });
+      if (answer.status !== 200) throw new Error(`Upstash answered with ${answer.status}`);
+      syncToken = String(answer.headers["upstash-sync-token"] ?? "");
+      return JSON.parse(answer.body);
+    },
+  };
 }

@@ -3,6 +3,7 @@ import type { ChatListParams } from "retell-sdk/resources/chat";
 import * as z from "zod";
 import { config } from "../config.ts";
 import { ApiError, type ErrorCode, UnexpectedAnswer } from "../errors.ts";
+import { Connections } from "../http.ts";
 import { Lru } from "../lru.ts";
 import type { Tenant } from "../tenant.ts";
 import { type Account, accountOf, reloadAccount } from "./account.ts";
@@ -233,20 +234,35 @@ function lineOf({ apiKey }: Account): { sdk: Retell; breaker: Breaker } {
   const known = lines.get(apiKey);
   if (known) return known;
   // Both given always: the SDK would fall back to the environment's, which is nobody's key here.
-  const sdk = new Retell({ apiKey, baseURL: config().RETELL_BASE_URL, maxRetries: 0, logLevel: "off" });
+  const sdk = new Retell({ apiKey, baseURL: config().RETELL_BASE_URL, maxRetries: 0, logLevel: "off", fetch: ask });
   const line = { sdk, breaker: new Breaker() };
   lines.set(apiKey, line);
   return line;
 }
 
-const unsent = new Set([
-  "ECONNREFUSED",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "UND_ERR_CONNECT_TIMEOUT",
-]);
+/**
+ * A send that goes out over a connection whose other side has hung up may have arrived or not, and is not repeated: so
+ * none is used that was idle for longer than any server would let it be. A new one costs two trips.
+ */
+const connections = new Connections(4_000);
+
+/** What the SDK takes for fetch. */
+async function ask(url: string | URL | Request, init: RequestInit = {}): Promise<Response> {
+  const { status, headers, body } = await connections.ask(String(url), {
+    method: init.method ?? "GET",
+    headers: { ...Object.fromEntries(new Headers(init.headers)), "accept-encoding": "gzip" },
+    body: init.body as string | undefined,
+    signal: init.signal as AbortSignal,
+  });
+  const type = headers["content-type"] ?? "";
+  const after = headers["retry-after"];
+  return new Response(body === "" ? null : body, {
+    status,
+    headers: { "content-type": type, ...(after ? { "retry-after": after } : {}) },
+  });
+}
+
+const unsent = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "ERR_NOT_CONNECTED"]);
 
 function classify(error: unknown): Failure {
   if (error instanceof APIConnectionTimeoutError) return "unknown";

@@ -1,0 +1,83 @@
+import * as http from "node:http";
+import * as https from "node:https";
+import type { Socket } from "node:net";
+import { buffer } from "node:stream/consumers";
+import { gunzipSync } from "node:zlib";
+
+/** What is asked. */
+export interface Ask {
+  method: string;
+  headers: http.OutgoingHttpHeaders;
+  body?: string | undefined;
+  signal: AbortSignal;
+}
+
+/** What came back, whole. */
+export interface Answer {
+  status: number;
+  headers: http.IncomingHttpHeaders;
+  body: string;
+}
+
+/** No connection within this: the request was surely not sent. */
+const connectMs = 10_000;
+
+/**
+ * HTTP over connections that are kept for the next request, made for a process that sleeps. A Lambda is frozen between
+ * requests, its timers with it, and may wake up long after the other side has hung up, without having been told. So how
+ * long a connection was idle is asked of the clock, when it is about to be used: nothing is sent over one whose other
+ * side may be gone. fetch has no such rule, and costs 20 ms of a cold start more.
+ */
+export class Connections {
+  readonly #idleMs: number;
+  readonly #http = new http.Agent({ keepAlive: true });
+  readonly #https = new https.Agent({ keepAlive: true });
+  /** Epoch ms. */
+  readonly #usedAt = new WeakMap<Socket, number>();
+
+  /** @param idleMs Less than the other side keeps an idle connection. */
+  constructor(idleMs: number) {
+    this.#idleMs = idleMs;
+  }
+
+  /**
+   * Sends one request, once.
+   *
+   * @throws The socket's error (`code`), ERR_NOT_CONNECTED when there was none within 10 s, or an AbortError.
+   */
+  async ask(url: string, { body, ...options }: Ask): Promise<Answer> {
+    const [client, agent] = url.startsWith("https:") ? ([https, this.#https] as const) : ([http, this.#http] as const);
+    this.#closeStale(agent);
+
+    const { promise: answered, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
+    let socket: Socket | undefined;
+    client
+      .request(url, { ...options, agent }, resolve)
+      .on("error", reject)
+      .on("socket", (its) => {
+        socket = its;
+        if (its.connecting) limitConnecting(its);
+      })
+      .end(body);
+    const response = await answered;
+    const bytes = await buffer(response);
+    if (socket) this.#usedAt.set(socket, Date.now());
+
+    const { statusCode: status = 0, headers } = response;
+    return { status, headers, body: (headers["content-encoding"] === "gzip" ? gunzipSync(bytes) : bytes).toString() };
+  }
+
+  #closeStale({ freeSockets }: http.Agent): void {
+    for (const socket of Object.values(freeSockets).flatMap((sockets) => sockets ?? [])) {
+      const idle = Date.now() - (this.#usedAt.get(socket) ?? 0);
+      if (idle > this.#idleMs) socket.destroy();
+    }
+  }
+}
+
+function limitConnecting(socket: Socket): void {
+  const late = Object.assign(new Error("No connection"), { code: "ERR_NOT_CONNECTED" });
+  const timer = setTimeout(() => socket.destroy(late), connectMs);
+  const stop = () => clearTimeout(timer);
+  socket.once("connect", stop).once("close", stop);
+}
