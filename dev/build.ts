@@ -4,65 +4,82 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type BuildOptions, build, type Metafile } from "esbuild";
 import { routes } from "../lib/routes.ts";
-import { alias, leaveOut } from "./build/tricks.ts";
+import { alias, apart, driver, leaveOut } from "./build/tricks.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
+
+/** Where `npm run build` puts them. */
+export const dist = join(root, "dist");
 
 /** Every function that is deployed: those of the table, and what runs by the clock. */
 export const functions = [...Object.keys(routes), "sweep"];
 
-/** One finished bundle. */
+/** A function, bundled: `index.cjs` with the handler, and what it loads when it needs it. */
 export interface Bundle {
   name: string;
-  /** `index.cjs`, alone in a folder that SST may write its own file into; its handler is `index.handler`. */
-  file: string;
+  /** Nothing else is in it: SST writes a file of its own into it. */
+  folder: string;
   bytes: number;
   /** Bytes by package; what is ours is `scalai-chat`. */
   packages: Map<string, number>;
 }
 
 /**
- * How everything is bundled that is deployed, or that tests run as deployed.
+ * How everything is bundled that is deployed.
  *
  * CommonJS: in an ES module `import "node:http"` alone costs 20 ms of a cold start. Names are kept, for the sake of
- * stack traces in the log: that is 6% of the bytes and no measurable time. There are no source maps: they
- * would be the larger part of what Lambda fetches and Node parses.
+ * stack traces in the log: 47 kB and 4 ms of `list`. There are no source maps: they would be the larger part of what
+ * Lambda fetches, and Node would read them.
  */
-export const options = {
+const options = {
   absWorkingDir: root,
   bundle: true,
   platform: "node",
   target: "node24",
   format: "cjs",
+  supported: { "dynamic-import": false }, // require() it is then, which spares Node its second loader
   minify: true,
   keepNames: true,
   legalComments: "none",
   logLevel: "warning",
   alias,
-  plugins: [leaveOut],
+  plugins: [leaveOut, apart],
+  metafile: true,
+  outExtension: { ".js": ".cjs" },
 } as const satisfies BuildOptions;
 
-/** Builds every function of the API into a folder of its own. */
-export async function buildAll(folder = join(root, "dist")): Promise<Bundle[]> {
+/** Bundles a program as it would be deployed, as `index.cjs`, with the driver beside it if it may come to need it. */
+export async function bundle(program: string, folder: string): Promise<Metafile["outputs"][string][]> {
+  const outputsOf = async (entryPoints: Record<string, string>) =>
+    Object.values((await build({ ...options, entryPoints, outdir: folder })).metafile.outputs);
+  const [index] = await outputsOf({ index: program });
+  if (!index) throw new Error(`esbuild made nothing of ${program}`);
+  if (!index.imports.some(({ path }) => path === driver.path)) return [index];
+  return [index, ...(await outputsOf({ [driver.name]: join(root, "lib/mongo-driver.ts") }))];
+}
+
+/** Bundles every function of the API into a folder of its own. */
+export async function buildAll(folder = dist): Promise<Bundle[]> {
   await rm(folder, { recursive: true, force: true });
-  return Promise.all(functions.map((name) => buildFunction(name, join(folder, name, "index.cjs"))));
+  return Promise.all(functions.map((name) => buildFunction(name, join(folder, name))));
 }
 
-async function buildFunction(name: string, file: string): Promise<Bundle> {
-  const entry = join(root, "functions", `${name}.ts`);
-  const { metafile } = await build({ ...options, entryPoints: [entry], outfile: file, metafile: true });
-  const [output] = Object.values(metafile.outputs);
-  if (!output) throw new Error(`esbuild wrote nothing for ${name}`);
-  return { name, file, bytes: output.bytes, packages: byPackage(output) };
+/** Bundles one of them. */
+export async function buildFunction(name: string, folder: string): Promise<Bundle> {
+  const outputs = await bundle(join(root, "functions", `${name}.ts`), folder);
+  const bytes = sum(outputs.map((output) => output.bytes));
+  return { name, folder, bytes, packages: byPackage(outputs) };
 }
 
-function byPackage({ inputs, bytes }: Metafile["outputs"][string]): Map<string, number> {
+function byPackage(outputs: Metafile["outputs"][string][]): Map<string, number> {
   const packages = new Map<string, number>();
   const add = (name: string, more: number) => packages.set(name, (packages.get(name) ?? 0) + more);
-  for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
-    add(/.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? "scalai-chat", bytesInOutput);
+  for (const { inputs, bytes } of outputs) {
+    for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
+      add(/.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? "scalai-chat", bytesInOutput);
+    }
+    add("(esbuild)", bytes - sum(Object.values(inputs).map(({ bytesInOutput }) => bytesInOutput)));
   }
-  add("(esbuild)", bytes - sum([...packages.values()]));
   return packages;
 }
 

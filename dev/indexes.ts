@@ -4,18 +4,19 @@ import { CallLog } from "../lib/logger.ts";
 import { central, closeAll } from "../lib/mongo.ts";
 import { openTenant } from "../lib/tenant.ts";
 
-const done: Done[] = await ensureIndexes(central(), "central");
+const done: Done[] = await ensureIndexes(await central(), "central");
 const seen = new Set<string>();
 let failed = 0;
 
-for await (const subaccount of central().collection("subaccounts").find()) {
+for await (const subaccount of (await central()).collection("subaccounts").find()) {
   try {
     const { databaseName, mongodbUrl, encryptionIV: iv } = subaccount;
     const location = { databaseName, ...(mongodbUrl ? { mongodbUrl: { text: mongodbUrl, iv } } : {}) };
     const tenant = await openTenant(String(subaccount._id), location, { log: new CallLog(), trailing: [] });
     // Subaccounts may share a database.
-    const place = `${mongodbUrl ?? ""} ${tenant.db.databaseName}`;
-    if (!seen.has(place)) done.push(...(await ensureIndexes(tenant.db, "tenant")));
+    const db = await tenant.db();
+    const place = `${mongodbUrl ?? ""} ${db.databaseName}`;
+    if (!seen.has(place)) done.push(...(await ensureIndexes(db, "tenant")));
     seen.add(place);
     tenant.release();
   } catch (error) {

@@ -39,7 +39,7 @@ const counts: Record<Outcome, number> = { rotated: 0, pending: 0, current: 0, fa
 let staleCopies = 0;
 
 for (const place of places) {
-  for await (const document of central().collection(place.collection).find(holdsSecrets(place))) {
+  for await (const document of (await central()).collection(place.collection).find(holdsSecrets(place))) {
     const subaccountId = String(place.collection === "subaccounts" ? document._id : document.subaccountId);
     const { outcome, what } = await rotate(document, place, subaccountId).catch((error: unknown) => ({
       outcome: "failed" as const,
@@ -85,20 +85,18 @@ async function rotate(
   if (current.every(Boolean)) return { outcome: "current", what };
   if (flags["dry-run"]) return { outcome: "pending", what };
 
-  const { modifiedCount } = await central()
-    .collection(collection)
-    .updateOne(
-      { _id: document._id, ...asRead(document, [field, "encryptionIV", ...(list ? [list] : [])]) },
-      {
-        $set: {
-          [field]: await seal(secret, subaccountId),
-          ...(list && texts.length > 0
-            ? { [list]: await Promise.all(secrets.map((one) => seal(one, subaccountId))) }
-            : {}),
-        },
-        $unset: { encryptionIV: "", encryptionAuthTag: "" },
+  const { modifiedCount } = await (await central()).collection(collection).updateOne(
+    { _id: document._id, ...asRead(document, [field, "encryptionIV", ...(list ? [list] : [])]) },
+    {
+      $set: {
+        [field]: await seal(secret, subaccountId),
+        ...(list && texts.length > 0
+          ? { [list]: await Promise.all(secrets.map((one) => seal(one, subaccountId))) }
+          : {}),
       },
-    );
+      $unset: { encryptionIV: "", encryptionAuthTag: "" },
+    },
+  );
   if (modifiedCount === 0) return { outcome: "failed", what: "changed meanwhile: run this once more" };
   if (collection === "retellaccounts") {
     await forgetAccount(subaccountId).catch(() => {

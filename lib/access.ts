@@ -1,9 +1,8 @@
-import { ObjectId } from "mongodb";
 import * as z from "zod";
 import { config } from "./config.ts";
 import { ApiError } from "./errors.ts";
 import { Lru } from "./lru.ts";
-import { bounded, central, isUnreachable } from "./mongo.ts";
+import { bounded, central, driver, isUnreachable } from "./mongo.ts";
 import { key, redis } from "./redis.ts";
 
 export type Permission = "read" | "write" | "delete" | "admin";
@@ -89,19 +88,9 @@ export async function load(
   trailing: Promise<unknown>[],
 ): Promise<Access> {
   const readAt = Date.now();
-  // The old server's ids are ObjectIds. Any other id of a token is a stranger's.
-  const user = /^[0-9a-f]{24}$/i.test(userId) ? new ObjectId(userId) : undefined;
   const [subaccount, membership] = await decidable([
     loadSubaccount(subaccountId),
-    user &&
-      bounded(
-        central()
-          .collection("usersubaccounts")
-          .findOne(
-            { userId: user, subaccountId: new ObjectId(subaccountId) },
-            { projection: { role: 1, isActive: 1, permissions: 1, temporaryAccess: 1 } },
-          ),
-      ),
+    bounded(findMembership(userId, subaccountId)),
   ]);
 
   const access: Access = {
@@ -141,12 +130,24 @@ export async function loadSubaccount(subaccountId: string): Promise<Access["suba
     mongodbUrl: 1,
     encryptionIV: 1,
   };
-  const found = await bounded(
-    central()
-      .collection("subaccounts")
-      .findOne({ _id: new ObjectId(subaccountId) }, { projection }),
-  );
+  const find = async () => {
+    const { ObjectId } = await driver();
+    return (await central()).collection("subaccounts").findOne({ _id: new ObjectId(subaccountId) }, { projection });
+  };
+  const found = await bounded(find());
   return found && subaccountOf(found);
+}
+
+async function findMembership(userId: string, subaccountId: string) {
+  // The old server's ids are ObjectIds. Any other id of a token is a stranger's.
+  if (!/^[0-9a-f]{24}$/i.test(userId)) return null;
+  const { ObjectId } = await driver();
+  return (await central())
+    .collection("usersubaccounts")
+    .findOne(
+      { userId: new ObjectId(userId), subaccountId: new ObjectId(subaccountId) },
+      { projection: { role: 1, isActive: 1, permissions: 1, temporaryAccess: 1 } },
+    );
 }
 
 /** What of a subaccount's document matters here. */

@@ -1,4 +1,4 @@
-import { type Db, MongoClient, type MongoClientOptions, MongoError } from "mongodb";
+import type { Db, MongoClient, MongoClientOptions } from "mongodb";
 import { config } from "./config.ts";
 import { ApiError } from "./errors.ts";
 
@@ -46,10 +46,16 @@ export async function bounded<T>(operation: Promise<T>): Promise<T> {
   }
 }
 
+/**
+ * The driver, loaded by whoever first needs it. It is two thirds of what there is to load, and what is answered from
+ * the cache needs none of it. Whatever else is imported of it must be a type.
+ */
+export const driver = () => import("./mongo-driver.ts");
+
 /** The driver lets a socket's bare error through where it writes to one that the other side has just closed. */
 function isNetwork(error: unknown): boolean {
-  if (error instanceof MongoError) return unreachable.test(error.name);
-  return error instanceof Error && "code" in error && (error.code === "EPIPE" || error.code === "ECONNRESET");
+  if (!(error instanceof Error)) return false;
+  return unreachable.test(error.name) || ("code" in error && (error.code === "EPIPE" || error.code === "ECONNRESET"));
 }
 
 const unreachable = /^Mongo(Network|ServerSelection|PoolCleared|PoolClosed|WaitQueue|Topology|NotConnected)/;
@@ -59,81 +65,93 @@ export function isUnreachable(error: unknown): boolean {
   return error instanceof ApiError && error.code === "CONNECTION_FAILED";
 }
 
-interface Client {
-  client: MongoClient;
+interface Cluster {
+  /** There is one while somebody has connected. */
+  client?: MongoClient | undefined;
   users: number;
   /** Epoch ms. */
   usedAt: number;
 }
 
 /** One client per connection string, in the order of use: subaccounts on one cluster share one. */
-const clients = new Map<string, Client>();
+const clusters = new Map<string, Cluster>();
 
 /** A database in use. Its client stays open until it is released. */
 export interface Lease {
-  db: Db;
+  /** @throws CONNECTION_FAILED when the connection string cannot be read. */
+  db(): Promise<Db>;
   release(): void;
 }
 
 /** The central database: subaccounts, memberships, Retell accounts. Its client is never closed. */
-export function central(): Db {
+export async function central(): Promise<Db> {
   const url = config().MONGODB_URL;
-  return clientFor(url).client.db();
+  return (await open(clusterAt(url), url)).db();
 }
 
 /**
  * Takes a database for one request. At most ten clients are kept, the one unused for longest is closed first, and
- * whichever nobody has used for five minutes; never one in use, nor the central one.
+ * whichever nobody has used for five minutes; never one in use, nor the central one. Nothing is loaded or opened yet.
  *
  * @param name The database; absent: the one that the connection string names.
  */
 export function lease(url: string, name: string | undefined): Lease {
-  const entry = clientFor(url);
-  clients.delete(url);
-  clients.set(url, entry);
-  entry.users += 1;
-  entry.usedAt = Date.now();
+  const cluster = clusterAt(url);
+  clusters.delete(url);
+  clusters.set(url, cluster);
+  cluster.users += 1;
+  cluster.usedAt = Date.now();
   closeIdle();
 
   let released = false;
   return {
-    db: entry.client.db(name),
+    db: async () => (await open(cluster, url)).db(name),
     release() {
       if (released) return;
       released = true;
-      entry.users -= 1;
-      entry.usedAt = Date.now();
+      cluster.users -= 1;
+      cluster.usedAt = Date.now();
     },
   };
 }
 
-function clientFor(url: string): Client {
-  const known = clients.get(url);
+function clusterAt(url: string): Cluster {
+  const known = clusters.get(url);
   if (known) return known;
+  const cluster: Cluster = { users: 0, usedAt: Date.now() };
+  clusters.set(url, cluster);
+  return cluster;
+}
 
-  const client = new MongoClient(url, options);
-  // The driver closes a client for good when its first connection fails: whoever comes next gets a new one.
-  client.on("topologyClosed", () => {
-    if (clients.get(url)?.client === client) clients.delete(url);
-  });
-  const entry = { client, users: 0, usedAt: Date.now() };
-  clients.set(url, entry);
-  return entry;
+async function open(cluster: Cluster, url: string): Promise<MongoClient> {
+  const { MongoClient } = await driver();
+  if (cluster.client) return cluster.client;
+  try {
+    const client = new MongoClient(url, options);
+    // The driver closes a client for good when its first connection fails: whoever comes next gets a new one.
+    client.on("topologyClosed", () => {
+      if (cluster.client === client) cluster.client = undefined;
+    });
+    cluster.client = client;
+    return client;
+  } catch (cause) {
+    throw new ApiError("CONNECTION_FAILED", { cause });
+  }
 }
 
 /** At a lease, not by a timer: that would keep a process alive, and stand still in a Lambda that is frozen. */
 function closeIdle(): void {
-  for (const [url, { client, users, usedAt }] of clients) {
+  for (const [url, { client, users, usedAt }] of clusters) {
     if (users > 0 || url === config().MONGODB_URL) continue;
-    if (clients.size <= maxClients && Date.now() - usedAt < idleMs) continue;
-    clients.delete(url);
-    client.close().catch(() => {}); // nobody uses it, nobody waits for it
+    if (clusters.size <= maxClients && Date.now() - usedAt < idleMs) continue;
+    clusters.delete(url);
+    client?.close().catch(() => {}); // nobody uses it, nobody waits for it
   }
 }
 
 /** Closes every client: for tests and tools, which would otherwise not end. */
 export async function closeAll(): Promise<void> {
-  const open = [...clients.values()];
-  clients.clear();
-  await Promise.all(open.map(({ client }) => client.close()));
+  const open = [...clusters.values()];
+  clusters.clear();
+  await Promise.all(open.map(({ client }) => client?.close()));
 }

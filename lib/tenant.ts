@@ -1,6 +1,5 @@
-import type { Collection, Db } from "mongodb";
+import type { Db } from "mongodb";
 import type { Access } from "./access.ts";
-import type { StoredChat } from "./chat/store.ts";
 import { config } from "./config.ts";
 import { open } from "./crypto.ts";
 import { ApiError } from "./errors.ts";
@@ -10,8 +9,7 @@ import { lease } from "./mongo.ts";
 /** A subaccount with its database in hand. Given to every function that reads or writes what belongs to it. */
 export interface Tenant {
   subaccountId: string;
-  db: Db;
-  chats: Collection<StoredChat>;
+  db(): Promise<Db>;
   /** What Redis holds of the Retell account, when it was read along with the limits. */
   account?: Promise<string | null> | undefined;
   /** Work that nothing waits for until the answer leaves: a Lambda is frozen then, and would leave it half done. */
@@ -24,7 +22,7 @@ export interface Tenant {
  * Takes a subaccount's database: its own cluster when it has one, else its database on the central cluster, else
  * the central database. Opens no connection yet.
  *
- * @throws CONNECTION_FAILED when its connection string does not decrypt or parse.
+ * @throws CONNECTION_FAILED when its connection string does not decrypt. One that does not parse is found by `db`.
  */
 export async function openTenant(
   subaccountId: string,
@@ -33,8 +31,7 @@ export async function openTenant(
 ): Promise<Tenant> {
   try {
     const url = mongodbUrl ? await open(mongodbUrl, subaccountId, "subaccount-salt") : config().MONGODB_URL;
-    const { db, release } = lease(url, databaseName);
-    return { subaccountId, db, chats: db.collection<StoredChat>("chats"), trailing, log, release };
+    return { subaccountId, ...lease(url, databaseName), trailing, log };
   } catch (cause) {
     throw new ApiError("CONNECTION_FAILED", { cause });
   }

@@ -48,7 +48,7 @@ async function aCluster(): Promise<Cluster> {
 
   const use = async () => {
     const { db, release } = lease(url, undefined);
-    await db.command({ ping: 1 });
+    await (await db()).command({ ping: 1 });
     return release;
   };
   return { url, port, sockets, use };
@@ -122,12 +122,12 @@ describe("clients of Mongo", () => {
 
   it("of the central database are never closed", async () => {
     const other = await aCluster();
-    const before = central().client;
-    await central().command({ ping: 1 });
+    const before = (await central()).client;
+    await (await central()).command({ ping: 1 });
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 60 * minuteMs });
     await other.use();
-    expect(central().client).toBe(before);
-    await central().command({ ping: 1 });
+    expect((await central()).client).toBe(before);
+    await (await central()).command({ ping: 1 });
   });
 
   it("stay open for who still uses them when somebody else has let go twice", async () => {

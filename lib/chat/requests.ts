@@ -1,4 +1,4 @@
-import type { UpdateFilter } from "mongodb";
+import type { Collection, UpdateFilter } from "mongodb";
 import { ApiError, UnexpectedAnswer } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { bounded } from "../mongo.ts";
@@ -39,8 +39,8 @@ export const requests = {
       at: "$$NOW",
       expires: { $add: ["$$NOW", keptMs] },
     };
-    const request = await bounded(
-      collection(tenant).findOneAndUpdate(
+    const request = await run(tenant, (requests) =>
+      requests.findOneAndUpdate(
         { _id: id },
         [{ $replaceWith: { $cond: [{ $eq: [{ $type: "$owner" }, "missing"] }, mine, "$$ROOT"] } }],
         { upsert: true, returnDocument: "after", projection: { ...everything, now: "$$NOW" } },
@@ -52,8 +52,8 @@ export const requests = {
 
   /** Takes over from an attempt that died, or that left nothing. False when somebody else was faster. */
   async takeOver(tenant: Tenant, { _id, owner }: StoredRequest, newOwner: string): Promise<boolean> {
-    const { modifiedCount } = await bounded(
-      collection(tenant).updateOne(
+    const { modifiedCount } = await run(tenant, (requests) =>
+      requests.updateOne(
         { _id, owner },
         { $set: { owner: newOwner, state: "running" }, $currentDate: { at: true }, $unset: { finishedAt: "" } },
       ),
@@ -63,12 +63,12 @@ export const requests = {
 
   /** Notes the chat that came of it. */
   async done(tenant: Tenant, id: string, chat_id: string): Promise<void> {
-    await bounded(collection(tenant).updateOne({ _id: id }, { $set: { chat_id } }));
+    await run(tenant, (requests) => requests.updateOne({ _id: id }, { $set: { chat_id } }));
   },
 
   /** Nothing came of it, for sure: the key is free. */
   async release(tenant: Tenant, id: string, owner: string): Promise<void> {
-    await bounded(collection(tenant).deleteOne({ _id: id, owner }));
+    await run(tenant, (requests) => requests.deleteOne({ _id: id, owner }));
   },
 
   /** Something may have come of it: the next attempt looks before it tries anew. */
@@ -77,9 +77,13 @@ export const requests = {
       $set: { state: "unknown" as const },
       ...(isFinished ? { $currentDate: { finishedAt: true } } : {}),
     };
-    await bounded(collection(tenant).updateOne({ _id: id, owner }, update as UpdateFilter<StoredRequest>));
+    await run(tenant, (requests) => requests.updateOne({ _id: id, owner }, update as UpdateFilter<StoredRequest>));
   },
 };
 
 const everything = { hash: 1, owner: 1, state: 1, finishedAt: 1, at: 1, chat_id: 1, expires: 1 };
-const collection = ({ db }: Tenant) => db.collection<StoredRequest>("chatrequests");
+
+function run<T>(tenant: Tenant, operation: (requests: Collection<StoredRequest>) => Promise<T>): Promise<T> {
+  const work = async () => operation((await tenant.db()).collection<StoredRequest>("chatrequests"));
+  return bounded(work());
+}

@@ -1,4 +1,4 @@
-import type { Filter, ObjectId, UpdateFilter } from "mongodb";
+import type { Collection, Filter, ObjectId, UpdateFilter } from "mongodb";
 import { ApiError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { bounded, isUnreachable } from "../mongo.ts";
@@ -67,25 +67,25 @@ export type Ending = Partial<
  */
 export const chats = {
   async insert(tenant: Tenant, chat: StoredChat): Promise<void> {
-    await run(tenant, () => tenant.chats.insertOne({ ...chat }));
+    await run(tenant, (chats) => chats.insertOne({ ...chat }));
   },
 
   /** The chat that a create with a key has stored; null when it has not come that far. */
   async byRequest(tenant: Tenant, request: string): Promise<StoredChat | null> {
     const filter = { subaccountId: tenant.subaccountId, "internal.request": request } as Filter<StoredChat>;
-    return run(tenant, () => tenant.chats.findOne(filter, { projection: { _id: 0 } }));
+    return run(tenant, (chats) => chats.findOne(filter, { projection: { _id: 0 } }));
   },
 
   /** Lets another chat stand for the create that this one came of. */
   async forgetRequest(tenant: Tenant, chatId: string): Promise<void> {
     const update = { $unset: { "internal.request": "" } } as unknown as UpdateFilter<StoredChat>;
-    await run(tenant, () => tenant.chats.updateOne(one(tenant, chatId), update));
+    await run(tenant, (chats) => chats.updateOne(one(tenant, chatId), update));
   },
 
   /** The whole chat with the server's clock; null when this subaccount has no such chat. */
   async get(tenant: Tenant, chatId: string): Promise<ReadChat | null> {
-    const [chat] = await run(tenant, () =>
-      tenant.chats
+    const [chat] = await run(tenant, (chats) =>
+      chats
         .aggregate<ReadChat>([
           { $match: one(tenant, chatId) },
           { $addFields: { now: "$$NOW", messages: listOfMessages } },
@@ -108,8 +108,8 @@ export const chats = {
       { subaccountId, start_timestamp: { $lt: after.start_timestamp } },
       { subaccountId, start_timestamp: after.start_timestamp, chat_id: { $lt: after.chat_id } },
     ];
-    return run(tenant, () =>
-      tenant.chats
+    return run(tenant, (chats) =>
+      chats
         .find(older ? { $or: older } : { subaccountId })
         .sort({ start_timestamp: -1, chat_id: -1 })
         .limit(limit)
@@ -132,9 +132,8 @@ export const chats = {
   /** Whether the subaccount owns such an agent. */
   async hasAgent(tenant: Tenant, agentId: string): Promise<boolean> {
     const filter = { agentId, subaccountId: tenant.subaccountId };
-    const found = await run(tenant, () =>
-      tenant.db.collection("chatagents").findOne(filter, { projection: { _id: 1 } }),
-    );
+    const find = async () => (await tenant.db()).collection("chatagents").findOne(filter, { projection: { _id: 1 } });
+    const found = await tenant.log.time("mongo", bounded(find()));
     return found !== null;
   },
 
@@ -145,8 +144,8 @@ export const chats = {
    */
   async begin(tenant: Tenant, chatId: string, { id, operationId, message, leaseMs }: NewTurn) {
     const key = message.internal?.key;
-    const begun = await run(tenant, () =>
-      tenant.chats.findOneAndUpdate(
+    const begun = await run(tenant, (chats) =>
+      chats.findOneAndUpdate(
         {
           ...one(tenant, chatId),
           chat_status: "ongoing",
@@ -174,8 +173,8 @@ export const chats = {
 
   /** What stood in the way of BEGIN; null when this subaccount has no such chat. */
   async obstacle(tenant: Tenant, chatId: string, key: string | undefined): Promise<Obstacle | null> {
-    const found = await run(tenant, () =>
-      tenant.chats.findOne(one(tenant, chatId), {
+    const found = await run(tenant, (chats) =>
+      chats.findOne(one(tenant, chatId), {
         projection: {
           _id: 0,
           chat_status: 1,
@@ -206,8 +205,8 @@ export const chats = {
    * @returns The seq of the reply's first entry, and the chat's status; null when somebody else has settled the turn.
    */
   async finish(tenant: Tenant, chatId: string, turnId: string, reply: StoredMessage[], lookMs = silenceMs) {
-    const finished = await run(tenant, () =>
-      tenant.chats.findOneAndUpdate(
+    const finished = await run(tenant, (chats) =>
+      chats.findOneAndUpdate(
         { ...one(tenant, chatId), "internal.turn.id": turnId },
         {
           $push: { messages: { $each: reply } },
@@ -227,13 +226,13 @@ export const chats = {
   /** Notes the turn whose answer told that the chat is over. */
   async endedIn(tenant: Tenant, chatId: string, turnId: string): Promise<void> {
     const update = { $set: { "internal.endedIn": turnId } } as unknown as UpdateFilter<StoredChat>;
-    await run(tenant, () => tenant.chats.updateOne(one(tenant, chatId), update));
+    await run(tenant, (chats) => chats.updateOne(one(tenant, chatId), update));
   },
 
   /** FAIL: the message stays, marked as one that Retell never got, and the chat is free. */
   async fail(tenant: Tenant, chatId: string, turnId: string): Promise<boolean> {
-    const { modifiedCount } = await run(tenant, () =>
-      tenant.chats.updateOne(
+    const { modifiedCount } = await run(tenant, (chats) =>
+      chats.updateOne(
         { ...one(tenant, chatId), "internal.turn.id": turnId },
         {
           $set: { "messages.$[m].internal.failed": true, "internal.due": new Date(Date.now() + silenceMs) },
@@ -249,8 +248,8 @@ export const chats = {
 
   /** MARK: the outcome of the turn is unknown; the next send, read or sweep settles it. */
   async mark(tenant: Tenant, chatId: string, turnId: string, why: Pick<Turn, "answered" | "finished">): Promise<void> {
-    await run(tenant, () =>
-      tenant.chats.updateOne({ ...one(tenant, chatId), "internal.turn.id": turnId }, {
+    await run(tenant, (chats) =>
+      chats.updateOne({ ...one(tenant, chatId), "internal.turn.id": turnId }, {
         $set: {
           "internal.turn.state": "unknown",
           "internal.due": new Date(Date.now() + 10_000),
@@ -296,8 +295,8 @@ export const chats = {
 
   /** The tenant's chats that the sweep should look at by now, the longest due first. */
   async due(tenant: Tenant, limit: number): Promise<Due[]> {
-    return run(tenant, () =>
-      tenant.chats
+    return run(tenant, (chats) =>
+      chats
         .find({ subaccountId: tenant.subaccountId, "internal.due": { $lte: new Date() } } as Filter<StoredChat>)
         .sort({ "internal.due": 1 })
         .limit(limit)
@@ -310,7 +309,7 @@ export const chats = {
   async claim(tenant: Tenant, { _id, due }: Due, ms: number): Promise<boolean> {
     const update = { $set: { "internal.due": new Date(Date.now() + ms) } } as unknown as UpdateFilter<StoredChat>;
     const filter = { _id, subaccountId: tenant.subaccountId, "internal.due": due } as Filter<StoredChat>;
-    return (await run(tenant, () => tenant.chats.updateOne(filter, update))).modifiedCount === 1;
+    return (await run(tenant, (chats) => chats.updateOne(filter, update))).modifiedCount === 1;
   },
 
   /** Sets when a claimed chat is looked at again; undefined: not any more. A send that came first has set its own. */
@@ -318,20 +317,20 @@ export const chats = {
     const { subaccountId } = tenant;
     const filter = { _id, subaccountId, "internal.rev": seen.internal?.rev } as Filter<StoredChat>;
     const update = due ? { $set: { "internal.due": due } } : { $unset: { "internal.due": "" } };
-    await run(tenant, () => tenant.chats.updateOne(filter, update as unknown as UpdateFilter<StoredChat>));
+    await run(tenant, (chats) => chats.updateOne(filter, update as unknown as UpdateFilter<StoredChat>));
   },
 
   /** Which of these chats the tenant has. */
   async known(tenant: Tenant, chatIds: string[]): Promise<Set<string>> {
     const filter = { subaccountId: tenant.subaccountId, chat_id: { $in: chatIds } };
-    const found = await run(tenant, () => tenant.chats.find(filter).project({ chat_id: 1 }).toArray());
+    const found = await run(tenant, (chats) => chats.find(filter).project({ chat_id: 1 }).toArray());
     return new Set(found.map(({ chat_id }) => chat_id));
   },
 
   /** Has the sweep look at a chat, not before. */
   async postpone(tenant: Tenant, chatId: string, ms: number): Promise<void> {
     const update = { $set: { "internal.due": new Date(Date.now() + ms) } } as unknown as UpdateFilter<StoredChat>;
-    await run(tenant, () => tenant.chats.updateOne(one(tenant, chatId), update));
+    await run(tenant, (chats) => chats.updateOne(one(tenant, chatId), update));
   },
 
   /**
@@ -339,8 +338,8 @@ export const chats = {
    * False when somebody else was faster.
    */
   async adopt(tenant: Tenant, chatId: string, messages: StoredMessage[], heard: number): Promise<boolean> {
-    const { modifiedCount } = await run(tenant, () =>
-      tenant.chats.updateOne({ ...one(tenant, chatId), "internal.heard": { $exists: false } }, {
+    const { modifiedCount } = await run(tenant, (chats) =>
+      chats.updateOne({ ...one(tenant, chatId), "internal.heard": { $exists: false } }, {
         $set: {
           messages,
           message_count: countOf(messages),
@@ -447,8 +446,8 @@ function one({ subaccountId }: Tenant, chatId: string) {
 
 /** Changes a chat only if it still is as it was read: same revision, same turn or none. */
 function replaceSeen(tenant: Tenant, seen: ReadChat, update: object): Promise<ReadChat | null> {
-  return run(tenant, async () => {
-    const changed = await tenant.chats.findOneAndUpdate(
+  return run(tenant, async (chats) => {
+    const changed = await chats.findOneAndUpdate(
       {
         ...one(tenant, seen.chat_id),
         "internal.rev": seen.internal?.rev,
@@ -461,6 +460,7 @@ function replaceSeen(tenant: Tenant, seen: ReadChat, update: object): Promise<Re
   });
 }
 
-function run<T>(tenant: Tenant, operation: () => Promise<T>): Promise<T> {
-  return tenant.log.time("mongo", bounded(operation()));
+function run<T>(tenant: Tenant, operation: (chats: Collection<StoredChat>) => Promise<T>): Promise<T> {
+  const work = async () => operation((await tenant.db()).collection<StoredChat>("chats"));
+  return tenant.log.time("mongo", bounded(work()));
 }

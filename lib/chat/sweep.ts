@@ -50,9 +50,7 @@ export async function sweep(bounds: Bounds, operationId: string): Promise<Swept>
   const swept: Swept = { databases: 0, settled: 0, orphansEnded: 0, failed: 0 };
   for (const [place, subaccounts] of await byDatabase()) {
     if (Date.now() > bounds.until) break;
-    await central()
-      .collection<{ _id: string }>("chatsweeps")
-      .updateOne({ _id: place }, { $currentDate: { at: true } }, { upsert: true });
+    await (await sweeps()).updateOne({ _id: place }, { $currentDate: { at: true } }, { upsert: true });
     swept.databases += 1;
     for (const subaccount of subaccounts) {
       if (Date.now() > bounds.until) break;
@@ -66,7 +64,7 @@ export async function sweep(bounds: Bounds, operationId: string): Promise<Swept>
 async function byDatabase(): Promise<[string, Subaccount[]][]> {
   const groups = new Map<string, Subaccount[]>();
   const projection = { isActive: 1, databaseName: 1, mongodbUrl: 1, encryptionIV: 1 };
-  for await (const document of central().collection("subaccounts").find({}, { projection })) {
+  for await (const document of (await central()).collection("subaccounts").find({}, { projection })) {
     const location = subaccountOf(document);
     // A cluster address is a secret; the same one is encrypted differently each time, which costs a second visit.
     const place = createHash("sha256")
@@ -74,10 +72,13 @@ async function byDatabase(): Promise<[string, Subaccount[]][]> {
       .digest("base64url");
     groups.set(place, [...(groups.get(place) ?? []), { id: String(document._id), location }]);
   }
-  const sweeps = await central().collection<{ _id: string; at: Date }>("chatsweeps").find().toArray();
-  const sweptAt = new Map(sweeps.map(({ _id, at }) => [_id, at.getTime()]));
+  const swept = await (await sweeps()).find().toArray();
+  const sweptAt = new Map(swept.map(({ _id, at }) => [_id, at.getTime()]));
   return [...groups].sort(([a], [b]) => (sweptAt.get(a) ?? 0) - (sweptAt.get(b) ?? 0));
 }
+
+/** When what was looked at last: a database, or a subaccount's account for orphans. */
+const sweeps = async () => (await central()).collection<{ _id: string; at: Date }>("chatsweeps");
 
 async function sweepSubaccount({ id, location }: Subaccount, bounds: Bounds, operationId: string, swept: Swept) {
   const log = new CallLog();
@@ -146,7 +147,7 @@ export function nextLook(chat: ReadChat): Date | undefined {
  */
 async function endOrphans(tenant: Tenant, { until }: Bounds): Promise<number> {
   const { subaccountId, log } = tenant;
-  const looks = central().collection<{ _id: string; at: Date }>("chatsweeps");
+  const looks = await sweeps();
   const name = `orphans ${subaccountId}`;
   const last = (await bounded(looks.findOne({ _id: name })))?.at.getTime() ?? 0;
   if (Date.now() - last < orphansEveryMs || Date.now() > until) return 0;

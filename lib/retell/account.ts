@@ -1,9 +1,8 @@
-import { ObjectId } from "mongodb";
 import * as z from "zod";
 import { open } from "../crypto.ts";
 import { ApiError, UnexpectedAnswer } from "../errors.ts";
 import { Lru } from "../lru.ts";
-import { bounded, central, isUnreachable } from "../mongo.ts";
+import { bounded, central, driver, isUnreachable } from "../mongo.ts";
 import { key, redis } from "../redis.ts";
 import type { Tenant } from "../tenant.ts";
 
@@ -132,17 +131,7 @@ async function remember({ subaccountId }: Place, sealed: Sealed): Promise<Accoun
 async function load({ subaccountId, log, trailing }: Place): Promise<Sealed> {
   let found: Record<string, unknown> | null;
   try {
-    found = await log.time(
-      "mongo",
-      bounded(
-        central()
-          .collection("retellaccounts")
-          .findOne(
-            { subaccountId: new ObjectId(subaccountId) },
-            { projection: { apiKey: 1, encryptionIV: 1, webhookKeys: 1, accountName: 1, isActive: 1 } },
-          ),
-      ),
-    );
+    found = await log.time("mongo", bounded(find(subaccountId)));
   } catch (cause) {
     if (isUnreachable(cause)) throw cause;
     throw new ApiError("RETELL_FETCH_FAILED", { cause });
@@ -160,6 +149,16 @@ async function load({ subaccountId, log, trailing }: Place): Promise<Sealed> {
 
   trailing.push(redis.set(cacheKey(subaccountId), JSON.stringify(sealed.data), lifetimeSeconds).catch(() => {}));
   return sealed.data;
+}
+
+async function find(subaccountId: string): Promise<Record<string, unknown> | null> {
+  const { ObjectId } = await driver();
+  return (await central())
+    .collection("retellaccounts")
+    .findOne(
+      { subaccountId: new ObjectId(subaccountId) },
+      { projection: { apiKey: 1, encryptionIV: 1, webhookKeys: 1, accountName: 1, isActive: 1 } },
+    );
 }
 
 function parse(text: string | null | undefined): Sealed | undefined {
