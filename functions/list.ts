@@ -11,7 +11,7 @@ export const handler = endpoint(routes.list, {
   cached: ({ params, query }) =>
     query.limit === defaults.limit && query.cursor === undefined ? cache.listEntry(params.subaccountId) : undefined,
 }).handler(async ({ query, tenant, cached }) => {
-  if (cached?.hit) return { answer: cached.hit };
+  if (cached?.hit) return { answer: cached.hit, meta: { cached: true } };
 
   const found = await chats.page(tenant, query.limit + 1, query.cursor);
   const page = found.slice(0, query.limit);
@@ -22,7 +22,6 @@ export const handler = endpoint(routes.list, {
     ...chat,
     createdAt: (createdAt instanceof Date ? createdAt : new Date(chat.start_timestamp)).toISOString(),
   }));
-  const meta = { count: page.length, cached: false, hasMore, ...(hasMore && last ? { nextCursor: encode(last) } : {}) };
-  await cached?.fill({ data: JSON.stringify(data), meta: JSON.stringify({ ...meta, cached: true }) });
-  return { data, meta };
+  const nextCursor = hasMore && last ? encode(last) : undefined;
+  return { data, page: { count: page.length, hasMore, nextCursor }, meta: { cached: false }, fill: cached?.fill };
 });

@@ -11,16 +11,14 @@ export const handler = endpoint(routes.transcript, {
       : undefined,
 }).handler(async ({ params, query, tenant, cached, deadline, require }) => {
   if (query.include === "tools") require("write");
-  if (cached?.hit) return { answer: cached.hit };
+  if (cached?.hit) return { answer: cached.hit, meta: { cached: true } };
 
   const { chat, stale } = await current(tenant, params.chatId, deadline, query.consistency === "strong");
-  const { data, meta } = transcriptOf(chat, {
-    limit: query.limit,
-    afterSeq: query.after_seq,
-    withTools: query.include === "tools",
-  });
-  if (chat.chat_status !== "ongoing" && !chat.internal?.turn && !stale) {
-    await cached?.fill({ data: JSON.stringify(data), meta: JSON.stringify({ cached: true, ...meta }) });
-  }
-  return { data, meta: { cached: false, ...(stale ? { stale } : {}), ...meta } };
+  const window = { limit: query.limit, afterSeq: query.after_seq, withTools: query.include === "tools" };
+  const isFinal = chat.chat_status !== "ongoing" && !chat.internal?.turn && !stale;
+  return {
+    ...transcriptOf(chat, window),
+    meta: { cached: false, ...(stale ? { stale } : {}) },
+    fill: isFinal ? cached?.fill : undefined,
+  };
 });

@@ -1,6 +1,7 @@
 import type * as z from "zod";
 import type { Actor, Permission } from "./access.ts";
-import type { Answer, Cached } from "./chat/cache.ts";
+import type { Cached } from "./chat/cache.ts";
+import type { Head } from "./gzip.ts";
 import type { Idempotency } from "./idempotency.ts";
 import type { CallLog } from "./logger.ts";
 import type { Counts } from "./middleware/limit.ts";
@@ -72,12 +73,17 @@ export interface Call<R extends Route = Route> {
 export type Reply<R extends Route = Route> =
   | {
       data: z.input<R["data"]>;
+      /** What `meta` says of the data; it is cached along with it. */
+      page?: Record<string, unknown>;
+      /** What `meta` says of this request. */
       meta?: Record<string, unknown>;
+      /** Keeps the answer for those who ask next. */
+      fill?: Cached["fill"] | undefined;
       /** It is the answer of an earlier request with the same Idempotency-Key. */
       isReplay?: boolean;
       answer?: never;
     }
-  | { answer: Answer; data?: never };
+  | { answer: Head; meta: Record<string, unknown>; data?: never };
 
 /**
  * When what must be over. API Gateway gives up after 30 s and the function ends after 29, so calls to Retell end
@@ -118,6 +124,8 @@ export interface Progress {
   operationId: string;
   log: CallLog;
   deadline: Deadline;
+  /** Whether the client takes answers compressed. */
+  takesGzip: boolean;
   /** Response headers, filled on the way. */
   headers: Record<string, string>;
   actor?: Actor;

@@ -1,5 +1,7 @@
+import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import * as cache from "../lib/chat/cache.ts";
+import { written } from "../lib/gzip.ts";
 import { CallLog } from "../lib/logger.ts";
 import { redis } from "../lib/redis.ts";
 
@@ -9,20 +11,20 @@ const anEntry = () => cache.listEntry(crypto.randomUUID());
 describe("the cache", () => {
   it("gives back the text that was put in", async () => {
     const entry = anEntry();
-    const answer = { data: '[{"content":"漢 \\n \\" 👍"}]', meta: '{"count":1}' };
-    await (await cache.read(entry, log)).fill(answer);
-    expect((await cache.read(entry, log)).hit).toEqual(answer);
+    const text = '{"data":[{"content":"漢 \\n \\" 👍"}],"meta":{"count":1,';
+    await (await cache.read(entry, log)).fill(written(text));
+    expect((await cache.read(entry, log)).hit?.text()).toBe(text);
   });
 
   it("keeps no value that a reader had before a write", async () => {
     const entry = anEntry();
     const reader = await cache.read(entry, log); // it goes to Mongo now, and is slow
     await cache.forget([entry], log); // meanwhile somebody writes
-    await reader.fill({ data: '"old"', meta: "{}" });
+    await reader.fill(written("old"));
     expect((await cache.read(entry, log)).hit).toBeUndefined();
 
-    await (await cache.read(entry, log)).fill({ data: '"new"', meta: "{}" });
-    expect((await cache.read(entry, log)).hit?.data).toBe('"new"');
+    await (await cache.read(entry, log)).fill(written("new"));
+    expect((await cache.read(entry, log)).hit?.text()).toBe("new");
   });
 
   it("forgets for longer than any request lasts", async () => {
@@ -32,16 +34,28 @@ describe("the cache", () => {
     expect(ttl).toBeGreaterThan(30);
   });
 
-  it("holds nothing over 256 kB", async () => {
+  it("holds nothing over 256 kB, as it is stored", async () => {
     const entry = anEntry();
-    await (await cache.read(entry, log)).fill({ data: `"${"x".repeat(262_144)}"`, meta: "{}" });
+    await (await cache.read(entry, log)).fill(written(randomBytes(200_000).toString("base64")));
     expect((await cache.read(entry, log)).hit).toBeUndefined();
+    await (await cache.read(entry, log)).fill(written("x".repeat(2_000_000)));
+    expect((await cache.read(entry, log)).hit?.length).toBe(2_000_000);
   });
 
   it("takes what it did not write for a miss", async () => {
     const entry = anEntry();
-    for (const garbage of ["", "nonsense", "[]\n[]", '{"no":"second line"}']) {
-      await redis.set(entry.name, garbage, 60);
+    await (await cache.read(entry, log)).fill(written('{"data":["something"]'));
+    const entire = await redis.get(entry.name);
+    const half = entire?.slice(0, 24);
+    for (const garbage of [
+      "",
+      "nonsense",
+      "[]\n[]",
+      '{"count":1}\n[{"chat_id":"of an older form"}]',
+      half,
+      `AAAA${entire}`,
+    ]) {
+      await redis.set(entry.name, garbage ?? "", 60);
       expect((await cache.read(entry, log)).hit).toBeUndefined();
     }
   });

@@ -1,17 +1,14 @@
+import { crc32 } from "node:zlib";
+import { type Deflated, type Head, stored } from "../gzip.ts";
 import type { CallLog } from "../logger.ts";
 import { key, redis } from "../redis.ts";
 
-/** JSON texts as they are sent: `data`, and the part of `meta` that belongs to it. Neither parsed nor written again. */
-export interface Answer {
-  data: string;
-  meta: string;
-}
-
 /** What the cache knows of one key, and how to fill it. */
 export interface Cached {
-  hit: Answer | undefined;
+  /** An answer up to what belongs to its request: neither inflated nor parsed on its way to the next one. */
+  hit: Head | undefined;
   /** Stores an answer, unless a write came in between. A failure is one warning. */
-  fill(answer: Answer): Promise<void>;
+  fill(answer: Head): Promise<void>;
 }
 
 /** A place in the cache and how long what stands there is good for. */
@@ -29,6 +26,7 @@ export const chatEntry = (subaccountId: string, chatId: string): Entry => ({
   ttlSeconds: 300,
 });
 
+/** Of what is stored: it is Redis' memory and the way there that this spares. */
 const maxBytes = 262_144;
 
 /** Longer than any request: a reader that began before a write finds the token changed when it wants to fill. */
@@ -69,9 +67,9 @@ export async function forget(entries: Entry[], log: CallLog): Promise<void> {
   }
 }
 
-async function fill(entry: Entry, generation: string, { data, meta }: Answer, log: CallLog): Promise<void> {
-  const text = `${meta}\n${data}`; // JSON.stringify writes no raw line break
-  if (Buffer.byteLength(text) > maxBytes) return;
+async function fill(entry: Entry, generation: string, answer: Head, log: CallLog): Promise<void> {
+  const text = toText(answer.deflated());
+  if (text.length > maxBytes) return;
   try {
     await redis.eval(fillScript, [entry.name, generationOf(entry)], [generation, text, entry.ttlSeconds]);
   } catch (error) {
@@ -79,10 +77,21 @@ async function fill(entry: Entry, generation: string, { data, meta }: Answer, lo
   }
 }
 
-function parse(text: string | null | undefined): Answer | undefined {
-  const end = text?.indexOf("\n") ?? -1;
-  if (!text?.startsWith("{") || end < 0) return undefined;
-  return { meta: text.slice(0, end), data: text.slice(end + 1) };
+/** What is deflated, the checksum and length of its text, and a checksum of all this. */
+function toText({ bytes, crc, length }: Deflated): string {
+  const all = Buffer.concat([bytes, Buffer.alloc(12)]);
+  all.writeUInt32LE(crc, bytes.length);
+  all.writeUInt32LE(length, bytes.length + 4);
+  all.writeUInt32LE(crc32(all.subarray(0, -4)), bytes.length + 8);
+  return all.toString("base64");
+}
+
+/** Garbage, half an entry or one of an older form is a miss: a hit goes to the client unread. */
+function parse(text: string | null | undefined): Head | undefined {
+  const all = Buffer.from(text ?? "", "base64");
+  if (all.length < 12 || crc32(all.subarray(0, -4)) !== all.readUInt32LE(all.length - 4)) return undefined;
+  const bytes = all.subarray(0, -12);
+  return stored({ bytes, crc: all.readUInt32LE(bytes.length), length: all.readUInt32LE(bytes.length + 4) });
 }
 
 const generationOf = (entry: Entry) => `${entry.name}:generation`;

@@ -61,11 +61,11 @@ export interface Window {
   withTools: boolean;
 }
 
-/** A chat as clients see it, whole or a page of it, and what `meta` says of the page. */
+/** A chat as clients see it, whole or a page of it, and what is said of the page. */
 export function transcriptOf(
   chat: StoredChat,
   { limit, afterSeq, withTools }: Window,
-): { data: Transcript; meta: { hasMore?: boolean; nextSeq?: number } } {
+): { data: Transcript; page: { hasMore?: boolean; nextSeq?: number } } {
   const isPaged = limit !== undefined || afterSeq !== undefined;
   const all = visible(chat, withTools);
   const asked = afterSeq === undefined ? all : all.filter(({ seq }) => seq > afterSeq);
@@ -79,7 +79,7 @@ export function transcriptOf(
   const nextSeq = messages.at(-1)?.seq;
   return {
     data: { ...base, ...(fits && transcript !== undefined ? { transcript } : {}), messages },
-    meta: isPaged || hasMore ? { hasMore, ...(hasMore && nextSeq !== undefined ? { nextSeq } : {}) } : {},
+    page: isPaged || hasMore ? { hasMore, ...(hasMore && nextSeq !== undefined ? { nextSeq } : {}) } : {},
   };
 }
 

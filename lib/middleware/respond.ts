@@ -1,11 +1,14 @@
 import type { APIGatewayProxyStructuredResultV2 } from "aws-lambda";
 import { ApiError } from "../errors.ts";
+import { gzip, takesGzip, written } from "../gzip.ts";
 import { CallLog } from "../logger.ts";
 import { Deadline, type Progress, type Reply, type Route, routeKey } from "../route.ts";
 import type { Rule } from "./chain.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const functionMs = 29_000;
+/** What is shorter fits into one packet as it is. */
+const minGzipBytes = 1_024;
 let coldStart = true;
 
 /** Speaks first and last: gives the request its id, its log and its deadline, and makes an answer of how it ended. */
@@ -26,10 +29,12 @@ export function respond(route: Route): Rule {
         log,
         deadline: new Deadline(context.getRemainingTimeInMillis?.() ?? functionMs),
         trailing: [],
+        takesGzip: takesGzip(event?.headers?.["accept-encoding"]),
         headers: {
           "content-type": "application/json",
           "x-operation-id": operationId,
           "cache-control": "no-store",
+          vary: "accept-encoding",
           "x-content-type-options": "nosniff",
         },
       };
@@ -37,8 +42,7 @@ export function respond(route: Route): Rule {
 
     after: async (request) => {
       const { progress } = request.internal;
-      await Promise.all(progress.trailing);
-      request.response = succeed(route, progress, request.response as Reply);
+      request.response = await succeed(route, progress, request.response as Reply);
       close(progress, 200);
     },
 
@@ -52,13 +56,30 @@ export function respond(route: Route): Rule {
   };
 }
 
-function succeed(route: Route, progress: Progress, reply: Reply): APIGatewayProxyStructuredResultV2 {
-  const own = `"operationId":"${progress.operationId}","duration":"${elapsed(progress)}ms"`;
-  const head = `{"success":true,"message":"${route.message}"`;
-  const { data, meta } = reply.answer ?? { data: JSON.stringify(reply.data), meta: JSON.stringify(reply.meta ?? {}) };
-  const rest = meta === "{}" ? "" : `,${meta.slice(1, -1)}`;
-  if (!reply.answer && reply.isReplay) progress.headers["idempotent-replayed"] = "true";
-  return { statusCode: 200, headers: progress.headers, body: `${head},"data":${data},"meta":{${own}${rest}}}` };
+async function succeed(route: Route, progress: Progress, reply: Reply): Promise<APIGatewayProxyStructuredResultV2> {
+  const { headers, trailing, operationId } = progress;
+  const head = reply.answer ?? written(headOf(route, reply));
+  if (!reply.answer && reply.fill) trailing.push(reply.fill(head));
+  await Promise.all(trailing);
+  if (!reply.answer && reply.isReplay) headers["idempotent-replayed"] = "true";
+
+  const own = JSON.stringify({ ...reply.meta, operationId, duration: `${elapsed(progress)}ms` });
+  const tail = `${own.slice(1)}}`;
+  if (progress.takesGzip && head.length >= minGzipBytes) {
+    const body = gzip(head.deflated(), tail).toString("base64");
+    // Lambda counts the base64, and not all text shrinks.
+    if (body.length < head.length) {
+      headers["content-encoding"] = "gzip";
+      return { statusCode: 200, headers, body, isBase64Encoded: true };
+    }
+  }
+  return { statusCode: 200, headers, body: head.text() + tail };
+}
+
+/** The envelope up to what only this request says. */
+function headOf({ message }: Route, { data, page = {} }: Extract<Reply, { answer?: never }>): string {
+  const about = JSON.stringify(page).slice(1, -1);
+  return `{"success":true,"message":"${message}","data":${JSON.stringify(data)},"meta":{${about}${about && ","}`;
 }
 
 function fail(route: Route, progress: Progress, error: ApiError): APIGatewayProxyStructuredResultV2 {

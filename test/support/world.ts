@@ -1,3 +1,5 @@
+import { gunzipSync } from "node:zlib";
+import type { APIGatewayProxyStructuredResultV2 } from "aws-lambda";
 import { SignJWT } from "jose";
 import { type Db, MongoClient, ObjectId } from "mongodb";
 import { afterAll, expect, inject } from "vitest";
@@ -115,6 +117,10 @@ export interface Response {
   status: number;
   headers: Record<string, string>;
   body: Json;
+  /** Bytes of the body on the wire. */
+  wireBytes: number;
+  /** Bytes of the whole answer as Lambda counts it: the body is a string inside JSON. */
+  lambdaBytes: number;
 }
 
 /**
@@ -134,10 +140,18 @@ export async function invoke(
 ): Promise<Response> {
   const end = Date.now() + remainingMs;
   const context = { awsRequestId: crypto.randomUUID(), getRemainingTimeInMillis: () => end - Date.now() };
-  const { statusCode, headers, body } = await handler(eventFor(name, request), context);
-  const parsed = JSON.parse(body);
-  checkEnvelope(name, statusCode, headers, parsed);
-  return { status: statusCode, headers, body: parsed };
+  const answer = await handler(eventFor(name, request), context);
+  const { statusCode: status, headers } = answer;
+  const bytes = bytesOf(answer);
+  const body = JSON.parse((headers["content-encoding"] === "gzip" ? gunzipSync(bytes) : bytes).toString());
+  checkEnvelope(name, status, headers, body);
+  const lambdaBytes = Buffer.byteLength(JSON.stringify(answer));
+  return { status, headers, body, wireBytes: bytes.length, lambdaBytes };
+}
+
+/** What API Gateway makes of a function's body. */
+export function bytesOf({ body, isBase64Encoded }: APIGatewayProxyStructuredResultV2): Buffer {
+  return Buffer.from(body ?? "", isBase64Encoded ? "base64" : "utf8");
 }
 
 /** The event that API Gateway makes of a request. */
@@ -150,6 +164,7 @@ export function eventFor(name: Name, { token, subaccountId, chatId, query, body,
     method: route.method,
     target: `${path}${search}`,
     headers: {
+      "accept-encoding": "gzip, deflate",
       ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
       ...(body === undefined ? {} : { "content-type": "application/json" }),
       ...headers,
