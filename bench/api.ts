@@ -1,0 +1,87 @@
+import { gunzipSync } from "node:zlib";
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context } from "aws-lambda";
+import { toEvent } from "../dev/event.ts";
+import type { Route } from "../lib/route.ts";
+import { routes } from "../lib/routes.ts";
+
+/** The endpoints that are compared. */
+export const names = ["list", "transcript", "message", "create", "end"] as const;
+export type Name = (typeof names)[number];
+
+type Handler = (event: APIGatewayProxyEventV2, context: Context) => Promise<APIGatewayProxyStructuredResultV2>;
+
+/** Handlers by name, all in this process. */
+export type Api = Record<Name, Handler>;
+
+/** A subaccount and somebody who may do all in it. */
+export interface Place {
+  subaccountId: string;
+  agentId: string;
+  token: string;
+}
+
+/** What a request is about. */
+export interface Request {
+  chatId?: string;
+  query?: Record<string, string>;
+  body?: object;
+  headers?: Record<string, string>;
+}
+
+export interface Answer {
+  status: number;
+  // biome-ignore lint/suspicious/noExplicitAny: an answer is whatever came back
+  body: any;
+  /** Of the body, as the client gets it. */
+  wireBytes: number;
+}
+
+/** The handlers of functions/, or those of another folder that has the same files. */
+export async function load(folder = new URL("../functions/", import.meta.url)): Promise<Api> {
+  const handlers = names.map(async (name) => [name, (await import(new URL(`${name}.ts`, folder).href)).handler]);
+  return Object.fromEntries(await Promise.all(handlers));
+}
+
+/** Calls a handler as API Gateway would, and reads the answer as a client would. */
+export async function ask(api: Api, name: Name, place: Place, request: Request = {}): Promise<Answer> {
+  const context = { getRemainingTimeInMillis: () => 29_000 } as Context;
+  return read(await api[name](eventFor(name, place, request), context));
+}
+
+/** The same, where nothing but success will do. */
+export async function succeed(api: Api, name: Name, place: Place, request: Request = {}): Promise<Answer> {
+  const answer = await ask(api, name, place, request);
+  if (answer.status !== 200) throw new Error(`${name}: ${answer.status} ${JSON.stringify(answer.body)}`);
+  return answer;
+}
+
+/** Path and query of a request. */
+export function targetOf(name: Name, { subaccountId }: Place, { chatId = "", query }: Request): string {
+  const { path }: Route = routes[name];
+  return `${path.replace("{subaccountId}", subaccountId).replace("{chatId}", chatId)}${query ? `?${new URLSearchParams(query)}` : ""}`;
+}
+
+/** Everything that a client sends along. */
+export function headersOf({ token }: Place, { body, headers }: Request): Record<string, string> {
+  return {
+    authorization: `Bearer ${token}`,
+    "accept-encoding": "gzip",
+    ...(body ? { "content-type": "application/json" } : {}),
+    ...headers,
+  };
+}
+
+export function eventFor(name: Name, place: Place, request: Request = {}): APIGatewayProxyEventV2 {
+  return toEvent({
+    method: routes[name].method,
+    target: targetOf(name, place, request),
+    headers: headersOf(place, request),
+    ...(request.body ? { body: JSON.stringify(request.body) } : {}),
+  });
+}
+
+function read({ statusCode = 0, headers, body, isBase64Encoded }: APIGatewayProxyStructuredResultV2): Answer {
+  const bytes = Buffer.from(body ?? "", isBase64Encoded ? "base64" : "utf8");
+  const text = headers?.["content-encoding"] === "gzip" ? gunzipSync(bytes) : bytes;
+  return { status: statusCode, body: JSON.parse(text.toString()), wireBytes: bytes.length };
+}

@@ -1,0 +1,65 @@
+import { setTimeout } from "node:timers/promises";
+import { type Api, ask, load, type Place, succeed } from "./api.ts";
+
+/** What the program below is told. */
+export interface Wanted extends Place {
+  /** After how many requests the heap is measured, ascending. */
+  at: number[];
+}
+
+/** Bytes of heap in use after a collection, by number of requests. */
+export type Measured = { requests: number; heapBytes: number }[];
+
+/**
+ * One instance, asked for a mix of everything that it does and refuses; run with --expose-gc. What it prints at the end
+ * shows whether it holds on to anything of a request.
+ */
+async function measure({ at, ...place }: Wanted): Promise<Measured> {
+  const api = await load();
+  const measured: Measured = [];
+  let requests = 0;
+  for (const milestone of at) {
+    while (requests < milestone) requests += await aRound(api, place);
+    measured.push({ requests, heapBytes: await heapBytes() });
+  }
+  return measured;
+}
+
+/** Some requests of every kind; how many. */
+async function aRound(api: Api, place: Place): Promise<number> {
+  const created = await succeed(api, "create", place, {
+    body: { agentId: place.agentId, metadata: { crm_id: "C-1" } },
+  });
+  const chat = { chatId: created.body.data.chat_id };
+  await succeed(api, "message", place, { ...chat, body: { content: "ping" } });
+  const headers = { "idempotency-key": crypto.randomUUID() };
+  for (let i = 0; i < 2; i++) await succeed(api, "message", place, { ...chat, body: { content: "Hello" }, headers });
+  await succeed(api, "transcript", place, chat);
+  for (let i = 0; i < 3; i++) await succeed(api, "list", place);
+  await succeed(api, "list", place, { query: { limit: "5" } });
+  await succeed(api, "end", place, chat);
+  for (let i = 0; i < 2; i++) await succeed(api, "transcript", place, chat);
+  const refused = [
+    await ask(api, "message", place, { ...chat, body: { content: "Too late" } }),
+    await ask(api, "message", place, { ...chat, body: { content: "" } }),
+    await ask(api, "transcript", place, { chatId: "chat_of_nobody" }),
+    await ask(api, "list", { ...place, token: "none" }),
+  ];
+  const statuses = refused.map(({ status }) => status).join();
+  if (statuses !== "409,400,404,401") throw new Error(`Refused with ${statuses}`);
+  return 12 + refused.length;
+}
+
+/** What a weak reference or a finalizer holds is gone only after more than one collection. */
+async function heapBytes(): Promise<number> {
+  for (let i = 0; i < 3; i++) {
+    globalThis.gc?.();
+    await setTimeout(20);
+  }
+  return process.memoryUsage().heapUsed;
+}
+
+if (import.meta.main) {
+  process.stdout.write(JSON.stringify(await measure(JSON.parse(process.argv[2] ?? ""))));
+  process.exit(0); // connections are open
+}
