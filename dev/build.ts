@@ -50,12 +50,12 @@ const options = {
 
 /** Bundles a program as it would be deployed, as `index.cjs`, with the driver beside it if it may come to need it. */
 export async function bundle(program: string, folder: string): Promise<Metafile["outputs"][string][]> {
-  const outputsOf = async (entryPoints: Record<string, string>) =>
-    Object.values((await build({ ...options, entryPoints, outdir: folder })).metafile.outputs);
+  const outputsOf = async (entryPoints: Record<string, string>, more: BuildOptions = {}) =>
+    Object.values((await build({ ...options, ...more, metafile: true, entryPoints, outdir: folder })).metafile.outputs);
   const [index] = await outputsOf({ index: program });
   if (!index) throw new Error(`esbuild made nothing of ${program}`);
   if (!index.imports.some(({ path }) => path === driver.path)) return [index];
-  return [index, ...(await outputsOf({ [driver.name]: join(root, "lib/mongo-driver.ts") }))];
+  return [index, ...(await outputsOf({ [driver.name]: join(root, "lib/mongo-driver.ts") }, driver.options))];
 }
 
 /** Bundles every function of the API into a folder of its own. */

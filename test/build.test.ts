@@ -100,6 +100,12 @@ describe("the driver in the bundle", () => {
     await expect(ping("another")).rejects.toMatchObject({ codeName: "AuthenticationFailed" });
   });
 
+  it("keeps what its own build keeps of an error: the cause", async () => {
+    const client = new (bundled())("mongodb://127.0.0.1:1/?directConnection=true", { serverSelectionTimeoutMS: 100 });
+    const error = await client.connect().catch((error) => error);
+    expect([error.name, error.cause?.name]).toEqual(["MongoServerSelectionError", "MongoNetworkError"]);
+  });
+
   /** Every way to sign in that a tenant's cluster may ask for, as far as it goes without what it asks for. */
   it.each([
     ["MONGODB-X509", "MechanismUnavailable|ProtocolError|AuthenticationFailed|BadValue"],

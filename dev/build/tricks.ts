@@ -25,8 +25,16 @@ const standIns: Record<string, string> = {
   "@upstash/core-analytics": "export class Analytics {}",
 };
 
-/** Where `lib/mongo-driver.ts` is, once it is bundled. */
-export const driver = { name: "mongo-driver", path: "./mongo-driver.cjs" };
+/**
+ * Where `lib/mongo-driver.ts` is, once it is bundled, and how its TypeScript is read: as the driver's own build does. With
+ * fields as JavaScript defines them, those that a class only declares would be emptied again after `super()`, the cause
+ * of each of its errors for one.
+ */
+export const driver = {
+  name: "mongo-driver",
+  path: "./mongo-driver.cjs",
+  options: { tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } } },
+} as const;
 
 /**
  * Puts the driver into a file of its own beside the bundle. Loaded only when it is needed, it would otherwise still be

@@ -140,13 +140,17 @@ export async function invoke(
 ): Promise<Response> {
   const end = Date.now() + remainingMs;
   const context = { awsRequestId: crypto.randomUUID(), getRemainingTimeInMillis: () => end - Date.now() };
-  const answer = await handler(eventFor(name, request), context);
+  const response = responseOf(await handler(eventFor(name, request), context));
+  checkEnvelope(name, response);
+  return response;
+}
+
+/** A function's answer, as its caller reads it. */
+export function responseOf(answer: Json): Response {
   const { statusCode: status, headers } = answer;
   const bytes = bytesOf(answer);
   const body = JSON.parse((headers["content-encoding"] === "gzip" ? gunzipSync(bytes) : bytes).toString());
-  checkEnvelope(name, status, headers, body);
-  const lambdaBytes = Buffer.byteLength(JSON.stringify(answer));
-  return { status, headers, body, wireBytes: bytes.length, lambdaBytes };
+  return { status, headers, body, wireBytes: bytes.length, lambdaBytes: Buffer.byteLength(JSON.stringify(answer)) };
 }
 
 /** What API Gateway makes of a function's body. */
@@ -173,7 +177,7 @@ export function eventFor(name: Name, { token, subaccountId, chatId, query, body,
   });
 }
 
-function checkEnvelope(name: Name, status: number, headers: Record<string, string>, body: Json): void {
+function checkEnvelope(name: Name, { status, headers, body }: Response): void {
   const route: Route = routes[name];
   expect(headers["x-operation-id"]).toBe(body.meta.operationId);
   expect(body.meta.duration).toMatch(/^\d+ms$/);
