@@ -52,13 +52,22 @@ export async function bounded<T>(operation: Promise<T>): Promise<T> {
  */
 export const driver = () => import("./mongo-driver.ts");
 
-/** The driver lets a socket's bare error through where it writes to one that the other side has just closed. */
 function isNetwork(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  return unreachable.test(error.name) || ("code" in error && (error.code === "EPIPE" || error.code === "ECONNRESET"));
+  return unreachable.test(error.name) || ("code" in error && unreachableCodes.has(error.code));
 }
 
-const unreachable = /^Mongo(Network|ServerSelection|PoolCleared|PoolClosed|WaitQueue|Topology|NotConnected)/;
+/** Also of a client that was closed because its first connection failed, while others still waited for it. */
+const unreachable =
+  /^Mongo(Network|ServerSelection|PoolCleared|PoolClosed|WaitQueue|Topology|NotConnected|ServerClosed|ClientClosed|ExpiredSession)/;
+
+const unreachableCodes = new Set<unknown>([
+  // The driver lets a socket's bare error through where it writes to one that the other side has just closed.
+  ...["EPIPE", "ECONNRESET"],
+  // A server that is not the primary (any more), steps down or shuts down: soon there is another one.
+  // @see github.com/mongodb/specifications, server-discovery-and-monitoring, "not writable primary" and "node is recovering"
+  ...[91, 189, 10058, 10107, 11600, 11602, 13435, 13436],
+]);
 
 /** Whether an error of `bounded` means that Mongo cannot be reached, rather than that it refused what was asked. */
 export function isUnreachable(error: unknown): boolean {
