@@ -10,8 +10,6 @@ afterEach(async () => {
   await wire.heal();
 });
 
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
-
 /** A request for every endpoint, each with a chat of its own. */
 async function requests(world: World, instance: Instance): Promise<[Name, Request][]> {
   const inChat = async () => ({ ...owned(world), chatId: await aChatBy(instance, world) });
@@ -199,36 +197,6 @@ describe("while Retell is away,", () => {
     expect(answer.body.meta.stale).toBe(true);
     expect(logOf(answer, "WARN")).toHaveLength(1);
     expect(verdict(await call("transcript", { ...request, query: { consistency: "strong" } }))).toEqual([status, code]);
-  });
-
-  it("and refuses connections, a message is kept as failed, and the chat is free again", async () => {
-    const world = await aWorld();
-    const instance = await anInstance();
-    const request = { ...owned(world), chatId: await aChatBy(instance, world) };
-    await wire.retell.refuse();
-    const answer = await instance.call("message", { ...request, body: { content: "lost" } });
-    expect(verdict(answer)).toEqual([503, "MESSAGE_SEND_FAILED"]);
-    const chat = await stored(world, request.chatId);
-    expect(chat?.messages.at(-1)).toMatchObject({ content: "lost", internal: { failed: true } });
-    expect(chat?.internal.turn).toBeUndefined();
-
-    await wire.retell.accept();
-    expect(verdict(await instance.call("message", { ...request, body: { content: "found" } }))).toEqual([
-      200,
-      undefined,
-    ]);
-  });
-
-  it("and refuses connections, nothing is created and nothing is ended", async () => {
-    const world = await aWorld();
-    const instance = await anInstance();
-    const chatId = await aChatBy(instance, world);
-    await wire.retell.refuse();
-    const create = await instance.call("create", { ...owned(world), body: { agentId: world.agentId } });
-    expect(verdict(create)).toEqual([503, "CHAT_CREATION_FAILED"]);
-    expect(verdict(await instance.call("end", { ...owned(world), chatId }))).toEqual([503, "CHAT_END_FAILED"]);
-    expect((await stored(world, chatId))?.chat_status).toBe("ongoing");
-    expect(await world.db.collection("chats").countDocuments()).toBe(1);
   });
 
   it("lists and ended chats do not notice", async () => {
