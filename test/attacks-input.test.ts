@@ -103,7 +103,7 @@ describe.each(withBody)("the body of %s", (_name, route) => {
   it("may have 262,144 bytes, however few characters they are, in text or in base64; one more is 413", async () => {
     const padded = (bytes: number, filler: string) => {
       const room = bytes - Buffer.byteLength(good);
-      return good.slice(0, -1) + filler.repeat(room / Buffer.byteLength(filler)) + "}";
+      return `${good.slice(0, -1)}${filler.repeat(room / Buffer.byteLength(filler))}}`;
     };
     for (const type of ["application/json", "application/vnd.api+json"]) {
       const fits = await send(padded(262_144, " "), { "content-type": type });

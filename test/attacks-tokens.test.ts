@@ -74,6 +74,7 @@ async function expectRefused(request: object, code: keyof typeof errors = "INVAL
         headers: {
           "cache-control": "no-store",
           "content-type": "application/json",
+          vary: "accept-encoding",
           "www-authenticate": "Bearer",
           "x-content-type-options": "nosniff",
         },

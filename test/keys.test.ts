@@ -1,6 +1,6 @@
 import "./support/own-retell.ts";
-import { describe, expect, it } from "vitest";
-import { aChat, aMembership, aUser, aWorld, call, control, fault, type World } from "./support/world.ts";
+import { describe, expect, it, vi } from "vitest";
+import { aChat, aMembership, aUser, aWorld, call, control, fault, type Response, type World } from "./support/world.ts";
 
 const world = await aWorld();
 
@@ -148,12 +148,16 @@ describe("a create with an Idempotency-Key", () => {
 
   it("twice at the same instant is done once; the other is told to come back", async () => {
     const tenant = await aWorld();
-    const answers = await Promise.all([create("k1", {}, tenant), create("k1", {}, tenant), create("k1", {}, tenant)]);
-    expect(answers.map(({ status }) => status).sort()).toEqual([200, 409, 409]);
-    expect(answers.find(({ status }) => status === 409)?.body).toMatchObject({
-      code: "REQUEST_IN_PROGRESS",
-      retryAfter: 2,
-    });
+    await fault(tenant, "create", { kind: "late", ms: 60_000 });
+    const answers: Response[] = [];
+    const asked = [1, 2, 3].map(async () => void answers.push(await create("k1", {}, tenant)));
+    await vi.waitFor(() => expect(answers).toHaveLength(2), 20_000);
+    for (const told of answers) {
+      expect(told).toMatchObject({ status: 409, body: { code: "REQUEST_IN_PROGRESS", retryAfter: 2 } });
+    }
+    await control("retell", "POST", "/clock", { advanceMs: 60_000 });
+    await Promise.all(asked);
+    expect(answers.at(-1)?.status).toBe(200);
     expect((await create("k1", {}, tenant)).headers["idempotent-replayed"]).toBe("true");
     expect(await atRetell(tenant)).toHaveLength(1);
   });

@@ -1,8 +1,9 @@
 import "./support/own-retell.ts";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { aChat, aWorld, call, control, fault, type Response, type World } from "./support/world.ts";
 
 const world = await aWorld();
+afterEach(() => void vi.useRealTimers());
 
 function send(chatId: string, content: unknown, more: object = {}, where: World = world): Promise<Response> {
   return call("message", {
@@ -179,6 +180,8 @@ describe("message, when Retell fails", () => {
     expect([answer.status, answer.body.code]).toEqual([503, "MESSAGE_SEND_FAILED"]);
     expect(answer.headers["retry-after"]).toBe(status === 429 ? "9" : undefined);
 
+    // An account that is limited is asked again when its time has come.
+    if (status === 429) vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 9_000 });
     expect((await send(chatId, "found", {}, tenant)).status).toBe(200);
     const { body } = await read(chatId, tenant);
     expect(body.data.messages.map((m: { content: string; delivery?: string }) => m.delivery)).toEqual([
