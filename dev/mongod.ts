@@ -52,7 +52,7 @@ export async function startMongod(options: MongodOptions = {}): Promise<RunningM
   await mkdir(dbPath, { recursive: true });
 
   const flags = ["--replSet", REPLICA_SET, "--bind_ip", "127.0.0.1", "--port", String(options.port ?? 0)];
-  flags.push("--dbpath", dbPath, "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "128");
+  flags.push("--dbpath", dbPath, "--nounixsocket", "--wiredTigerCacheSizeGB", "0.5", "--oplogSize", "128");
   flags.push("--setParameter", "diagnosticDataCollectionEnabled=false", ...(options.args ?? []));
   const server = runKept(temporary, binary, flags);
 
