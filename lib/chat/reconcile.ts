@@ -52,9 +52,13 @@ export function reconcile(
     return { kind: "append", entries: reply.map((entry) => stored(entry, turn.id)), heard: users };
   }
 
-  if (users > heard) return { kind: "append", entries: adoptFrom(chat, entries, heard), heard: users };
-
   const lacking = lackingOf(chat.messages, entries);
+  if (users > heard) {
+    // What the agent said before somebody spoke again, first: it would stand behind them for good.
+    const tail = (lacking[heard] ?? []).map((entry) => stored(entry));
+    return { kind: "append", entries: [...tail, ...adoptFrom(chat, entries, heard)], heard: users };
+  }
+
   const [opening = []] = lacking;
   // Nobody has said anything yet: the opening is the end of the history, like any tail.
   if (opening.length > 0 && lacking.length > 1)

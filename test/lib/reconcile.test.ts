@@ -112,6 +112,21 @@ describe("an idle chat", () => {
     expect(step).toMatchObject({ kind: "append", heard: 2, entries: [{ content: "new" }, { content: "two" }] });
   });
 
+  it("takes what the agent said before that first, also as an opening", () => {
+    const before = [...known, agent("still there?", "m4"), user("new", "m5")];
+    expect(reconcile(idle, history(before), limits)).toMatchObject({
+      kind: "append",
+      heard: 2,
+      entries: [{ content: "still there?" }, { content: "new" }],
+    });
+    const opening = [...opened, agent("Hello?", "m2"), user("new", "m3")];
+    expect(reconcile(aChat(opened, 0), history(opening), limits)).toMatchObject({
+      kind: "append",
+      heard: 1,
+      entries: [{ content: "Hello?" }, { content: "new" }],
+    });
+  });
+
   it("takes what the agent said since", () => {
     const step = reconcile(idle, history([...known, agent("still there?", "m4")]), limits);
     expect(step).toMatchObject({ kind: "append", heard: 1, entries: [{ content: "still there?" }] });
