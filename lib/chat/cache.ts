@@ -56,15 +56,24 @@ export async function read(entry: Entry, log: CallLog): Promise<Cached> {
  */
 export async function forget(entries: Entry[], log: CallLog): Promise<void> {
   try {
-    const token = crypto.randomUUID();
-    // The token first: a reader between the two finds either the old value, now deleted, or a token that changed.
-    await Promise.all(
-      entries.flatMap((entry) => [redis.set(generationOf(entry), token, generationSeconds), redis.del(entry.name)]),
-    );
+    await drop(entries);
   } catch (error) {
     // A line of its own, whatever else of the request met the same failure: here something stale stays.
     log.warn("Cache not forgotten: it may be stale for one lifetime", new Error("Not forgotten", { cause: error }));
   }
+}
+
+/**
+ * The same, for who wants to know.
+ *
+ * @throws When Redis does not answer.
+ */
+export async function drop(entries: Entry[]): Promise<void> {
+  const token = crypto.randomUUID();
+  // The token first: a reader between the two finds either the old value, now deleted, or a token that changed.
+  await Promise.all(
+    entries.flatMap((entry) => [redis.set(generationOf(entry), token, generationSeconds), redis.del(entry.name)]),
+  );
 }
 
 async function fill(entry: Entry, generation: string, answer: Head, log: CallLog): Promise<void> {
