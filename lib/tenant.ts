@@ -18,6 +18,13 @@ export interface Tenant {
   release(): void;
 }
 
+type Location = Pick<NonNullable<Access["subaccount"]>, "mongodbUrl" | "databaseName">;
+
+/** The clear connection string of a subaccount's cluster. */
+export async function addressOf(subaccountId: string, { mongodbUrl }: Location): Promise<string> {
+  return mongodbUrl ? open(mongodbUrl, subaccountId, "subaccount-salt") : config().MONGODB_URL;
+}
+
 /**
  * Takes a subaccount's database: its own cluster when it has one, else its database on the central cluster, else
  * the central database. Opens no connection yet.
@@ -26,12 +33,12 @@ export interface Tenant {
  */
 export async function openTenant(
   subaccountId: string,
-  { mongodbUrl, databaseName }: Pick<NonNullable<Access["subaccount"]>, "mongodbUrl" | "databaseName">,
+  location: Location,
   { log, trailing }: Pick<Tenant, "log" | "trailing">,
 ): Promise<Tenant> {
   try {
-    const url = mongodbUrl ? await open(mongodbUrl, subaccountId, "subaccount-salt") : config().MONGODB_URL;
-    return { subaccountId, ...lease(url, databaseName), trailing, log };
+    const address = await addressOf(subaccountId, location);
+    return { subaccountId, ...lease(address, location.databaseName), trailing, log };
   } catch (cause) {
     throw new ApiError("CONNECTION_FAILED", { cause });
   }
