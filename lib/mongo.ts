@@ -57,9 +57,12 @@ function isNetwork(error: unknown): boolean {
   return unreachable.test(error.name) || ("code" in error && unreachableCodes.has(error.code));
 }
 
-/** Also of a client that was closed because its first connection failed, while others still waited for it. */
+/**
+ * Also of a client that was closed because its first connection failed, while others still waited for it; and of what
+ * was under way when the monitor lost the server, whose name is unlike the others'.
+ */
 const unreachable =
-  /^Mongo(Network|ServerSelection|PoolCleared|PoolClosed|WaitQueue|Topology|NotConnected|ServerClosed|ClientClosed|ExpiredSession)/;
+  /^(PoolCleared|Mongo(Network|ServerSelection|PoolCleared|PoolClosed|WaitQueue|Topology|NotConnected|ServerClosed|ClientClosed|ExpiredSession))/;
 
 const unreachableCodes = new Set<unknown>([
   // The driver lets a socket's bare error through where it writes to one that the other side has just closed.
