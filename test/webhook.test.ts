@@ -114,7 +114,7 @@ describe("a webhook", () => {
     const sending = send(world, chatId, "ping");
     await control("retell", "GET", `/requests?step=completion&chat_id=${chatId}&atLeast=1`);
     await tell(world, "chat_ended", { ...(await atRetell(world, chatId)), chat_status: "ended" });
-    expect((await stored(world, chatId))?.internal.turn.state).toBe("sending");
+    expect((await stored(world, chatId))?.internal.turn?.state).toBe("sending");
     const sent = await sending;
     expect([sent.status, sent.body.data.chat_status]).toEqual([200, "ended"]);
   });

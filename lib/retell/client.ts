@@ -226,7 +226,7 @@ async function* pages(retell: Retell, filter_criteria: ChatListParams["filter_cr
 }
 
 /** The SDK's own timeout ends with the headers and is 5 minutes for a completion: the signal bounds the body too. */
-const within = (signal: AbortSignal) => ({ signal, timeout: 30_000, maxRetries: 0 });
+const within = (signal: AbortSignal) => ({ signal, timeout: 30_000 });
 
 const lines = new Lru<{ sdk: Retell; breaker: Breaker }>(1_000);
 

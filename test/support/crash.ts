@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -14,13 +15,14 @@ export interface Run {
   event: unknown;
 }
 
-/** A moment at which a process may die: what it had done by then, and what it was about to do or had just done. */
-export interface Death {
-  /** Reads as `after findAndModify chats, beside GET /get-chat`. */
+/** A moment at which a process may die, as it is seen from outside: by what it has done. */
+export interface Moment {
+  /** Reads as `after GET /get-chat and findAndModify chats`. */
   name: string;
-  at: string;
-  /** The calls that have had their effect, by name; all others never arrive. */
+  /** The calls that have had their effect; all others never arrive. */
   effects: ReadonlySet<string>;
+  /** By a call in `effects`: the calls that had come before its answer left, when nobody died. */
+  beside: ReadonlyMap<string, string[]>;
 }
 
 /** A process that runs the API's functions, with every call of its own in our hands. */
@@ -30,7 +32,7 @@ export interface Victim {
   /** The same, for its calls, in the order of their coming; undefined when it did not succeed. */
   watch(what: Run): Promise<Trip[] | undefined>;
   /** Runs a function and kills the process at that moment; false when it never came to it. */
-  kill(what: Run, death: Death): Promise<boolean>;
+  kill(what: Run, moment: Moment): Promise<boolean>;
   /** Kills it and closes what stood around it. */
   bury(): Promise<void>;
 }
@@ -38,7 +40,9 @@ export interface Victim {
 /** Names calls by what is called; the second of a name is `#2`. */
 class Ledger extends Recorder {
   #counts = new Map<string, number>();
-  onChange = () => {};
+  #moment: Moment | undefined;
+  #waiting: (() => void)[] = [];
+  #held: Trip[] = [];
 
   /** To be asked once for each call, by each of the two that name it. */
   name(by: "begin" | "treat", what: string): string {
@@ -48,58 +52,85 @@ class Ledger extends Recorder {
     return count === 1 ? plain : `${plain} #${count}`;
   }
 
-  reset(): void {
+  /** Forgets what was. With a moment, answers leave in the order in which they left when nobody died. */
+  reset(moment?: Moment): void {
     this.#counts.clear();
+    this.#moment = moment;
     this.trips = [];
+  }
+
+  /** Resolves when it holds, looked at whenever something has come or gone. */
+  async until(holds: () => boolean): Promise<void> {
+    while (!holds()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   override begin(to: Service, what: string): Trip {
     const trip = super.begin(to, this.name("begin", what));
-    this.onChange();
+    this.#wake();
     return trip;
   }
 
   override async end(trip: Trip): Promise<void> {
-    await super.end(trip);
-    this.onChange();
+    if (this.#moment) {
+      const beside = this.#moment.beside.get(trip.what) ?? [];
+      await this.until(() => beside.every((call) => this.trips.some(({ what }) => what === call)));
+    } else if (this.quietMs > 0) {
+      // One at a time: what comes next has waited for this one, and for none of those that are still held. Those of
+      // Redis last, since it is there that things are left to be done on the way.
+      this.#held.push(trip);
+      do await this.quiet(this.quietMs);
+      while (trip !== (this.#held.findLast(({ to }) => to !== "upstash") ?? this.#held.at(-1)));
+      this.#held.splice(this.#held.indexOf(trip), 1);
+      this.arrive();
+    }
+    trip.end = this.now();
+    this.#wake();
   }
 }
 
 /**
- * Every moment at which a request may die, as seen from outside: before and after the effect of each of its calls. A
- * call that is made beside others dies both with theirs done and with none of them done. After one call and before the
- * next is the same moment: what the process knew by then dies with it.
+ * Every moment at which a request may die: each set of calls that may have had their effect while no other has, since
+ * what a call waited for is done before it. What the process knew by then dies with it, so that nothing else matters.
  *
- * @param trips What the request did when it was left alone, each answer held back until nothing more came.
+ * @param trips What the request did when it was left alone, each answer held back until nothing more came: of two
+ *              calls one waits for the other only if it comes after its answer.
  */
-export function deathsOf(trips: Trip[]): Death[] {
-  const moments = trips.flatMap((trip) => {
-    const earlier = trips.filter(({ end }) => end < trip.start);
-    const beside = trips.filter((other) => other !== trip && other.end > trip.start && other.start < trip.end);
-    return (beside.length > 0 ? [[], beside] : [[]]).flatMap((company) => {
-      const done = [...earlier, ...company].map(({ what }) => what);
-      const rest = company.length > 0 ? `, beside ${company.map(({ what }) => what).join(" and ")}` : "";
-      return [
-        { name: `before ${trip.what}${rest}`, at: trip.what, effects: new Set(done) },
-        { name: `after ${trip.what}${rest}`, at: trip.what, effects: new Set([...done, trip.what]) },
-      ];
-    });
-  });
-  const byEffects = new Map<string, Death>();
-  for (const moment of moments) {
-    const effects = [...moment.effects].sort().join();
-    const same = byEffects.get(effects);
-    byEffects.set(effects, same ? { ...same, name: `${same.name}, ${moment.name}` } : moment);
+export function momentsOf(trips: Trip[]): Moment[] {
+  const before = (trip: Trip) => trips.filter(({ end }) => end < trip.start);
+  const isDone = (trip: Trip, done: Trip[]) => before(trip).every((earlier) => done.includes(earlier));
+  const sets: Trip[][] = [[]];
+  for (const trip of trips) {
+    for (const done of [...sets]) if (isDone(trip, done)) sets.push([...done, trip]);
   }
-  return [...byEffects.values()];
+  return sets.map((done) => {
+    const last = done.filter((trip) => !done.some((other) => before(other).includes(trip)));
+    const beside = (trip: Trip) => trips.filter((other) => other.start < trip.end && isDone(other, done));
+    return {
+      name: last.length > 0 ? `after ${namesOf(last).join(" and ")}` : "before anything",
+      effects: new Set(namesOf(done)),
+      beside: new Map(done.map((trip) => [trip.what, namesOf(beside(trip))])),
+    };
+  });
 }
+
+const namesOf = (trips: Trip[]) => trips.map(({ what }) => what);
+
+const never = Number.POSITIVE_INFINITY;
+/** On a busy machine too, a call that waits for no answer comes within it. */
+const quietMs = 150;
+
+// 32 bytes: a passphrase costs each new process a pause.
+process.env.ENCRYPTION_KEY = randomBytes(32).toString("hex");
 
 /** As it is deployed: that is what has to survive, and it starts in a fifth of the time. */
 const folder = await mkdtemp(join(tmpdir(), "scalai-victim-"));
 const program = join(folder, "index.cjs");
 await bundle(fileURLToPath(new URL("victim.ts", import.meta.url)), folder);
 
-const never = Number.POSITIVE_INFINITY;
 const alive = new Set<Victim>();
 afterAll(async () => {
   await Promise.all(waiting.splice(0));
@@ -144,15 +175,12 @@ async function start(): Promise<Victim> {
 
 function victimOf(child: ChildProcess, ledger: Ledger, proxies: Awaited<ReturnType<typeof httpProxy>>[]): Victim {
   const gone = once(child, "exit");
-  // Always, since what goes to Redis in one batch and what in two depends on when answers come.
-  ledger.quietMs = 30;
   const treat = (how: (name: string) => Treatment) => {
     for (const proxy of proxies) {
       proxy.treat = (what) => (what === "hello" ? "pass" : how(ledger.name("treat", what)));
     }
   };
   const tell = async (what: Run) => {
-    ledger.reset();
     const answered = once(child, "message");
     child.send(what);
     const [{ status }] = await answered;
@@ -166,21 +194,23 @@ function victimOf(child: ChildProcess, ledger: Ledger, proxies: Awaited<ReturnTy
     },
     async watch(what) {
       treat(() => "pass");
+      ledger.reset();
+      ledger.quietMs = quietMs;
       const status = await tell(what);
       await victim.bury();
       return status === 200 ? ledger.trips : undefined;
     },
-    async kill(what, { at, effects }) {
-      treat((call) => (!effects.has(call) ? "hang" : call === at ? "mute" : "pass"));
-      const { promise: died, resolve } = Promise.withResolvers<boolean>();
-      ledger.onChange = () => {
-        const made = new Map(ledger.trips.map((trip) => [trip.what, trip.end]));
-        const isDone = [...effects].every((call) => (made.get(call) ?? never) < never);
-        if (!isDone || !made.has(at)) return;
-        ledger.onChange = () => {};
-        child.kill("SIGKILL");
-        resolve(true);
-      };
+    async kill(what, moment) {
+      const { effects } = moment;
+      treat((call) => (effects.has(call) ? "pass" : "hang"));
+      ledger.reset(moment);
+      const isDone = (call: string) => ledger.trips.some(({ what, end }) => what === call && end < never);
+      const died = ledger
+        .until(() => ledger.trips.length > 0 && [...effects].every(isDone))
+        .then(() => {
+          child.kill("SIGKILL");
+          return true;
+        });
       const isKilled = await Promise.race([died, tell(what).then(() => false)]);
       await victim.bury();
       return isKilled;

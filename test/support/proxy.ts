@@ -48,18 +48,18 @@ export class Recorder {
     return trip;
   }
 
-  /** Resolves when nothing has come for a tenth of a second. */
-  async quiet(): Promise<void> {
-    for (let seen = -1; seen !== this.#lastArrival; await setTimeout(100)) seen = this.#lastArrival;
+  /** Resolves when nothing has come for so long. */
+  async quiet(ms = 100): Promise<void> {
+    for (let seen = -1; seen !== this.#lastArrival; ) {
+      seen = this.#lastArrival;
+      await setTimeout(ms);
+      await setImmediate(); // after a pause of this process, first what has arrived meanwhile
+    }
   }
 
   /** Resolves when the answer may leave: from then on the trip is over. */
   async end(trip: Trip): Promise<void> {
-    for (let seen = -1; this.quietMs > 0 && seen !== this.#lastArrival; ) {
-      seen = this.#lastArrival;
-      await setTimeout(this.quietMs);
-      await setImmediate(); // after a pause of this process, first what has arrived meanwhile
-    }
+    if (this.quietMs > 0) await this.quiet(this.quietMs);
     trip.end = this.now();
   }
 }

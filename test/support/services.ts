@@ -11,9 +11,15 @@ declare module "vitest" {
 
 /**
  * Starts a mongod, the Upstash emulator and the Retell simulator once for all test files. UPSTASH_BACKEND=mock tests
- * what a machine without a Redis server has.
+ * what a machine without a Redis server has; TEST_SERVICES, what such a setup has provided, uses those.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  if (process.env.TEST_SERVICES) {
+    const { environment, control } = JSON.parse(process.env.TEST_SERVICES);
+    project.provide("environment", environment);
+    project.provide("control", control);
+    return async () => {};
+  }
   // What the developer's shell is set to must not be what the tests write to.
   for (const name of ["MONGODB_URL", "UPSTASH_REDIS_REST_URL", "RETELL_BASE_URL"]) delete process.env[name];
 

@@ -1,0 +1,232 @@
+/** A line of the code that keeps a promise, and a test that fails without it. */
+export interface Guard {
+  name: string;
+  file: string;
+  /** Stands in the file exactly once. */
+  text: string;
+  /** What stands there instead; absent: nothing. */
+  instead?: string;
+  /** A test file, a group in it, and the title of one test there. */
+  test: readonly [file: string, group: string, title: string];
+}
+
+/** `npm run guards` takes each of them out. */
+export const guards: Guard[] = [
+  {
+    name: "the key clause: a message whose key is stored is not stored again",
+    file: "lib/chat/store.ts",
+    text: '...(key ? { "messages.internal.key": { $ne: key } } : {}),',
+    test: [
+      "test/keys.test.ts",
+      "a message with an Idempotency-Key",
+      "is sent once; a repeat gives the same data, and says that it is a replay",
+    ],
+  },
+  {
+    name: "the key's hash: one key is one request",
+    file: "lib/chat/turns.ts",
+    text: 'if (earlier && earlier.internal?.hash !== idempotency?.hash) throw new ApiError("IDEMPOTENCY_KEY_REUSED");',
+    test: [
+      "test/keys.test.ts",
+      "a message with an Idempotency-Key",
+      "is refused with another body: 422 IDEMPOTENCY_KEY_REUSED",
+    ],
+  },
+  {
+    name: "the idle clause: no turn begins beside another",
+    file: "lib/chat/store.ts",
+    text: '"internal.turn": { $exists: false },',
+    test: [
+      "test/message.test.ts",
+      "message",
+      "of two sends at once takes one, and tells the other to come back: 409 CHAT_BUSY",
+    ],
+  },
+  {
+    name: "the rev clause: what was decided on an old reading is not written",
+    file: "lib/chat/store.ts",
+    text: '"internal.rev": seen.internal?.rev,',
+    test: ["test/races.test.ts", "a history that two have read at once", "is merged once"],
+  },
+  {
+    name: "the fence of FINISH: a late reply closes no turn but its own",
+    file: "lib/chat/store.ts",
+    text: '{ ...one(tenant, chatId), "internal.turn.id": turnId },\n        {\n          $push',
+    instead: "one(tenant, chatId),\n        {\n          $push",
+    test: [
+      "test/races.test.ts",
+      "a sender whose turn somebody else has settled meanwhile",
+      "is told what is stored of it, and takes nothing from the turn that is open now",
+    ],
+  },
+  {
+    name: "the fence of FAIL: a late refusal closes no turn but its own",
+    file: "lib/chat/store.ts",
+    text: '{ ...one(tenant, chatId), "internal.turn.id": turnId },\n        {\n          $set',
+    instead: "one(tenant, chatId),\n        {\n          $set",
+    test: [
+      "test/races.test.ts",
+      "a sender whose turn somebody else has settled meanwhile",
+      "and is refused at last, fails no turn but its own",
+    ],
+  },
+  {
+    name: "the lease: nobody settles the turn of a sender that may be alive",
+    file: "lib/chat/settle.ts",
+    text: "isLive(turn, chat.now, leaseMs()) ||",
+    test: [
+      "test/webhook.test.ts",
+      "a webhook",
+      "ends a chat beside a send that is running, and leaves the send its turn",
+    ],
+  },
+  {
+    name: "the lease, before an end",
+    file: "lib/chat/end.ts",
+    text: "refuseLive(seen);",
+    test: ["test/end.test.ts", "end", "waits for a turn that is running: 409 CHAT_BUSY"],
+  },
+  {
+    name: "SETTLE: absence in Retell's history proves nothing for so long",
+    file: "lib/chat/reconcile.ts",
+    text: 'return over || turn.answered || isOld ? { kind: "fail", reason: "absent" } : { kind: "later" };',
+    instead: 'return { kind: "fail", reason: "absent" };',
+    test: [
+      "test/keys.test.ts",
+      "a message with an Idempotency-Key",
+      "whose outcome is unknown is asked after, never sent again, and answered once it is known",
+    ],
+  },
+  {
+    name: "answered: a message that Retell refused need not be waited for",
+    file: "lib/chat/reconcile.ts",
+    text: 'over || turn.answered || isOld ? { kind: "fail", reason: "absent" }',
+    instead: 'over || isOld ? { kind: "fail", reason: "absent" }',
+    test: [
+      "test/lib/reconcile.test.ts",
+      "an open turn",
+      "has failed when absent after a 4xx, after the chat's end, or 15 s after a 500",
+    ],
+  },
+  {
+    name: "the tail rule: an agent's word is the end of a reply",
+    file: "lib/chat/reconcile.ts",
+    text: 'if (!reply.some(({ role }) => role === "agent") && !over && !isOld) return { kind: "later" };',
+    test: [
+      "test/settle.test.ts",
+      "a reply that Retell shows in pieces",
+      "is waited for until the agent's words are there, and found in order",
+    ],
+  },
+  {
+    name: "maxRetries 0: the SDK repeats no send",
+    file: "lib/retell/client.ts",
+    text: "maxRetries: 0,",
+    test: ["test/message.test.ts", "message, when Retell fails", "asks Retell once for one message, whatever happens"],
+  },
+  {
+    name: "the claim of a key: of two creates with one key the later waits",
+    file: "lib/chat/create.ts",
+    text: "if (request.owner !== owner) throw new Earlier(request);",
+    test: [
+      "test/keys.test.ts",
+      "a create with an Idempotency-Key",
+      "twice at the same instant is done once; the other is told to come back",
+    ],
+  },
+  {
+    name: "the claim of a chat: of two sweeps one has it",
+    file: "lib/chat/store.ts",
+    text: 'tenant.subaccountId, "internal.due": due }',
+    instead: "tenant.subaccountId }",
+    test: ["test/sweep.test.ts", "the sweep", "run twice at once settles each chat once"],
+  },
+  {
+    name: "our reserved key: the sweep ends no chat of others",
+    file: "lib/retell/client.ts",
+    text: "if (ours?.subaccountId === subaccountId) ids.push(chat_id);",
+    instead: "ids.push(chat_id);",
+    test: [
+      "test/sweep.test.ts",
+      "the sweep",
+      "ends a chat at Retell that a create of ours left there, and no other of the workspace",
+    ],
+  },
+  {
+    name: "the generation token: a reader puts back nothing that is older than a write",
+    file: "lib/chat/cache.ts",
+    text: 'if (redis.call("GET", KEYS[2]) or "") == ARGV[1] then',
+    instead: "if true then",
+    test: ["test/cache.test.ts", "the cache", "keeps no value that a reader had before a write"],
+  },
+  {
+    name: "the webhook's signature",
+    file: "lib/middleware/signature.ts",
+    text: "if (verdicts.includes(true)) return true;",
+    instead: "return true;",
+    test: [
+      "test/webhook.test.ts",
+      "a webhook's signature",
+      "may be by either of two webhook keys during a rotation, and then no longer by the API key",
+    ],
+  },
+  {
+    name: "the tenant check of one chat",
+    file: "lib/chat/store.ts",
+    text: "return { subaccountId, chat_id: chatId } satisfies Filter<StoredChat>;",
+    instead: "return { chat_id: chatId };",
+    test: [
+      "test/tenants.test.ts",
+      "subaccounts that share a database",
+      "see, end and write to nothing of each other's: 404",
+    ],
+  },
+  {
+    name: "the tenant check of the list",
+    file: "lib/chat/store.ts",
+    text: ".find(older ? { $or: older } : { subaccountId })",
+    instead: ".find(older ? { $or: older } : {})",
+    test: ["test/list.test.ts", "list", "shows only its own chats where subaccounts share a database"],
+  },
+  {
+    name: "the tenant check of agents",
+    file: "lib/chat/store.ts",
+    text: "const filter = { agentId, subaccountId: tenant.subaccountId };",
+    instead: "const filter = { agentId };",
+    test: ["test/tenants.test.ts", "subaccounts that share a database", "cannot use each other's agents: 404"],
+  },
+  {
+    name: "the permission",
+    file: "lib/middleware/authorize.ts",
+    text: "progress.require(route.permission);",
+    test: ["test/refusals.test.ts", "message refuses", "another tenant's owner: 403"],
+  },
+  {
+    name: "403 before the subaccount's limit: a stranger uses up nothing of it",
+    file: "lib/middleware/limit.ts",
+    text: "subaccount: isAllowed ? countRoute(route, params.subaccountId) : undefined,",
+    instead: "subaccount: countRoute(route, params.subaccountId),",
+    test: ["test/refusals.test.ts", "the limits", "a stranger cannot use up a tenant's limit"],
+  },
+  {
+    name: "the epoch: who is forgotten is forgotten by every instance",
+    file: "lib/access.ts",
+    text: "access.epoch !== epoch ||",
+    test: [
+      "test/instances.test.ts",
+      "a permission",
+      "that is revoked is gone at once from every instance, once the user is forgotten",
+    ],
+  },
+  {
+    name: "the issuer: a third party's key set mints no super admin",
+    file: "lib/middleware/authenticate.ts",
+    text: "symmetric || (iss !== undefined && JWT_ADMIN_ISSUERS.includes(iss));",
+    instead: "true;",
+    test: [
+      "test/authenticate.test.ts",
+      "tokens of a key set",
+      "mint no super admin, unless their issuer is named as one that may",
+    ],
+  },
+];
