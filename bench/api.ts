@@ -34,6 +34,8 @@ export interface Answer {
   body: any;
   /** Of the body, as the client gets it. */
   wireBytes: number;
+  /** Of the whole answer as Lambda counts it: the body is a string inside JSON. */
+  lambdaBytes: number;
 }
 
 /** The handlers of functions/, or those of another folder that has the same files. */
@@ -80,8 +82,10 @@ export function eventFor(name: Name, place: Place, request: Request = {}): APIGa
   });
 }
 
-function read({ statusCode = 0, headers, body, isBase64Encoded }: APIGatewayProxyStructuredResultV2): Answer {
+function read(answer: APIGatewayProxyStructuredResultV2): Answer {
+  const { statusCode: status = 0, headers, body, isBase64Encoded } = answer;
   const bytes = Buffer.from(body ?? "", isBase64Encoded ? "base64" : "utf8");
   const text = headers?.["content-encoding"] === "gzip" ? gunzipSync(bytes) : bytes;
-  return { status: statusCode, body: JSON.parse(text.toString()), wireBytes: bytes.length };
+  const lambdaBytes = Buffer.byteLength(JSON.stringify(answer));
+  return { status, body: JSON.parse(text.toString() || "{}"), wireBytes: bytes.length, lambdaBytes };
 }

@@ -1,5 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import { type Api, ask, load, type Place, succeed } from "./api.ts";
+import { job, tell } from "./child.ts";
 
 /** What the program below is told. */
 export interface Wanted extends Place {
@@ -59,7 +60,4 @@ async function heapBytes(): Promise<number> {
   return process.memoryUsage().heapUsed;
 }
 
-if (import.meta.main) {
-  process.stdout.write(JSON.stringify(await measure(JSON.parse(process.argv[2] ?? ""))));
-  process.exit(0); // connections are open
-}
+if (import.meta.main) tell(await measure(job()));

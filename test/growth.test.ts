@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Document } from "mongodb";
 import { describe, expect, it } from "vitest";
+import { unlimited } from "../bench/child.ts";
 import type { Measured, Wanted } from "../bench/heap.ts";
 import { newMessageId } from "../lib/chat/document.ts";
 import { aChat, aWorld, call, central, type Request, type Response, type World } from "./support/world.ts";
@@ -87,11 +88,7 @@ describe("what grows with the requests", () => {
     const { subaccountId, agentId, owner } = await aWorld();
     const wanted: Wanted = { subaccountId, agentId, token: owner.token, at: [200, 1_000] };
     const program = fileURLToPath(new URL("../bench/heap.ts", import.meta.url));
-    const limits = ["USER", "CREATE", "MESSAGE", "END", "LIST", "TRANSCRIPT"].map((name) => [
-      `RATE_LIMIT_${name}`,
-      "1000000",
-    ]);
-    const env = { ...process.env, ...Object.fromEntries(limits), POWERTOOLS_LOG_LEVEL: "SILENT" };
+    const env = { ...process.env, ...unlimited, POWERTOOLS_LOG_LEVEL: "SILENT" };
     const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", program, JSON.stringify(wanted)], {
       env,
     });

@@ -1,0 +1,81 @@
+import { randomBytes } from "node:crypto";
+import { load as fill } from "../dev/seed/load.ts";
+import { newMessageId } from "../lib/chat/document.ts";
+import { type Api, load, type Name, type Request, succeed } from "./api.ts";
+import { type Job, job, tell } from "./child.ts";
+import { aPlace, type OwnPlace } from "./place.ts";
+
+/** Bytes of one answer: as it comes from Mongo, as it comes from the cache, and what Redis keeps of it. */
+export interface Sizes {
+  miss: number;
+  hit: number;
+  redis: number;
+}
+
+export type Bytes = Record<string, { naive: Sizes; ours: Sizes }>;
+
+async function measure(_: Job): Promise<Bytes> {
+  const apis = { naive: await load(new URL("naive/", import.meta.url)), ours: await load() };
+  const lists = await aPlace();
+  await filled(lists, 120, 4);
+  const words = await aPlace();
+  const [chatId = ""] = (await filled(words, 6, 1_000)).sampleChatIds;
+  const shop = await aPlace();
+  const talked = await talk(apis.ours, shop, 1_000);
+
+  const both = async (name: Name, place: OwnPlace, request: Request = {}) => ({
+    naive: await sizes(apis.naive, name, place, request, "naive:"),
+    ours: await sizes(apis.ours, name, place, request, "bench:"),
+  });
+  return {
+    "list of 100 chats": await both("list", lists),
+    "transcript of 1,000 messages, as the shop's agent speaks": await both("transcript", shop, { chatId: talked }),
+    "transcript of 1,000 messages of random words": await both("transcript", words, { chatId }),
+  };
+}
+
+const filled = ({ subaccountId }: OwnPlace, chats: number, messages: number) =>
+  fill(process.env.MONGODB_URL ?? "", { subaccountId, chats, messages, seed: 1 });
+
+async function sizes(api: Api, name: Name, place: OwnPlace, request: Request, stage: string): Promise<Sizes> {
+  const miss = await succeed(api, name, place, request);
+  const hit = await succeed(api, name, place, request);
+  if (miss.body.meta.cached || !hit.body.meta.cached) return { miss: miss.wireBytes, hit: Number.NaN, redis: 0 };
+  const key = `${stage}chat:${name === "list" ? "list:" : ""}${place.subaccountId}${request.chatId ? `:${request.chatId}` : ""}`;
+  return { miss: miss.wireBytes, hit: hit.wireBytes, redis: await lengthOf(key) };
+}
+
+async function lengthOf(key: string): Promise<number> {
+  const { UPSTASH_REDIS_REST_URL: url = "", UPSTASH_REDIS_REST_TOKEN: token } = process.env;
+  const headers = { authorization: `Bearer ${token}` };
+  const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify(["STRLEN", key]) });
+  return ((await answer.json()) as { result: number }).result;
+}
+
+/** A chat that is over after so many messages of what is really said in one, each with an id of its own. */
+async function talk(api: Api, place: OwnPlace, count: number): Promise<string> {
+  const { body } = await succeed(api, "create", place, { body: { agentId: place.agentId } });
+  const chatId: string = body.data.chat_id;
+  for (const content of [
+    "hello",
+    "Where is my order 1042?",
+    "refund",
+    "ping",
+    "billing",
+    "help",
+    "Is it on its way?",
+  ]) {
+    await succeed(api, "message", place, { chatId, body: { content } });
+  }
+  const { messages: said } = (await succeed(api, "transcript", place, { chatId })).body.data;
+  const messages = [...Array(count).keys()].map((i) => {
+    const { role, content } = said[i % said.length];
+    const message_id = role === "user" ? newMessageId() : `message_${randomBytes(12).toString("hex")}`;
+    return { message_id, role, content, created_timestamp: 1_795_475_267_333 + i * 4_321 };
+  });
+  await succeed(api, "end", place, { chatId });
+  await place.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { messages } });
+  return chatId;
+}
+
+if (import.meta.main) tell(await measure(job()));

@@ -1,0 +1,42 @@
+import { fork } from "node:child_process";
+import { once } from "node:events";
+
+/** What all measurements are told. */
+export interface Job {
+  /** Fewer repetitions, smaller loads. */
+  quick: boolean;
+}
+
+/** Limits that no measurement reaches. */
+export const unlimited = Object.fromEntries(
+  ["USER", "CREATE", "MESSAGE", "END", "LIST", "TRANSCRIPT"].map((name) => [`RATE_LIMIT_${name}`, "100000000"]),
+);
+
+/**
+ * Runs a program of this folder in a process of its own and gives what it `tell`s. Its log goes nowhere.
+ *
+ * @throws When it ends without having told anything.
+ */
+export async function run<Result>(file: string, job: object, execArgv: string[] = []): Promise<Result> {
+  const child = fork(new URL(file, import.meta.url), [JSON.stringify(job)], {
+    execArgv,
+    env: { ...process.env, ...unlimited },
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+  const told = once(child, "message");
+  const ended = once(child, "exit").then(([code]) => {
+    throw new Error(`${file} ended with ${code}`);
+  });
+  const [result] = await Promise.race([told, ended]);
+  await ended.catch(() => {});
+  return result as Result;
+}
+
+/** What a program was told. */
+export const job = <Wanted>() => JSON.parse(process.argv[2] ?? "{}") as Wanted;
+
+/** Ends a program with its result: to whoever forked it, else to the terminal. */
+export function tell(result: unknown): void {
+  if (process.send) process.send(result, () => process.exit(0));
+  else process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
+}

@@ -1,0 +1,31 @@
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
+
+/** Stands before a service and lets what is sent to it arrive later. */
+export interface Delay {
+  port: number;
+  ms: number;
+}
+
+/** @param target The service's URL: only host and port matter, whatever is spoken there. */
+export async function delayed(target: string): Promise<Delay> {
+  const { hostname, port } = new URL(target);
+  const server = createServer({ noDelay: true }, (client) => {
+    const service = connect({ host: hostname, port: Number(port), noDelay: true });
+    client.on("data", (bytes) => {
+      if (delay.ms === 0) service.write(bytes);
+      else setTimeout(() => service.write(bytes), delay.ms); // timers of one length keep their order
+    });
+    service.on("data", (bytes) => client.write(bytes));
+    for (const [one, other] of [
+      [client, service],
+      [service, client],
+    ] as const) {
+      one.on("error", () => {}).on("close", () => other.destroy());
+    }
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const delay: Delay = { port: (server.address() as AddressInfo).port, ms: 0 };
+  return delay;
+}

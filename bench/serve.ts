@@ -1,0 +1,17 @@
+import { startGateway } from "../dev/gateway.ts";
+import { load } from "./api.ts";
+import { job } from "./child.ts";
+
+/** Which handlers, by their folder's URL. */
+export interface Served {
+  folder: string;
+}
+
+/** A gateway in a process of its own, that says on request how much CPU it has used, in µs. */
+const { url } = await startGateway({ port: 0, handlers: await load(new URL(job<Served>().folder)) });
+process.on("message", () => {
+  const { user, system } = process.cpuUsage();
+  process.send?.({ cpu: user + system });
+});
+process.on("disconnect", () => process.exit(0));
+process.send?.({ url });
