@@ -28,9 +28,9 @@ async function measure(_: Job): Promise<Bytes> {
     ours: await sizes(apis.ours, name, place, request, "bench:"),
   });
   return {
-    "list of 100 chats": await both("list", lists),
-    "transcript of 1,000 messages, as the shop's agent speaks": await both("transcript", shop, { chatId: talked }),
-    "transcript of 1,000 messages of random words": await both("transcript", words, { chatId }),
+    "100 chats": await both("list", lists),
+    "1,000 messages of the shop's agent": await both("transcript", shop, { chatId: talked }),
+    "1,000 messages of random words": await both("transcript", words, { chatId }),
   };
 }
 
