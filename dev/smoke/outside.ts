@@ -1,0 +1,98 @@
+import { type Check, expectAnswer, refused, same, Wrong } from "./expect.ts";
+
+const lists = (value: string | undefined, ...wanted: string[]) => {
+  const given = (value ?? "").toLowerCase().split(/\s*,\s*/);
+  return wanted.filter((name) => !given.includes(name));
+};
+
+/** What needs no chat: refusals, headers, limits. */
+export const outside: Check[] = [
+  {
+    name: "health",
+    async run(api) {
+      const answer = await api.ask("GET", "/health", { token: null });
+      expectAnswer(answer, 200);
+      return undefined;
+    },
+  },
+  refused(
+    "no token",
+    (api) => api.get("list", { token: null }),
+    401,
+    "ACCESS_TOKEN_REQUIRED",
+    ({ headers }) => same("www-authenticate", headers.get("www-authenticate"), "Bearer"),
+  ),
+  refused("a bad token", (api) => api.get("list", { token: "not.a.token" }), 401, "INVALID_ACCESS_TOKEN"),
+  refused(
+    "a strange subaccount",
+    (api) => api.ask("GET", `/api/chats/${"0".repeat(24)}/list`),
+    403,
+    "PERMISSION_DENIED",
+  ),
+  refused("a strange chat", (api) => api.get("chat_smoke_nobodys/transcript"), 404, "CHAT_NOT_FOUND"),
+  refused("a strange path", (api) => api.ask("GET", "/api/nothing"), 404, "NOT_FOUND"),
+  refused(
+    "a wrong method",
+    (api) => api.ask("DELETE", `/api/chats/${api.subaccountId}/list`),
+    405,
+    "METHOD_NOT_ALLOWED",
+    ({ headers }) => same("allow", headers.get("allow"), "GET"),
+  ),
+  refused(
+    "an invalid body",
+    (api) => api.post("create", { agentId: "" }),
+    400,
+    "VALIDATION_ERROR",
+    ({ body }) => same("errors' field", body.errors?.[0]?.field, "body.agentId"),
+  ),
+  refused("a body that is no JSON", (api) => api.post("create", "{"), 400, "VALIDATION_ERROR"),
+  refused(
+    "a webhook without a signature",
+    (api) => api.ask("POST", `/api/webhooks/retell/${api.subaccountId}`, { token: null, body: {} }),
+    401,
+    "INVALID_SIGNATURE",
+  ),
+  {
+    name: "a list, and its headers",
+    async run(api) {
+      const operationId = crypto.randomUUID();
+      const answer = await api.get("list", { headers: { "x-operation-id": operationId } });
+      expectAnswer(answer, 200);
+      same("the operationId", answer.body.meta.operationId, operationId);
+      same("cache-control", answer.headers.get("cache-control"), "no-store");
+      same("meta.count", answer.body.meta.count, answer.body.data.length);
+      return `${answer.body.meta.count} chats`;
+    },
+  },
+  {
+    name: "the limits",
+    async run(api) {
+      const { headers } = await api.get("list");
+      const [limit = 0, remaining = 0, reset = 0] = ["limit", "remaining", "reset"].map((name) =>
+        Number(headers.get(`ratelimit-${name}`) ?? Number.NaN),
+      );
+      if (!(remaining >= 0 && remaining < limit && reset > 0)) throw new Wrong("has no ratelimit headers, or odd ones");
+      if (headers.get("x-ratelimit-mode")) throw new Wrong("counts by itself: the functions do not reach Redis");
+      return `${remaining} of ${limit} left`;
+    },
+  },
+  {
+    name: "a browser's preflight",
+    async run(api) {
+      const asked = { origin: api.origin, "access-control-request-method": "POST" };
+      const path = `/api/chats/${api.subaccountId}/create`;
+      const { status, headers } = await api.ask("OPTIONS", path, { token: null, headers: asked });
+      if (status !== 200 && status !== 204) throw new Wrong(`answered ${status}`);
+      const allowed = headers.get("access-control-allow-origin") ?? "";
+      if (allowed !== "*" && allowed !== api.origin) throw new Wrong(`does not allow ${api.origin}`);
+      const missing = lists(
+        headers.get("access-control-allow-headers") ?? "",
+        "authorization",
+        "content-type",
+        "idempotency-key",
+      );
+      if (missing.length > 0) throw new Wrong(`does not allow ${missing.join(", ")}`);
+      return undefined;
+    },
+  },
+];
