@@ -184,7 +184,7 @@ test("every function loads under Lambda's Node runtime", async (context) => {
   }
 });
 
-test("routes that anybody may call answer in our envelope, and log one line of JSON", async () => {
+test("routes that anybody may call answer in our envelope, and log one line of JSON and one of metrics", async () => {
   const [health, nowhere] = await Promise.all([invoke(routes.health), invoke(routes.default)]);
   assert.deepEqual([health.status, health.body.success, health.body.data.status], [200, true, "ok"]);
   assert.deepEqual([nowhere.status, nowhere.body.success, nowhere.body.code], [404, false, "NOT_FOUND"]);
@@ -201,7 +201,8 @@ test("guarded routes refuse who has no token, and who has none that the linked s
 });
 
 function assertLogged(body: Json, log: string[]): void {
-  assert.equal(log.length, 1, log.join("\n"));
-  const { operationId, level, status } = JSON.parse(log[0] ?? "");
+  assert.equal(log.length, 2, log.join("\n"));
+  const [{ operationId, level, status }, measured] = log.map((line) => JSON.parse(line));
+  assert.deepEqual([measured.operationId, measured.Stage], [body.meta.operationId, "ada"]);
   assert.deepEqual([operationId, level, typeof status], [body.meta.operationId, "INFO", "number"]);
 }

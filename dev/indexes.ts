@@ -12,7 +12,10 @@ for await (const subaccount of (await central()).collection("subaccounts").find(
   try {
     const { databaseName, mongodbUrl, encryptionIV: iv } = subaccount;
     const location = { databaseName, ...(mongodbUrl ? { mongodbUrl: { text: mongodbUrl, iv } } : {}) };
-    const tenant = await openTenant(String(subaccount._id), location, { log: new CallLog(), trailing: [] });
+    const tenant = await openTenant(String(subaccount._id), location, {
+      log: new CallLog({ operationId: crypto.randomUUID(), requestId: undefined, operation: "db:indexes" }),
+      trailing: [],
+    });
     // Subaccounts may share a database.
     const db = await tenant.db();
     const place = `${mongodbUrl ?? ""} ${db.databaseName}`;

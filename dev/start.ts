@@ -9,7 +9,7 @@ import { demo, demoTokens, seedDemo } from "./seed.ts";
 import { type Services, startServices } from "./services.ts";
 import { DEFAULT_FOLDER, secretsOf, takeFolder, writePrivate } from "./start/folder.ts";
 import { type DevJson, pasteLines, whatRuns } from "./start/greeting.ts";
-import { readable } from "./start/log-line.ts";
+import { isMetric, readable } from "./start/log-line.ts";
 import { aboutProcess, isAlive } from "./start/process.ts";
 
 const GRACE_MS = 300;
@@ -47,7 +47,8 @@ async function start({ folder, port, seed, signal, end, cleanup }: Run): Promise
 
   const onLog = (line: string) => {
     record(line);
-    if (!signal.aborted) process.stdout.write(`${terminal ? readable(line) : line}\n`);
+    if (signal.aborted || (terminal && isMetric(line))) return;
+    process.stdout.write(`${terminal ? readable(line) : line}\n`);
   };
   const gateway = await startChild<{ url: string }>(new URL("gateway.ts", import.meta.url), {
     args: ["--port", String(port)],

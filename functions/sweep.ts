@@ -1,15 +1,25 @@
+import type { Context } from "aws-lambda";
 import { sweep } from "../lib/chat/sweep.ts";
 import { CallLog } from "../lib/logger.ts";
 
 /** Runs by the clock: settles what nobody came back for. Two at once do no harm. */
-export async function handler(_event?: unknown, context?: { getRemainingTimeInMillis(): number }) {
+export async function handler(_event?: unknown, context?: Context) {
   const started = performance.now();
-  const log = new CallLog();
+  const elapsed = () => Math.round(performance.now() - started);
   const operationId = crypto.randomUUID();
-  Object.assign(log.fields, { operationId, operation: "sweep" });
+  const log = new CallLog({ operationId, requestId: context?.awsRequestId, operation: "sweep" });
 
   const until = Date.now() + (context?.getRemainingTimeInMillis() ?? 120_000) - 25_000; // what has begun may take 20 s
-  const swept = await sweep({ until, perSubaccount: 100 }, operationId);
-  log.info("Swept", { ...swept, duration: Math.round(performance.now() - started) });
-  return swept;
+  try {
+    const swept = await sweep({ until, perSubaccount: 100 }, log);
+    log.info("Swept", { ...swept, duration: elapsed() });
+    log.metrics.add("Sweeps");
+    log.metrics.put("OldestOpenTurn", swept.oldestOpenSeconds);
+    return swept;
+  } catch (error) {
+    log.error("The sweep failed", error, { duration: elapsed() });
+    throw new Error(`The sweep failed; its operationId is ${operationId}`); // Lambda would log the error itself, whole
+  } finally {
+    log.measure(elapsed());
+  }
 }

@@ -1,8 +1,20 @@
 import { Logger } from "@aws-lambda-powertools/logger";
+import type { ErrorCode } from "./errors.ts";
+import { Metrics } from "./metrics.ts";
 
 const logger = new Logger({ serviceName: "scalai-chat" });
 
+const unreachable: ErrorCode = "CONNECTION_FAILED";
+
 type Fields = Record<string, string | number | boolean | undefined>;
+
+/** What every line says of the request that it belongs to. */
+interface Identity {
+  operationId: string;
+  /** Lambda's: the gateway's access log knows the request by it, and has no operationId. */
+  requestId: string | undefined;
+  operation: string;
+}
 
 /**
  * One request's log. Its fields travel with it, not on the module's logger, because the local gateway runs
@@ -10,16 +22,26 @@ type Fields = Record<string, string | number | boolean | undefined>;
  */
 export class CallLog {
   /** In every line of this request. Added to as the request becomes known: userId, subaccountId, chatId … */
-  readonly fields: Fields = {};
+  readonly fields: Fields & Identity;
   /** Where the request's time went, in ms: up to the gate, and waiting for Mongo and for Retell. */
   readonly spent = { admit: 0, mongo: 0, retell: 0 };
+  /** What it counts, for the one line of metrics at its end. */
+  readonly metrics: Metrics;
   private readonly warned = new Set<unknown>();
+
+  constructor(fields: Fields & Identity, metrics = new Metrics()) {
+    this.fields = fields;
+    this.metrics = metrics;
+  }
 
   /** Adds how long something takes to a part of the request's time. */
   async time<T>(part: "mongo" | "retell", work: Promise<T>): Promise<T> {
     const start = performance.now();
     try {
       return await work;
+    } catch (error) {
+      if (part === "mongo" && (error as { code?: unknown }).code === unreachable) this.metrics.add("MongoFailures");
+      throw error;
     } finally {
       this.spent[part] += performance.now() - start;
     }
@@ -45,6 +67,15 @@ export class CallLog {
 
   error(message: string, error: unknown, extra: Fields = {}): void {
     logger.error(message, { ...this.line(extra), reason: describe(error) });
+  }
+
+  /** Writes what was counted: the last that is heard of a request. */
+  measure(durationMs: number, code?: ErrorCode): void {
+    const { operationId, requestId, operation, cache } = this.fields;
+    this.metrics.put("Duration", durationMs);
+    if (cache) this.metrics.add(cache === "hit" ? "CacheHits" : "CacheMisses");
+    if (code) this.metrics.add("Errors");
+    this.metrics.flush({ operationId, requestId, Operation: operation, Code: code });
   }
 
   private line(extra: Fields): Fields {

@@ -2,10 +2,10 @@ import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import * as cache from "../lib/chat/cache.ts";
 import { written } from "../lib/gzip.ts";
-import { CallLog } from "../lib/logger.ts";
 import { redis } from "../lib/redis.ts";
+import { aLog } from "./support/log.ts";
 
-const log = new CallLog();
+const log = aLog("list");
 const anEntry = () => cache.listEntry(crypto.randomUUID());
 
 describe("the cache", () => {

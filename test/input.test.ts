@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Handler } from "../lib/chain.ts";
 import { routes } from "../lib/routes.ts";
-import { aWorld, call, type Name } from "./support/world.ts";
+import { aContext, aWorld, call, type Name } from "./support/world.ts";
 
 const world = await aWorld();
 const { subaccountId, agentId, owner, stranger } = world;
@@ -45,7 +45,7 @@ describe("an event as no gateway makes it", () => {
   it.each(Object.keys(routes) as Name[])("(an empty test event) still gets our envelope: %s", async (name) => {
     const { handler }: { handler: Handler } = await import(`../functions/${name}.ts`);
     for (const event of [{}, { requestContext: {} }, { headers: {}, requestContext: { http: {} } }]) {
-      const { statusCode, headers, body } = await handler(event as never, {} as never);
+      const { statusCode, headers, body } = await handler(event as never, aContext());
       const answer = JSON.parse(body ?? "");
       expect(headers?.["x-operation-id"]).toBe(answer.meta.operationId);
       if (name === "health") expect([statusCode, answer.success]).toEqual([200, true]);

@@ -15,6 +15,7 @@ describe("a request's log", () => {
     expect(lines).toHaveLength(1);
     expect(lines[0]).toMatchObject({
       level: "INFO",
+      requestId: expect.stringMatching(/^[0-9a-f-]{36}$/),
       operation: "create",
       route: "POST /api/chats/{subaccountId}/create",
       status: 200,
@@ -36,6 +37,23 @@ describe("a request's log", () => {
       const { body } = await call("list", { token: world.owner.token, subaccountId: world.subaccountId });
       expect(linesOf(body.meta.operationId)).toMatchObject([{ cache: expected, coldStart: false }]);
     }
+  });
+
+  it("names chat, agent and Retell account wherever they are known, and how a message's turn came out", async () => {
+    const where = { token: world.owner.token, subaccountId: world.subaccountId };
+    const chatId = await aChat(world);
+    const known = { chatId, agentId: world.agentId, retellAccountId: expect.any(String) };
+    const headers = { "idempotency-key": crypto.randomUUID() };
+    const say = () => call("message", { ...where, chatId, body: { content: "ping" }, headers });
+    const turnId = expect.stringMatching(/^[0-9a-f-]{36}$/);
+    expect(linesOf((await say()).body.meta.operationId)).toMatchObject([{ ...known, turn: "delivered", turnId }]);
+    expect(linesOf((await say()).body.meta.operationId)).toMatchObject([{ ...known, turn: "replayed" }]);
+    for (const name of ["transcript", "end"] as const) {
+      expect(linesOf((await call(name, { ...where, chatId })).body.meta.operationId)).toMatchObject([known]);
+    }
+    await fault(world, "completion", { kind: "status", status: 429 });
+    const refused = await call("message", { ...where, chatId: await aChat(world), body: { content: "ping" } });
+    expect(linesOf(refused.body.meta.operationId)).toMatchObject([{ level: "ERROR", turn: "failed", turnId }]);
   });
 
   it("takes the caller's X-Operation-Id if that is a UUID, and answers with it", async () => {

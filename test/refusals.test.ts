@@ -3,7 +3,7 @@ import { ObjectId } from "mongodb";
 import { describe, expect, it } from "vitest";
 import { routes } from "../lib/routes.ts";
 import { guarded, rightRequest } from "./support/attack.ts";
-import { aChat, aMembership, aToken, aUser, aWorld, call, central, type Request } from "./support/world.ts";
+import { aChat, aContext, aMembership, aToken, aUser, aWorld, call, central, type Request } from "./support/world.ts";
 
 const world = await aWorld();
 const chatId = await aChat(world);
@@ -191,7 +191,7 @@ describe("routes that do not exist", () => {
     const { handler } = await import("../functions/default.ts");
     const { toEvent } = await import("../dev/event.ts");
     const ask = async (method: string, target: string) => {
-      const { statusCode, headers, body } = await handler(toEvent({ method, target }), {} as never);
+      const { statusCode, headers, body } = await handler(toEvent({ method, target }), aContext());
       return { status: statusCode, allow: headers?.allow, body: JSON.parse(body ?? "") };
     };
     const list = `/api/chats/${world.subaccountId}/list`;
@@ -208,7 +208,7 @@ describe("routes that do not exist", () => {
     const { toEvent } = await import("../dev/event.ts");
     const headers = { origin: "https://app.example", "access-control-request-method": "POST" };
     const target = `/api/chats/${world.subaccountId}/create`;
-    const { statusCode } = await handler(toEvent({ method: "OPTIONS", target, headers }), {} as never);
+    const { statusCode } = await handler(toEvent({ method: "OPTIONS", target, headers }), aContext());
     expect(statusCode).toBe(200);
   });
 

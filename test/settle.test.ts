@@ -28,7 +28,10 @@ async function anOpenTurn(content: string, ageMs: number, state: "sending" | "un
     { chat_id: chatId },
     {
       $push: { messages: message } as object,
-      $set: { "internal.turn": { id, state, at: new Date(Date.now() - ageMs) }, ...more },
+      $set: {
+        "internal.turn": { id, operationId: crypto.randomUUID(), state, at: new Date(Date.now() - ageMs) },
+        ...more,
+      },
       $inc: { "internal.rev": 1, message_count: 1 },
     },
   );

@@ -124,6 +124,7 @@ describe("npm start", () => {
     const lines = stdout.trimEnd().split("\n");
     expect(lines.map((line) => JSON.parse(line))).toEqual([
       expect.objectContaining({ operation: "list", status: 200 }),
+      expect.objectContaining({ Operation: "list", CacheMisses: 1 }),
     ]);
     expect(await readFile(join(folder, "gateway.log"), "utf8")).toBe(stdout);
   });

@@ -2,6 +2,7 @@ import "./support/apart.ts";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { sweep } from "../lib/chat/sweep.ts";
 import { aRetellBetween } from "./support/between.ts";
+import { aLog } from "./support/log.ts";
 import { aChat, aWorld, central, control, type World } from "./support/world.ts";
 
 const between = await aRetellBetween();
@@ -16,7 +17,7 @@ afterEach(() => {
 });
 
 const minuteMs = 60_000;
-const run = (until: number, perSubaccount = 100) => sweep({ until, perSubaccount }, crypto.randomUUID());
+const run = (until: number, perSubaccount = 100) => sweep({ until, perSubaccount }, aLog("sweep"));
 const asked = async (world: World): Promise<unknown[]> =>
   (await control("retell", "GET", `/requests?step=retrieve&key=${world.apiKey}`)).requests;
 

@@ -3,6 +3,7 @@ import "./support/apart.ts";
 import { describe, expect, it, vi } from "vitest";
 import { handler as run } from "../functions/sweep.ts";
 import { linesOf } from "./support/instance.ts";
+import { aLog } from "./support/log.ts";
 import { aChat, aWorld, call, central, control, fault, type World } from "./support/world.ts";
 
 const at = (world: World, chatId: string) => ({ token: world.owner.token, subaccountId: world.subaccountId, chatId });
@@ -31,7 +32,15 @@ describe("the sweep", () => {
     const chat = await stored(world, chatId);
     expect(chat?.messages.map((m: { role: string }) => m.role)).toEqual(["agent", "user", "agent"]);
     expect(chat?.internal.turn).toBeUndefined();
-    expect(linesOf(lost.body.meta.operationId)).toContainEqual(expect.objectContaining({ message: "Turn settled" }));
+    expect(linesOf(lost.body.meta.operationId)).toContainEqual(
+      expect.objectContaining({
+        message: "Turn settled",
+        operation: "sweep",
+        outcome: "delivered",
+        turnId: lost.body.details.turnId,
+        settledBy: expect.any(String),
+      }),
+    );
   });
 
   it("settles the turn of a sender that died, and not the turn of one that may live", async () => {
@@ -116,7 +125,7 @@ describe("the sweep", () => {
     const { sweep } = await import("../lib/chat/sweep.ts");
     const world = await aWorld();
     for (let i = 0; i < 4; i++) await isDue(world, await aChat(world));
-    await sweep({ until: Date.now() + 60_000, perSubaccount: 3 }, crypto.randomUUID());
+    await sweep({ until: Date.now() + 60_000, perSubaccount: 3 }, aLog("sweep"));
     expect(await requests(world, "retrieve")).toHaveLength(3);
   });
 
@@ -141,9 +150,8 @@ describe("the sweep", () => {
     const world = await aWorld();
     await fault(world, "create", { kind: "drop", effect: "before" });
     const body = { agentId: world.agentId };
-    expect((await call("create", { token: world.owner.token, subaccountId: world.subaccountId, body })).status).toBe(
-      504,
-    );
+    const lost = await call("create", { token: world.owner.token, subaccountId: world.subaccountId, body });
+    expect(lost.status).toBe(504);
     const ours = (await chatsAtRetell(world))[0].chat_id;
     const kept = await aChat(world);
     for (const metadata of [{}, { _scalai_chat: { subaccountId: "5ca1ab1e0000000000000099" } }]) {
@@ -160,6 +168,9 @@ describe("the sweep", () => {
     }
     const ended = (await chatsAtRetell(world)).filter((chat: { status: string }) => chat.status === "ended");
     expect(ended.map((chat: { chat_id: string }) => chat.chat_id)).toEqual([ours]);
+    expect(linesOf(lost.body.meta.operationId)).toContainEqual(
+      expect.objectContaining({ message: "An orphan was ended at Retell", operation: "sweep", chatId: ours }),
+    );
     expect((await stored(world, kept))?.chat_status).toBe("ongoing");
   });
 });

@@ -6,7 +6,7 @@ import { toEvent } from "../dev/event.ts";
 import { handler } from "../functions/webhook.ts";
 import { seal } from "../lib/crypto.ts";
 import { linesOf } from "./support/instance.ts";
-import { aChat, aWorld, call, central, control, fault, type World } from "./support/world.ts";
+import { aChat, aContext, aWorld, call, central, control, fault, type World } from "./support/world.ts";
 
 const world = await aWorld();
 
@@ -27,7 +27,7 @@ async function deliver(
     },
     body,
   });
-  const { statusCode, body: text } = await handler(event, {} as never);
+  const { statusCode, body: text } = await handler(event, aContext());
   return { status: statusCode, body: JSON.parse(text ?? "") };
 }
 
@@ -185,7 +185,7 @@ describe("a webhook", () => {
       body,
     });
     expect(event.isBase64Encoded).toBe(true);
-    expect((await handler(event, {} as never)).statusCode).toBe(200);
+    expect((await handler(event, aContext())).statusCode).toBe(200);
     expect((await stored(world, chatId))?.chat_status).toBe("ended");
   });
 });

@@ -5,12 +5,12 @@ import { load } from "../dev/seed/load.ts";
 import * as cache from "../lib/chat/cache.ts";
 import { newMessageId } from "../lib/chat/document.ts";
 import { written } from "../lib/gzip.ts";
-import { CallLog } from "../lib/logger.ts";
 import { redis } from "../lib/redis.ts";
 import { aGateway } from "./support/gateway.ts";
+import { aLog } from "./support/log.ts";
 import { aChat, aWorld, bytesOf, call, eventFor, type Request, type World } from "./support/world.ts";
 
-const log = new CallLog();
+const log = aLog("list");
 const plainly = { headers: { "accept-encoding": "gzip;q=0" } };
 
 const list = ({ owner, subaccountId }: World, more: Request = {}) =>

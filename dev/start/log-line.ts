@@ -25,6 +25,9 @@ export function readable(line: string): string {
   ].join("  ");
 }
 
+/** Whether it holds what CloudWatch counts, and nobody reads in a terminal. */
+export const isMetric = (line: string) => line.startsWith('{"_aws":');
+
 function parse(line: string): Record<string, unknown> | undefined {
   if (!line.startsWith("{")) return undefined;
   try {

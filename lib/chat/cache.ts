@@ -43,6 +43,7 @@ end`;
 export async function read(entry: Entry, log: CallLog): Promise<Cached> {
   try {
     const [text, generation] = await redis.mget([entry.name, generationOf(entry)]);
+    log.debug("Cache read", { key: entry.name, bytes: text?.length ?? 0 });
     return { hit: parse(text), fill: (answer) => fill(entry, generation ?? "", answer, log) };
   } catch (error) {
     log.warn("Cache not read", error);
@@ -57,6 +58,7 @@ export async function read(entry: Entry, log: CallLog): Promise<Cached> {
 export async function forget(entries: Entry[], log: CallLog): Promise<void> {
   try {
     await drop(entries);
+    for (const { name } of entries) log.debug("Cache forgotten", { key: name });
   } catch (error) {
     // A line of its own, whatever else of the request met the same failure: here something stale stays.
     log.warn("Cache not forgotten: it may be stale for one lifetime", new Error("Not forgotten", { cause: error }));
@@ -81,6 +83,7 @@ async function fill(entry: Entry, generation: string, answer: Head, log: CallLog
   if (text.length > maxBytes) return;
   try {
     await redis.eval(fillScript, [entry.name, generationOf(entry)], [generation, text, entry.ttlSeconds]);
+    log.debug("Cache filled", { key: entry.name, bytes: text.length });
   } catch (error) {
     log.warn("Cache not filled", error);
   }

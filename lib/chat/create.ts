@@ -95,6 +95,7 @@ async function attempt({ tenant, deadline }: Place, wish: Wish, request: Attempt
   tenant.log.fields.chatId = created.chat_id;
   const chat = documentOf(tenant, wish, created, retell.account, request?.id);
   await keep(tenant, retell, chat, deadline);
+  tenant.log.metrics.add("ChatsCreated");
   await Promise.all([
     cache.forget([cache.listEntry(subaccountId)], tenant.log),
     // Not noted, it is found by the chat itself.
@@ -221,7 +222,10 @@ async function outcomeOf(
     return undefined;
   }
   const chat = storedChat ?? documentOf(tenant, wish, history, retell.account, idempotency.id);
-  if (!storedChat) await chats.insert(tenant, chat);
+  if (!storedChat) {
+    await chats.insert(tenant, chat);
+    tenant.log.metrics.add("ChatsCreated");
+  }
   await requests.done(tenant, idempotency.id, chatId);
   await cache.forget([cache.listEntry(tenant.subaccountId)], tenant.log);
   return replay(chat);

@@ -3,7 +3,7 @@ import { ApiError, type ErrorCode } from "../errors.ts";
 import { asFailure, type History, type RetellClient, RetellError } from "../retell/client.ts";
 import type { Tenant } from "../tenant.ts";
 import * as cache from "./cache.ts";
-import { asText, isLive, isUser, type ReadChat, stored, type Turn } from "./document.ts";
+import { asText, countOf, isLive, isUser, type ReadChat, stored, type Turn } from "./document.ts";
 import { reconcile } from "./reconcile.ts";
 import { chats, type Ending } from "./store.ts";
 
@@ -53,6 +53,7 @@ export const leaseMs = () => config().TURN_LEASE_SECONDS * 1_000;
 export async function found(tenant: Tenant, chatId: string): Promise<ReadChat> {
   const chat = await chats.get(tenant, chatId);
   if (!chat) throw new ApiError("CHAT_NOT_FOUND");
+  tenant.log.fields.agentId = chat.agent_id;
   return chat;
 }
 
@@ -159,6 +160,7 @@ export async function forgetOver(tenant: Tenant, { chat_id, chat_status }: Pick<
 
 /** Logged under the operationId of the send itself, so that a search for it does not end at its 504. */
 function tellOf({ log }: Tenant, chatId: string, turn: Turn, outcome: string): void {
+  if (outcome === "delivered") log.metrics.add("MessagesSent");
   const settledBy = log.fields.operationId;
   log.info("Turn settled", { operationId: turn.operationId, chatId, turnId: turn.id, outcome, settledBy });
 }
@@ -168,8 +170,21 @@ async function close(tenant: Tenant, chat: ReadChat, history: Final): Promise<Re
   const ending = endingOf(chat, history);
   if (!ending) return chat;
   const closed = await chats.close(tenant, chat, ending);
-  if (closed) await forgetOver(tenant, closed);
-  return closed ?? undefined;
+  if (!closed) return undefined;
+  measureEnd(tenant, chat, closed);
+  await forgetOver(tenant, closed);
+  return closed;
+}
+
+/** Each chat once: when its end, and when its cost, is news. */
+function measureEnd({ log: { metrics } }: Tenant, before: ReadChat, after: ReadChat): void {
+  if (before.chat_status === "ongoing") {
+    const lastedMs = (after.end_timestamp ?? Date.now()) - after.start_timestamp;
+    metrics.put("ChatDuration", Math.max(0, lastedMs / 1_000));
+    metrics.put("MessagesPerChat", countOf(after.messages));
+  }
+  const cost = after.chat_cost?.combined_cost;
+  if (!before.chat_cost && typeof cost === "number") metrics.put("ChatCost", cost);
 }
 
 /** What the history says of the end and we do not have yet; undefined when there is nothing. What is stored only grows. */

@@ -26,6 +26,8 @@ export interface Due {
   _id: ObjectId;
   chat_id: string;
   due: Date;
+  /** When its open turn began, if it has one. */
+  turnAt?: Date;
 }
 
 /** What BEGIN writes. */
@@ -168,7 +170,7 @@ export const chats = {
         { returnDocument: "after", projection: sizeOnly },
       ),
     );
-    return begun && { seq: lastSeq(begun as unknown as Sized) };
+    return begun && { seq: lastSeq(begun as unknown as Sized), agentId: begun.agent_id };
   },
 
   /** What stood in the way of BEGIN; null when this subaccount has no such chat. */
@@ -300,7 +302,7 @@ export const chats = {
         .find({ subaccountId: tenant.subaccountId, "internal.due": { $lte: new Date() } } as Filter<StoredChat>)
         .sort({ "internal.due": 1 })
         .limit(limit)
-        .project<Due>({ chat_id: 1, due: "$internal.due" })
+        .project<Due>({ chat_id: 1, due: "$internal.due", turnAt: "$internal.turn.at" })
         .toArray(),
     );
   },
@@ -436,7 +438,7 @@ const countedByUs = {
   ],
 };
 
-const sizeOnly = { _id: 0, n: { $size: "$messages" }, internal: 1, chat_status: 1 };
+const sizeOnly = { _id: 0, n: { $size: "$messages" }, internal: 1, chat_status: 1, agent_id: 1 };
 type Sized = Pick<StoredChat, "internal"> & { n: number };
 const lastSeq = ({ n, internal }: Sized) => n - (internal?.base ?? 0);
 

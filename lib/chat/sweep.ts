@@ -24,6 +24,8 @@ export interface Swept {
   /** Chats at Retell that came of a create of ours and that we have not. */
   orphansEnded: number;
   failed: number;
+  /** Age of the oldest turn that is open yet; 0 when none is. */
+  oldestOpenSeconds: number;
 }
 
 interface Subaccount {
@@ -46,15 +48,15 @@ const orphanMs = 10 * minute;
  * The databases are taken by how long they have waited; an account that answers 429, or not at all five times in a row,
  * is left alone until the next run.
  */
-export async function sweep(bounds: Bounds, operationId: string): Promise<Swept> {
-  const swept: Swept = { databases: 0, settled: 0, orphansEnded: 0, failed: 0 };
+export async function sweep(bounds: Bounds, log: CallLog): Promise<Swept> {
+  const swept: Swept = { databases: 0, settled: 0, orphansEnded: 0, failed: 0, oldestOpenSeconds: 0 };
   for (const [place, subaccounts] of await byDatabase()) {
     if (Date.now() > bounds.until) break;
     await (await sweeps()).updateOne({ _id: place }, { $currentDate: { at: true } }, { upsert: true });
     swept.databases += 1;
     for (const subaccount of subaccounts) {
       if (Date.now() > bounds.until) break;
-      await sweepSubaccount(subaccount, bounds, operationId, swept);
+      await sweepSubaccount(subaccount, bounds, log, swept);
     }
   }
   return swept;
@@ -80,17 +82,21 @@ async function byDatabase(): Promise<[string, Subaccount[]][]> {
 /** When what was looked at last: a database, or a subaccount's account for orphans. */
 const sweeps = async () => (await central()).collection<{ _id: string; at: Date }>("chatsweeps");
 
-async function sweepSubaccount({ id, location }: Subaccount, bounds: Bounds, operationId: string, swept: Swept) {
-  const log = new CallLog();
-  Object.assign(log.fields, { operationId, operation: "sweep", subaccountId: id });
+async function sweepSubaccount({ id, location }: Subaccount, bounds: Bounds, run: CallLog, swept: Swept) {
+  const log = new CallLog({ ...run.fields, subaccountId: id }, run.metrics);
+  const open = new Map<string, Date>();
   const trailing: Promise<unknown>[] = [];
   let tenant: Tenant | undefined;
   try {
     tenant = await openTenant(id, location, { log, trailing });
-    for (const due of await chats.due(tenant, bounds.perSubaccount)) {
+    const dues = await chats.due(tenant, bounds.perSubaccount);
+    for (const { chat_id, turnAt } of dues) if (turnAt) open.set(chat_id, turnAt);
+    for (const due of dues) {
       if (Date.now() > bounds.until) break;
       if (!(await chats.claim(tenant, due, claimMs))) continue; // another sweep has it
-      await sweepChat(tenant, due.chat_id, due._id, bounds);
+      const chatLog = new CallLog({ ...log.fields, chatId: due.chat_id }, run.metrics);
+      const { internal } = await sweepChat({ ...tenant, log: chatLog }, due.chat_id, due._id, bounds);
+      if (!internal?.turn) open.delete(due.chat_id);
       swept.settled += 1;
     }
     swept.orphansEnded += await endOrphans(tenant, bounds);
@@ -101,15 +107,18 @@ async function sweepSubaccount({ id, location }: Subaccount, bounds: Bounds, ope
   } finally {
     await Promise.all(trailing);
     tenant?.release();
+    const ages = Array.from(open.values(), (at) => Math.round((Date.now() - at.getTime()) / 1_000));
+    swept.oldestOpenSeconds = Math.max(swept.oldestOpenSeconds, ...ages);
   }
 }
 
-async function sweepChat(tenant: Tenant, chatId: string, id: ObjectId, { until }: Bounds): Promise<void> {
+async function sweepChat(tenant: Tenant, chatId: string, id: ObjectId, { until }: Bounds): Promise<ReadChat> {
   const retell = await retellFor(tenant);
   const signal = AbortSignal.timeout(Math.max(1, Math.min(20_000, until - Date.now())));
   const { chat, failure } = await settle({ tenant, chatId, retell }, { signal });
   if (failure?.isOfAccount) throw failure;
   await chats.setDue(tenant, id, nextLook(chat), chat);
+  return chat;
 }
 
 /**
@@ -158,12 +167,17 @@ async function endOrphans(tenant: Tenant, { until }: Bounds): Promise<number> {
   // A look may be late, and a chat that is closed for its silence needs no end of ours: the last hours are enough.
   const window = { from: Math.max(last - hour, Date.now() - 73 * hour), to: Date.now() - orphanMs };
   const ours = await retell.ongoingOf(subaccountId, window, signal);
-  const known = await chats.known(tenant, ours);
+  const known = await chats.known(
+    tenant,
+    ours.map(({ chatId }) => chatId),
+  );
   let ended = 0;
-  for (const chatId of ours.filter((id) => !known.has(id))) {
+  for (const { chatId, operationId } of ours.filter((chat) => !known.has(chat.chatId))) {
     const refusal = await retell.end(chatId, signal).then(() => undefined, asFailure);
     if (refusal instanceof RetellError && refusal.failure !== "refused") throw refusal;
-    log.warn("An orphan was ended at Retell", refusal, { chatId });
+    // Logged under the operationId of the create that left it, where it says so.
+    const about = operationId ? { operationId, settledBy: log.fields.operationId } : {};
+    log.warn("An orphan was ended at Retell", refusal, { ...about, chatId });
     ended += 1;
   }
   return ended;

@@ -44,9 +44,27 @@ const leastCallMs = 2_000;
  *         MESSAGE_SEND_FAILED, as a 504 with `details.outcome: "unknown"` when it may still arrive
  */
 export async function send(place: Send, content: string, idempotency: Idempotency | undefined): Promise<Sent> {
+  const { fields, metrics } = place.tenant.log;
   const begun = await begin(place, content, idempotency);
-  if ("isReplay" in begun) return begun;
-  return { ...(await carry(place, begun)), user: begun.user, isReplay: false };
+  if ("isReplay" in begun) {
+    fields.turn = "replayed";
+    return begun;
+  }
+  fields.turnId = begun.turnId;
+  try {
+    const outcome = await carry(place, begun);
+    fields.turn = "delivered";
+    return { ...outcome, user: begun.user, isReplay: false };
+  } catch (error) {
+    fields.turn = isOpen(error) ? "unknown" : "failed";
+    if (isOpen(error)) metrics.add("UnknownTurns");
+    throw error;
+  }
+}
+
+/** Whether a turn that came to this error is left to whoever comes next. */
+function isOpen(error: unknown): boolean {
+  return !(error instanceof ApiError) || error.details?.outcome === "unknown" || isUnreachable(error);
 }
 
 /** @throws CHAT_BUSY while a turn is in the hands of a sender that may be alive. */
@@ -72,7 +90,10 @@ async function begin(place: Send, content: string, idempotency: Idempotency | un
         chats.fail(tenant, chatId, turnId).catch(() => {});
         throw error;
       });
-    if (begun) return { turnId, content, user: { message_id: message.message_id, seq: begun.seq } };
+    if (begun) {
+      tenant.log.fields.agentId = begun.agentId;
+      return { turnId, content, user: { message_id: message.message_id, seq: begun.seq } };
+    }
 
     const obstacle = await chats.obstacle(tenant, chatId, idempotency?.id);
     if (!obstacle) throw new ApiError("CHAT_NOT_FOUND");
@@ -82,8 +103,8 @@ async function begin(place: Send, content: string, idempotency: Idempotency | un
       return replay(await found(tenant, chatId), earlier.internal.turn);
     }
     if (turn) {
-      const isOpen = isLive(turn, now, leaseMs()) || (await settle(place, { signal: deadline.call() })).open;
-      if (isOpen) throw busy(turn, now);
+      const isStillOpen = isLive(turn, now, leaseMs()) || (await settle(place, { signal: deadline.call() })).open;
+      if (isStillOpen) throw busy(turn, now);
     } else if (chat_status !== "ongoing") throw new ApiError("CHAT_ENDED");
     else if (!isAdopted) await adopt(place, "MESSAGE_SEND_FAILED", deadline.call());
     else if (isFull) throw new ApiError("PAYLOAD_TOO_LARGE", { message: "The chat is full; start a new one" });
@@ -114,9 +135,10 @@ async function carry(place: Send, turn: BegunTurn): Promise<Outcome> {
     finish(place, turn, entries, maybeOver ? 60_000 : undefined), // should we die before its end is stored
     maybeOver ? finalHistory(place) : undefined,
   ]);
-  // Somebody has settled it: what is stored of it is the answer.
+  // Somebody has settled it, and counted it: what is stored of it is the answer.
   if (!finished) return settledOutcome(turn, await chats.get(tenant, chatId).catch(() => null));
 
+  tenant.log.metrics.add("MessagesSent");
   const messages = visible({ messages: entries }, false).map((message) => ({
     ...message,
     seq: message.seq + finished.seq - 1,

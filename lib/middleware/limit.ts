@@ -49,6 +49,7 @@ export function judge(progress: Progress, { success, limit, remaining, reset, de
     headers["ratelimit-reset"] = String(seconds);
   }
   if (degraded !== undefined) {
+    if (!headers["x-ratelimit-mode"]) log.metrics.add("DegradedLimits"); // once, though both limits are
     headers["x-ratelimit-mode"] = "degraded";
     log.warn("Rate limits degraded: this instance counts by itself", degraded);
   }

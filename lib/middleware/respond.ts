@@ -17,8 +17,9 @@ export function respond(route: Route): Rule {
     before: ({ event, context, internal }) => {
       const asked = event?.headers?.["x-operation-id"];
       const operationId = asked && uuid.test(asked) ? asked.toLowerCase() : crypto.randomUUID();
-      const log = new CallLog();
-      Object.assign(log.fields, { operationId, operation: route.name, route: routeKey(route), coldStart });
+      const { name: operation } = route;
+      const requestId = context.awsRequestId;
+      const log = new CallLog({ operationId, requestId, operation, route: routeKey(route), coldStart });
       coldStart = false;
 
       const { method = "", path = "" } = event?.requestContext?.http ?? {}; // a test event of the console has none
@@ -108,6 +109,7 @@ function close({ log, ...progress }: Progress, status: number, error?: ApiError)
   const outcome = { status, duration: elapsed(progress), ...spent, ...(error ? { code: error.code } : {}) };
   if (error && error.status >= 500) log.error("Request failed", error, outcome);
   else log.info("Request", outcome);
+  log.measure(outcome.duration, error?.code);
 }
 
 function elapsed({ startedAt }: Pick<Progress, "startedAt">): number {

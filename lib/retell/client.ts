@@ -18,7 +18,13 @@ export function asFailure(error: unknown): RetellError {
 /** Our ids travel in Retell's metadata under this key. It is stripped on every way out. */
 export const reservedKey = "_scalai_chat";
 
-const Ours = z.object({ [reservedKey]: z.object({ subaccountId: z.string(), request: z.string().optional() }) });
+const Ours = z.object({
+  [reservedKey]: z.object({
+    subaccountId: z.string(),
+    request: z.string().optional(),
+    operationId: z.guid().optional().catch(undefined),
+  }),
+});
 
 /**
  * What a failed call means for what was asked:
@@ -92,6 +98,12 @@ export interface NewChat {
   variables: Record<string, string>;
 }
 
+/** A chat at Retell that came of a create of ours, and that create's operationId. */
+interface OurChat {
+  chatId: string;
+  operationId: string | undefined;
+}
+
 /**
  * Retell, with one subaccount's key. No call is repeated behind the caller's back, and each ends by its signal. While
  * the account's breaker is open a call is not made: it fails as `unsent`, or `limited` after a 429, with retryAfter.
@@ -106,8 +118,8 @@ export interface RetellClient {
   retrieve(chatId: string, signal: AbortSignal): Promise<History>;
   /** The chat whose metadata names a create of ours, among those begun since; undefined when there is none. */
   findByRequest(agentId: string, request: string, since: Date, signal: AbortSignal): Promise<string | undefined>;
-  /** Ids of the ongoing chats, begun between two times (epoch ms), that carry our reserved key for this subaccount. */
-  ongoingOf(subaccountId: string, begun: { from: number; to: number }, signal: AbortSignal): Promise<string[]>;
+  /** The ongoing chats, begun between two times (epoch ms), that carry our reserved key for this subaccount. */
+  ongoingOf(subaccountId: string, begun: { from: number; to: number }, signal: AbortSignal): Promise<OurChat[]>;
 }
 
 /**
@@ -128,6 +140,7 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
     const refusal = insists ? undefined : breaker.refusal();
     if (refusal) {
       tenant.log.fields.retellLeftAlone = refusal.reason;
+      tenant.log.metrics.add("RetellFailures");
       throw new RetellError(code, refusal.reason === "limited" ? "limited" : "unsent", refusal);
     }
     try {
@@ -147,6 +160,7 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
           return call(code, ask, { insists });
         }
       }
+      if (failure !== "refused") tenant.log.metrics.add("RetellFailures");
       throw new RetellError(code, failure, error);
     }
   }
@@ -204,11 +218,11 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
           chat_status: { type: "enum" as const, op: "in" as const, value: ["ongoing" as const] },
           start_timestamp: { type: "range" as const, op: "bt" as const, value: [from, to] },
         };
-        const ids: string[] = [];
+        const chats: OurChat[] = [];
         for await (const { chat_id, ours } of pages(retell, criteria, signal)) {
-          if (ours?.subaccountId === subaccountId) ids.push(chat_id);
+          if (ours?.subaccountId === subaccountId) chats.push({ chatId: chat_id, operationId: ours.operationId });
         }
-        return ids;
+        return chats;
       }),
   };
 }

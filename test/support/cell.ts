@@ -1,6 +1,7 @@
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { expect } from "vitest";
 import { errors } from "../../lib/errors.ts";
+import { aLog } from "./log.ts";
 import { aChatBy, type Instance, logOf, owned } from "./wire.ts";
 import { aWorld, control, fault, type Request, type Response, type World } from "./world.ts";
 
@@ -86,7 +87,7 @@ async function sweep({ world, chatId, instance }: Omit<Cell, "ask">, ms: number)
   const isDue = { $set: { "internal.due": new Date(Date.now() - 1) } };
   await world.db.collection("chats").updateOne({ chat_id: chatId }, isDue);
   const bounds = { until: Date.now() + ms, perSubaccount: 100 };
-  const swept = await instance.sweep(bounds, crypto.randomUUID()).catch(() => undefined);
+  const swept = await instance.sweep(bounds, aLog("sweep")).catch(() => undefined);
   const text = !swept ? "fails" : swept.failed > 0 ? "leaves the tenant to the next run" : "runs";
   return { text, isOpen: (await here({ asked: "message", world, chatId })) !== all };
 }

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { vi } from "vitest";
 import type { DevJson } from "../../dev/start/greeting.ts";
+import { collect } from "./instance.ts";
 import { descendantsOf } from "./processes.ts";
 
 const PROGRAMS = fileURLToPath(new URL("../../dev/", import.meta.url));
@@ -37,6 +38,7 @@ function watch(command: string, args: string[], env: NodeJS.ProcessEnv) {
   }
   const ended = once(child, "close").then(([code]) => {
     children.delete(child);
+    collect(`${output.stdout}\n${output.stderr}`);
     return { code: Number(code ?? -1), ...output };
   });
   children.set(child, ended);

@@ -1,5 +1,5 @@
 import { gunzipSync } from "node:zlib";
-import type { APIGatewayProxyStructuredResultV2 } from "aws-lambda";
+import type { APIGatewayProxyStructuredResultV2, Context } from "aws-lambda";
 import { SignJWT } from "jose";
 import { type Db, MongoClient, ObjectId } from "mongodb";
 import { afterAll, expect, inject } from "vitest";
@@ -8,6 +8,7 @@ import type { Permission } from "../../lib/access.ts";
 import { seal } from "../../lib/crypto.ts";
 import type { Route } from "../../lib/route.ts";
 import { routes } from "../../lib/routes.ts";
+import { canary, hide } from "./canaries.ts";
 
 export type Name = keyof typeof routes;
 
@@ -41,7 +42,7 @@ export async function aWorld(
   const subaccountId = subaccount.toHexString();
   const databaseName = `t_${subaccountId}`;
   const agentId = options.agentId ?? "agent_shop";
-  const apiKey = `key_${subaccountId}`;
+  const apiKey = `key_${canary}_${subaccountId}`;
   const db = client.db(databaseName);
 
   await central
@@ -138,9 +139,9 @@ export async function invoke(
   name: Name,
   { remainingMs = 29_000, ...request }: Request,
 ): Promise<Response> {
-  const end = Date.now() + remainingMs;
-  const context = { awsRequestId: crypto.randomUUID(), getRemainingTimeInMillis: () => end - Date.now() };
-  const response = responseOf(await handler(eventFor(name, request), context));
+  hide(request.body);
+  const response = responseOf(await handler(eventFor(name, request), aContext(remainingMs)));
+  hide(response.body);
   checkEnvelope(name, response);
   return response;
 }
@@ -156,6 +157,13 @@ export function responseOf(answer: Json): Response {
 /** What API Gateway makes of a function's body. */
 export function bytesOf({ body, isBase64Encoded }: APIGatewayProxyStructuredResultV2): Buffer {
   return Buffer.from(body ?? "", isBase64Encoded ? "base64" : "utf8");
+}
+
+/** What Lambda tells of an invocation. */
+export function aContext(remainingMs = 29_000): Context {
+  const end = Date.now() + remainingMs;
+  const context = { awsRequestId: crypto.randomUUID(), getRemainingTimeInMillis: () => end - Date.now() };
+  return context as Context;
 }
 
 /** The event that API Gateway makes of a request. */
@@ -218,7 +226,12 @@ export async function aChat(world: World, body: object = {}): Promise<string> {
   const { body: answer } = await call("create", {
     token: world.owner.token,
     subaccountId: world.subaccountId,
-    body: { agentId: world.agentId, ...body },
+    body: {
+      agentId: world.agentId,
+      metadata: { canary },
+      retell_llm_dynamic_variables: { canary },
+      ...body,
+    },
   });
   return answer.data.chat_id;
 }

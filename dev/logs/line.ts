@@ -1,0 +1,95 @@
+import * as z from "zod";
+import { errors } from "../../lib/errors.ts";
+import { type Route, routeKey } from "../../lib/route.ts";
+import { routes } from "../../lib/routes.ts";
+
+const Ms = z.number().int().min(0);
+const Id = z.string().min(1).max(128);
+
+/** What is said of an error: `describe` in lib/logger.ts. */
+const Reason = z.strictObject({
+  name: z.string(),
+  message: z.string().optional(),
+  code: z.union([z.number(), z.string()]).optional(),
+  status: z.number().optional(),
+  stack: z.array(z.string()).optional(),
+  get cause() {
+    return Reason.optional();
+  },
+});
+
+/** Any line that the API logs: what is always there, and what may be. */
+export const LogLine = z.strictObject({
+  level: z.enum(["DEBUG", "INFO", "WARN", "ERROR"]),
+  message: z.string(),
+  timestamp: z.iso.datetime(),
+  service: z.literal("scalai-chat"),
+  /** Powertools adds these. */
+  sampling_rate: z.number().optional(),
+  xray_trace_id: z.string().optional(),
+  operationId: z.guid(),
+  /** Lambda's. Absent where no Lambda runs: `npm run sweep`. */
+  requestId: Id.optional(),
+  operation: z.enum([...Object.values(routes).map(({ name }) => name), "sweep", "db:indexes"]),
+
+  // Of a request, as far as it came.
+  route: z.enum(Object.values<Route>(routes).map(routeKey)).optional(),
+  coldStart: z.boolean().optional(),
+  userId: Id.optional(),
+  subaccountId: z.hex().length(24).optional(),
+  chatId: Id.optional(),
+  agentId: Id.optional(),
+  retellAccountId: Id.optional(),
+  cache: z.enum(["hit", "miss"]).optional(),
+  /** Retell was not asked: its calls had failed. */
+  retellLeftAlone: z.string().optional(),
+  /** Of a webhook: what it told, and what was done. */
+  event: z.string().optional(),
+  /** How a message's turn stood when it was answered; a replayed one is an earlier request's. */
+  turn: z.enum(["delivered", "failed", "unknown", "replayed"]).optional(),
+  turnId: z.guid().optional(),
+
+  // Of its end.
+  status: z.number().int().optional(),
+  code: z.enum(Object.keys(errors) as [keyof typeof errors]).optional(),
+  /** Ms, as the three below: up to the gate, and waiting for Mongo and for Retell. Side by side they overlap. */
+  duration: Ms.optional(),
+  admit: Ms.optional(),
+  mongo: Ms.optional(),
+  retell: Ms.optional(),
+
+  // Of a failure or a fallback.
+  reason: Reason.optional(),
+
+  // Of what somebody else did for the request of this operationId later: how its turn came out, and who found out.
+  outcome: z.string().optional(),
+  settledBy: z.guid().optional(),
+
+  // Of the cache, at DEBUG.
+  key: z.string().optional(),
+  bytes: z.number().int().optional(),
+
+  // Of a run of the sweep.
+  databases: z.number().int().optional(),
+  settled: z.number().int().optional(),
+  orphansEnded: z.number().int().optional(),
+  failed: z.number().int().optional(),
+  oldestOpenSeconds: z.number().optional(),
+});
+export type LogLine = z.infer<typeof LogLine>;
+
+/** The one line that every request ends with. */
+export const RequestLine = LogLine.required({
+  requestId: true,
+  route: true,
+  coldStart: true,
+  status: true,
+  duration: true,
+  admit: true,
+  mongo: true,
+  retell: true,
+}).refine(({ status, code }) => (status === 200) === (code === undefined), { error: "An error has its code" });
+
+/** Whether it is one. */
+export const isOfRequest = ({ message }: { message?: unknown }) =>
+  message === "Request" || message === "Request failed";

@@ -1,0 +1,74 @@
+import { inject } from "vitest";
+import { isOfRequest, LogLine, RequestLine } from "../../dev/logs/line.ts";
+import { MetricLine } from "./emf.ts";
+
+/** In every key and content that the tests make up themselves: must stand in no line. */
+export const canary = "cAnArY";
+
+/** Bearer tokens, Retell's keys, cipher texts, a password in an address: whatever is in them. */
+const shapes = [new RegExp(canary, "i"), /eyJ[\w-]{8,}/, /\bkey_\w/, /\bv2\.\w{8}\./, /mongodb(\+srv)?:\/\/\S*@/];
+
+/** Settings whose values are secrets. */
+const secrets = ["UPSTASH_REDIS_REST_TOKEN", "JWT_SECRET", "ENCRYPTION_KEY", "ENCRYPTION_KEYS_OLD"];
+
+/** Fields of requests and answers in which all belongs to the caller, except the ids that stand among the variables. */
+const ofCaller =
+  /^(content|metadata|transcript|chat_analysis|retell_llm_dynamic_variables|collected_dynamic_variables|arguments)$/;
+const ids = /^(agent_id|subaccount_id|chat_id)$/;
+
+const told = new Set<string>();
+
+/** Has what is private in a body, sent or answered, be missed in the logs; all of it, where it is no JSON. */
+export function hide(body: unknown): void {
+  if (typeof body === "string") mustNotBeLogged(body);
+  for (const [name, inside] of entriesOf(body)) {
+    if (ofCaller.test(name)) mustNotBeLogged(inside);
+    else if (typeof inside === "object") hide(inside);
+  }
+}
+
+function mustNotBeLogged(value: unknown): void {
+  if (typeof value === "string" && isTelling(value)) told.add(value);
+  for (const [name, inside] of entriesOf(value)) {
+    if (ids.test(name)) continue;
+    mustNotBeLogged(name);
+    mustNotBeLogged(inside);
+  }
+}
+
+const entriesOf = (value: unknown) => (typeof value === "object" && value !== null ? Object.entries(value) : []);
+
+/** Shorter texts, and those that could be part of an id, stand in innocent lines too. */
+const isTelling = (text: string) => text.length >= 4 && /[^0-9a-f-]/i.test(text);
+
+/** What is wrong with a logged line: it is not as it should be, or it tells what it must not. */
+export function problemsOf(text: string): string[] {
+  const line = JSON.parse(text);
+  const schema = "_aws" in line ? MetricLine : isOfRequest(line) ? RequestLine : LogLine;
+  const issues = schema.safeParse(line).error?.issues ?? [];
+  return [
+    ...issues.map(({ path, message }) => `${path.join(".")}: ${message} in ${text.slice(0, 1_000)}`),
+    ...leaksOf({ ...line, route: "" }).map((leak) => `${leak} stands in ${text.slice(0, 1_000)}`),
+  ];
+}
+
+function leaksOf(line: unknown): string[] {
+  const environment = { ...inject("environment"), ...process.env };
+  const keys = secrets.map((name) => environment[name]).filter((value) => value !== undefined && value.length > 10);
+  const hidden = [...told, ...keys] as string[];
+  return textsOf(line).flatMap((text) => [
+    ...shapes.filter((shape) => shape.test(text)).map(String),
+    ...hidden.filter((value) => text.includes(value)),
+  ]);
+}
+
+/** Every text of a line, without names of our own code: the frames of a stack. */
+function textsOf(value: unknown): string[] {
+  if (typeof value === "string") return [value];
+  return entriesOf(value).flatMap(([name, inside]) =>
+    name === "stack" && Array.isArray(inside) ? inside.filter((frame) => !isFrame(frame)) : textsOf(inside),
+  );
+}
+
+/** A frame in a file of the project or of Node; what somebody said does not look like one by chance. */
+const isFrame = (text: string) => /^at (.* \()?(file:|node:|\/|async )[^()]*:\d+:\d+\)?$/.test(text);

@@ -1,0 +1,5 @@
+import { CallLog } from "../../lib/logger.ts";
+
+/** The log of a request that no test has made. */
+export const aLog = (operation: string) =>
+  new CallLog({ operationId: crypto.randomUUID(), requestId: undefined, operation });
