@@ -19,20 +19,29 @@ export default $config({
     const { routes }: { routes: Record<string, Row> } = await import("./lib/" + "routes.ts");
     const { routeKey }: { routeKey: (row: Row) => string } = await import("./lib/" + "route.ts");
     const { cors }: { cors: Cors } = await import("./lib/" + "cors.ts");
-    const { secrets, settings }: Config = await import("./lib/" + "config.ts");
+    const { secrets }: { secrets: Record<string, string> } = await import("./lib/" + "config.ts");
+    const { given, placeholderOf, problemsOf, reserved }: Settings = await import("./infra/" + "settings.ts");
+
+    const problems = problemsOf(process.env, $app.stage);
+    if (problems.length > 0) throw new Error(["This stage cannot be deployed:", ...problems].join("\n  "));
 
     if (!$dev) await build();
 
     const isProduction = $app.stage === "production";
     const retention = isProduction ? "3 months" : "1 week";
     const level = process.env.POWERTOOLS_LOG_LEVEL || "INFO";
+    const domain = process.env.DOMAIN || undefined;
+    const concurrencyOf = (name: string) => {
+      const count = reserved(process.env)[name];
+      return count === undefined ? {} : { concurrency: { reserved: count } };
+    };
 
     /** What all functions have in common. None has permissions beyond writing its log. */
     const common = {
       runtime: "nodejs24.x",
       architecture: "arm64",
-      timeout: "29 seconds", // the gateway gives up after 30: until then we can answer for ourselves
       logging: { format: "json", retention },
+      environment: { STAGE: $app.stage },
       transform: {
         function: (args) => {
           // Lambda drops what is below this level, and tells Powertools by AWS_LAMBDA_LOG_LEVEL.
@@ -50,11 +59,12 @@ export default $config({
 
     /** Beyond that, what a function needs to work for a subaccount. SST encrypts links; the environment is in clear. */
     const connected = {
-      link: Object.entries(secrets).map(([setting, name]) => new sst.Secret(name, placeholderOf(setting))),
-      environment: { STAGE: $app.stage, ...given(settings, secrets) },
+      link: Object.entries(secrets).map(([setting, name]) => new sst.Secret(name, placeholderOf(setting, process.env))),
+      environment: { STAGE: $app.stage, ...given(process.env) },
     };
 
     const api = new sst.aws.ApiGatewayV2("Api", {
+      domain,
       cors: {
         allowOrigins: listOf(process.env.CORS_ORIGINS || "*"),
         allowMethods: cors.allowMethods,
@@ -64,6 +74,7 @@ export default $config({
       },
       accessLog: { retention },
       transform: {
+        api: { disableExecuteApiEndpoint: domain !== undefined }, // one address, or rules about it have a back door
         stage: (args) => {
           // Per route, over all callers. Always both: with one of them alone AWS takes the other for 0.
           args.defaultRouteSettings = { throttlingRateLimit: 500, throttlingBurstLimit: 1_000 };
@@ -79,22 +90,31 @@ export default $config({
     });
 
     const functions = Object.values(routes).map((row) => {
-      const { name, memory, params } = row;
-      const handler = { ...common, ...(params ? connected : {}), ...code(name), memory };
+      const { name, memory, params, timeoutSeconds = 29 } = row;
+      const limits = { memory, timeout: `${timeoutSeconds} seconds`, ...concurrencyOf(name) } as const;
+      const handler = { ...common, ...(params ? connected : {}), ...code(name), ...limits };
       // Named after the row: a name that SST makes of the path would change with it, and function and log with the name.
       const transform = { integration: { timeoutMilliseconds: 30_000 } };
       return [name, api.route(routeKey(row), handler, { name, transform }).nodes.function] as const;
     });
 
     const jobs = Object.entries(schedules).map(([name, schedule]) => {
-      const job = { ...common, ...connected, ...code(name), memory: "1024 MB", timeout: "2 minutes" } as const;
+      const limits = { memory: "1024 MB", timeout: "2 minutes", ...concurrencyOf(name) } as const;
+      const job = { ...common, ...connected, ...code(name), ...limits };
       return [name, new sst.aws.CronV2(name, { schedule, function: job }).nodes.function] as const;
     });
 
-    const logs = [...functions, ...jobs].map(([name, { nodes }]) => [
-      `${name}Log`,
-      nodes.logGroup.apply((group) => group?.name),
-    ]);
+    const logs = [...functions, ...jobs].map(
+      ([name, { nodes }]) => [`${name}Log`, nodes.logGroup.apply((group) => group?.name ?? $util.output(""))] as const,
+    );
+
+    const { monitoring } = await import("./infra/monitoring");
+    await monitoring({
+      api,
+      logs: logs.map(([, group]) => group),
+      isWatched: isProduction || $app.stage === "staging",
+      email: isProduction ? process.env.ALARM_EMAIL || undefined : undefined, // staging only shows its alarms
+    });
     return { url: api.url, accessLog: api.nodes.logGroup.name, ...Object.fromEntries(logs) };
   },
 });
@@ -130,26 +150,6 @@ const accessLogFormat = `{${[
   '"ip":"$context.identity.sourceIp"',
 ].join(",")}}`;
 
-/** Of a secret that may be left out. Of the others there is none: without them a deployment fails. */
-function placeholderOf(setting: string): string | undefined {
-  const isOptional = setting === "ENCRYPTION_KEYS_OLD" || (setting === "JWT_SECRET" && process.env.JWT_JWKS_URL);
-  return isOptional ? "" : undefined;
-}
-
-/** The settings that stand in the deploying environment; the rest keep their defaults. */
-function given(settings: Config["settings"], secrets: Config["secrets"]): Record<string, string> {
-  const names = Object.keys(settings).filter((name) => name !== "STAGE" && !(name in secrets));
-  return Object.fromEntries(
-    names.flatMap((name) => {
-      const value = process.env[name];
-      if (!value) return [];
-      const [problem] = settings[name]?.safeParse(value).error?.issues ?? [];
-      if (problem) throw new Error(`${name}: ${problem.message}`); // or every function would fail, once deployed
-      return [[name, value]];
-    }),
-  );
-}
-
 function listOf(text: string): string[] {
   return text
     .split(",")
@@ -164,6 +164,7 @@ interface Row {
   path: string;
   params?: unknown;
   memory: `${number} MB`;
+  timeoutSeconds?: number;
 }
 
 interface Cors {
@@ -173,8 +174,12 @@ interface Cors {
   maxAgeSeconds: number;
 }
 
-/** What it reads of lib/config.ts: links by setting, and the schemas of all settings. */
-interface Config {
-  secrets: Record<string, string>;
-  settings: Record<string, { safeParse(value: unknown): { error?: { issues: { message: string }[] } } }>;
+/** What it uses of infra/settings.ts. */
+interface Settings {
+  given(environment: Environment): Record<string, string>;
+  placeholderOf(setting: string, environment: Environment): string | undefined;
+  problemsOf(environment: Environment, stage: string): string[];
+  reserved(environment: Environment): Record<string, number>;
 }
+
+type Environment = Record<string, string | undefined>;

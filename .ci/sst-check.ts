@@ -6,6 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
+import { alarms } from "../infra/alarms.ts";
+import { queries } from "../infra/queries.ts";
+import { secrets as links } from "../lib/config.ts";
 import { cors } from "../lib/cors.ts";
 import { type Route, routeKey } from "../lib/route.ts";
 import { routes } from "../lib/routes.ts";
@@ -40,13 +43,30 @@ after(() => rm(folder, { recursive: true, force: true }));
 type Json = any;
 let ada: Json;
 let production: Json;
+let staging: Json;
 
 /** Deploys to a stage of an imitation of AWS, and reads what was asked of it. */
 async function deploy(stage: string, ...options: string[]): Promise<Json> {
   const [out, artifacts] = [join(folder, `${stage}.json`), join(folder, stage)];
-  await python("resources", project, "--stage", stage, "--out", out, "--artifacts", artifacts, ...options);
+  await python(
+    "resources",
+    project,
+    "--stage",
+    stage,
+    "--out",
+    out,
+    "--artifacts",
+    artifacts,
+    ...withSecrets,
+    ...options,
+  );
   return JSON.parse(await readFile(out, "utf8"));
 }
+
+/** Of a secret: recognisable, wherever it should turn up. */
+const secretOf = (name: string) => (name.endsWith("Url") ? `https://secret-${name}.example` : `secret-${name}`);
+
+const withSecrets = Object.values(links).flatMap((name) => ["--secret", `${name}=${secretOf(name)}`]);
 
 const functionOf = ({ name }: Route, report = ada): Json =>
   report.summary.functions.find(({ component }: Json) => component.toLowerCase() === `apiroute${name}handler`);
@@ -72,11 +92,18 @@ test("sst.config.ts passes the strict type check against SST's own types", async
 });
 
 test("it deploys to a personal stage and to production, without problems", async () => {
-  const settings = ["CORS_ORIGINS=https://a.example, https://b.example", "RATE_LIMIT_LIST=77"];
-  const environment = settings.flatMap((pair) => ["--env", pair]);
-  ada = await deploy("ada", ...environment, "--secret", "UpstashRedisRestUrl=https://r.example");
-  production = await deploy("production");
-  for (const { summary } of [ada, production]) assert.deepEqual([summary.errors, summary.problems], [[], []]);
+  const withSettings = (...settings: string[]) => settings.flatMap((pair) => ["--env", pair]);
+  ada = await deploy("ada", ...withSettings("CORS_ORIGINS=https://a.example, https://b.example", "RATE_LIMIT_LIST=77"));
+  production = await deploy(
+    "production",
+    ...withSettings(
+      "DOMAIN=api.example.com",
+      "ALARM_EMAIL=night@example.com",
+      "RESERVED_CONCURRENCY=message=300,sweep=1",
+    ),
+  );
+  staging = await deploy("staging", ...withSettings("ALARM_EMAIL=night@example.com"));
+  for (const { summary } of [ada, production, staging]) assert.deepEqual([summary.errors, summary.problems], [[], []]);
 });
 
 test("the routes that come out are the table's", () => {
@@ -93,35 +120,120 @@ test("the routes that come out are the table's", () => {
   assert.equal(served.length, rows.length);
 });
 
-test("every function has its row's memory, 29 seconds, arm64, Node 24 and JSON logs that expire", () => {
+test("every function has its row's memory and time, arm64, Node 24 and JSON logs that expire", () => {
   for (const row of rows) {
     const { memorySize, timeout, architectures, runtime, loggingConfig } = functionOf(row);
     assert.deepEqual(
       { memory: `${memorySize} MB`, timeout, architectures, runtime, format: loggingConfig.logFormat },
-      { memory: row.memory, timeout: 29, architectures: ["arm64"], runtime: "nodejs24.x", format: "JSON" },
+      {
+        memory: row.memory,
+        timeout: row.timeoutSeconds ?? 29,
+        architectures: ["arm64"],
+        runtime: "nodejs24.x",
+        format: "JSON",
+      },
     );
   }
   const days = (report: Json) => new Set(report.summary.logGroups.map((group: Json) => group.retentionInDays));
+  assert.equal(ada.summary.logGroups.length, rows.length + 2); // the sweep's, and the gateway's
   assert.deepEqual([days(ada), days(production)], [new Set([7]), new Set([90])]);
 });
 
 test("no function may do more than write its log", () => {
-  for (const { statements, managedPolicies } of ada.summary.functions) {
+  const functions = [ada, production].flatMap(({ summary }) => summary.functions);
+  for (const { statements, managedPolicies } of functions) {
     assert.deepEqual(statements, []);
     assert.deepEqual(managedPolicies, ["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]);
   }
 });
 
 test("only functions that work for a subaccount are linked to the secrets, and have settings in their environment", async () => {
-  const own = ["SST_KEY", "SST_KEY_FILE", "SST_RESOURCE_App"];
+  const own = ["SST_KEY", "SST_KEY_FILE", "SST_RESOURCE_App", "STAGE"];
   for (const row of rows.filter(({ params }) => !params)) {
     assert.deepEqual(functionOf(row).environment, own);
     assert.deepEqual(await linksOf(functionOf(row)), []);
   }
   for (const row of rows.filter(({ params }) => params)) {
-    assert.deepEqual(functionOf(row).environment.sort(), [...own, "RATE_LIMIT_LIST", "STAGE"].sort());
-    assert.deepEqual(functionOf(row, production).environment.sort(), [...own, "STAGE"].sort());
+    assert.deepEqual(functionOf(row).environment.sort(), [...own, "RATE_LIMIT_LIST"].sort());
+    assert.deepEqual(functionOf(row, production).environment.sort(), own);
     assert.deepEqual(await linksOf(functionOf(row)), ada.summary.secrets);
+  }
+});
+
+test("no secret stands in clear in what is deployed, but for SST's own state of it", () => {
+  for (const report of [ada, production]) {
+    const deployed = report.resources.filter(({ type }: Json) => type.startsWith("aws:"));
+    assert.ok(deployed.length > rows.length);
+    const text = JSON.stringify(deployed);
+    assert.deepEqual(
+      Object.values(links).filter((name) => text.includes(secretOf(name))),
+      [],
+    );
+  }
+});
+
+test("a deployment names every missing secret and malformed setting at once, and no value", async () => {
+  const out = join(folder, "refused.json");
+  const wrong = ["RATE_LIMIT_LIST=zero-77", "DOMAIN=nowhere-77", "POWERTOOLS_LOG_LEVEL=ERROR"];
+  const options = wrong.flatMap((pair) => ["--env", pair]);
+  await assert.rejects(
+    run("python3", [join(rig, "rig.py"), "resources", project, "--strict-secrets", "--out", out, ...options]),
+  );
+  const [{ message }] = JSON.parse(await readFile(out, "utf8")).errors;
+  const optional = links.ENCRYPTION_KEYS_OLD;
+  for (const name of Object.values(links)) assert.equal(message.includes(`secret ${name} `), name !== optional, name);
+  for (const pair of wrong) assert.ok(message.includes(`${pair.split("=")[0]} is malformed`), pair);
+  assert.doesNotMatch(message, /77/);
+});
+
+test("production has its own address alone, its reserved functions, and alarms that tell somebody", () => {
+  const [api] = production.resources.filter(({ type }: Json) => type === "aws:apigatewayv2/api:Api");
+  assert.equal(api.inputs.disableExecuteApiEndpoint, true);
+  assert.equal(production.outputs.url, "https://api.example.com");
+  const concurrency = ({ summary, resources }: Json) =>
+    Object.fromEntries(
+      summary.functions.map(({ component }: Json) => {
+        const { inputs } = resources.find(({ name }: Json) => name === `${component}Function`);
+        return [component, inputs.reservedConcurrentExecutions];
+      }),
+    );
+  assert.equal(concurrency(production).ApiRouteMessageHandler, 300);
+  assert.equal(concurrency(production).sweepHandler, 1);
+  assert.deepEqual(new Set(Object.values(concurrency(ada))), new Set([undefined]));
+});
+
+test("alarms and a dashboard watch production and staging, and no other stage; staging's tell nobody", () => {
+  const wanted = alarms({ stage: "production", apiId: "" }).map(({ name }) => `scalai-chat-production-${name}`);
+  const made = (report: Json) =>
+    report.resources.filter(({ type }: Json) => type === "aws:cloudwatch/metricAlarm:MetricAlarm");
+  const names = made(production).map(({ inputs }: Json) => inputs.name);
+  assert.deepEqual(names.sort(), wanted.sort());
+  assert.deepEqual([made(staging).length, made(ada).length], [wanted.length, 0]);
+  for (const { inputs } of made(production)) {
+    assert.equal(inputs.alarmActions.length, 1);
+    assert.match(inputs.alarmDescription, /docs\/runbook\.md#[a-z-]+$/);
+    assert.ok(inputs.metricName || inputs.metricQueries.length === 3);
+  }
+  for (const { inputs } of made(staging)) assert.deepEqual(inputs.alarmActions, []);
+  assert.deepEqual(
+    [ada, staging, production].map(({ summary }) => summary.dashboards.length),
+    [0, 1, 1],
+  );
+  const { widgets } = JSON.parse(production.summary.dashboards[0].dashboardBody);
+  assert.equal(widgets[0].properties.alarms.length, wanted.length);
+});
+
+test("every stage has the saved queries, over all functions' logs or the gateway's", () => {
+  for (const { summary } of [ada, production]) {
+    const logs = summary.logGroups.map(({ name }: Json) => name);
+    const saved = new Map(summary.queries.map((query: Json) => [query.name.replace(/^.*\//, ""), query]));
+    assert.deepEqual([...saved.keys()].sort(), Object.keys(queries).sort());
+    for (const [name, query] of Object.entries(queries)) {
+      const { logGroupNames, queryString }: Json = saved.get(name);
+      assert.equal(queryString, query.text.trim());
+      assert.equal(logGroupNames.length, query.logs === "gateway" ? 1 : rows.length + 1);
+      assert.ok(logGroupNames.every((group: string) => logs.includes(group)));
+    }
   }
 });
 
@@ -177,7 +289,7 @@ test("sst-env.d.ts is the one that a deployment writes", async () => {
 });
 
 test("every function loads under Lambda's Node runtime", async (context) => {
-  const { stdout } = await python("smoke", project, "--repeat", "3");
+  const { stdout } = await python("smoke", project, "--repeat", "3", ...withSecrets);
   for (const { function: name, ok, zipBytes, initMs } of JSON.parse(stdout).functions) {
     assert.ok(ok, name);
     context.diagnostic(`${name}: zip ${Math.round(zipBytes / 1024)} kB, init ${initMs.median} ms`);

@@ -34,6 +34,8 @@ export interface Route {
   usesRetell?: boolean;
   /** The Lambda's memory. More memory is more CPU. */
   memory: `${number} MB`;
+  /** The Lambda's time, in seconds. Absent: 29, which leaves the gateway, that gives up after 30, our answer. */
+  timeoutSeconds?: number;
 }
 
 /** A row that asks for a permission in a subaccount: the chain guards it. */

@@ -112,6 +112,7 @@ export const routes = table({
     message: "OK",
     data: z.object({ status: z.literal("ok"), version: z.string() }),
     memory: "256 MB",
+    timeoutSeconds: 5,
   },
   default: {
     method: "ANY",
@@ -120,6 +121,7 @@ export const routes = table({
     message: "OK",
     data: z.object({ allow: z.array(z.string()) }),
     memory: "256 MB",
+    timeoutSeconds: 5,
   },
 });
 

@@ -43,6 +43,8 @@ export const LogLine = z.strictObject({
   cache: z.enum(["hit", "miss"]).optional(),
   /** Retell was not asked: its calls had failed. */
   retellLeftAlone: z.string().optional(),
+  /** This instance counted by itself. */
+  limits: z.literal("degraded").optional(),
   /** Of a webhook: what it told, and what was done. */
   event: z.string().optional(),
   /** How a message's turn stood when it was answered; a replayed one is an earlier request's. */

@@ -51,6 +51,7 @@ export function judge(progress: Progress, { success, limit, remaining, reset, de
   if (degraded !== undefined) {
     if (!headers["x-ratelimit-mode"]) log.metrics.add("DegradedLimits"); // once, though both limits are
     headers["x-ratelimit-mode"] = "degraded";
+    log.fields.limits = "degraded";
     log.warn("Rate limits degraded: this instance counts by itself", degraded);
   }
   if (!success) throw new ApiError("RATE_LIMIT_EXCEEDED", { retryAfter: seconds });

@@ -1,0 +1,153 @@
+import { type Metric, namespace } from "../lib/metrics.ts";
+import { type Route, routeKey } from "../lib/route.ts";
+import { routes } from "../lib/routes.ts";
+
+/** What names the resources that are watched. `Id` is text, or text that a deployment does not know yet. */
+export interface Watched<Id> {
+  stage: string;
+  apiId: Id;
+}
+
+/** A metric of CloudWatch, as an alarm takes it. */
+export interface Source<Id> {
+  namespace: string;
+  metricName: string;
+  dimensions: Record<string, string | Id>;
+}
+
+/** One alarm. Its name is a heading of docs/runbook.md, which says what to do. */
+export interface Alarm<Id> {
+  name: string;
+  /** What is compared, in words; with the threshold's unit. */
+  says: string;
+  comparison: "GreaterThanThreshold" | "LessThanThreshold";
+  threshold: number;
+  /** Seconds of one data point, and how many of them must be beyond the threshold. */
+  period: number;
+  periods: number;
+  /** What no data means. */
+  missing: "notBreaching" | "breaching";
+  source: Source<Id>;
+  /** Such as Sum, Maximum, p95. */
+  statistic: string;
+  /** In per cent of this one. Below `least` of it in a period, nothing is said. */
+  of?: { source: Source<Id>; least: number };
+}
+
+/** What an answer may take at the 95th percentile, in ms. With an agent in it, an answer takes what the agent takes. */
+const p95Ms: Partial<Record<keyof typeof routes, number>> = {
+  create: 5_000,
+  message: 15_000,
+  end: 5_000,
+  list: 1_000,
+  transcript: 3_000,
+  webhook: 3_000,
+};
+
+/** Lambda's default limit of an account and region; docs/deploying.md has new accounts ask for it. */
+const concurrencyLimit = 1_000;
+
+/** One of our metrics of a stage. */
+export function ours(stage: string, name: Metric, by: Record<string, string> = {}): Source<never> {
+  return { namespace, metricName: name, dimensions: { Stage: stage, ...by } };
+}
+
+/** Requests that the gateway itself has refused, counted in its log. */
+export const gatewayThrottles = {
+  metricName: (stage: string) => `GatewayThrottles-${stage}`,
+  /** The status is the gateway's own where no function was asked. */
+  pattern: '{ ($.status = 429) && ($.functionStatus = "-") }',
+};
+
+/** Every alarm of a stage. */
+export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
+  const atGateway = (metricName: string) => ({ namespace: "AWS/ApiGateway", metricName, dimensions: { ApiId: apiId } });
+  const ofLambda = (metricName: string) => ({ namespace: "AWS/Lambda", metricName, dimensions: {} });
+  const usual = { comparison: "GreaterThanThreshold", period: 300, periods: 1, missing: "notBreaching" } as const;
+
+  /** A count of ours, over five minutes. */
+  const count = (name: string, metric: Metric, threshold: number, says: string, by?: Record<string, string>) => ({
+    ...usual,
+    name,
+    says,
+    threshold,
+    source: ours(stage, metric, by),
+    statistic: "Sum",
+  });
+
+  return [
+    {
+      ...usual,
+      name: "error-rate",
+      says: "more than 2 % of requests are answered with 5xx",
+      threshold: 2,
+      periods: 2,
+      source: atGateway("5xx"),
+      statistic: "Sum",
+      of: { source: atGateway("Count"), least: 50 },
+    },
+    ...Object.values<Route>(routes).flatMap((route) => {
+      const threshold = p95Ms[route.name as keyof typeof routes];
+      if (threshold === undefined) return [];
+      return {
+        ...usual,
+        name: `slow-${route.name}`,
+        says: `one in twenty answers of ${routeKey(route)} takes longer than ${threshold / 1_000} s`,
+        threshold,
+        periods: 3,
+        source: ours(stage, "Duration", { Operation: route.name }),
+        statistic: "p95",
+      };
+    }),
+    count("retell-failures", "RetellFailures", 10, "more than 10 calls to Retell in 5 minutes got no useful answer"),
+    count("mongo-failures", "MongoFailures", 5, "MongoDB could not be reached more than 5 times in 5 minutes"),
+    count("degraded-limits", "DegradedLimits", 20, "more than 20 requests in 5 minutes were limited without Redis"),
+    {
+      ...usual,
+      name: "unknown-turns",
+      says: "a message has been of unknown outcome for more than 15 minutes",
+      threshold: 900,
+      source: ours(stage, "OldestOpenTurn"),
+      statistic: "Maximum",
+    },
+    {
+      ...usual,
+      name: "sweep-not-running",
+      says: "no run of the sweep has ended for 5 minutes",
+      comparison: "LessThanThreshold",
+      threshold: 1,
+      missing: "breaching",
+      source: ours(stage, "Sweeps"),
+      statistic: "Sum",
+    },
+    count("webhook-signatures", "Errors", 5, "more than 5 webhooks in 5 minutes had no valid signature", {
+      Code: "INVALID_SIGNATURE",
+    }),
+    {
+      ...usual,
+      name: "lambda-throttles",
+      says: "Lambda refused to run a function: too many were running in this account and region",
+      threshold: 0,
+      source: ofLambda("Throttles"),
+      statistic: "Sum",
+    },
+    {
+      ...usual,
+      name: "gateway-throttles",
+      says: "the gateway refused more than 100 requests in 5 minutes: a route had more than it may",
+      threshold: 100,
+      source: { namespace, metricName: gatewayThrottles.metricName(stage), dimensions: {} },
+      statistic: "Sum",
+    },
+    {
+      ...usual,
+      name: "concurrency",
+      says: `more than 80 % of ${concurrencyLimit} functions run at a time in this account and region`,
+      threshold: 0.8 * concurrencyLimit,
+      period: 60,
+      periods: 3,
+      source: ofLambda("ConcurrentExecutions"),
+      statistic: "Maximum",
+    },
+  ];
+}

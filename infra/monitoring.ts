@@ -1,0 +1,123 @@
+/// <reference path="../.sst/platform/config.d.ts" />
+
+/** What is watched, and who is told. */
+interface Options {
+  api: sst.aws.ApiGatewayV2;
+  /** The log groups of the functions. */
+  logs: $util.Input<string>[];
+  /** Alarms and a dashboard; saved queries are there in any stage. */
+  isWatched: boolean;
+  /** Where alarms are sent to, if anywhere. */
+  email: string | undefined;
+}
+
+/** Saves the queries; watches a stage that is worth it. What they are stands in queries.ts, alarms.ts and dashboard.ts. */
+export async function monitoring({ api, logs, isWatched, email }: Options): Promise<void> {
+  // In two parts for the reason that sst.config.ts gives.
+  const { queries }: Queries = await import("./" + "queries.ts");
+  const { alarms, gatewayThrottles }: Alarms = await import("./" + "alarms.ts");
+  const { dashboard }: Dashboard = await import("./" + "dashboard.ts");
+  const { namespace }: { namespace: string } = await import("../lib/" + "metrics.ts");
+  const named = (name: string) => `${$app.name}-${$app.stage}-${name}`;
+  const accessLog = api.nodes.logGroup.name;
+
+  for (const [name, query] of Object.entries(queries)) {
+    new aws.cloudwatch.QueryDefinition(`Query${name.replace(/\W/g, "")}`, {
+      name: `${$app.name}-${$app.stage}/${name}`,
+      logGroupNames: query.logs === "gateway" ? [accessLog] : logs,
+      queryString: query.text.trim(),
+    });
+  }
+  if (!isWatched) return;
+
+  new aws.cloudwatch.LogMetricFilter("GatewayThrottles", {
+    name: named("gateway-throttles"),
+    logGroupName: accessLog,
+    pattern: gatewayThrottles.pattern,
+    metricTransformation: { name: gatewayThrottles.metricName($app.stage), namespace, value: "1" },
+  });
+
+  const topic = email ? new aws.sns.Topic("Alarms", { name: named("alarms") }) : undefined;
+  if (topic && email) new aws.sns.TopicSubscription("AlarmEmail", { topic, protocol: "email", endpoint: email });
+
+  const watched = { stage: $app.stage, apiId: api.nodes.api.id };
+  const made = alarms(watched).map(
+    (alarm) =>
+      new aws.cloudwatch.MetricAlarm(`Alarm-${alarm.name}`, {
+        name: named(alarm.name),
+        alarmDescription: `${alarm.says}. What to do: docs/runbook.md#${alarm.name}`,
+        comparisonOperator: alarm.comparison,
+        threshold: alarm.threshold,
+        evaluationPeriods: alarm.periods,
+        treatMissingData: alarm.missing,
+        ...measured(alarm),
+        alarmActions: topic ? [topic.arn] : [],
+        okActions: topic ? [topic.arn] : [],
+      }),
+  );
+  new aws.cloudwatch.Dashboard("Dashboard", {
+    dashboardName: named("dashboard"),
+    dashboardBody: $jsonStringify(
+      dashboard(
+        watched,
+        aws.getRegionOutput().region,
+        made.map(({ arn }) => arn),
+      ),
+    ),
+  });
+}
+
+/** A metric by itself, or in per cent of another. */
+function measured({ source, statistic, period, of }: Alarm): Partial<aws.cloudwatch.MetricAlarmArgs> {
+  if (!of) {
+    const isPercentile = /^p\d/.test(statistic);
+    return { ...source, period, ...(isPercentile ? { extendedStatistic: statistic } : { statistic }) };
+  }
+  return {
+    metricQueries: [
+      { id: "part", metric: { ...source, period, stat: statistic } },
+      { id: "whole", metric: { ...of.source, period, stat: statistic } },
+      {
+        id: "rate",
+        expression: `IF(whole >= ${of.least}, 100 * FILL(part, 0) / whole, 0)`,
+        label: "%",
+        returnData: true,
+      },
+    ],
+  };
+}
+
+type Id = $util.Output<string>;
+
+interface Source {
+  namespace: string;
+  metricName: string;
+  dimensions: Record<string, string | Id>;
+}
+
+/** What this file reads of the others. */
+interface Alarm {
+  name: string;
+  says: string;
+  comparison: string;
+  threshold: number;
+  period: number;
+  periods: number;
+  missing: string;
+  source: Source;
+  statistic: string;
+  of?: { source: Source; least: number };
+}
+
+interface Queries {
+  queries: Record<string, { logs: "functions" | "gateway"; text: string }>;
+}
+
+interface Alarms {
+  alarms(watched: { stage: string; apiId: Id }): Alarm[];
+  gatewayThrottles: { metricName(stage: string): string; pattern: string };
+}
+
+interface Dashboard {
+  dashboard(watched: { stage: string; apiId: Id }, region: Id, alarmArns: Id[]): object;
+}

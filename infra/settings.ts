@@ -1,0 +1,59 @@
+import * as z from "zod";
+import { secrets, settings } from "../lib/config.ts";
+import { routes } from "../lib/routes.ts";
+
+type Environment = Record<string, string | undefined>;
+
+const functions = [...Object.keys(routes), "sweep"];
+
+/** What is set for a deployment, and no function reads. */
+const Deploying = {
+  AWS_REGION: z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "Must be a region, such as eu-central-1"),
+  CORS_ORIGINS: z.string(),
+  DOMAIN: z.string().regex(/^([a-z0-9-]+\.)+[a-z]{2,}$/, "Must be a host name, such as api.example.com"),
+  ALARM_EMAIL: z.email(),
+  RESERVED_CONCURRENCY: z.string().regex(new RegExp(`^((${functions.join("|")})=\\d+(,(?!$)|$))+$`), {
+    message: `Must be pairs such as message=300,sweep=1, of ${functions.join(", ")}`,
+  }),
+  // Metrics are lines of level INFO, and Lambda drops what is below its level: the alarms would never hear of anything.
+  POWERTOOLS_LOG_LEVEL: z.enum(["DEBUG", "INFO"], "Must be DEBUG or INFO: without INFO there are no metrics"),
+};
+
+/** What is passed on to the functions: the settings that are set and no secrets. STAGE is SST's to say. */
+export function given(environment: Environment): Record<string, string> {
+  const names = Object.keys(settings).filter((name) => name !== "STAGE" && !(name in secrets));
+  return Object.fromEntries(names.flatMap((name) => (environment[name] ? [[name, environment[name]]] : [])));
+}
+
+/** Of a secret that may be left out, by its setting. Of the others there is none. */
+export function placeholderOf(setting: string, environment: Environment): string | undefined {
+  const isOptional = setting === "ENCRYPTION_KEYS_OLD" || (setting === "JWT_SECRET" && environment.JWT_JWKS_URL);
+  return isOptional ? "" : undefined;
+}
+
+/** How many of a function may run at a time, by its name; all others share what the account has left. */
+export function reserved(environment: Environment): Record<string, number> {
+  const pairs = (environment.RESERVED_CONCURRENCY ?? "").split(",").filter((pair) => pair !== "");
+  return Object.fromEntries(pairs.map((pair) => pair.split("=")).map(([name, count]) => [name, Number(count)]));
+}
+
+/**
+ * All that keeps a stage from being deployed, a line each, and never a value: a function whose setting is malformed
+ * would fail at its first request.
+ *
+ * @param environment With the stage's secrets as SST hands them on, `SST_SECRET_<Name>`.
+ */
+export function problemsOf(environment: Environment, stage: string): string[] {
+  const missing = Object.entries(secrets)
+    .filter(
+      ([setting, name]) => !environment[`SST_SECRET_${name}`] && placeholderOf(setting, environment) === undefined,
+    )
+    .map(([, name]) => `secret ${name} is not set: npx sst secret set ${name} --stage ${stage}`);
+  const schemas: Record<string, z.ZodType> = { ...settings, ...Deploying };
+  const malformed = Object.entries(schemas).flatMap(([name, schema]) => {
+    const value = name in secrets ? undefined : environment[name];
+    const [problem] = value ? (schema.safeParse(value).error?.issues ?? []) : [];
+    return problem ? [`${name} is malformed: ${problem.message}`] : [];
+  });
+  return [...missing, ...malformed];
+}

@@ -1,0 +1,159 @@
+import { readFile } from "node:fs/promises";
+import { sign } from "retell-sdk/lib/webhook_auth";
+import { expect, describe as group, it } from "vitest";
+import { alarms } from "../infra/alarms.ts";
+import { dashboard } from "../infra/dashboard.ts";
+import { queries } from "../infra/queries.ts";
+import { problemsOf } from "../infra/settings.ts";
+import { metrics, namespace } from "../lib/metrics.ts";
+import type { Route } from "../lib/route.ts";
+import { routes } from "../lib/routes.ts";
+import { logged } from "./support/instance.ts";
+import { aChatBy, anInstance, aWire, owned } from "./support/wire.ts";
+import { aWorld, control, fault } from "./support/world.ts";
+
+const watched = { stage: "production", apiId: "an-api" };
+
+group("a saved query", async () => {
+  const lines = await linesOfAllKinds();
+
+  it.each(Object.entries(queries).filter(([, { logs }]) => logs === "functions"))(
+    "names only fields, and compares them with texts, that stand in lines: %s",
+    (_name, { text }) => {
+      const { fields, comparisons } = understood(text);
+      expect(fields.length).toBeGreaterThan(0);
+      expect(fields.filter((field) => !lines.some((line) => fieldOf(line, field) !== undefined))).toEqual([]);
+      expect(comparisons.filter(([field, value]) => !lines.some((line) => fieldOf(line, field) === value))).toEqual([]);
+    },
+  );
+
+  it("of the gateway's log names only fields that stand there", async () => {
+    const config = await readFile(new URL("../sst.config.ts", import.meta.url), "utf8");
+    const written = [...config.matchAll(/'"(\w+)":"?\$context/g)].map(([, field]) => field);
+    const { fields } = understood(queries["One request at the gateway"].text);
+    expect(written.length).toBeGreaterThan(5);
+    expect(fields.filter((field) => !written.includes(field))).toEqual([]);
+  });
+});
+
+/** What real requests log: of every endpoint, with and without the cache, Redis, Retell; of a webhook and the sweep. */
+async function linesOfAllKinds(): Promise<unknown[]> {
+  const wire = await aWire();
+  const world = await aWorld();
+  const { call } = await anInstance();
+  const instance = { call } as Awaited<ReturnType<typeof anInstance>>;
+  const where = owned(world);
+  await call("list", where);
+  await call("list", where);
+  const chatId = await aChatBy(instance, world);
+  await fault(world, "completion", { kind: "late", ms: 8_000 });
+  await call("message", { ...where, chatId, body: { content: "ping" }, remainingMs: 5_300 });
+  await control("retell", "POST", "/clock", { advanceMs: 10_000 });
+  await call("transcript", { ...where, chatId });
+  await call("end", { ...where, chatId });
+  const event = JSON.stringify({ event: "chat_started", chat: { chat_id: chatId } });
+  const headers = { "x-retell-signature": await sign(event, world.apiKey) };
+  await call("webhook", { subaccountId: world.subaccountId, body: event, headers });
+  await fault(world, "create", { kind: "status", status: 500 });
+  await call("create", { ...where, body: { agentId: world.agentId } });
+  await wire.upstash.refuse();
+  await call("list", where);
+  await wire.heal();
+  return logged.map((line) => JSON.parse(line));
+}
+
+const words =
+  /^(fields|filter|stats|sort|limit|by|as|and|or|not|in|like|asc|desc|count|sum|max|min|avg|pct|bin|ispresent|strcontains)$/;
+
+/** What a query names: fields of lines, without those that it makes itself, and the texts that they are compared with. */
+function understood(text: string): { fields: string[]; comparisons: [string, unknown][] } {
+  const compared = [...text.matchAll(/([a-zA-Z][\w.]*) = (?:"([^"<]*)"|(\d+))/g)];
+  const made = new Set([...text.matchAll(/\bas (\w+)/g)].map(([, name]) => name));
+  const names = text.replaceAll(/"[^"]*"|\b\d+\w*/g, " ").match(/@?[a-zA-Z][\w.]*/g) ?? [];
+  return {
+    fields: [...new Set(names)].filter((name) => !words.test(name) && !name.startsWith("@") && !made.has(name)),
+    // Logs Insights takes true for 1.
+    comparisons: compared.map(([, field = "", value, number]) => [field, value ?? Number(number) === 1]),
+  };
+}
+
+function fieldOf(line: unknown, path: string): unknown {
+  // biome-ignore lint/suspicious/noExplicitAny: a line is whatever was logged
+  return path.split(".").reduce((value: any, name) => value?.[name], line);
+}
+
+group("what watches a stage", () => {
+  const all = alarms(watched);
+
+  it("knows our metrics by their names, with the dimensions under which they are written", () => {
+    const { widgets } = JSON.parse(JSON.stringify(dashboard(watched, "us-east-1", ["an-arn"])));
+    const shown: string[][] = widgets
+      .flatMap((widget: { properties: { metrics?: unknown[][] } }) => widget.properties.metrics ?? [])
+      .filter(([first]: unknown[]) => first === namespace)
+      .map(([, name, ...rest]: unknown[]) => [
+        name,
+        ...rest.filter((part, i) => i % 2 === 0 && typeof part === "string"),
+      ]);
+    const alarmed = all
+      .map(({ source }) => source)
+      .filter((source) => source.namespace === namespace)
+      .map(({ metricName, dimensions }) => [metricName, ...Object.keys(dimensions)]);
+    const named = [...shown, ...alarmed].filter(([name]) => !name?.startsWith("GatewayThrottles"));
+    expect(named.length).toBeGreaterThan(25);
+    for (const [name, ...dimensions] of named) {
+      const metric: { unit: string; by?: string } | undefined = metrics[name as keyof typeof metrics];
+      expect([name, ...dimensions]).toEqual([name, "Stage", ...(metric?.by ? [metric.by] : [])]);
+    }
+    // All of the list is shown somewhere; errors by code by a search.
+    const seen = new Set([...named.map(([name]) => name), "Errors"]);
+    expect(Object.keys(metrics).filter((name) => !seen.has(name))).toEqual([]);
+  });
+
+  it("has an alarm for the slowness of every endpoint of the API, and no two of one name", () => {
+    const names = all.map(({ name }) => name);
+    const slow = Object.values<Route>(routes).filter(({ path }) => path.startsWith("/api/"));
+    for (const route of slow) expect(names).toContain(`slow-${route.name}`);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  it("has each alarm explained in the runbook, under the heading that it links to", async () => {
+    const runbook = await readFile(new URL("../docs/runbook.md", import.meta.url), "utf8");
+    const headings = [...runbook.matchAll(/^#+ (.*)$/gm)].flatMap(([, text = ""]) => text.split(", "));
+    expect(all.map(({ name }) => name).filter((name) => !headings.includes(name))).toEqual([]);
+  });
+});
+
+group("what keeps a stage from being deployed", () => {
+  const secrets = Object.fromEntries(
+    ["MongodbUrl", "UpstashRedisRestUrl", "UpstashRedisRestToken", "JwtSecret", "EncryptionKey"].map((name) => [
+      `SST_SECRET_${name}`,
+      "x",
+    ]),
+  );
+
+  it("is nothing where all is set", () => {
+    const fine = { DOMAIN: "api.example.com", ALARM_EMAIL: "a@b.example", RESERVED_CONCURRENCY: "message=300,sweep=1" };
+    expect(problemsOf({ ...secrets, ...fine, RATE_LIMIT_LIST: "10", POWERTOOLS_LOG_LEVEL: "DEBUG" }, "ada")).toEqual(
+      [],
+    );
+  });
+
+  it("is said all at once: a secret with the command that sets it, a setting without its value", () => {
+    const wrong = { RATE_LIMIT_LIST: "-7", ALARM_EMAIL: "nobody", RESERVED_CONCURRENCY: "massage=3", DOMAIN: "x" };
+    const { SST_SECRET_JwtSecret: _, ...others } = secrets;
+    const problems = problemsOf({ ...others, ...wrong }, "ada");
+    expect(problems[0]).toBe("secret JwtSecret is not set: npx sst secret set JwtSecret --stage ada");
+    expect(problems.slice(1).map((text) => text.split(" ")[0])).toEqual([
+      "RATE_LIMIT_LIST",
+      "DOMAIN",
+      "ALARM_EMAIL",
+      "RESERVED_CONCURRENCY",
+    ]);
+    for (const value of ["-7", "nobody", "massage"]) expect(problems.join()).not.toContain(value);
+  });
+
+  it("is no missing JwtSecret where tokens go by a key set", () => {
+    const { SST_SECRET_JwtSecret: _, ...others } = secrets;
+    expect(problemsOf({ ...others, JWT_JWKS_URL: "https://id.example/jwks" }, "ada")).toEqual([]);
+  });
+});
