@@ -1,4 +1,4 @@
-import type { CreateIndexesOptions, Db, IndexSpecification } from "mongodb";
+import type { CreateIndexesOptions, Db, Document, IndexSpecification } from "mongodb";
 
 /** An index that must exist. */
 interface Index {
@@ -65,4 +65,21 @@ export async function ensureIndexes(db: Db, kind: "central" | "tenant"): Promise
     done.push({ database: db.databaseName, collection, name, created: !before.some((index) => index.name === name) });
   }
   return done;
+}
+
+/** The indexes that a database lacks, by collection and name: `chats.subaccountId_1_chat_id_1`. Creates nothing. */
+export async function missingIndexes(db: Db, kind: "central" | "tenant"): Promise<string[]> {
+  const missing: string[] = [];
+  for (const { collection, key, options } of kind === "central" ? central : tenant) {
+    const there = await db
+      .collection(collection)
+      .indexes()
+      .catch(() => []);
+    const isIt = (index: Document) =>
+      JSON.stringify(index.key) === JSON.stringify(key) && (index.unique ?? false) === (options?.unique ?? false);
+    if (!there.some(isIt)) {
+      missing.push(`${collection}.${Object.entries(key).flat().join("_")}`);
+    }
+  }
+  return missing;
 }

@@ -1,0 +1,179 @@
+import "./support/apart.ts";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { ObjectId } from "mongodb";
+import { afterAll, beforeEach, describe, expect, it } from "vitest";
+import { clock, saying } from "../dev/doctor/finding.ts";
+import { seal } from "../lib/crypto.ts";
+import { ensureIndexes, missingIndexes } from "../lib/indexes.ts";
+import { tool } from "./support/tool.ts";
+import { aWorld, central, type World } from "./support/world.ts";
+
+beforeEach(async () => {
+  await Promise.all([
+    central.collection("subaccounts").deleteMany({}),
+    central.collection("retellaccounts").deleteMany({}),
+  ]);
+  await ensureIndexes(central, "central");
+});
+
+const servers: ReturnType<typeof createServer>[] = [];
+afterAll(() => {
+  for (const server of servers) server.close();
+});
+
+/** A Retell that answers everything alike. */
+async function aRetell(status: number, headers: Record<string, string> = {}): Promise<string> {
+  const server = createServer((_request, response) => response.writeHead(status, headers).end('{"items":[]}'));
+  servers.push(server);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+async function healthy(): Promise<World> {
+  const world = await aWorld();
+  await ensureIndexes(world.db, "tenant");
+  return world;
+}
+
+const lines = (stdout: string, mark: string) => stdout.split("\n").filter((line) => line.startsWith(mark));
+/** What is wrong, as `what: detail`, and how it is to be mended. */
+async function wrongs(env: NodeJS.ProcessEnv = {}, args: string[] = []) {
+  const { code, stdout, stderr } = await tool("doctor.ts", args, env);
+  expect(stderr).toBe("");
+  expect(code).toBe(1);
+  const wrong = lines(stdout, "WRONG").map((line) => line.replace(/^WRONG +/, "").replace(/ {2,}/, ": "));
+  expect(stdout.trimEnd().split("\n").at(-1)).toMatch(new RegExp(` ${wrong.length} wrong$`));
+  return { wrong, stdout };
+}
+
+describe("npm run doctor", () => {
+  it("finds everything well where it is", async () => {
+    const { subaccountId } = await healthy();
+    const { code, stdout, stderr } = await tool("doctor.ts");
+    expect([lines(stdout, "WRONG"), stderr, code]).toEqual([[], "", 0]);
+    for (const what of [
+      "settings",
+      "MongoDB",
+      "replica set",
+      "clock of MongoDB",
+      "indexes of central",
+      "Redis",
+      "clock of Retell",
+    ]) {
+      expect(stdout).toMatch(new RegExp(`^ok +${what}`, "m"));
+    }
+    expect(stdout).toMatch(new RegExp(`^ok +indexes of ${subaccountId}`, "m"));
+    expect(stdout).toMatch(new RegExp(`^ok +Retell key of ${subaccountId}`, "m"));
+  });
+
+  it("names all settings that are wrong at once, and no value", async () => {
+    const { wrong, stdout } = await wrongs({ MONGODB_URL: "", UPSTASH_REDIS_REST_URL: "hidden", ENCRYPTION_KEY: "" });
+    expect(wrong).toHaveLength(1);
+    for (const name of ["MONGODB_URL", "UPSTASH_REDIS_REST_URL", "ENCRYPTION_KEY"]) expect(wrong[0]).toContain(name);
+    expect(stdout).not.toContain("hidden");
+    expect(stdout).toContain(".env.example");
+  });
+
+  it("says that MongoDB, Redis or Retell cannot be reached, and goes on with the others", async () => {
+    const { wrong, stdout } = await wrongs({
+      MONGODB_URL: "mongodb://user:password@127.0.0.1:9/x",
+      UPSTASH_REDIS_REST_URL: "http://127.0.0.1:9",
+      RETELL_BASE_URL: "http://127.0.0.1:9",
+    });
+    expect(wrong.map((line) => line.split(":")[0])).toEqual(["MongoDB", "Redis", "Retell"]);
+    expect(stdout).toContain("MongoDB: MONGODB_URL");
+    expect(stdout).not.toContain("password@");
+  });
+
+  it("says that Redis does not take the token", async () => {
+    const { wrong, stdout } = await wrongs({ UPSTASH_REDIS_REST_TOKEN: "another" });
+    expect(wrong).toEqual([expect.stringMatching(/^Redis: /)]);
+    expect(stdout).toContain("read-only token");
+  });
+
+  it("names the indexes that are missing, and what makes them", async () => {
+    const world = await healthy();
+    await world.db.collection("chats").dropIndex("subaccountId_1_chat_id_1");
+    await central.collection("retellaccounts").dropIndexes();
+    const { wrong, stdout } = await wrongs();
+    expect(wrong).toEqual([
+      "indexes of central: retellaccounts.subaccountId_1 missing",
+      `indexes of ${world.subaccountId}: chats.subaccountId_1_chat_id_1 missing`,
+    ]);
+    expect(stdout).toContain("npm run db:indexes");
+  });
+
+  it("tells a key that Retell refuses from one that does not decrypt, and from none", async () => {
+    const [undecipherable, missing, refused] = [await healthy(), await healthy(), await healthy()];
+    await central
+      .collection("retellaccounts")
+      .updateOne({ subaccountId: new ObjectId(undecipherable.subaccountId) }, { $set: { apiKey: "v2.a.b.c.d" } });
+    await central.collection("retellaccounts").deleteOne({ subaccountId: new ObjectId(missing.subaccountId) });
+    const { wrong } = await wrongs({ RETELL_BASE_URL: await aRetell(401) });
+    expect(wrong).toEqual([
+      `Retell key of ${undecipherable.subaccountId}: API_KEY_DECRYPTION_ERROR`,
+      `Retell key of ${missing.subaccountId}: RETELL_ACCOUNT_INACTIVE`,
+      `Retell key of ${refused.subaccountId}: Retell answers 401`,
+    ]);
+  });
+
+  it("says that a clock is off", async () => {
+    await healthy();
+    const date = new Date(Date.now() - 3_600_000).toUTCString();
+    const { wrong } = await wrongs({ RETELL_BASE_URL: await aRetell(200, { date }) });
+    expect(wrong).toEqual([expect.stringMatching(/^clock of Retell: 3\d{3}\.\d s behind of this machine's$/)]);
+  });
+
+  it("looks at one subaccount alone, and says that there is none", async () => {
+    const [one, other] = [await healthy(), await healthy()];
+    await other.db.collection("chats").dropIndexes();
+    const { code, stdout } = await tool("doctor.ts", ["--subaccount", one.subaccountId.toUpperCase()]);
+    expect(code).toBe(0);
+    expect(stdout).not.toContain(other.subaccountId);
+    const { wrong } = await wrongs({}, ["--subaccount", "5ca1ab1e00000000000000ff"]);
+    expect(wrong).toEqual(["subaccount: 5ca1ab1e00000000000000ff does not exist"]);
+  });
+
+  it("says that a subaccount's cluster does not answer, and no word of its address", async () => {
+    const world = await healthy();
+    const mongodbUrl = await seal("mongodb://user:password@127.0.0.1:9/x", world.subaccountId);
+    await central
+      .collection("subaccounts")
+      .updateOne({ _id: new ObjectId(world.subaccountId) }, { $set: { mongodbUrl } });
+    const { wrong, stdout } = await wrongs();
+    expect(wrong).toEqual([expect.stringContaining(`database of ${world.subaccountId}`)]);
+    expect(stdout).not.toContain("password@");
+  });
+});
+
+describe("what it finds", () => {
+  it("is a clock within five seconds, either way", () => {
+    expect([-5_000, 0, 5_000].map((off) => clock("x", 1e12 + off, 1e12).isWell)).toEqual([true, true, true]);
+    expect([-5_001, 5_001, Number.NaN].map((off) => clock("x", 1e12 + off, 1e12).isWell)).toEqual([
+      false,
+      false,
+      false,
+    ]);
+  });
+
+  it("is of an error the name and code of what lies deepest", () => {
+    const deepest = Object.assign(new Error("mongodb://user:password@host"), { name: "MongoNetworkError", code: 18 });
+    expect(saying(new Error("outer", { cause: new Error("inner", { cause: deepest }) }))).toBe("MongoNetworkError 18");
+    expect(saying("thrown")).toBe("failed");
+  });
+
+  it("is no index that exists, be it named otherwise; one that should be unique must be", async () => {
+    const { db } = await aWorld();
+    await ensureIndexes(db, "tenant");
+    expect(await missingIndexes(db, "tenant")).toEqual([]);
+    await db.collection("chats").dropIndex("subaccountId_1_chat_id_1");
+    await db.collection("chats").createIndex({ subaccountId: 1, chat_id: 1 }, { name: "another" });
+    expect(await missingIndexes(db, "tenant")).toEqual(["chats.subaccountId_1_chat_id_1"]);
+    await db.collection("chats").dropIndex("another");
+    await db.collection("chats").createIndex({ subaccountId: 1, chat_id: 1 }, { name: "another", unique: true });
+    expect(await missingIndexes(db, "tenant")).toEqual([]);
+  });
+});
