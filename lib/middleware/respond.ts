@@ -11,11 +11,14 @@ const functionMs = 29_000;
 const minGzipBytes = 1_024;
 let coldStart = true;
 
+/** Whoever invokes us by hand may send any event, and is answered: nothing stands before this. */
+const textOf = (header: unknown) => (typeof header === "string" ? header : undefined);
+
 /** Speaks first and last: gives the request its id, its log and its deadline, and makes an answer of how it ended. */
 export function respond(route: Route): Rule {
   return {
     before: ({ event, context, internal }) => {
-      const asked = event?.headers?.["x-operation-id"];
+      const asked = textOf(event?.headers?.["x-operation-id"]);
       const operationId = asked && uuid.test(asked) ? asked.toLowerCase() : crypto.randomUUID();
       const { name: operation } = route;
       const requestId = context.awsRequestId;
@@ -30,7 +33,7 @@ export function respond(route: Route): Rule {
         log,
         deadline: new Deadline(context.getRemainingTimeInMillis?.() ?? functionMs),
         trailing: [],
-        takesGzip: takesGzip(event?.headers?.["accept-encoding"]),
+        takesGzip: takesGzip(textOf(event?.headers?.["accept-encoding"])),
         headers: {
           "content-type": "application/json",
           "x-operation-id": operationId,
