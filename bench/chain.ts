@@ -110,13 +110,7 @@ function replay(edge: Edge): void {
   syncBuiltinESMExports();
 }
 
-const responseOf = (body: Buffer) => ({
-  statusCode: 200,
-  headers: {},
-  async *[Symbol.asyncIterator]() {
-    yield body;
-  },
-});
+const responseOf = (body: Buffer) => ({ statusCode: 200, headers: {}, toArray: async () => [body] });
 
 interface Event {
   headers: Record<string, string>;
@@ -149,7 +143,7 @@ async function byHand({ headers, pathParameters }: Event, secret: string, entry:
   http
     .request("http://127.0.0.1", { method: "POST", headers: {}, signal: AbortSignal.timeout(500) }, resolve)
     .end(JSON.stringify(commands));
-  const results = JSON.parse((await buffer(await promise)).toString());
+  const results = JSON.parse(Buffer.concat(await (await promise).toArray()).toString());
   const [used] = results[0].result;
   if (used < 0) return { statusCode: 429 };
 

@@ -1,7 +1,6 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import type { Socket } from "node:net";
-import { buffer } from "node:stream/consumers";
 import { gunzipSync } from "node:zlib";
 
 /** What is asked. */
@@ -60,7 +59,7 @@ export class Connections {
       })
       .end(body);
     const response = await answered;
-    const bytes = await buffer(response);
+    const bytes = Buffer.concat(await response.toArray()); // stream/consumers goes through a Blob: 25 µs more
     if (socket) this.#usedAt.set(socket, Date.now());
 
     const { statusCode: status = 0, headers } = response;
