@@ -37,7 +37,7 @@ export interface Table {
   rows: Row[];
 }
 
-const decimals = (value: number, count = 1) => value.toFixed(count);
+const decimals = (value: number, count = 1) => value.toFixed(count).replace(/^-(?=[0.]+$)/, ""); // nothing has no sign
 const kilobytes = (bytes: number) => `${decimals(bytes / 1_000)} kB`;
 const span = ({ median, low, high }: Spread, unit: string) =>
   `${decimals(median)} ${unit} (${decimals(low)} to ${decimals(high)})`;
@@ -174,9 +174,9 @@ function cpu({ naive, ours, byHand }: Chain): Table {
         ours: span(spread(ours), "µs"),
         share: median(ours) / median(naive),
       },
-      { what: "the same work written by hand", naive: "", ours: span(spread(byHand), "µs") },
+      { what: "the same work by hand", naive: "", ours: span(spread(byHand), "µs") },
       {
-        what: "ratio to it",
+        what: "chain, ratio to the same work by hand",
         naive: decimals(median(naive) / median(byHand)),
         ours: decimals(ratio),
         ...atMost(ratio, 4),
