@@ -75,7 +75,7 @@ export async function create(place: Place, wish: Wish, idempotency: Idempotency 
         // A database that did not answer is not waited for again: the attempt counts as dead when its lease is over.
         if (isUnreachable(error)) throw error;
         if (!mayExist(error)) await requests.release(tenant, idempotency.id, owner);
-        else await requests.mark(tenant, idempotency.id, owner, isFinished((error as Error).cause));
+        else await requests.mark(tenant, idempotency.id, owner, isFinished(error));
         throw error;
       }
       const earlier = await outcomeOf(place, wish, idempotency, error.request);
@@ -132,7 +132,7 @@ async function ask(retell: RetellClient, wish: Wish, deadline: Deadline): Promis
     return await retell.create(wish, deadline.call());
   } catch (cause) {
     const details = { outcome: "unknown" };
-    if (isFinished(cause)) throw new ApiError("CHAT_CREATION_FAILED", { cause, details });
+    if (isFinished(cause)) throw new RetellError(cause.code, cause.failure, cause.cause, details);
     if (!(cause instanceof RetellError) || cause.failure !== "unknown") throw cause;
     throw new ApiError("TIMEOUT", { cause, message: "Retell has not answered in time; the chat may exist", details });
   }
@@ -232,7 +232,7 @@ async function outcomeOf(
 }
 
 /** Retell has failed with a 500: it has finished, with or without a chat. */
-const isFinished = (error: unknown) => error instanceof RetellError && error.failure === "failed";
+const isFinished = (error: unknown): error is RetellError => error instanceof RetellError && error.failure === "failed";
 
 /** Whether a failed attempt may have left a chat: at Retell, or in a database that did not answer. */
 function mayExist(error: unknown): boolean {

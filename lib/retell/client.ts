@@ -45,10 +45,10 @@ export class RetellError extends ApiError {
   readonly isOfAccount: boolean;
 
   /** @param cause What was thrown, or a RetellError that is told under another step's code. */
-  constructor(code: ErrorCode, failure: Failure, cause: unknown) {
+  constructor(code: ErrorCode, failure: Failure, cause: unknown, details?: Record<string, unknown>) {
     const known = cause instanceof LeftAlone || cause instanceof RetellError ? cause.retryAfter : undefined;
     const seconds = failure === "limited" ? (known ?? retryAfter(cause)) : known;
-    super(code, { cause, ...(seconds === undefined ? {} : { retryAfter: seconds }) });
+    super(code, { cause, ...(details ? { details } : {}), ...(seconds === undefined ? {} : { retryAfter: seconds }) });
     this.failure = failure;
     this.isOfAccount = failure === "limited" || failure === "account" || cause instanceof LeftAlone;
   }
