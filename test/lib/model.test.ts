@@ -4,13 +4,17 @@ import { reconcile } from "../../lib/chat/reconcile.ts";
 import type { Entry } from "../../lib/retell/client.ts";
 
 /**
- * The turn protocol as a small model, walked through exhaustively: two senders and a settler, in every order of their steps, with a crash at every place, and a Retell that takes a message
- * at once, late or never, and answers or does not. Only `reconcile` is the real code; the guarded writes of
- * lib/chat/store.ts are modelled by what they check.
+ * The turn protocol as a small model, walked through exhaustively: two senders and a third (a settler, an END or a
+ * WEBHOOK of the chat's end), in every order of their steps, with a crash at every place, in a chat of ours or one that
+ * must be adopted first, and a Retell that takes a message at once, late or never, and answers or does not. A third
+ * that dies is one that comes last: it holds nothing, and the sweep, which has the last word, does the same. Only
+ * `reconcile` is the real code; the guarded writes of lib/chat/store.ts are modelled by what they check.
  */
 interface Model {
   messages: StoredMessage[];
-  heard: number;
+  status: "ongoing" | "ended";
+  /** Absent: the old server's chat. */
+  heard: number | undefined;
   rev: number;
   turn: { id: string; state: "sending" | "unknown"; answered?: true } | null;
   /** The lease of the open turn is over: whoever sends it has no call running. */
@@ -18,11 +22,13 @@ interface Model {
   /** SETTLE has passed since the open turn began. */
   settled: boolean;
   retell: Entry[];
+  /** Retell has ended the chat, and takes no message any more. */
+  over: boolean;
   /** Messages that Retell has and will take up before SETTLE is over, by turn. */
   late: { turn: string; key: string }[];
   actors: Actor[];
   /** What each key's callers were told last. */
-  told: Record<string, "200" | "503" | "504" | "409">;
+  told: Record<string, "200" | "503" | "504" | "409" | "ended">;
 }
 
 type Actor =
@@ -30,21 +36,31 @@ type Actor =
       kind: "sender";
       key: string;
       turn: string;
-      at: "begin" | "call" | "over";
+      at: "begin" | "adopt" | "call" | "over";
+      history?: Entry[];
       does?: "finish" | "mark" | "fail" | "markAnswered";
     }
-  | { kind: "settler"; at: "idle" | "read" | "asked"; chat?: Snapshot; history?: Entry[]; runs: number };
+  | { kind: "settler"; at: "idle" | "read" | "asked"; chat?: Snapshot; history?: History; runs: number }
+  | { kind: "ender"; does: EnderStep[]; chat?: Snapshot; history?: History };
 
-type Snapshot = Pick<Model, "messages" | "heard" | "rev" | "turn" | "settled">;
+/** END refuses while a turn is live, then ends the chat at Retell; of a WEBHOOK the chat has ended before. */
+type EnderStep = "refuse" | "end" | "read" | "settle";
 
-const copy = <T>(value: T): T => structuredClone(value);
+interface History {
+  entries: Entry[];
+  over: boolean;
+}
+
+type Snapshot = Pick<Model, "messages" | "status" | "heard" | "rev" | "turn" | "leaseOver" | "settled">;
+
+const copy = <T>(value: T): T => JSON.parse(JSON.stringify(value));
 const minutes = (n: number) => new Date(n * 60_000);
 
-function asChat({ messages, heard, rev, turn, settled }: Snapshot): ReadChat {
+function asChat({ messages, status, heard, rev, turn, settled }: Snapshot): ReadChat {
   return {
     messages,
     now: minutes(10),
-    chat_status: "ongoing",
+    chat_status: status,
     internal: {
       rev,
       heard,
@@ -87,14 +103,15 @@ function* next(model: Model, guards: Guards): Generator<Model> {
   };
 
   for (const [i, actor] of model.actors.entries()) {
-    if (actor.kind === "sender") yield* sender(i, actor, act, guards);
-    else yield* settler(i, actor, act, guards);
+    if (actor.kind === "sender") yield* sender(model, i, actor, act, guards);
+    else if (actor.kind === "settler") yield* settler(i, actor, act, guards);
+    else yield* ender(i, actor, act, guards);
   }
   // Retell takes up what it got late: only before SETTLE is over, which is what SETTLE means.
   for (const [i] of model.late.entries()) {
     yield act((m) => {
       const [arrived] = m.late.splice(i, 1);
-      if (arrived) m.retell.push(...heardAs(arrived.turn));
+      if (arrived && !m.over) m.retell.push(...heardAs(arrived.turn));
     });
   }
   const isCalling = model.actors.some(
@@ -114,7 +131,9 @@ function* next(model: Model, guards: Guards): Generator<Model> {
 
 type Act = (change: (model: Model) => void) => Model;
 
-function* sender(i: number, actor: Extract<Actor, { kind: "sender" }>, act: Act, guards: Guards): Generator<Model> {
+type Of<Kind extends Actor["kind"]> = Extract<Actor, { kind: Kind }>;
+
+function* sender(model: Model, i: number, actor: Of<"sender">, act: Act, guards: Guards): Generator<Model> {
   const me = (m: Model) => m.actors[i] as typeof actor;
   const over = (m: Model, told?: Model["told"][string]) => {
     me(m).at = "over";
@@ -125,9 +144,11 @@ function* sender(i: number, actor: Extract<Actor, { kind: "sender" }>, act: Act,
 
   if (actor.at === "begin") {
     yield act((m) => {
+      if (m.heard === undefined) return void Object.assign(me(m), { at: "adopt", history: copy(m.retell) });
       const known = guards.key && m.messages.find((x) => x.internal?.key === actor.key);
       if (known) return over(m, m.turn?.id === known.internal?.turn ? "409" : "200");
       if (m.turn && guards.idle) return over(m, "409");
+      if (m.status === "ended") return over(m, "ended");
       m.messages.push(userOf(actor.turn, actor.key));
       m.turn = { id: actor.turn, state: "sending" };
       m.rev += 1;
@@ -135,12 +156,14 @@ function* sender(i: number, actor: Extract<Actor, { kind: "sender" }>, act: Act,
       m.settled = false;
       me(m).at = "call";
     });
+  } else if (actor.at === "adopt") {
+    yield act((m) => {
+      adopt(m, actor.history ?? [], guards);
+      me(m).at = "begin";
+      delete me(m).history;
+    });
   } else if (!actor.does) {
     // CALL: what Retell does, and what comes back.
-    yield act((m) => {
-      m.retell.push(...heardAs(actor.turn));
-      me(m).does = "finish";
-    });
     yield act((m) => {
       me(m).does = "fail";
     }); // surely not sent
@@ -150,6 +173,11 @@ function* sender(i: number, actor: Extract<Actor, { kind: "sender" }>, act: Act,
     yield act((m) => {
       me(m).does = "mark";
     }); // no answer, never taken
+    if (model.over) return;
+    yield act((m) => {
+      m.retell.push(...heardAs(actor.turn));
+      me(m).does = "finish";
+    });
     yield act((m) => {
       m.retell.push(...heardAs(actor.turn));
       me(m).does = "mark";
@@ -164,7 +192,7 @@ function* sender(i: number, actor: Extract<Actor, { kind: "sender" }>, act: Act,
       if (actor.does === "finish") {
         if (isMine) {
           m.messages.push({ ...replyTo(actor.turn), internal: { turn: actor.turn } });
-          m.heard += 1;
+          m.heard = (m.heard ?? 0) + 1;
           m.rev += 1;
           m.turn = null;
         }
@@ -181,15 +209,14 @@ function* sender(i: number, actor: Extract<Actor, { kind: "sender" }>, act: Act,
   }
 }
 
-function* settler(i: number, actor: Extract<Actor, { kind: "settler" }>, act: Act, guards: Guards): Generator<Model> {
+function* settler(i: number, actor: Of<"settler">, act: Act, guards: Guards): Generator<Model> {
   const me = (m: Model) => m.actors[i] as typeof actor;
   if (actor.at === "idle") {
     if (actor.runs > 0) yield act((m) => Object.assign(me(m), { at: "read", chat: snapshot(m), runs: actor.runs - 1 }));
   } else if (actor.at === "read") {
     yield act((m) => {
-      const chat = actor.chat;
-      if (chat?.turn?.state === "sending" && !m.leaseOver && chat.rev === m.rev) return idle(me(m)); // live: stop
-      Object.assign(me(m), { at: "asked", history: copy(m.retell) });
+      if (actor.chat && isLive(actor.chat)) return idle(me(m)); // stop
+      Object.assign(me(m), { at: "asked", history: historyOf(m) });
     });
   } else {
     yield act((m) => {
@@ -200,25 +227,74 @@ function* settler(i: number, actor: Extract<Actor, { kind: "settler" }>, act: Ac
   }
 }
 
-function idle(actor: Extract<Actor, { kind: "settler" }>): void {
+function* ender(i: number, actor: Of<"ender">, act: Act, guards: Guards): Generator<Model> {
+  const me = (m: Model) => m.actors[i] as typeof actor;
+  const [step, ...rest] = actor.does;
+  if (!step) return;
+  yield act((m) => {
+    me(m).does = step === "refuse" && actor.chat && isLive(actor.chat) ? [] : rest;
+    if (step === "read") me(m).chat = snapshot(m);
+    if (step === "end") {
+      m.over = true;
+      me(m).history = historyOf(m);
+    }
+    const { chat, history } = actor;
+    if (step !== "settle" || !chat || !history) return;
+    if (chat.heard !== undefined && isLive(chat)) {
+      if (!close(m, chat, guards)) me(m).does = ["read", "settle"];
+    } else if (apply(m, chat, history, guards) !== "closed") me(m).does = ["read", "settle"];
+  });
+}
+
+function idle(actor: Of<"settler">): void {
   actor.at = "idle";
   delete actor.chat;
   delete actor.history;
 }
 
-const snapshot = ({ messages, heard, rev, turn, settled }: Model): Snapshot =>
-  copy({ messages, heard, rev, turn, settled });
+const snapshot = ({ messages, status, heard, rev, turn, leaseOver, settled }: Model): Snapshot =>
+  copy({ messages, status, heard, rev, turn, leaseOver, settled });
+const historyOf = ({ retell, over }: Model): History => copy({ entries: retell, over });
+const isLive = ({ turn, leaseOver }: Snapshot) => turn?.state === "sending" && !leaseOver;
+
+/** Whether the chat still is as it was read. */
+const isSeen = (m: Model, seen: Snapshot, guards: Guards) =>
+  !guards.rev || (m.rev === seen.rev && m.turn?.id === seen.turn?.id);
 
 /** One step of SETTLE, written only if the chat still is as it was read. */
-function apply(m: Model, seen: Snapshot, history: Entry[], guards: Guards): void {
-  const step = reconcile(asChat(seen), { chat_status: "ongoing", message_with_tool_calls: history }, limits);
-  const isSeen = !guards.rev || (m.rev === seen.rev && m.turn?.id === seen.turn?.id);
-  if (step.kind === "append" && isSeen) {
+function apply(m: Model, seen: Snapshot, { entries, over }: History, guards: Guards): "changed" | "closed" | "left" {
+  if (seen.heard === undefined) return adopt(m, entries, guards);
+  const chat_status = over ? "ended" : "ongoing";
+  const step = reconcile(asChat(seen), { chat_status, message_with_tool_calls: entries }, limits);
+  if (step.kind === "fail" && seen.turn) {
+    fail(m, seen.turn.id);
+    return "changed";
+  }
+  if (!isSeen(m, seen, guards)) return "changed"; // by somebody else
+  if (step.kind === "append") {
     m.messages.push(...step.entries);
     m.heard = step.heard;
     m.turn = null;
     m.rev += 1;
-  } else if (step.kind === "fail" && seen.turn) fail(m, seen.turn.id);
+    return "changed";
+  }
+  return step.kind === "none" && over && close(m, seen, guards) ? "closed" : "left";
+}
+
+function close(m: Model, seen: Snapshot, guards: Guards): boolean {
+  if (!isSeen(m, seen, guards)) return false;
+  if (m.status === "ongoing") m.rev += 1;
+  m.status = "ended";
+  return true;
+}
+
+/** ADOPT, as the store does it: where `heard` is absent. */
+function adopt(m: Model, entries: Entry[], guards: Guards): "changed" {
+  if (guards.adopt && m.heard !== undefined) return "changed";
+  m.messages = copy(entries.length >= m.messages.length ? entries : m.messages) as StoredMessage[];
+  m.heard = m.messages.filter(isUser).length;
+  m.rev = 1;
+  return "changed";
 }
 
 /** The clauses that make it right; each is taken out in a test of its own. */
@@ -226,28 +302,47 @@ interface Guards {
   key: boolean;
   idle: boolean;
   rev: boolean;
+  adopt: boolean;
 }
 
-/** Two sends and whoever settles them, twice: of two clients, or of one that repeats with its key. */
-const casts = {
-  "two clients": ["K1", "K2"],
-  "one client that repeats": ["K1", "K1"],
-} as const;
+/** Two sends, of two clients or of one that repeats with its key, and who comes beside them. */
+const senders = { "two clients": ["K1", "K2"], "one client that repeats": ["K1", "K1"] } as const;
+const thirds: Record<string, Actor> = {
+  "a settler": { kind: "settler", at: "idle", runs: 2 },
+  "an END": { kind: "ender", does: ["read", "refuse", "end", "settle"] },
+  "a WEBHOOK": { kind: "ender", does: ["end", "read", "settle"] },
+};
+/** What the old server and its user have said: it kept only the last turn. */
+const spoken: Entry[] = [0, 1].flatMap((n) => [
+  { role: "user", content: "ok", message_id: `old-${n}` },
+  { role: "agent", content: `re old-${n}`, message_id: `old-reply-${n}` },
+]);
+const origins = {
+  "our own chat": { messages: [], heard: 0, retell: [] },
+  "the old server's chat": { messages: spoken.slice(2) as StoredMessage[], heard: undefined, retell: spoken },
+};
 
-function start([first, second]: readonly [string, string]): Model {
+interface Cast {
+  clients: keyof typeof senders;
+  third: keyof typeof thirds;
+  chat: keyof typeof origins;
+}
+
+function start({ clients, third, chat }: Cast): Model {
+  const [first, second] = senders[clients];
   return {
-    messages: [],
-    heard: 0,
+    ...copy(origins[chat]),
+    status: "ongoing",
     rev: 0,
     turn: null,
     leaseOver: false,
     settled: false,
-    retell: [],
+    over: false,
     late: [],
     actors: [
       { kind: "sender", key: first, turn: "A", at: "begin" },
       { kind: "sender", key: second, turn: "B", at: "begin" },
-      { kind: "settler", at: "idle", runs: 2 },
+      copy(thirds[third] as Actor),
     ],
     told: {},
   };
@@ -256,13 +351,14 @@ function start([first, second]: readonly [string, string]): Model {
 /** What is wrong with a state in which nobody has anything left to do, once the sweep has had the last word. */
 function violations(end: Model): string[] {
   const m = copy(end);
-  for (const { turn } of m.late.splice(0)) m.retell.push(...heardAs(turn));
+  for (const { turn } of m.late.splice(0)) if (!m.over) m.retell.push(...heardAs(turn));
   m.leaseOver = true;
   m.settled = true;
-  for (let round = 0; round < 4; round++) apply(m, snapshot(m), copy(m.retell), { key: true, idle: true, rev: true });
+  for (let round = 0; round < 5; round++) apply(m, snapshot(m), historyOf(m), all);
 
   const found: string[] = [];
   if (m.turn) found.push("stuck");
+  if (m.over !== (m.status === "ended")) found.push(`ended at Retell: ${m.over}, here: ${m.status}`);
   const superseded = new Set(m.messages.map(({ internal }) => internal?.supersedes));
   const delivered = m.messages.filter((x) => !(isUser(x) && x.internal?.failed));
   const shape = (entries: Entry[]) => entries.map(({ role, content }) => `${role}:${content}`).join(" ");
@@ -284,9 +380,9 @@ function violations(end: Model): string[] {
 }
 
 /** Walks through all that can happen; the first violation ends it. */
-function walk(cast: keyof typeof casts, guards: Guards): { states: number; ends: number; violation?: string[] } {
+function walk(cast: Cast, guards: Guards): { states: number; ends: number; violation?: string[] } {
   const seen = new Set<string>();
-  const open = [start(casts[cast])];
+  const open = [start(cast)];
   let ends = 0;
   for (let model = open.pop(); model; model = open.pop()) {
     const name = JSON.stringify(model);
@@ -305,18 +401,24 @@ function walk(cast: keyof typeof casts, guards: Guards): { states: number; ends:
   return { states: seen.size, ends };
 }
 
-const all: Guards = { key: true, idle: true, rev: true };
+const all: Guards = { key: true, idle: true, rev: true, adopt: true };
 
-const both = Object.keys(casts) as (keyof typeof casts)[];
+const casts: Cast[] = Object.keys(thirds).flatMap((third) => [
+  { clients: "two clients", third, chat: "our own chat" },
+  { clients: "one client that repeats", third, chat: "our own chat" },
+  { clients: "one client that repeats", third, chat: "the old server's chat" },
+]);
 
-it.each(both)("nothing is lost, doubled, out of order or stuck in any order of events and crashes: %s", (cast) => {
-  const { states, ends, violation } = walk(cast, all);
-  expect(violation).toBeUndefined();
-  expect(states).toBeGreaterThan(5_000);
-  expect(ends).toBeGreaterThan(100);
-});
+it.each(casts)(
+  "nothing is lost, doubled, out of order or stuck in any order of events and crashes: $clients beside $third, in $chat",
+  (cast) => {
+    const { states, ends, violation } = walk(cast, all);
+    expect(violation).toBeUndefined();
+    expect(states).toBeGreaterThan(10_000);
+    expect(ends).toBeGreaterThan(500);
+  },
+);
 
-it.each(["key", "idle", "rev"] as const)("it is not so without the %s clause", (clause) => {
-  const found = both.map((cast) => walk(cast, { ...all, [clause]: false }).violation);
-  expect(found.some((violation) => violation !== undefined)).toBe(true);
+it.each(["key", "idle", "rev", "adopt"] as const)("it is not so without the %s clause", (clause) => {
+  expect(casts.some((cast) => walk(cast, { ...all, [clause]: false }).violation !== undefined)).toBe(true);
 });
