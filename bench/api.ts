@@ -46,7 +46,7 @@ export async function load(folder = new URL("../functions/", import.meta.url)): 
 
 /** Calls a handler as API Gateway would, and reads the answer as a client would. */
 export async function ask(api: Api, name: Name, place: Place, request: Request = {}): Promise<Answer> {
-  const context = { getRemainingTimeInMillis: () => 29_000 } as Context;
+  const context = { awsRequestId: crypto.randomUUID(), getRemainingTimeInMillis: () => 29_000 } as Context;
   return read(await api[name](eventFor(name, place, request), context));
 }
 

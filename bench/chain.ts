@@ -32,7 +32,7 @@ async function measure({ quick }: Job): Promise<Chain> {
   replay(edge);
 
   const event = eventFor("list", place);
-  const context = { getRemainingTimeInMillis: () => 29_000 } as never;
+  const context = { awsRequestId: "a request", getRemainingTimeInMillis: () => 29_000 } as never;
   const secret = process.env.JWT_SECRET ?? "";
   const results: unknown[] = JSON.parse(upstash);
   const entry = results.findIndex((one) => /"[A-Za-z0-9+/]{1000,}/.test(JSON.stringify(one)));

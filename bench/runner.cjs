@@ -8,7 +8,7 @@ const [bundle, eventFile] = process.argv.slice(2);
   const ready = performance.now();
   const modules = process.moduleLoadList.length;
   if (eventFile) {
-    const context = { getRemainingTimeInMillis: () => 29_000 };
+    const context = { awsRequestId: crypto.randomUUID(), getRemainingTimeInMillis: () => 29_000 };
     const { statusCode } = await handler(JSON.parse(readFileSync(eventFile)), context);
     if (statusCode !== 200) throw new Error(`Answered with ${statusCode}`);
   }

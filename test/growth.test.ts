@@ -1,9 +1,6 @@
-import { execFile } from "node:child_process";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import type { Document } from "mongodb";
 import { describe, expect, it } from "vitest";
-import { unlimited } from "../bench/child.ts";
+import { run } from "../bench/child.ts";
 import type { Measured, Wanted } from "../bench/heap.ts";
 import { newMessageId } from "../lib/chat/document.ts";
 import { aChat, aWorld, call, central, type Request, type Response, type World } from "./support/world.ts";
@@ -87,12 +84,7 @@ describe("what grows with the requests", () => {
   it("is not the heap of an instance", async () => {
     const { subaccountId, agentId, owner } = await aWorld();
     const wanted: Wanted = { subaccountId, agentId, token: owner.token, at: [200, 1_000] };
-    const program = fileURLToPath(new URL("../bench/heap.ts", import.meta.url));
-    const env = { ...process.env, ...unlimited, POWERTOOLS_LOG_LEVEL: "SILENT" };
-    const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", program, JSON.stringify(wanted)], {
-      env,
-    });
-    const [early, late] = JSON.parse(stdout) as Measured;
+    const [early, late] = await run<Measured>("heap.ts", wanted, ["--expose-gc"]);
     expect(late?.requests).toBeGreaterThanOrEqual(1_000);
     expect((late?.heapBytes ?? 0) - (early?.heapBytes ?? 0)).toBeLessThan(3_000_000);
   });

@@ -146,7 +146,8 @@ describe("compression", () => {
     const head = `no JSON at all ${"漢".repeat(1_000)}`;
     await (await cache.read(entry, log)).fill(written(head));
     const event = eventFor("list", { token: world.owner.token, subaccountId: world.subaccountId });
-    const answer = await handler(event, { getRemainingTimeInMillis: () => 29_000 } as never);
+    const context = { awsRequestId: crypto.randomUUID(), getRemainingTimeInMillis: () => 29_000 };
+    const answer = await handler(event, context as never);
     const bytes = bytesOf(answer);
     const { bytes: deflated } = written(head).deflated();
     expect(bytes.subarray(10, 10 + deflated.length)).toEqual(deflated);
