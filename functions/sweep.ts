@@ -1,4 +1,5 @@
 import type { Context } from "aws-lambda";
+import { awake } from "../lib/awake.ts";
 import { sweep } from "../lib/chat/sweep.ts";
 import { CallLog } from "../lib/logger.ts";
 
@@ -11,6 +12,7 @@ export async function handler(_event?: unknown, context?: Context) {
 
   const until = Date.now() + (context?.getRemainingTimeInMillis() ?? 120_000) - 25_000; // what has begun may take 20 s
   try {
+    await awake();
     const swept = await sweep({ until, perSubaccount: 100 }, log);
     log.info("Swept", { ...swept, duration: elapsed() });
     log.metrics.add("Sweeps");

@@ -68,8 +68,8 @@ export class Connections {
 
   #closeStale({ freeSockets }: http.Agent): void {
     for (const socket of Object.values(freeSockets).flatMap((sockets) => sockets ?? [])) {
-      const idle = Date.now() - (this.#usedAt.get(socket) ?? 0);
-      if (idle > this.#idleMs) socket.destroy();
+      const isStale = Date.now() - (this.#usedAt.get(socket) ?? 0) > this.#idleMs;
+      if (isStale || socket.readableEnded || !socket.writable) socket.destroy(); // its end may just have been read
     }
   }
 }

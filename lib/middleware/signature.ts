@@ -1,5 +1,6 @@
 import { verify } from "retell-sdk/lib/webhook_auth";
 import { loadSubaccount } from "../access.ts";
+import { awake } from "../awake.ts";
 import { ApiError } from "../errors.ts";
 import type { CallLog } from "../logger.ts";
 import { isUnreachable } from "../mongo.ts";
@@ -32,6 +33,7 @@ export function signature(route: Route): Rule {
 
       // API Gateway may hand the body on as base64: what was signed are the bytes that Retell sent.
       const body = Buffer.from(event.body ?? "", event.isBase64Encoded ? "base64" : "utf8").toString("utf8");
+      await awake();
       if (!(await isSigned(body, header, webhookKeysOf({ subaccountId, log, trailing }), log))) throw refused();
 
       const subaccount = await log.time("mongo", loadSubaccount(subaccountId));
