@@ -1,3 +1,5 @@
+import { CallLog } from "../../lib/logger.ts";
+
 /** What was found of one thing. */
 export interface Finding {
   what: string;
@@ -29,3 +31,6 @@ export function saying(error: unknown): string {
   }
   return "failed";
 }
+
+/** For what belongs to a request elsewhere. */
+export const aLog = () => new CallLog({ operationId: crypto.randomUUID(), requestId: undefined, operation: "doctor" });

@@ -1,9 +1,8 @@
 import Retell, { APIError } from "retell-sdk";
 import { config } from "../../lib/config.ts";
 import { ApiError } from "../../lib/errors.ts";
-import { CallLog } from "../../lib/logger.ts";
 import { accountOf } from "../../lib/retell/account.ts";
-import { clock, type Finding, ill, saying, well } from "./finding.ts";
+import { aLog, clock, type Finding, ill, saying, well } from "./finding.ts";
 
 const timeoutMs = 10_000;
 
@@ -11,7 +10,7 @@ const timeoutMs = 10_000;
 export async function account(subaccountId: string): Promise<Finding> {
   const what = `Retell key of ${subaccountId}`;
   try {
-    const { apiKey, name } = await accountOf({ subaccountId, log: new CallLog(), trailing: [] });
+    const { apiKey, name } = await accountOf({ subaccountId, log: aLog(), trailing: [] });
     const retell = new Retell({ apiKey, baseURL: config().RETELL_BASE_URL, maxRetries: 0, logLevel: "off" });
     await retell.chat.list({ limit: 1 }, { timeout: timeoutMs });
     return well(what, name);

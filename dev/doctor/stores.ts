@@ -1,10 +1,9 @@
 import { type Access, subaccountOf } from "../../lib/access.ts";
 import { missingIndexes } from "../../lib/indexes.ts";
-import { CallLog } from "../../lib/logger.ts";
 import { bounded, central } from "../../lib/mongo.ts";
 import { key, redis } from "../../lib/redis.ts";
 import { openTenant } from "../../lib/tenant.ts";
-import { clock, type Finding, ill, saying, well } from "./finding.ts";
+import { aLog, clock, type Finding, ill, saying, well } from "./finding.ts";
 
 /** A subaccount that is to be looked at. */
 export interface Subaccount {
@@ -15,18 +14,19 @@ export interface Subaccount {
 /** The central database: whether it answers, what it is, its clock and indexes. */
 export async function mongo(): Promise<Finding[]> {
   try {
-    await bounded(central().command({ ping: 1 })); // connects
+    const db = await central();
+    await bounded(db.command({ ping: 1 })); // connects
     const asked = Date.now();
-    const hello = await bounded(central().command({ hello: 1 }));
+    const hello = await bounded(db.command({ hello: 1 }));
     const answered = Date.now();
     const isReplicated = typeof hello.setName === "string" || hello.msg === "isdbgrid";
     return [
-      well("MongoDB", `${central().databaseName}, ${answered - asked} ms`),
+      well("MongoDB", `${db.databaseName}, ${answered - asked} ms`),
       isReplicated
         ? well("replica set", hello.setName ?? "sharded")
         : ill("replica set", "a single server", "make it a replica set: rs.initiate(); Atlas always is one"),
       clock("MongoDB", hello.localTime.getTime(), (asked + answered) / 2),
-      indexed("central", await missingIndexes(central(), "central")),
+      indexed("central", await missingIndexes(db, "central")),
     ];
   } catch (error) {
     const mend = "MONGODB_URL: is the address right, is this machine on its access list, are user and password?";
@@ -38,10 +38,11 @@ export async function mongo(): Promise<Finding[]> {
 export async function database({ id, location }: Subaccount): Promise<Finding> {
   const what = `database of ${id}`;
   try {
-    const tenant = await openTenant(id, location, { log: new CallLog(), trailing: [] });
+    const tenant = await openTenant(id, location, { log: aLog(), trailing: [] });
     try {
-      await bounded(tenant.db.command({ ping: 1 }));
-      return indexed(id, await missingIndexes(tenant.db, "tenant"));
+      const db = await tenant.db();
+      await bounded(db.command({ ping: 1 }));
+      return indexed(id, await missingIndexes(db, "tenant"));
     } finally {
       tenant.release();
     }
@@ -61,7 +62,8 @@ function indexed(of: string, missing: string[]): Finding {
 export async function subaccounts(id: string | undefined): Promise<Subaccount[]> {
   const found: Subaccount[] = [];
   const projection = { isActive: 1, databaseName: 1, mongodbUrl: 1, encryptionIV: 1 };
-  for await (const document of central().collection("subaccounts").find({}, { projection })) {
+  const documents = (await central()).collection("subaccounts").find({}, { projection });
+  for await (const document of documents) {
     const location = subaccountOf(document);
     if (id === undefined ? location.isActive : String(document._id) === id)
       found.push({ id: String(document._id), location });
