@@ -2,7 +2,7 @@ import { ObjectId } from "mongodb";
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { seal } from "../lib/crypto.ts";
-import { anInstance, aWire, type Instance } from "./support/wire.ts";
+import { anInstance, aWire, type Instance, owned } from "./support/wire.ts";
 import { aWorld, central, type World } from "./support/world.ts";
 
 const wire = await aWire();
@@ -39,6 +39,16 @@ describe("webhook keys", () => {
     await change(world, ["new"]);
     expect(await deliver(subaccountId, apiKey)).toBe(401);
     expect([await deliver(subaccountId, "new"), await deliver(subaccountId, "old")]).toEqual([200, 401]);
+  });
+
+  it("that did not decrypt and have been mended count at once", async () => {
+    const world = await aWorld({ account: { webhookKeys: ["v2.a.b.c.d"] } });
+    expect(await deliver(world.subaccountId, "mended")).toBe(401);
+    await instance.call("create", { ...owned(world), body: { agentId: world.agentId } }); // remembers the account
+
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 10_000 });
+    await change(world, ["mended"]);
+    expect(await deliver(world.subaccountId, "mended")).toBe(200);
   });
 
   it("are read once in ten seconds, however many forged deliveries come, and serve the true ones meanwhile", async () => {
