@@ -288,6 +288,15 @@ test("sst-env.d.ts is the one that a deployment writes", async () => {
   assert.equal(await readFile(join(project, "sst-env.d.ts"), "utf8"), ada.sstEnv);
 });
 
+test("every function is what npm run build makes of it, and its links", () => {
+  for (const { component, bundle } of ada.summary.functions) {
+    const isPublic = /Health|Default/.test(component);
+    const code = isPublic ? ["index.cjs"] : ["index.cjs", "mongo-driver.cjs"];
+    const files = Object.keys(bundle.files).filter((file) => file !== "./");
+    assert.deepEqual(files.sort(), [...code, "resource.enc"], component);
+  }
+});
+
 test("every function loads under Lambda's Node runtime", async (context) => {
   const { stdout } = await python("smoke", project, "--repeat", "3", ...withSecrets);
   for (const { function: name, ok, zipBytes, initMs } of JSON.parse(stdout).functions) {
