@@ -30,6 +30,7 @@ export function chartOf(tables: Table[]): string {
   const size = `width="${width}" height="${y + 8}" viewBox="0 0 ${width} ${y + 8}"`;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif" font-size="12" fill="#1f2328">`,
+    "<title>Ours as a share of naive</title>",
     `<rect width="100%" height="100%" fill="#ffffff"/>`,
     head,
     ...lines,
