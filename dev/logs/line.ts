@@ -30,7 +30,7 @@ export const LogLine = z.strictObject({
   operationId: z.guid(),
   /** Lambda's. Absent where no Lambda runs: `npm run sweep`. */
   requestId: Id.optional(),
-  operation: z.enum([...Object.values(routes).map(({ name }) => name), "sweep", "db:indexes"]),
+  operation: z.enum([...Object.values(routes).map(({ name }) => name), "sweep", "db:indexes", "doctor"]),
 
   // Of a request, as far as it came.
   route: z.enum(Object.values<Route>(routes).map(routeKey)).optional(),

@@ -3,7 +3,17 @@ import { type HttpRequest, split, toEvent } from "../../dev/event.ts";
 import { findRoute } from "../../dev/gateway/router.ts";
 import type { Route } from "../../lib/route.ts";
 import { routes } from "../../lib/routes.ts";
-import { aWorld, central, control, type Name, type Request, type Response, responseOf, type World } from "./world.ts";
+import {
+  aContext,
+  aWorld,
+  central,
+  control,
+  type Name,
+  type Request,
+  type Response,
+  responseOf,
+  type World,
+} from "./world.ts";
 
 /** Every row that asks for a permission: a new endpoint is attacked on the day that it appears. */
 export const guarded = Object.values<Route>(routes)
@@ -61,5 +71,5 @@ export async function neighbours(): Promise<[World, World]> {
 export async function raw(request: HttpRequest): Promise<Response> {
   const match = findRoute(request.method, split(request.target)[0]);
   const { handler } = await import(`../../functions/${match.route.name}.ts`);
-  return responseOf(await handler(toEvent(request, match), {}));
+  return responseOf(await handler(toEvent(request, match), aContext()));
 }
