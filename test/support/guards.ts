@@ -144,8 +144,8 @@ export const guards: Guard[] = [
   {
     name: "our reserved key: the sweep ends no chat of others",
     file: "lib/retell/client.ts",
-    text: "if (ours?.subaccountId === subaccountId) ids.push(chat_id);",
-    instead: "ids.push(chat_id);",
+    text: "if (ours?.subaccountId === subaccountId)",
+    instead: "if (ours)",
     test: [
       "test/sweep.test.ts",
       "the sweep",
