@@ -6,7 +6,7 @@ const read = (file: string) => readFile(new URL(file, root), "utf8");
 
 /** The titles in a test file: what stands first in a call whose next argument is a function. */
 const titles = (source: string) =>
-  [...source.matchAll(/\(\s*(["'`])((?:\\.|(?!\1).)*)\1,\s*(?:async\s*)?(?:\(|\w+\s*=>)/gs)].map(
+  [...source.matchAll(/\(\s*(["'`])((?:\\.|(?!\1).)*)\1,\s*(?:\{[^}]*\},\s*)?(?:async\s*)?(?:\(|\w+\s*=>)/gs)].map(
     ([, , title]) => title,
   );
 

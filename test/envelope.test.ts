@@ -114,7 +114,7 @@ it("whatever is sent over HTTP is answered in our envelope, and is never an erro
       const match = findRoute(asked.method, split(asked.target)[0]);
       const name = match.route.name as Name;
       const { handler } = await import(`../functions/${name}.ts`);
-      const code = expectEnvelope(name, await handler(toEvent(asked, match), {}));
+      const code = expectEnvelope(name, await handler(toEvent(asked, match), { awsRequestId: crypto.randomUUID() }));
       expect(code).not.toBe("INTERNAL_ERROR");
       met.add(`${name} ${code ?? "OK"}`);
     }),
@@ -161,7 +161,7 @@ it("whatever a function is invoked with, it answers in our envelope and does not
     const { handler } = await import(`../functions/${name}.ts`);
     await fc.assert(
       fc.asyncProperty(event, async (given) => {
-        expectEnvelope(name, await handler(given, {}));
+        expectEnvelope(name, await handler(given, { awsRequestId: crypto.randomUUID() }));
       }),
       { numRuns: 150 },
     );
