@@ -91,10 +91,11 @@ describe("webhook keys", () => {
     expect(await wire.callsTo("mongo", strange)).toHaveLength(50);
   });
 
-  it("cannot be had while Mongo is away: 503, so that Retell comes again", async () => {
+  it("cannot be had while Mongo is away: 503, and at once again when it is back", async () => {
     const { subaccountId, apiKey } = await aWorld();
     wire.treat("mongo", "cut");
     expect(await deliver(subaccountId, apiKey)).toBe(503);
     await wire.heal();
+    expect(await deliver(subaccountId, apiKey)).toBe(200);
   });
 });

@@ -84,6 +84,8 @@ function look(place: Place): Promise<Sealed> | undefined {
   if (recent || looks.size >= maxLooks) return recent;
   const found = load(place);
   looks.set(place.subaccountId, { at: now, found });
+  // A database that did not answer has not been asked: once it is back, the next delivery is verified.
+  found.catch((error) => isUnreachable(error) && looks.delete(place.subaccountId));
   return found;
 }
 
