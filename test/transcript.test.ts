@@ -86,6 +86,18 @@ describe("transcript", () => {
     expect((await send(chatId, "ping 2")).body.data.user_message.seq).toBe(6);
   });
 
+  it("merges what was said elsewhere before a send of ours, each once, in the order of learning", async () => {
+    const chatId = await aChat(world);
+    const add = ["from the dashboard", "noted"].map((content, i) => ({ role: i === 0 ? "user" : "agent", content }));
+    await control("retell", "PATCH", `/chats/${chatId}`, { add });
+    await send(chatId, "ping 1");
+    const contents = async () => shown(await read(chatId)).map((m) => m.content);
+    const [, mine, reply, ...rest] = await contents();
+    expect([mine, rest]).toEqual(["ping 1", ["from the dashboard", "noted"]]);
+    await send(chatId, "ping 2");
+    expect((await contents()).slice(1, -1)).toEqual([mine, reply, ...rest, "ping 2"]);
+  });
+
   it("is never served from the cache while the chat is ongoing", async () => {
     const chatId = await aChat(world);
     for (const content of ["ping 1", "ping 2"]) {

@@ -54,9 +54,12 @@ export function reconcile(
 
   const lacking = lackingOf(chat.messages, entries);
   if (users > heard) {
+    const before = saidBefore(chat.messages, entries, heard);
+    if (before) return { kind: "append", entries: adopted(chat, before), heard: users };
     // What the agent said before somebody spoke again, first: it would stand behind them for good.
     const tail = (lacking[heard] ?? []).map((entry) => stored(entry));
-    return { kind: "append", entries: [...tail, ...adoptFrom(chat, entries, heard)], heard: users };
+    const news = entries.slice(indexOfUser(entries, heard));
+    return { kind: "append", entries: [...tail, ...adopted(chat, news)], heard: users };
   }
 
   const [opening = []] = lacking;
@@ -68,13 +71,31 @@ export function reconcile(
 }
 
 /**
- * What Retell has from its user entry number `heard` on: sent by the old server, the dashboard, or by a send that we
- * gave up. In that last case the failed message of ours with the same content, oldest first, is the same message.
+ * What was said before a send of ours that is done, and that we did not know of: by somebody else, or by a send that we
+ * had given up. By their ordinals it would be taken for ours, and ours for news. Undefined unless ids tell every part
+ * for sure, as an id in a reply need not be the id in the history.
  */
-function adoptFrom({ messages }: ReadChat, entries: Entry[], heard: number): StoredMessage[] {
+function saidBefore(messages: StoredMessage[], entries: Entry[], heard: number): Entry[] | undefined {
+  const isNew = notIn(messages);
+  const said: Entry[][] = [];
+  for (const entry of entries) {
+    if (isUser(entry)) said.push([entry]);
+    else said.at(-1)?.push(entry);
+  }
+  const isOurs = ([, ...reply]: Entry[]) => reply.length > 0 && !reply.some(isNew);
+  const others = said.filter(([, ...reply]) => reply.every(isNew));
+  const isSure = others.length === said.length - heard && said.filter(isOurs).length === heard;
+  return isSure && said.slice(heard).some(isOurs) ? others.flat() : undefined;
+}
+
+/**
+ * Entries of Retell's as ours: sent by the old server, the dashboard, or by a send that we gave up. In that last case the
+ * failed message of ours with the same content, oldest first, is the same message.
+ */
+function adopted({ messages }: ReadChat, entries: Entry[]): StoredMessage[] {
   const done = new Set(messages.map(({ internal }) => internal?.supersedes));
   const failed = messages.filter(({ internal }) => internal?.failed && !done.has(internal.turn));
-  return entries.slice(indexOfUser(entries, heard)).map((entry) => {
+  return entries.map((entry) => {
     const message = stored(entry);
     const same = isUser(entry) ? failed.findIndex(({ content }) => content === entry.content) : -1;
     const turn = same >= 0 ? failed.splice(same, 1)[0]?.internal?.turn : undefined;

@@ -160,6 +160,26 @@ describe("an idle chat", () => {
     });
   });
 
+  it("takes what was said before a send of ours that is done, and not that send again", () => {
+    const chat = aChat([...opened, ours("lost", "T1", true), ours("ping", "T2"), agent("pong", "m4")], 1);
+    const theirs = [...opened, user("lost", "m2"), agent("late", "m3"), user("ping", "m5"), agent("pong", "m4")];
+    const step = reconcile(chat, history(theirs), limits);
+    expect(step).toMatchObject({
+      kind: "append",
+      heard: 2,
+      entries: [{ content: "lost", internal: { supersedes: "T1" } }, { content: "late" }],
+    });
+    const merged = aChat([...chat.messages, ...(step.kind === "append" ? step.entries : [])], 2);
+    expect(reconcile(merged, history(theirs), limits)).toEqual({ kind: "none" });
+  });
+
+  it("goes by ordinals where ids do not tell it for sure", () => {
+    const chat = aChat([...opened, ours("ping", "T"), agent("pong", "ours")], 1);
+    const theirs = [...opened, user("ping"), agent("pong", "theirs"), user("elsewhere"), agent("noted", "m3")];
+    const step = reconcile(chat, history(theirs), limits);
+    expect(step).toMatchObject({ kind: "append", heard: 2, entries: [{ content: "elsewhere" }, { content: "noted" }] });
+  });
+
   it("recognises a failed send that arrived after all: the oldest of the same words, once", () => {
     const chat = aChat([...opened, ours("ok", "A", true), ours("ok", "B", true)], 0);
     const step = reconcile(chat, history([...opened, user("ok"), agent("late")]), limits);
