@@ -6,8 +6,8 @@ import { routes } from "../lib/routes.ts";
 import { buildFunction, dist, functions } from "./build.ts";
 import { toEvent } from "./event.ts";
 import { hostFunction, type Invocation } from "./lambda/host.ts";
-import { DEFAULT_FOLDER, secretsOf } from "./start/folder.ts";
 import type { DevJson } from "./start/greeting.ts";
+import { environmentOf, running } from "./start/running.ts";
 
 const usage = `npm run lambda -- NAME ['METHOD /path {"a": "body"}'] [--event FILE] [--token USER] [--times N]
 
@@ -49,18 +49,6 @@ async function eventFor(name: string, text: string | undefined, user: string, ab
   });
 }
 
-/** What the functions of a running `npm start` are configured by. */
-async function environmentOf({ services: { mongodb, upstash, retell } }: DevJson): Promise<NodeJS.ProcessEnv> {
-  return {
-    STAGE: process.env.STAGE || "local",
-    MONGODB_URL: mongodb,
-    UPSTASH_REDIS_REST_URL: upstash.url,
-    UPSTASH_REDIS_REST_TOKEN: upstash.token,
-    RETELL_BASE_URL: retell.url,
-    ...(await secretsOf(DEFAULT_FOLDER)),
-  };
-}
-
 function told({ initMs, ms, status, result }: Invocation): string {
   const { statusCode } = (result ?? {}) as { statusCode?: number };
   const init = initMs === undefined ? "warm" : `cold, ready after ${initMs.toFixed(0)} ms`;
@@ -84,11 +72,8 @@ async function main(): Promise<void> {
   const [name = "", text] = positionals;
   if (!functions.includes(name)) return console.log(usage);
 
-  const about: DevJson = JSON.parse(
-    await readFile(join(DEFAULT_FOLDER, "dev.json"), "utf8").catch(() => {
-      throw new Error("Nothing runs: npm start, in another terminal");
-    }),
-  );
+  const about = await running();
+  if (!about) throw new Error("Nothing runs: npm start, in another terminal");
   const event = values.event
     ? JSON.parse(await readFile(values.event, "utf8"))
     : await eventFor(name, text, values.token, about);

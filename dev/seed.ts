@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { demo } from "./seed/demo.ts";
 import { load } from "./seed/load.ts";
+import { DEFAULT_FOLDER } from "./start/folder.ts";
+import { running } from "./start/running.ts";
 
 export { demo, demoTokens, seedDemo } from "./seed/demo.ts";
 
@@ -16,25 +16,20 @@ async function main(): Promise<void> {
       messages: { type: "string", default: "10" },
       subaccount: { type: "string", default: demo.subaccountId },
       seed: { type: "string", default: "1" },
-      data: { type: "string", default: join(import.meta.dirname, "..", ".local") },
+      data: { type: "string", default: DEFAULT_FOLDER },
     },
   });
   const [chats, messages, seed] = [whole(values.chats), whole(values.messages), whole(values.seed)];
   if (!/^[0-9a-f]{24}$/i.test(values.subaccount)) throw new Error(`${values.subaccount} is no subaccount's id.`);
   const subaccountId = values.subaccount.toLowerCase();
-  const url = process.env.MONGODB_URL || (await running(values.data));
+  const url = process.env.MONGODB_URL || (await running(values.data))?.services.mongodb;
+  if (!url) throw new Error("Nothing runs: start it with `npm start`, or set MONGODB_URL.");
   console.log(JSON.stringify(await load(url, { subaccountId, chats, messages, seed }), null, 2));
 }
 
 function whole(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new Error(`${text} is not a whole number. Usage: ${USAGE}`);
   return Number(text);
-}
-
-async function running(dataDir: string): Promise<string> {
-  const text = await readFile(join(dataDir, "dev.json"), "utf8").catch(() => undefined);
-  if (!text) throw new Error("Nothing runs: start it with `npm start`, or set MONGODB_URL.");
-  return JSON.parse(text).services.mongodb;
 }
 
 if (import.meta.main) {

@@ -10,6 +10,7 @@ import { MongoClient } from "mongodb";
 import { afterEach, beforeEach, describe, expect, inject, test } from "vitest";
 import * as z from "zod";
 import { readable } from "../dev/start/log-line.ts";
+import { environmentOf, running } from "../dev/start/running.ts";
 import { endAll, npmStart, run } from "./support/npm-start.ts";
 import { gone } from "./support/processes.ts";
 
@@ -64,6 +65,17 @@ describe("npm start", () => {
 
     expect((await kill("SIGINT")).code).toBe(0);
     expect(await readdir(folder)).not.toContain("dev.json");
+  });
+
+  test("is what the operators' tools work on, as long as it runs, where nothing else is named", async () => {
+    const { about, kill } = await npmStart(folder);
+    expect(await running(folder)).toEqual(about);
+    const report = run("report.ts", ["--subaccount", about.subaccountId, "--json"], await environmentOf(about, folder));
+    const { code, stdout } = await report.ended;
+    expect([code, JSON.parse(stdout).subaccountId]).toEqual([0, about.subaccountId]);
+
+    await kill("SIGKILL"); // it leaves its dev.json behind
+    expect(await running(folder)).toBeUndefined();
   });
 
   test("shows three lines that, pasted one after another, create a chat, speak, and read its history", async () => {

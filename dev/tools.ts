@@ -1,0 +1,13 @@
+/**
+ * Loaded ahead of the operators' tools by their npm scripts: settings from `.env` or `sst shell`; where neither names a
+ * database, those of the `npm start` that runs here.
+ */
+import "./env.ts";
+import { environmentOf, running } from "./start/running.ts";
+
+const isTold = process.env.MONGODB_URL || process.env.SST_RESOURCE_App !== undefined;
+const about = isTold ? undefined : await running();
+if (about) {
+  Object.assign(process.env, await environmentOf(about));
+  console.error(`MONGODB_URL is not set: this is about the npm start that runs here, ${about.url}`);
+}
