@@ -1,3 +1,4 @@
+import type { webcrypto } from "node:crypto";
 import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from "jose";
 import * as z from "zod";
 import type { Actor } from "../access.ts";
@@ -53,7 +54,7 @@ async function verify(token: string): Promise<Actor> {
   let payload: JWTPayload;
   try {
     if (symmetric && JWT_SECRET) {
-      ({ payload } = await jwtVerify(token, secret(JWT_SECRET), { ...options, algorithms: ["HS256"] }));
+      ({ payload } = await jwtVerify(token, await secret(JWT_SECRET), { ...options, algorithms: ["HS256"] }));
     } else if (!symmetric && JWT_JWKS_URL) {
       ({ payload } = await jwtVerify(token, keySet(JWT_JWKS_URL), { ...options, algorithms: asymmetric }));
     } else throw new ApiError("INVALID_ACCESS_TOKEN");
@@ -84,12 +85,16 @@ function algorithm(token: string): unknown {
 
 const issuersFault = new Set(["ERR_JWKS_TIMEOUT", "ERR_JWKS_INVALID", "ERR_JOSE_GENERIC"]);
 
-const encoded = new Map<string, Uint8Array>();
-function secret(text: string): Uint8Array {
-  const bytes = encoded.get(text) ?? new TextEncoder().encode(text);
-  encoded.set(text, bytes);
-  return bytes;
+/** Imported once: bytes, or a KeyObject, jose imports anew for each token, which then costs half as much again. */
+const imported = new Map<string, Promise<webcrypto.CryptoKey>>();
+function secret(text: string): Promise<webcrypto.CryptoKey> {
+  const known = imported.get(text) ?? importSecret(text);
+  imported.set(text, known);
+  return known;
 }
+
+const importSecret = (text: string) =>
+  crypto.subtle.importKey("raw", Buffer.from(text), { name: "HMAC", hash: "SHA-256" }, false, ["verify"]);
 
 const keySets = new Map<string, JWTVerifyGetKey>();
 function keySet(url: string): JWTVerifyGetKey {
