@@ -2,7 +2,9 @@ import { createHmac, randomUUID, timingSafeEqual } from "node:crypto";
 import http from "node:http";
 import { syncBuiltinESMExports } from "node:module";
 import { buffer } from "node:stream/consumers";
-import { crc32 } from "node:zlib";
+import { isDeepStrictEqual } from "node:util";
+import { crc32, gunzipSync } from "node:zlib";
+import type { APIGatewayProxyStructuredResultV2 } from "aws-lambda";
 import { Collection } from "mongodb";
 import { load as fill } from "../dev/seed/load.ts";
 import { gzip } from "../lib/gzip.ts";
@@ -27,28 +29,19 @@ async function measure({ quick }: Job): Promise<Chain> {
 
   const edge = record();
   await succeed(ours, "list", place);
-  const upstash = edge.http[0] ?? "";
   await succeed(naive, "list", place);
   replay(edge);
 
   const event = eventFor("list", place);
   const context = { awsRequestId: "a request", getRemainingTimeInMillis: () => 29_000 } as never;
   const secret = process.env.JWT_SECRET ?? "";
-  const results: unknown[] = JSON.parse(upstash);
-  const entry = results.findIndex((one) => /"[A-Za-z0-9+/]{1000,}/.test(JSON.stringify(one)));
   const work = {
     naive: () => naive.list(event, context),
     ours: () => ours.list(event, context),
-    byHand: () => byHand(event as never, secret, entry),
+    byHand: () => byHand(event as never, context, secret),
   };
-  const bodies = await Promise.all([work.ours(), work.byHand()]);
-  if (
-    bodies.some(
-      (one) => one.statusCode !== 200 || Math.abs((one.body?.length ?? 0) - (bodies[0].body?.length ?? 0)) > 40,
-    )
-  ) {
-    throw new Error("What is written by hand answers something else");
-  }
+  const [one, other] = (await Promise.all([work.ours(), work.byHand()])).map(comparable);
+  if (!isDeepStrictEqual(one, other)) throw new Error("What is written by hand answers something else");
 
   const requests = quick ? 300 : 1_500;
   const cpu = (run: () => Promise<unknown>) => async () => {
@@ -60,6 +53,13 @@ async function measure({ quick }: Job): Promise<Chain> {
   const rounds = { naive: cpu(work.naive), ours: cpu(work.ours), byHand: cpu(work.byHand) };
   await interleaved(2, rounds); // until it is compiled
   return (await interleaved(quick ? 3 : 9, rounds)) as Chain;
+}
+
+/** An answer without what differs from request to request. */
+function comparable({ statusCode, headers, body = "" }: Answer) {
+  const { "x-operation-id": _, "ratelimit-reset": __, ...same } = headers ?? {};
+  const { meta, ...envelope } = JSON.parse(gunzipSync(Buffer.from(body, "base64")).toString());
+  return { statusCode, headers: same, envelope, meta: { ...meta, operationId: "", duration: "" } };
 }
 
 interface Edge {
@@ -115,60 +115,157 @@ const responseOf = (body: Buffer) => ({ statusCode: 200, headers: {}, toArray: a
 interface Event {
   headers: Record<string, string>;
   pathParameters: { subaccountId: string };
+  queryStringParameters?: Record<string, string>;
 }
 
-/** The same list without packages: what a request cannot do without, and nothing for the next endpoint. */
-async function byHand({ headers, pathParameters }: Event, secret: string, entry: number) {
-  const startedAt = performance.now();
-  const operationId = randomUUID();
-  const { subaccountId } = pathParameters;
-  const [head = "", payload = "", signature = ""] = (headers.authorization ?? "").slice(7).split(".");
-  const expected = createHmac("sha256", secret).update(`${head}.${payload}`).digest();
-  const isSigned = timingSafeEqual(expected, Buffer.from(signature, "base64url"));
-  const claims = JSON.parse(Buffer.from(payload, "base64url").toString());
-  if (!isSigned || claims.exp * 1_000 < Date.now()) return { statusCode: 401 };
-  if (!/^[0-9a-f]{24}$/.test(subaccountId)) return { statusCode: 400 };
+interface Called {
+  awsRequestId: string;
+  getRemainingTimeInMillis(): number;
+}
 
-  const window = Math.floor(Date.now() / 60_000);
-  const count = (name: string, id: string) => [
+type Answer = APIGatewayProxyStructuredResultV2;
+
+/**
+ * The same list without packages: what a request cannot do without, and nothing for the next endpoint. What is checked,
+ * sent and written is what ours checks, sends and writes: two limits, the user's epoch, the headers, a line of the log
+ * and one of metrics, and an answer before the time is up.
+ */
+async function byHand(event: Event, { awsRequestId, getRemainingTimeInMillis }: Called, secret: string) {
+  const early = Promise.withResolvers<Answer>();
+  const timer = setTimeout(() => early.resolve({ statusCode: 504 }), getRemainingTimeInMillis() - 2_000);
+  const answer = await Promise.race([answerByHand(event, awsRequestId, secret), early.promise]);
+  clearTimeout(timer);
+  return answer;
+}
+
+/** What its instance remembers: the caller's epoch and whether it may read, and Upstash's token. */
+const remembered = { epoch: null, mayRead: true, readAt: Date.now(), syncToken: "" };
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+async function answerByHand(
+  { headers: asked, pathParameters, queryStringParameters }: Event,
+  requestId: string,
+  secret: string,
+): Promise<Answer> {
+  const startedAt = performance.now();
+  const given = asked["x-operation-id"];
+  const operationId = given !== undefined && uuid.test(given) ? given.toLowerCase() : randomUUID();
+
+  const [head = "", payload = "", signature = ""] = (asked.authorization ?? "").slice(7).split(".");
+  const { alg } = JSON.parse(Buffer.from(head, "base64url").toString());
+  const expected = createHmac("sha256", secret).update(`${head}.${payload}`).digest();
+  const sent = Buffer.from(signature, "base64url");
+  const isSigned = alg === "HS256" && sent.length === expected.length && timingSafeEqual(expected, sent);
+  if (!isSigned) return { statusCode: 401 };
+  const claims = JSON.parse(Buffer.from(payload, "base64url").toString());
+  if (!(claims.exp * 1_000 + 5_000 > Date.now()) || typeof claims.id !== "string") return { statusCode: 401 };
+
+  const { subaccountId } = pathParameters;
+  if (!/^[0-9a-f]{24}$/.test(subaccountId)) return { statusCode: 400 };
+  if (queryStringParameters !== undefined) return { statusCode: 501 }; // not the default page
+
+  const now = Date.now();
+  const window = Math.floor(now / 60_000);
+  const limit = (name: string, id: string) => [
     "EVALSHA",
     "sha",
     2,
     `${name}:${id}:${window}`,
     `${name}:${id}:${window - 1}`,
+    ...[100_000_000, now, 60_000, 1],
   ];
   const list = `list:${subaccountId}`;
-  const commands = [count("user", claims.id), count("list", subaccountId), ["MGET", list, `${list}:generation`]];
-  const { promise, resolve } = Promise.withResolvers<http.IncomingMessage>();
+  const commands = [
+    ["MGET", list, `${list}:generation`], // in the order of ours, whose answers come back
+    limit("user", claims.id),
+    limit("list", subaccountId),
+    ["MGET", `epoch:${claims.id}`],
+  ];
+  const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
   http
-    .request("http://127.0.0.1", { method: "POST", headers: {}, signal: AbortSignal.timeout(500) }, resolve)
+    .request(
+      "http://127.0.0.1",
+      {
+        method: "POST",
+        headers: {
+          authorization: "Bearer token",
+          "content-type": "application/json",
+          "upstash-sync-token": remembered.syncToken,
+        },
+        signal: AbortSignal.timeout(500),
+      },
+      resolve,
+    )
+    .on("error", reject)
     .end(JSON.stringify(commands));
-  const results = JSON.parse(Buffer.concat(await (await promise).toArray()).toString());
-  const [used] = results[0].result;
-  if (used < 0) return { statusCode: 429 };
+  const response = await promise;
+  remembered.syncToken = String(response.headers["upstash-sync-token"] ?? "");
+  const [cached, user, subaccount, epoch] = JSON.parse(Buffer.concat(await response.toArray()).toString());
 
-  const all = Buffer.from(results[entry].result[0], "base64");
+  const headers: Record<string, string> = {
+    "content-type": "application/json",
+    "x-operation-id": operationId,
+    "cache-control": "no-store",
+    vary: "accept-encoding",
+    "x-content-type-options": "nosniff",
+  };
+  const [tighter, other] = [user.result, subaccount.result].sort(([one], [another]) => one - another);
+  headers["ratelimit-limit"] = String(tighter[1]);
+  headers["ratelimit-remaining"] = String(Math.max(0, tighter[0]));
+  headers["ratelimit-reset"] = String(Math.ceil(((window + 1) * 60_000 - now) / 1_000));
+  if (tighter[0] < 0 || other[0] < 0) return { statusCode: 429, headers };
+  const isKnown = epoch.result[0] === remembered.epoch && Date.now() - remembered.readAt < 3_600_000;
+  if (!isKnown || !remembered.mayRead) return { statusCode: 403, headers };
+  const admit = Math.round(performance.now() - startedAt);
+
+  const all = Buffer.from(cached.result[0], "base64");
   if (crc32(all.subarray(0, -4)) !== all.readUInt32LE(all.length - 4)) return { statusCode: 500 };
   const stored = {
     bytes: all.subarray(0, -12),
     crc: all.readUInt32LE(all.length - 12),
     length: all.readUInt32LE(all.length - 8),
   };
+  if (!asked["accept-encoding"]?.includes("gzip")) return { statusCode: 501 };
+  headers["content-encoding"] = "gzip";
   const duration = Math.round(performance.now() - startedAt);
-  const body = gzip(stored, `"cached":true,"operationId":"${operationId}","duration":"${duration}ms"}}`).toString(
-    "base64",
-  );
+  const end = JSON.stringify({ cached: true, operationId, duration: `${duration}ms` });
+  const body = gzip(stored, `${end.slice(1)}}`).toString("base64");
+
   const line = {
     level: "INFO",
     message: "Request",
+    timestamp: new Date().toISOString(),
+    service: "scalai-chat",
     operationId,
-    subaccountId,
+    requestId,
+    operation: "list",
+    route: "GET /api/chats/{subaccountId}/list",
+    coldStart: false,
     userId: claims.id,
+    subaccountId,
+    cache: "hit",
     status: 200,
     duration,
+    ...{ admit, mongo: 0, retell: 0 },
   };
   process.stdout.write(`${JSON.stringify(line)}\n`);
-  return { statusCode: 200, headers: { "content-type": "application/json" }, body, isBase64Encoded: true };
+  const metric = (by: string[], Name: string, Unit: string) => ({
+    Namespace: "ScalAIChat",
+    Dimensions: [["Stage", ...by]],
+    Metrics: [{ Name, Unit }],
+  });
+  const measured = {
+    _aws: {
+      Timestamp: Date.now(),
+      CloudWatchMetrics: [
+        metric(["Operation"], "Duration", "Milliseconds"),
+        metric(["Operation"], "CacheHits", "Count"),
+      ],
+    },
+    ...{ Stage: "bench", operationId, requestId, Operation: "list", Duration: duration, CacheHits: 1 },
+  };
+  process.stdout.write(`${JSON.stringify(measured)}\n`);
+  return { statusCode: 200, headers, body, isBase64Encoded: true };
 }
 
 if (import.meta.main) tell(await measure(job()));
