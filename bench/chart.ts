@@ -1,3 +1,4 @@
+import { picture, text } from "../dev/dashboard/svg.ts";
 import type { Table } from "./report.ts";
 
 const rowHeight = 22;
@@ -27,19 +28,5 @@ export function chartOf(tables: Table[]): string {
     y += 8;
   }
   const head = text(16, 22, "Ours as a share of naive (less is better)", 'font-size="15" font-weight="bold"');
-  const size = `width="${width}" height="${y + 8}" viewBox="0 0 ${width} ${y + 8}"`;
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif" font-size="12" fill="#1f2328">`,
-    "<title>Ours as a share of naive</title>",
-    `<rect width="100%" height="100%" fill="#ffffff"/>`,
-    head,
-    ...lines,
-    "</svg>",
-    "",
-  ].join("\n");
-}
-
-function text(x: number, y: number, content: string, more = ""): string {
-  const escaped = content.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-  return `<text x="${x}" y="${y}"${more && ` ${more}`}>${escaped}</text>`;
+  return picture(width, y + 8, "Ours as a share of naive", [head, ...lines]);
 }
