@@ -53,7 +53,7 @@ describe("the dashboard, from the local log", () => {
   });
 
   it("takes percentiles, means and maxima over all samples of a period, several of one line too", () => {
-    const durations = Array.from({ length: 100 }, (_, i) => 100 - i);
+    const durations = Array.from({ length: 99 }, (_, i) => 99 - i);
     const lines = [
       line(61_000, { Duration: durations.slice(0, 60) }, { Operation: "create" }),
       line(62_000, { Duration: durations.slice(60) }, { Operation: "create" }),
@@ -101,6 +101,14 @@ describe("the dashboard, from the local log", () => {
     for (const title of ["Requests", "Refused before a function ran"]) {
       expect(shown(title, []).map(({ points }) => points)).not.toContainEqual(expect.anything());
     }
+  });
+
+  it("does not take AWS's metric of the same name for ours", () => {
+    const graph = graphOf("Half of answers within, ms");
+    const ofLambda = { ...graph, metrics: graph.metrics.map((each) => ({ ...each, namespace: "AWS/Lambda" })) };
+    const store = measuredIn([line(61_000, { Duration: 1 }, { Operation: "create" })]);
+    expect(seriesOf(graph, store, window)[0]?.points?.size).toBe(1);
+    expect(seriesOf(ofLambda, store, window)[0]?.points).toBe(undefined);
   });
 
   it("passes over other lines, and one that was cut short", () => {

@@ -137,13 +137,15 @@ function line(points: ReadonlyMap<number, number>, periodMs: number, { x, y }: S
   }
   return runs.flatMap((run) => {
     const path = run.map(([time, value]) => at(x(time), y(value))).join(" ");
-    const dots = run.map(([time, value]) => dot(x(time), y(value), colour));
-    return [`<polyline points="${path}" fill="none" stroke="${colour}" stroke-width="1.6"/>`, ...dots];
+    const radius = run.length === 1 ? 2.6 : 1.8;
+    return [
+      `<polyline points="${path}" fill="none" stroke="${colour}" stroke-width="1.6"/>`,
+      ...run.map(
+        ([time, value]) =>
+          `<circle cx="${x(time).toFixed(1)}" cy="${y(value).toFixed(1)}" r="${radius}" fill="${colour}"/>`,
+      ),
+    ];
   });
-}
-
-function dot(x: number, y: number, colour: string): string {
-  return `<circle cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="1.9" fill="${colour}"/>`;
 }
 
 /** Each on top of those before it; a period without a value adds nothing. */
