@@ -31,19 +31,25 @@ export default $config({
     const retention = isProduction ? "3 months" : "1 week";
     const level = process.env.POWERTOOLS_LOG_LEVEL || "INFO";
     const domain = process.env.DOMAIN || undefined;
+    const isTraced = process.env.TRACING === "active";
     const concurrencyOf = (name: string) => {
       const count = reserved(process.env)[name];
       return count === undefined ? {} : { concurrency: { reserved: count } };
     };
 
-    /** What all functions have in common. None has permissions beyond writing its log. */
+    /** What all functions have in common. None has permissions beyond writing its log, and its traces if it has any. */
     const common = {
       runtime: "nodejs24.x",
       architecture: "arm64",
       logging: { format: "json", retention },
       environment: { STAGE: $app.stage },
+      // X-Ray knows no resources that they could be narrowed to.
+      permissions: isTraced
+        ? [{ actions: ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], resources: ["*"] }]
+        : [],
       transform: {
         function: (args) => {
+          if (isTraced) args.tracingConfig = { mode: "Active" };
           // Lambda drops what is below this level, and tells Powertools by AWS_LAMBDA_LOG_LEVEL.
           args.loggingConfig = $resolve([args.loggingConfig]).apply(([config]) => ({
             logFormat: "JSON",

@@ -102,8 +102,11 @@ test("it deploys to a personal stage and to production, without problems", async
       "RESERVED_CONCURRENCY=message=300,sweep=1",
     ),
   );
-  staging = await deploy("staging", ...withSettings("ALARM_EMAIL=night@example.com"));
-  for (const { summary } of [ada, production, staging]) assert.deepEqual([summary.errors, summary.problems], [[], []]);
+  staging = await deploy("staging", ...withSettings("ALARM_EMAIL=night@example.com", "TRACING=active"));
+  for (const { summary } of [ada, production]) assert.deepEqual([summary.errors, summary.problems], [[], []]);
+  // X-Ray knows no narrower permission: with traces it is the one thing to find.
+  const problems = staging.summary.problems.filter((problem: Json) => !JSON.stringify(problem).includes("xray:"));
+  assert.deepEqual([staging.summary.errors, problems], [[], []]);
 });
 
 test("the routes that come out are the table's", () => {
@@ -145,6 +148,21 @@ test("no function may do more than write its log", () => {
     assert.deepEqual(statements, []);
     assert.deepEqual(managedPolicies, ["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]);
   }
+});
+
+test("with TRACING every function is traced, and may besides write its traces", () => {
+  for (const { statements } of staging.summary.functions) {
+    assert.deepEqual(
+      statements.map(({ Action, Resource }: Json) => [[Action].flat(), [Resource].flat()]),
+      [[["xray:PutTraceSegments", "xray:PutTelemetryRecords"], ["*"]]],
+    );
+  }
+  const modes = (report: Json) =>
+    report.resources
+      .filter(({ type }: Json) => type === "aws:lambda/function:Function")
+      .map(({ inputs }: Json) => inputs.tracingConfig?.mode);
+  assert.deepEqual(new Set(modes(staging)), new Set(["Active"]));
+  assert.deepEqual(new Set(modes(production)), new Set([undefined]));
 });
 
 test("only functions that work for a subaccount are linked to the secrets, and have settings in their environment", async () => {

@@ -15,6 +15,7 @@ const Deploying = {
   RESERVED_CONCURRENCY: z.string().regex(new RegExp(`^((${functions.join("|")})=\\d+(,(?!$)|$))+$`), {
     message: `Must be pairs such as message=300,sweep=1, of ${functions.join(", ")}`,
   }),
+  TRACING: z.literal("active", "Must be active, or empty"),
   // Metrics are lines of level INFO, and Lambda drops what is below its level: the alarms would never hear of anything.
   POWERTOOLS_LOG_LEVEL: z.enum(["DEBUG", "INFO"], "Must be DEBUG or INFO: without INFO there are no metrics"),
 };

@@ -132,14 +132,25 @@ group("what keeps a stage from being deployed", () => {
   );
 
   it("is nothing where all is set", () => {
-    const fine = { DOMAIN: "api.example.com", ALARM_EMAIL: "a@b.example", RESERVED_CONCURRENCY: "message=300,sweep=1" };
+    const fine = {
+      DOMAIN: "api.example.com",
+      ALARM_EMAIL: "a@b.example",
+      RESERVED_CONCURRENCY: "message=300,sweep=1",
+      TRACING: "active",
+    };
     expect(problemsOf({ ...secrets, ...fine, RATE_LIMIT_LIST: "10", POWERTOOLS_LOG_LEVEL: "DEBUG" }, "ada")).toEqual(
       [],
     );
   });
 
   it("is said all at once: a secret with the command that sets it, a setting without its value", () => {
-    const wrong = { RATE_LIMIT_LIST: "-7", ALARM_EMAIL: "nobody", RESERVED_CONCURRENCY: "massage=3", DOMAIN: "x" };
+    const wrong = {
+      RATE_LIMIT_LIST: "-7",
+      ALARM_EMAIL: "nobody",
+      RESERVED_CONCURRENCY: "massage=3",
+      DOMAIN: "x",
+      TRACING: "yes",
+    };
     const { SST_SECRET_JwtSecret: _, ...others } = secrets;
     const problems = problemsOf({ ...others, ...wrong }, "ada");
     expect(problems[0]).toBe("secret JwtSecret is not set: npx sst secret set JwtSecret --stage ada");
@@ -148,6 +159,7 @@ group("what keeps a stage from being deployed", () => {
       "DOMAIN",
       "ALARM_EMAIL",
       "RESERVED_CONCURRENCY",
+      "TRACING",
     ]);
     for (const value of ["-7", "nobody", "massage"]) expect(problems.join()).not.toContain(value);
   });

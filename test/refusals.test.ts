@@ -146,13 +146,23 @@ describe.each(guarded)("%s refuses", (name, route) => {
   });
 });
 
+/** Ten at a time: all at once they would hold up an imitated Redis until it counts as one that is away. */
+async function repeated<T>(times: number, ask: () => Promise<T>): Promise<T[]> {
+  const answers: T[] = [];
+  while (answers.length < times) {
+    const some = Math.min(10, times - answers.length);
+    answers.push(...(await Promise.all(Array.from({ length: some }, ask))));
+  }
+  return answers;
+}
+
 describe("the limits", () => {
   it("are per endpoint and subaccount; 429 says when to come back", async () => {
     const { routeRule } = await import("../lib/limits.ts");
     const { requests } = routeRule(routes.list) ?? { requests: 0 };
     const tenant = await aWorld();
     const ask = () => call("list", { token: tenant.owner.token, subaccountId: tenant.subaccountId });
-    const answers = await Promise.all([...Array(requests + 1)].map(ask));
+    const answers = await repeated(requests + 1, ask);
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(requests);
 
     const refused = answers.find(({ status }) => status === 429);
@@ -174,10 +184,10 @@ describe("the limits", () => {
 
   it("a stranger cannot use up a tenant's limit", async () => {
     const tenant = await aWorld();
-    const strangers = [...Array(routes.list.limit.requests + 5)].map(() =>
+    const strangers = await repeated(routes.list.limit.requests + 5, () =>
       call("list", { token: tenant.stranger.token, subaccountId: tenant.subaccountId }),
     );
-    expect((await Promise.all(strangers)).every(({ status }) => status === 403)).toBe(true);
+    expect(strangers.every(({ status }) => status === 403)).toBe(true);
     // Nor one whom this instance knows by now.
     expect((await call("list", { token: tenant.stranger.token, subaccountId: tenant.subaccountId })).status).toBe(403);
     const member = await call("list", { token: tenant.owner.token, subaccountId: tenant.subaccountId });
