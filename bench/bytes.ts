@@ -1,6 +1,5 @@
-import { randomBytes } from "node:crypto";
 import { load as fill } from "../dev/seed/load.ts";
-import { newMessageId } from "../lib/chat/document.ts";
+import { longTalk, shopTalk } from "../dev/seed/talk.ts";
 import { type Api, load, type Name, type Request, succeed } from "./api.ts";
 import { type Job, job, tell } from "./child.ts";
 import { aPlace, type OwnPlace } from "./place.ts";
@@ -56,23 +55,11 @@ async function lengthOf(key: string): Promise<number> {
 async function talk(api: Api, place: OwnPlace, count: number): Promise<string> {
   const { body } = await succeed(api, "create", place, { body: { agentId: place.agentId } });
   const chatId: string = body.data.chat_id;
-  for (const content of [
-    "hello",
-    "Where is my order 1042?",
-    "refund",
-    "ping",
-    "billing",
-    "help",
-    "Is it on its way?",
-  ]) {
+  for (const content of shopTalk) {
     await succeed(api, "message", place, { chatId, body: { content } });
   }
   const { messages: said } = (await succeed(api, "transcript", place, { chatId })).body.data;
-  const messages = [...Array(count).keys()].map((i) => {
-    const { role, content } = said[i % said.length];
-    const message_id = role === "user" ? newMessageId() : `message_${randomBytes(12).toString("hex")}`;
-    return { message_id, role, content, created_timestamp: 1_795_475_267_333 + i * 4_321 };
-  });
+  const messages = longTalk(said, count);
   await succeed(api, "end", place, { chatId });
   await place.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { messages } });
   return chatId;

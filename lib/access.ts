@@ -14,6 +14,11 @@ export interface Actor {
   role: "super_admin" | "admin" | "user";
 }
 
+const objectId = /^[0-9a-f]{24}$/i;
+
+/** A user's id as limits, permissions and epochs know it: an ObjectId in capitals is the same user. */
+export const canonical = (userId: string) => (objectId.test(userId) ? userId.toLowerCase() : userId);
+
 const Membership = z.object({
   role: z.string(),
   isActive: z.boolean(),
@@ -140,7 +145,7 @@ export async function loadSubaccount(subaccountId: string): Promise<Access["suba
 
 async function findMembership(userId: string, subaccountId: string) {
   // The old server's ids are ObjectIds. Any other id of a token is a stranger's.
-  if (!/^[0-9a-f]{24}$/i.test(userId)) return null;
+  if (!objectId.test(userId)) return null;
   const { ObjectId } = await driver();
   return (await central())
     .collection("usersubaccounts")
@@ -177,9 +182,8 @@ function decidable<T extends readonly unknown[]>(reads: T) {
  * @throws When Redis does not answer: then the change takes effect by itself within PERMISSION_CACHE_SECONDS.
  */
 export async function forget(userId: string): Promise<void> {
-  const id = /^[0-9a-f]{24}$/i.test(userId) ? userId.toLowerCase() : userId; // as `authenticate` knows it
   // It outlives whatever was read before it.
-  await redis.set(epochKey(id), crypto.randomUUID(), 3_600);
+  await redis.set(epochKey(canonical(userId)), crypto.randomUUID(), 3_600);
 }
 
 export type Verdict =

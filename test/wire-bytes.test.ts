@@ -2,8 +2,8 @@ import { randomBytes } from "node:crypto";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { load } from "../dev/seed/load.ts";
+import { longTalk, shopTalk } from "../dev/seed/talk.ts";
 import * as cache from "../lib/chat/cache.ts";
-import { newMessageId } from "../lib/chat/document.ts";
 import { written } from "../lib/gzip.ts";
 import { redis } from "../lib/redis.ts";
 import { aGateway } from "./support/gateway.ts";
@@ -28,23 +28,11 @@ async function filled(chats: number, messages: number) {
 /** Lets a chat be over after so many messages of what was really said in it, each with an id of its own. */
 async function talk(world: World, chatId: string, count: number) {
   const place = { token: world.owner.token, subaccountId: world.subaccountId, chatId };
-  for (const content of [
-    "hello",
-    "Where is my order 1042?",
-    "refund",
-    "ping",
-    "billing",
-    "help",
-    "Is it on its way?",
-  ]) {
+  for (const content of shopTalk) {
     await call("message", { ...place, body: { content } });
   }
   const { messages: said } = (await read(world, chatId)).body.data;
-  const messages = [...Array(count).keys()].map((i) => {
-    const { role, content } = said[i % said.length];
-    const message_id = role === "user" ? newMessageId() : `message_${randomBytes(12).toString("hex")}`;
-    return { message_id, role, content, created_timestamp: 1_795_475_267_333 + i * 4_321 };
-  });
+  const messages = longTalk(said, count);
   await world.db
     .collection("chats")
     .updateOne({ chat_id: chatId }, { $set: { chat_status: "ended", end_timestamp: 1, messages } });

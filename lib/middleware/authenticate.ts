@@ -1,7 +1,7 @@
 import type { webcrypto } from "node:crypto";
 import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from "jose";
 import * as z from "zod";
-import type { Actor } from "../access.ts";
+import { type Actor, canonical } from "../access.ts";
 import { config } from "../config.ts";
 import { ApiError } from "../errors.ts";
 import type { Rule } from "./chain.ts";
@@ -17,10 +17,7 @@ const Claims = z
     role: z.enum(["super_admin", "admin", "user"]).catch("user"),
     iss: z.string().optional(),
   })
-  .transform(({ id, sub, ...claims }) => ({ ...claims, id: canonical(id ?? sub) }));
-
-/** An ObjectId in capitals is the same user, with the same limit and the same epoch. */
-const canonical = (id: string | undefined) => (/^[0-9a-f]{24}$/i.test(id ?? "") ? id?.toLowerCase() : id);
+  .transform(({ sub, id = sub, ...claims }) => ({ ...claims, id: id === undefined ? id : canonical(id) }));
 
 /** A bearer token becomes an actor. Only who the caller is; what it may do is authorize.ts. */
 export function authenticate(): Rule {

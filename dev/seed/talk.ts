@@ -1,0 +1,14 @@
+import { randomBytes } from "node:crypto";
+import { newMessageId, type StoredMessage } from "../../lib/chat/document.ts";
+
+/** What a user says to the lamp shop's agent, so that its answers are those of a real conversation. */
+export const shopTalk = ["hello", "Where is my order 1042?", "refund", "ping", "billing", "help", "Is it on its way?"];
+
+/** So many messages of what was said, over and over, each with an id and a time of its own. */
+export function longTalk(said: Pick<StoredMessage, "role" | "content">[], count: number): StoredMessage[] {
+  return Array.from({ length: count }, (_, i) => {
+    const { role, content } = said[i % said.length] as (typeof said)[number];
+    const message_id = role === "user" ? newMessageId() : `message_${randomBytes(12).toString("hex")}`;
+    return { message_id, role, content, created_timestamp: 1_795_475_267_333 + i * 4_321 };
+  });
+}
