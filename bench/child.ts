@@ -1,16 +1,12 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
+import { unlimited } from "../dev/unlimited.ts";
 
 /** What all measurements are told. */
 export interface Job {
   /** Fewer repetitions, smaller loads. */
   quick: boolean;
 }
-
-/** Limits that no measurement reaches. */
-export const unlimited = Object.fromEntries(
-  ["USER", "CREATE", "MESSAGE", "END", "LIST", "TRANSCRIPT"].map((name) => [`RATE_LIMIT_${name}`, "100000000"]),
-);
 
 /**
  * Runs a program of this folder in a process of its own and gives what it `tell`s. Its log goes nowhere.

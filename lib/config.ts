@@ -1,5 +1,7 @@
 import { Resource } from "sst/resource";
 import * as z from "zod";
+import type { Route } from "./route.ts";
+import { routes } from "./routes.ts";
 
 /** In AWS these come as SST links (encrypted, never in the Lambda's environment); elsewhere from the environment. */
 export const secrets = {
@@ -21,6 +23,15 @@ const List = z.string().transform((text) =>
 const PerMinute = z.coerce.number().int().min(1);
 const Seconds = z.coerce.number().int().min(1);
 
+/** The setting that an endpoint's own limit can be overridden by. */
+export const limitSetting = (name: string) => `RATE_LIMIT_${name.toUpperCase()}` as const;
+
+const limits = Object.fromEntries(
+  Object.values<Route>(routes)
+    .filter(({ limit }) => limit !== undefined)
+    .map(({ name }) => [limitSetting(name), PerMinute.optional()]),
+);
+
 const Config = z
   .object({
     STAGE: Text.default("local"),
@@ -36,11 +47,7 @@ const Config = z
     ENCRYPTION_KEY: Text,
     ENCRYPTION_KEYS_OLD: List.default([]),
     RATE_LIMIT_USER: PerMinute.default(300),
-    RATE_LIMIT_CREATE: PerMinute.optional(),
-    RATE_LIMIT_MESSAGE: PerMinute.optional(),
-    RATE_LIMIT_END: PerMinute.optional(),
-    RATE_LIMIT_LIST: PerMinute.optional(),
-    RATE_LIMIT_TRANSCRIPT: PerMinute.optional(),
+    ...limits,
     PERMISSION_CACHE_SECONDS: Seconds.max(60).default(60),
     TURN_LEASE_SECONDS: Seconds.default(40),
     TURN_SETTLE_SECONDS: Seconds.default(330),

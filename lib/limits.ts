@@ -1,6 +1,6 @@
 import { Ratelimit } from "@upstash/ratelimit";
 import type { Redis } from "@upstash/redis";
-import { config } from "./config.ts";
+import { config, limitSetting } from "./config.ts";
 import { Lru } from "./lru.ts";
 import { key, redis } from "./redis.ts";
 import type { Route } from "./route.ts";
@@ -28,7 +28,7 @@ export const userRule = (): Rule => ({ name: "user", requests: config().RATE_LIM
 /** An endpoint's own limit, per subaccount; RATE_LIMIT_<NAME> overrides the table. */
 export function routeRule(route: Route): Rule | undefined {
   if (!route.limit) return undefined;
-  const setting = (config() as Record<string, unknown>)[`RATE_LIMIT_${route.name.toUpperCase()}`];
+  const setting = (config() as Record<string, unknown>)[limitSetting(route.name)];
   return { name: route.name, ...route.limit, ...(typeof setting === "number" ? { requests: setting } : {}) };
 }
 

@@ -6,6 +6,7 @@ import type { Swept } from "../../lib/chat/sweep.ts";
 import { startChild } from "../child.ts";
 import { demo, demoTokens, seedDemo } from "../seed/demo.ts";
 import { startServices } from "../services.ts";
+import { unlimited } from "../unlimited.ts";
 import { type Door, persist } from "./api.ts";
 import { check, type Found, Held } from "./checks.ts";
 import { crowd, endChat } from "./clients.ts";
@@ -170,7 +171,6 @@ function environment(
   mongoUrl: URL,
   upstashUrl: URL,
 ): Record<string, string> {
-  const limits = ["USER", "CREATE", "MESSAGE", "END", "LIST", "TRANSCRIPT"];
   return {
     STAGE: "chaos",
     MONGODB_URL: mongoUrl.href,
@@ -182,7 +182,7 @@ function environment(
     TURN_LEASE_SECONDS: String(leaseSeconds),
     TURN_SETTLE_SECONDS: String(settleSeconds),
     PORT: "0",
-    ...Object.fromEntries(limits.map((name) => [`RATE_LIMIT_${name}`, "1000000"])),
+    ...unlimited,
   };
 }
 
