@@ -1,16 +1,32 @@
 import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import { promises } from "../dev/chaos/ledger.ts";
+import { hide } from "./support/canaries.ts";
+import { collectDying, logged } from "./support/instance.ts";
 
 const program = fileURLToPath(new URL("../dev/chaos.ts", import.meta.url));
 
+/** How what the clients say begins, and what the agent answers. */
+const said = ["goodbye ", "order 1042 for ", "refund for ", "think of ", "silence for ", "You said: "];
+
 it("keeps every promise while instances are killed and Mongo, Redis and Retell misbehave", async () => {
-  const size = ["--seed", "7", "--sends", "200", "--chats", "30", "--clients", "24", "--instances", "2"];
+  const folder = await mkdtemp(join(tmpdir(), "scalai-chaos-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const log = join(folder, "log");
+  const size = ["--seed", "7", "--sends", "200", "--chats", "30", "--clients", "24", "--instances", "2", "--log", log];
   const { stdout } = await promisify(execFile)(process.execPath, [program, ...size]).catch((failure) => failure);
   const found = stdout.split("\n").filter((line: string) => line.startsWith("!"));
   expect(found).toEqual([]);
   for (const promise of promises) expect(stdout).toMatch(new RegExp(`^${promise} +0$`, "m"));
   expect(stdout).toMatch(/^sends tried +200$/m);
+
+  // The file's end holds these lines against what a line may tell, as it does those of any test.
+  for (const content of said) hide({ content });
+  collectDying(await readFile(log, "utf8"));
+  expect(logged.length).toBeGreaterThan(200);
 }, 180_000);

@@ -4,9 +4,11 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll } from "vitest";
 import { bundle } from "../../dev/build.ts";
+import { collectDying } from "./instance.ts";
 import { httpProxy, mongoProxy, Recorder, type Service, type Treatment, type Trip } from "./proxy.ts";
 
 /** What a victim is told to do. */
@@ -165,8 +167,9 @@ async function start(): Promise<Victim> {
       UPSTASH_REDIS_REST_URL: `http://127.0.0.1:${upstash.port}`,
     },
     execArgv: [],
-    stdio: ["ignore", "ignore", "ignore", "ipc"],
+    stdio: ["ignore", "pipe", "ignore", "ipc"],
   });
+  if (child.stdout) createInterface(child.stdout).on("line", collectDying);
   const victim = victimOf(child, ledger, [mongo, retell, upstash]);
   alive.add(victim);
   await once(child, "message");

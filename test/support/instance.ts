@@ -18,6 +18,12 @@ export function collect(text: string): void {
   }
 }
 
+/** The same, of processes that were killed: they may have died in the middle of a line. */
+export function collectDying(text: string): void {
+  const whole = text.split("\n").filter((line) => line.endsWith("}"));
+  collect(whole.join("\n"));
+}
+
 for (const stream of [process.stdout, process.stderr]) {
   const write = stream.write.bind(stream);
   stream.write = ((chunk: string | Uint8Array, ...rest: never[]) => {
