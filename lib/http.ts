@@ -21,6 +21,16 @@ export interface Answer {
 /** No connection within this: the request was surely not sent. */
 const connectMs = 10_000;
 
+const notSent = new WeakSet<object>();
+
+/**
+ * Whether what `ask` threw, or a cause of it, says that the request surely did not leave. Codes cannot tell: a broken
+ * TLS record has the same one before a request and after it.
+ */
+export function wasNotSent(error: unknown): boolean {
+  return error instanceof Error && (notSent.has(error) || wasNotSent(error.cause));
+}
+
 /**
  * HTTP over connections that are kept for the next request, made for a process that sleeps. A Lambda is frozen between
  * requests, its timers with it, and may wake up long after the other side has hung up, without having been told. So how
@@ -42,22 +52,33 @@ export class Connections {
   /**
    * Sends one request, once.
    *
-   * @throws The socket's error (`code`), ERR_NOT_CONNECTED when there was none within 10 s, or an AbortError.
+   * @throws The socket's error (`code`), ERR_NOT_CONNECTED when there was no connection within 10 s, or an AbortError:
+   *         see `wasNotSent`.
    */
   async ask(url: string, { body, ...options }: Ask): Promise<Answer> {
     const [client, agent] = url.startsWith("https:") ? ([https, this.#https] as const) : ([http, this.#http] as const);
     this.#closeStale(agent);
 
     const { promise: answered, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
+    const connected = client === https ? "secureConnect" : "connect"; // nothing of the request leaves before
     let socket: Socket | undefined;
-    client
+    let isConnected = false;
+    const request = client
       .request(url, { ...options, agent }, resolve)
-      .on("error", reject)
+      .on("error", (error) => {
+        if (!isConnected) notSent.add(error);
+        reject(error);
+      })
       .on("socket", (its) => {
         socket = its;
-        if (its.connecting) limitConnecting(its);
-      })
-      .end(body);
+        isConnected = request.reusedSocket;
+        if (isConnected) return;
+        its.once(connected, () => {
+          isConnected = true;
+        });
+        limitConnecting(its, connected);
+      });
+    request.end(body);
     const response = await answered;
     const bytes = Buffer.concat(await response.toArray()); // stream/consumers goes through a Blob: 25 µs more
     if (socket) this.#usedAt.set(socket, Date.now());
@@ -74,9 +95,9 @@ export class Connections {
   }
 }
 
-function limitConnecting(socket: Socket): void {
+function limitConnecting(socket: Socket, connected: string): void {
   const late = Object.assign(new Error("No connection"), { code: "ERR_NOT_CONNECTED" });
   const timer = setTimeout(() => socket.destroy(late), connectMs);
   const stop = () => clearTimeout(timer);
-  socket.once("connect", stop).once("close", stop);
+  socket.once(connected, stop).once("close", stop);
 }

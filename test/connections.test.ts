@@ -1,10 +1,12 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import { createServer as createTlsServer } from "node:https";
+import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
-import { afterAll, afterEach, beforeEach, expect, it, vi } from "vitest";
-import { Connections } from "../lib/http.ts";
+import { afterAll, afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { Connections, wasNotSent } from "../lib/http.ts";
+import { identity, trustIdentity } from "./support/tls.ts";
 
 const sockets: Socket[] = [];
 const server = createServer(async (request, response) => {
@@ -26,8 +28,8 @@ beforeEach(() => {
 afterEach(() => vi.useRealTimers());
 
 const idleMs = 4_000;
-const ask = (connections: Connections, path = "/", signal = new AbortController().signal) =>
-  connections.ask(url + path, { method: "POST", headers: {}, body: "hello", signal });
+const ask = (connections: Connections, path = "/", signal = new AbortController().signal, address = url) =>
+  connections.ask(address + path, { method: "POST", headers: {}, body: "hello", signal });
 
 it("a connection is used again within its idle time, and never after, though nobody has said that it is gone", async () => {
   const connections = new Connections(idleMs);
@@ -55,12 +57,83 @@ it("reads what comes compressed", async () => {
   expect(await ask(new Connections(idleMs), "/gzip")).toMatchObject({ status: 200, body: "Grüße" });
 });
 
-it("says by its code that there was nobody to connect to", async () => {
-  const closed = createServer().listen(0, "127.0.0.1");
-  await once(closed, "listening");
-  const { port } = closed.address() as AddressInfo;
-  await new Promise((resolve) => closed.close(resolve));
-  const signal = new AbortController().signal;
-  const asked = new Connections(idleMs).ask(`http://127.0.0.1:${port}`, { method: "GET", headers: {}, signal });
-  await expect(asked).rejects.toMatchObject({ code: "ECONNREFUSED" });
+/** Starts a server for one test; its port. */
+async function portOf(other: Server): Promise<number> {
+  const open: Socket[] = [];
+  other.on("connection", (socket: Socket) => open.push(socket.on("error", () => {})));
+  other.listen(0, "127.0.0.1");
+  await once(other, "listening");
+  onTestFinished(() => {
+    for (const socket of open) socket.destroy();
+    other.close();
+  });
+  return (other.address() as AddressInfo).port;
+}
+
+const failureOf = (address: string) =>
+  ask(new Connections(idleMs), "", new AbortController().signal, address).then(
+    () => undefined,
+    (error) => error,
+  );
+
+/** Takes whatever comes, and does this with the connection once something has. */
+const onFirstBytes = (act: (socket: Socket) => void) =>
+  createTcpServer((socket) => void socket.once("data", () => act(socket)));
+
+describe("a request was surely not sent", () => {
+  it("where nobody listens; the code says so", async () => {
+    const closed = createServer().listen(0, "127.0.0.1");
+    await once(closed, "listening");
+    const { port } = closed.address() as AddressInfo;
+    await new Promise((resolve) => closed.close(resolve));
+    const failure = await failureOf(`http://127.0.0.1:${port}`);
+    expect(failure).toMatchObject({ code: "ECONNREFUSED" });
+    expect(wasNotSent(failure)).toBe(true);
+    expect(wasNotSent(new Error("As the SDK tells it", { cause: failure }))).toBe(true);
+  });
+
+  it.each<[string, () => Server]>([
+    ["closes the connection", () => onFirstBytes((socket) => socket.end())],
+    ["resets it", () => onFirstBytes((socket) => socket.resetAndDestroy())],
+    ["speaks no TLS", () => onFirstBytes((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"))],
+    ["has a certificate that nobody trusts", () => createTlsServer(identity, () => expect.fail("It was sent"))],
+  ])("where the other side of a TLS handshake %s", async (_what, make) => {
+    const failure = await failureOf(`https://127.0.0.1:${await portOf(make())}`);
+    expect(failure).toBeInstanceOf(Error);
+    expect(wasNotSent(failure)).toBe(true);
+  });
+
+  it("where a TLS handshake does not end within 10 s", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const heard = Promise.withResolvers<void>();
+    const failed = failureOf(`https://127.0.0.1:${await portOf(onFirstBytes(() => heard.resolve()))}`);
+    await heard.promise;
+    vi.advanceTimersByTime(10_000);
+    const failure = await failed;
+    expect(failure).toMatchObject({ code: "ERR_NOT_CONNECTED" });
+    expect(wasNotSent(failure)).toBe(true);
+  });
+});
+
+describe("a request may have been sent", () => {
+  it.each(["http", "https"])("once there is a connection, new or used, whatever becomes of it (%s)", async (scheme) => {
+    trustIdentity();
+    const answers = [true, false, false];
+    const make = scheme === "http" ? createServer : createTlsServer.bind(null, identity);
+    const port = await portOf(
+      make(async (request, response) => {
+        await text(request);
+        if (answers.shift()) response.end("done");
+        else request.socket.destroy();
+      }),
+    );
+    const connections = new Connections(idleMs);
+    const asked = () => ask(connections, "", new AbortController().signal, `${scheme}://127.0.0.1:${port}`);
+    await asked();
+    for (const _ of ["over the connection of the first", "over one of its own"]) {
+      const failure = await asked().catch((error) => error);
+      expect(failure).toBeInstanceOf(Error);
+      expect(wasNotSent(failure)).toBe(false);
+    }
+  });
 });

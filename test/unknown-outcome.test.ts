@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, onTestFinished } from "vitest";
+import { tlsInFrontOf } from "./support/tls.ts";
 import { aChatBy, anInstance, aWire, type Instance, logOf, owned, verdict } from "./support/wire.ts";
 import { aWorld, control, fault, type Name, type Request, type Response, type World } from "./support/world.ts";
 
@@ -35,6 +36,23 @@ async function aRequest(): Promise<{ world: World; instance: Instance; request: 
 }
 
 describe("a send whose answer was lost", () => {
+  it("because TLS broke after Retell had it, is looked up at once, and no repeat with its key sends it again", async () => {
+    const front = await tlsInFrontOf(process.env.RETELL_BASE_URL ?? "");
+    onTestFinished(front.stop);
+    const world = await aWorld();
+    const instance = await anInstance({ RETELL_BASE_URL: front.url });
+    const chatId = await aChatBy(instance, world);
+    const headers = { "idempotency-key": "once" };
+    const send = () => instance.call("message", { ...owned(world), chatId, headers, body: { content: "ping" } });
+
+    front.breakAnswersTo("/create-chat-completion");
+    const answer = await send();
+    front.breakAnswersTo(undefined);
+    const again = await send();
+    expect([verdict(answer), again.headers["idempotent-replayed"]]).toEqual([[200, undefined], "true"]);
+    expect(await heard(chatId)).toEqual(["ping"]);
+  });
+
   it.each([
     ["marked", "update chats", 1],
     ["looked up", "aggregate chats", 1],

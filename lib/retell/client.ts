@@ -1,9 +1,9 @@
-import Retell, { APIConnectionError, APIConnectionTimeoutError, APIError } from "retell-sdk";
+import Retell, { APIError } from "retell-sdk";
 import type { ChatListParams } from "retell-sdk/resources/chat";
 import * as z from "zod";
 import { config } from "../config.ts";
 import { ApiError, type ErrorCode, UnexpectedAnswer } from "../errors.ts";
-import { Connections } from "../http.ts";
+import { Connections, wasNotSent } from "../http.ts";
 import { Lru } from "../lru.ts";
 import type { Tenant } from "../tenant.ts";
 import { type Account, accountOf, reloadAccount } from "./account.ts";
@@ -276,14 +276,8 @@ async function ask(url: string | URL | Request, init: RequestInit = {}): Promise
   });
 }
 
-const unsent = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "ERR_NOT_CONNECTED"]);
-
 function classify(error: unknown): Failure {
-  if (error instanceof APIConnectionTimeoutError) return "unknown";
-  if (error instanceof APIConnectionError) {
-    const code = causeCode(error);
-    return unsent.has(code) || /CERT|TLS|SSL/.test(code) ? "unsent" : "unknown";
-  }
+  if (wasNotSent(error)) return "unsent";
   if (!(error instanceof APIError) || error.status === undefined) return "unknown"; // aborted, half a body, not ours to read
   if ([401, 402, 403].includes(error.status)) return "account";
   if (error.status === 429) return "limited";
@@ -294,13 +288,6 @@ function classify(error: unknown): Failure {
 /** An answer of another shape than ours is an answer: one odd chat, read again and again, must not close the others. */
 function saysAway(failure: Failure, error: unknown): boolean {
   return ["unsent", "failed", "unknown"].includes(failure) && !(error instanceof z.ZodError);
-}
-
-/** The code of what lies deepest: the SDK wraps fetch's error, which wraps the socket's, or those of several addresses. */
-function causeCode(error: unknown): string {
-  if (error instanceof AggregateError) return causeCode(error.errors[0]);
-  if (!(error instanceof Error)) return "";
-  return causeCode(error.cause) || String((error as { code?: unknown }).code ?? "");
 }
 
 /** A null is as good as nothing. */
