@@ -91,6 +91,23 @@ describe("a webhook", () => {
     }
   });
 
+  it("brings what the chat has collected, too, where its end was stored without", async () => {
+    const tenant = await aWorld();
+    const chatId = await aChat(tenant);
+    await send(tenant, chatId, "I want a refund");
+    await fault(tenant, "retrieve", { kind: "status", status: 503 });
+    await call("end", { token: tenant.owner.token, subaccountId: tenant.subaccountId, chatId });
+    expect(await stored(tenant, chatId)).toMatchObject({ chat_status: "ended", collected_dynamic_variables: {} });
+
+    const told = await atRetell(tenant, chatId);
+    await tell(tenant, "chat_ended", told);
+    const collected = { refund: "started" };
+    expect((await stored(tenant, chatId))?.collected_dynamic_variables).toEqual(collected);
+    const later = { collected_dynamic_variables: { refund: "again", order: "1042" } };
+    await tell(tenant, "chat_analyzed", { ...told, ...later }); // of two values that differ nobody knows the newer
+    expect((await stored(tenant, chatId))?.collected_dynamic_variables).toEqual({ ...collected, order: "1042" });
+  });
+
   it("settles a send whose outcome was unknown, and says so under that send's operationId", async () => {
     const tenant = await aWorld();
     const chatId = await aChat(tenant);

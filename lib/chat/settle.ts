@@ -198,9 +198,6 @@ function endingOf(chat: ReadChat, history: Final): Ending | undefined {
     ...(chat.endedAt ? {} : { endedAt: new Date(history.end_timestamp ?? Date.now()) }),
     ...finalText(chat, history),
     ...grown(chat, history),
-    ...(isNews && history.collected_dynamic_variables
-      ? { collected_dynamic_variables: history.collected_dynamic_variables }
-      : {}),
   };
   return Object.keys(ending).length > 0 ? ending : undefined;
 }
@@ -212,15 +209,26 @@ function finalText(chat: ReadChat, history: Final): Ending {
   return transcript === "" || Buffer.byteLength(transcript) > maxTranscriptBytes ? {} : { transcript };
 }
 
-/** Costs are added up, so more is later. An analysis is only added to: of two that differ nobody knows the newer. */
-function grown(chat: ReadChat, { chat_cost: cost, chat_analysis: analysis }: History): Ending {
+/** Costs are added up, so more is later. The rest is only added to: of two values that differ nobody knows the newer. */
+function grown(chat: ReadChat, history: History): Ending {
+  const { chat_cost: cost } = history;
   const combined = (value: Record<string, unknown>) => Number(value.combined_cost ?? -1);
   const isMore = cost && (!chat.chat_cost || combined(cost) > combined(chat.chat_cost));
-  const isNew = analysis && Object.keys(analysis).some((name) => !(name in (chat.chat_analysis ?? {})));
+  const analysis = withMore(chat.chat_analysis, history.chat_analysis);
+  const collected = withMore(chat.collected_dynamic_variables, history.collected_dynamic_variables);
   return {
     ...(isMore ? { chat_cost: cost } : {}),
-    ...(isNew ? { chat_analysis: { ...analysis, ...chat.chat_analysis } } : {}),
+    ...(analysis ? { chat_analysis: analysis } : {}),
+    ...(collected ? { collected_dynamic_variables: collected } : {}),
   };
+}
+
+type Named = Record<string, unknown> | null | undefined;
+
+/** Ours with what only theirs has; undefined when that is nothing. */
+function withMore(ours: Named, theirs: Named): Record<string, unknown> | undefined {
+  const isMore = Object.keys(theirs ?? {}).some((name) => !Object.hasOwn(ours ?? {}, name));
+  return isMore ? { ...theirs, ...ours } : undefined;
 }
 
 /** The old server's chats have no `heard`, whatever else stands under `internal`. */
