@@ -123,6 +123,17 @@ describe("message", () => {
     expect(await stored(chatId)).toEqual(before);
   });
 
+  it("does not keep a reply back for long to learn whether it was the last", async () => {
+    const tenant = await aWorld();
+    const chatId = await aChat(tenant);
+    await fault(tenant, "retrieve", { kind: "latency", ms: 6_000 });
+    const { status, body } = await send(chatId, "goodbye", {}, tenant);
+    expect([status, body.data.messages.length, body.data.chat_status]).toEqual([200, 1, "ongoing"]);
+    const chat = await stored(chatId, tenant); // the sweep looks within a minute
+    expect(chat?.internal.due.getTime() - chat?.updatedAt.getTime()).toBeLessThanOrEqual(60_000);
+    expect((await send(chatId, "hello?", {}, tenant)).body.code).toBe("CHAT_ENDED");
+  });
+
   it("refuses a message to a chat that ended behind our back: 409, and stores it as failed", async () => {
     const chatId = await aChat(world);
     await control("retell", "PATCH", `/chats/${chatId}`, { status: "ended" });
@@ -221,6 +232,34 @@ describe("message, when Retell fails", () => {
       expect((await stored(chatId, tenant))?.internal).toMatchObject({ heard: 1 });
     },
   );
+
+  it.each([408, 409, 425])(
+    "a %i to what Retell has taken all the same is no refusal: it is sent once",
+    async (status) => {
+      const tenant = await aWorld();
+      const chatId = await aChat(tenant);
+      await fault(tenant, "completion", { kind: "status", status, effect: "before", replyAfterMs: 60_000 });
+      const headers = { "idempotency-key": "once" };
+      const answer = await send(chatId, "ping", { headers }, tenant);
+      expect([answer.status, answer.body.details?.outcome]).toEqual([504, "unknown"]);
+
+      await control("retell", "POST", "/clock", { advanceMs: 60_000 });
+      const again = await send(chatId, "ping", { headers }, tenant);
+      expect([again.status, again.headers["idempotent-replayed"]]).toEqual([200, "true"]);
+      expect(await userEntries(chatId)).toEqual(["ping"]);
+    },
+  );
+
+  it("a 4xx whose reason cannot be read is told as what it says: 503, failed at once", async () => {
+    const tenant = await aWorld();
+    const chatId = await aChat(tenant);
+    await fault(tenant, "completion", { kind: "status", status: 400 });
+    await fault(tenant, "retrieve", { kind: "status", status: 503 });
+    const answer = await send(chatId, "lost", {}, tenant);
+    expect([answer.status, answer.body.details]).toEqual([503, undefined]);
+    expect((await stored(chatId, tenant))?.messages.at(-1)).toMatchObject({ internal: { failed: true } });
+    expect((await send(chatId, "found", {}, tenant)).status).toBe(200);
+  });
 
   it.each(["drop", "half", "garbage"])(
     "%s without an effect: 504 with an unknown outcome, and the chat waits",

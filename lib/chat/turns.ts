@@ -5,7 +5,7 @@ import { type Entry, RetellError } from "../retell/client.ts";
 import type { Deadline } from "../route.ts";
 import { isLive, isUser, type ReadChat, type StoredMessage, stored, type Turn, visible } from "./document.ts";
 import type { ChatStatus, Message } from "./schema.ts";
-import { adopt, type Final, forgetOver, found, leaseMs, type Place, settle } from "./settle.ts";
+import { adopt, type Final, forgetOver, found, leaseMs, type Place, type Settled, settle } from "./settle.ts";
 import { chats, isPlain, userMessage } from "./store.ts";
 
 /** Where a send goes, and until when. */
@@ -35,6 +35,8 @@ export interface Sent extends Outcome {
 const rounds = 3;
 /** A turn that begins later has no time for Retell: better not begun than unknown. */
 const leastCallMs = 2_000;
+/** How long a reply waits for the news that the agent has ended the chat. */
+const statusMs = 3_000;
 
 /**
  * Sends what the user says, once, and returns what the agent answers. It is stored before it is sent, and before it is
@@ -165,22 +167,23 @@ async function unanswered(place: Send, turn: BegunTurn, error: RetellError): Pro
     throw error;
   }
 
-  let chat: ReadChat | null = null;
+  let settled: Settled | undefined;
   try {
     await chats.mark(tenant, chatId, turn.turnId, {
       ...(error.failure === "refused" ? { answered: true } : {}),
       ...(error.failure === "failed" ? { finished: true } : {}),
     });
-    if (deadline.leftMs > 2_000) ({ chat } = await settle(place, { signal: deadline.answer() }));
+    if (deadline.leftMs > 2_000) settled = await settle(place, { signal: deadline.answer() });
   } catch (failure) {
     tenant.log.warn("A turn could not be settled at once", failure, { turnId: turn.turnId });
   }
-  if (error.failure === "refused" && (!chat || chat.internal?.turn?.id === turn.turnId)) {
-    // Why it was refused cannot be read now. It was not sent, and that is what the sender must know.
+  if (error.failure === "refused" && (!settled || (settled.failure && settled.open))) {
+    // Why it was refused cannot be read now. It was not sent, as far as anybody knows, and that is what the sender must
+    // know. Where the history could be read, it decides: Retell may have taken what it answered a 4xx to.
     await chats.fail(tenant, chatId, turn.turnId).catch(() => {});
     throw error;
   }
-  return settledOutcome(turn, chat, error);
+  return settledOutcome(turn, settled?.chat ?? null, error);
 }
 
 /** How a turn came out, by what is stored of it; without a chat, or with the turn still open, nobody knows. */
@@ -234,10 +237,11 @@ async function finish(
   }
 }
 
-/** Retell's history if it shows the chat as over. A read that fails is left to the next one. */
+/** Retell's history if it shows the chat as over. A read that fails, or keeps the reply waiting, is left to the next one. */
 async function finalHistory({ tenant, chatId, retell, deadline }: Send): Promise<Final | undefined> {
   try {
-    const history = await retell.retrieve(chatId, deadline.answer());
+    const signal = AbortSignal.any([deadline.answer(), AbortSignal.timeout(statusMs)]);
+    const history = await retell.retrieve(chatId, signal);
     return history.chat_status === "ongoing" ? undefined : history;
   } catch (error) {
     tenant.log.warn("Status not read after a turn that may have ended the chat", error);
