@@ -1,0 +1,59 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { aRetellBetween } from "./support/between.ts";
+import { aChat, aWorld, call, control, fault, type World } from "./support/world.ts";
+
+const between = await aRetellBetween();
+afterEach(() => between.heal());
+
+const at = (world: World, chatId: string) => ({ token: world.owner.token, subaccountId: world.subaccountId, chatId });
+
+/** Has Retell's chats read otherwise than they are. */
+function readAs(change: (chat: { message_with_tool_calls: unknown[] }) => unknown): void {
+  between.after = (path, answer) => path.startsWith("/get-chat/") && change(answer);
+}
+
+describe("a history of Retell's", () => {
+  it("with entries that nobody expects still tells what became of a send, and shows what it can", async () => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    const odd = [
+      7,
+      null,
+      { content: "of no role" },
+      { role: "tool_call_result", tool_call_id: "t1", content: [{ type: "text", text: "x" }] },
+      { role: "agent", message_id: 9, created_timestamp: "today", content: "still there?" },
+    ];
+    readAs((chat) => chat.message_with_tool_calls.push(...odd));
+    await fault(world, "completion", { kind: "drop", effect: "before" });
+    const { status, body } = await call("message", { ...at(world, chatId), body: { content: "ping" } });
+    expect([status, body.data?.messages.at(-1)]).toEqual([200, expect.objectContaining({ content: "still there?" })]);
+
+    const read = await call("transcript", { ...at(world, chatId), query: { include: "tools" } });
+    const shown = read.body.data.messages.map(({ role, content }: Record<string, string>) => [role, content]);
+    expect(shown.slice(1)).toEqual([
+      ["user", "ping"],
+      ["agent", expect.any(String)],
+      ["tool_call_result", '[{"type":"text","text":"x"}]'],
+      ["agent", "still there?"],
+    ]);
+    for (const { message_id, created_timestamp } of read.body.data.messages) {
+      expect([typeof message_id, typeof created_timestamp]).toEqual(["string", "number"]);
+    }
+  });
+
+  it.each<[string, object]>([
+    ["cost", { chat_cost: 3 }],
+    ["analysis", { chat_analysis: "good" }],
+    ["times", { start_timestamp: "today", end_timestamp: {} }],
+    ["transcript", { transcript: ["Agent: hello"] }],
+    ["collected variables", { collected_dynamic_variables: [] }],
+  ])("of odd %s still tells that the chat is over", async (_what, odd) => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    readAs((chat) => Object.assign(chat, odd));
+    await control("retell", "PATCH", `/chats/${chatId}`, { status: "ended" });
+    const { status, body } = await call("transcript", { ...at(world, chatId), query: { consistency: "strong" } });
+    const told = { chat_status: "ended", end_timestamp: expect.any(Number), message_count: 1 };
+    expect([status, body.data]).toEqual([200, expect.objectContaining(told)]);
+  });
+});
