@@ -1,10 +1,19 @@
-import middy from "@middy/core";
+import middy, { type MiddlewareObj, type Request } from "@middy/core";
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context } from "aws-lambda";
 import { ApiError } from "./errors.ts";
 import { idempotencyOf } from "./idempotency.ts";
-import type { ChatEvent, ChatResult, Internal, Rule } from "./middleware/chain.ts";
 import { respond } from "./middleware/respond.ts";
 import type { Call, Progress, Reply, Route } from "./route.ts";
+
+type ChatEvent = APIGatewayProxyEventV2;
+type ChatResult = Reply | APIGatewayProxyStructuredResultV2;
+type Internal = { progress: Progress };
+
+/** One invocation on its way through the chain; what the rules learn of it stands in `internal.progress`. */
+export type ChatRequest = Request<ChatEvent, ChatResult, Error, Context, Internal>;
+
+/** One rule of the chain, as Middy takes it. */
+export type Rule = MiddlewareObj<ChatEvent, ChatResult, Error, Context, Internal>;
 
 /** How API Gateway calls one of our functions. */
 export type Handler = (event: APIGatewayProxyEventV2, context: Context) => Promise<APIGatewayProxyStructuredResultV2>;

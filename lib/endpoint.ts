@@ -1,8 +1,7 @@
-import { compose, type Unfinished } from "./chain.ts";
+import { compose, type Rule, type Unfinished } from "./chain.ts";
 import * as cache from "./chat/cache.ts";
 import { authenticate } from "./middleware/authenticate.ts";
 import { authorize } from "./middleware/authorize.ts";
-import type { Rule } from "./middleware/chain.ts";
 import { limit } from "./middleware/limit.ts";
 import { signature } from "./middleware/signature.ts";
 import { validate } from "./middleware/validate.ts";

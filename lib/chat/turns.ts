@@ -199,7 +199,7 @@ function settledOutcome(turn: BegunTurn, chat: ReadChat | null, cause?: RetellEr
 function replay(chat: ReadChat, turnId: string): Sent {
   const { messages, chat_status } = outcomeOf(chat, turnId);
   const [user] = turnOf(chat, turnId).filter(isUser);
-  if (!user?.message_id) throw new Error("A settled turn has its user message");
+  if (!user?.message_id) throw new Error("A settled turn without its user message");
   const status = chat.internal?.endedIn === turnId ? chat_status : "ongoing";
   return { messages, chat_status: status, user: { message_id: user.message_id, seq: user.seq }, isReplay: true };
 }

@@ -2,9 +2,9 @@ import type { webcrypto } from "node:crypto";
 import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from "jose";
 import * as z from "zod";
 import { type Actor, canonical } from "../access.ts";
+import type { Rule } from "../chain.ts";
 import { config } from "../config.ts";
 import { ApiError } from "../errors.ts";
-import type { Rule } from "./chain.ts";
 
 /** Signature algorithms of a key set. HS256 never goes by a key set, and these never by the secret. */
 const asymmetric = ["RS256", "ES256", "EdDSA"];

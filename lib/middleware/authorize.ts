@@ -1,8 +1,8 @@
 import { decide, load, type Permission, peek } from "../access.ts";
+import type { Rule } from "../chain.ts";
 import { ApiError } from "../errors.ts";
 import type { GuardedRoute } from "../route.ts";
 import { openTenant } from "../tenant.ts";
-import type { Rule } from "./chain.ts";
 import { countRoute, judge } from "./limit.ts";
 
 /**

@@ -1,8 +1,8 @@
 import { decide, recall } from "../access.ts";
+import type { Rule } from "../chain.ts";
 import { ApiError } from "../errors.ts";
 import { type Count, count, routeRule, userRule } from "../limits.ts";
 import type { GuardedRoute, Progress, Route } from "../route.ts";
-import type { Rule } from "./chain.ts";
 
 /** The counts of one request: started together, judged by `authorize` in the order of the verdicts. */
 export interface Counts {

@@ -1,9 +1,9 @@
 import type { APIGatewayProxyStructuredResultV2 } from "aws-lambda";
+import type { Rule } from "../chain.ts";
 import { ApiError } from "../errors.ts";
 import { gzip, takesGzip, written } from "../gzip.ts";
 import { CallLog } from "../logger.ts";
 import { Deadline, type Progress, type Reply, type Route, routeKey } from "../route.ts";
-import type { Rule } from "./chain.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const functionMs = 29_000;

@@ -1,13 +1,13 @@
 import { verify } from "retell-sdk/lib/webhook_auth";
 import { loadSubaccount } from "../access.ts";
 import { awake } from "../awake.ts";
+import type { Rule } from "../chain.ts";
 import { ApiError } from "../errors.ts";
 import type { CallLog } from "../logger.ts";
 import { isUnreachable } from "../mongo.ts";
 import { webhookKeysOf } from "../retell/account.ts";
 import type { Route } from "../route.ts";
 import { openTenant } from "../tenant.ts";
-import type { Rule } from "./chain.ts";
 
 /** `v=<unix ms>,d=<64 hex>`; anything else is not worth a look at the database. */
 const form = /^v=(\d{13}),d=[0-9a-f]{64}$/;

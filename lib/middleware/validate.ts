@@ -1,9 +1,9 @@
 import { isUtf8 } from "node:buffer";
 import jsonBodyParser from "@middy/http-json-body-parser";
 import type * as z from "zod";
+import type { ChatRequest, Rule } from "../chain.ts";
 import { ApiError, type FieldError } from "../errors.ts";
 import type { Progress, Route } from "../route.ts";
-import type { ChatRequest, Rule } from "./chain.ts";
 
 const maxBodyBytes = 262_144;
 /** Of a body made of nothing but mistakes the answer must not be larger than the question. */
