@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { config } from "./config.ts";
 import { ApiError } from "./errors.ts";
+import { parseJson } from "./json.ts";
 import { Lru } from "./lru.ts";
 import { bounded, central, driver, isUnreachable } from "./mongo.ts";
 import { key, redis } from "./redis.ts";
@@ -70,7 +71,7 @@ export async function peek(
     const keys = [epochKey(userId), ...(local ? [] : [accessKey(userId, subaccountId)])];
     const [epochText, text] = await redis.mget(keys);
     const epoch = epochText ?? "";
-    const access = local ?? parse(text);
+    const access = local ?? Access.safeParse(parseJson(text)).data; // garbage is as good as nothing
     if (!access || access.epoch !== epoch || !isFresh(access)) return { access: undefined, epoch };
     known.set(`${subaccountId}:${userId}`, access);
     return { access, epoch };
@@ -217,16 +218,6 @@ function isFresh({ readAt }: Access): boolean {
 function expiry(temporaryAccess: { enabled?: unknown; expiresAt?: unknown } | undefined): number | null {
   if (temporaryAccess?.enabled !== true) return null;
   return temporaryAccess.expiresAt instanceof Date ? temporaryAccess.expiresAt.getTime() : 0;
-}
-
-/** What another instance, or somebody else, put there: garbage is as good as nothing. */
-function parse(text: string | null | undefined): Access | undefined {
-  if (!text) return undefined;
-  try {
-    return Access.parse(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
 }
 
 const epochKey = (userId: string) => key("access", "epoch", userId);

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { parseJson } from "./json.ts";
 
 /** Where a chat stands in a list: both keys, since two chats may begin in the same millisecond. */
 const Position = z
@@ -11,7 +12,7 @@ export const Cursor = z
   .string()
   .max(512)
   .transform((text, context): Position => {
-    const position = Position.safeParse(parse(Buffer.from(text, "base64url").toString()));
+    const position = Position.safeParse(parseJson(Buffer.from(text, "base64url").toString()));
     if (position.success) return position.data;
     context.addIssue({ code: "custom", message: "Must be a nextCursor of this list" });
     return z.NEVER;
@@ -20,12 +21,4 @@ export const Cursor = z
 /** A position as an opaque text. It holds nothing secret, and every query carries the subaccount besides. */
 export function encode({ start_timestamp, chat_id }: Position): string {
   return Buffer.from(JSON.stringify([start_timestamp, chat_id])).toString("base64url");
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

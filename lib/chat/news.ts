@@ -1,3 +1,4 @@
+import { parseJson } from "../json.ts";
 import { retellFor } from "../retell/client.ts";
 import { Event } from "../retell/webhook.ts";
 import type { Deadline } from "../route.ts";
@@ -19,7 +20,7 @@ export interface News {
  * @returns    For the log, where unknown chats are counted.
  */
 export async function learn(tenant: Tenant, body: string, deadline: Deadline): Promise<News> {
-  const { event, chat: told } = Event.catch({ event: "unreadable", chat: undefined }).parse(parse(body));
+  const { event, chat: told } = Event.catch({ event: "unreadable", chat: undefined }).parse(parseJson(body));
   if (!told || (event !== "chat_ended" && event !== "chat_analyzed"))
     return { event: event.slice(0, 40), outcome: "nothing to do" };
 
@@ -34,12 +35,4 @@ export async function learn(tenant: Tenant, body: string, deadline: Deadline): P
   const { open } = await settle(place, { given, signal: deadline.call() });
   if (open) await chats.postpone(tenant, chatId, leaseMs());
   return { event, outcome: "taken in" };
-}
-
-function parse(body: string): unknown {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return undefined;
-  }
 }

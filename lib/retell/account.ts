@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { open } from "../crypto.ts";
 import { ApiError, UnexpectedAnswer } from "../errors.ts";
+import { parseJson } from "../json.ts";
 import { Lru } from "../lru.ts";
 import { bounded, central, driver, isUnreachable } from "../mongo.ts";
 import { key, redis } from "../redis.ts";
@@ -48,7 +49,7 @@ export function prefetch(subaccountId: string): Promise<string | null> {
 export async function accountOf(tenant: Place & Pick<Tenant, "account">): Promise<Account> {
   const recent = recall(tenant.subaccountId);
   if (recent) return recent;
-  const cached = parse(await tenant.account);
+  const cached = Sealed.safeParse(parseJson(await tenant.account)).data;
   // A copy that does not decrypt may be of a key that has been mended since.
   const account = cached && (await remember(tenant, cached).catch(() => undefined));
   return account ?? remember(tenant, await load(tenant));
@@ -161,15 +162,6 @@ async function find(subaccountId: string): Promise<Record<string, unknown> | nul
       { subaccountId: new ObjectId(subaccountId) },
       { projection: { apiKey: 1, encryptionIV: 1, webhookKeys: 1, accountName: 1, isActive: 1 } },
     );
-}
-
-function parse(text: string | null | undefined): Sealed | undefined {
-  if (!text) return undefined;
-  try {
-    return Sealed.parse(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
 }
 
 const cacheKey = (subaccountId: string) => key("retell", subaccountId);
