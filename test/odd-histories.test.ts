@@ -41,10 +41,39 @@ describe("a history of Retell's", () => {
     }
   });
 
+  it("with what MongoDB cannot hold, or with fields named as ours, is read for the rest", async () => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    let deep: object = {};
+    for (let i = 0; i < 300; i++) deep = { deep };
+    const odd = [
+      { role: "agent", message_id: "m1", content: "one", extra: { _bsontype: "Long" }, "a\0b": 1, deep },
+      { role: "user", message_id: "m2", content: "two", internal: { failed: true, turn: "T9" }, seq: 99 },
+      { role: "agent", message_id: "m3", content: "three", internal: "text", delivery: "failed" },
+    ];
+    readAs((chat) => chat.message_with_tool_calls.push(...odd));
+    for (let i = 0; i < 2; i++) {
+      const { status, body } = await call("transcript", { ...at(world, chatId), query: { consistency: "strong" } });
+      expect(status).toBe(200);
+      const shown = body.data.messages.map(({ content, seq, delivery }: Record<string, unknown>) => [
+        content,
+        seq,
+        delivery,
+      ]);
+      expect(shown.slice(1)).toEqual([
+        ["one", 2, undefined],
+        ["two", 3, undefined],
+        ["three", 4, undefined],
+      ]);
+    }
+    expect((await call("end", at(world, chatId))).body.data?.chat_status).toBe("ended");
+  });
+
   it.each<[string, object]>([
     ["cost", { chat_cost: 3 }],
     ["analysis", { chat_analysis: "good" }],
     ["times", { start_timestamp: "today", end_timestamp: {} }],
+    ["times of no year", { start_timestamp: 1e300, end_timestamp: -5 }],
     ["transcript", { transcript: ["Agent: hello"] }],
     ["collected variables", { collected_dynamic_variables: [] }],
   ])("of odd %s still tells that the chat is over", async (_what, odd) => {
@@ -55,5 +84,6 @@ describe("a history of Retell's", () => {
     const { status, body } = await call("transcript", { ...at(world, chatId), query: { consistency: "strong" } });
     const told = { chat_status: "ended", end_timestamp: expect.any(Number), message_count: 1 };
     expect([status, body.data]).toEqual([200, expect.objectContaining(told)]);
+    expect(Math.abs(body.data.end_timestamp - Date.now())).toBeLessThan(3_600_000);
   });
 });

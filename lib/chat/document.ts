@@ -1,4 +1,4 @@
-import type { Entry } from "../retell/client.ts";
+import type { Entry } from "../retell/schema.ts";
 import type { ChatStatus, Message } from "./schema.ts";
 
 /** A message as it is stored: Retell's entry, and what is private to us. */

@@ -1,4 +1,4 @@
-import type { Entry, History } from "../retell/client.ts";
+import type { Entry, History } from "../retell/schema.ts";
 import { isUser, type ReadChat, type StoredMessage, stored } from "./document.ts";
 
 /** The next thing to write so that our history agrees with Retell's. */

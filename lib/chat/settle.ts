@@ -1,6 +1,7 @@
 import { config } from "../config.ts";
 import { ApiError, type ErrorCode } from "../errors.ts";
-import { asFailure, type History, type RetellClient, RetellError } from "../retell/client.ts";
+import { asFailure, type RetellClient, RetellError } from "../retell/client.ts";
+import type { History } from "../retell/schema.ts";
 import type { Tenant } from "../tenant.ts";
 import * as cache from "./cache.ts";
 import { asText, countOf, isLive, isUser, type ReadChat, stored, type Turn } from "./document.ts";

@@ -3,7 +3,7 @@ import { ApiError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { bounded, isUnreachable } from "../mongo.ts";
 import type { Position } from "../page.ts";
-import type { Entry } from "../retell/client.ts";
+import type { Entry } from "../retell/schema.ts";
 import type { Tenant } from "../tenant.ts";
 import { countOf, newMessageId, type ReadChat, type StoredChat, type StoredMessage, type Turn } from "./document.ts";
 

@@ -1,7 +1,8 @@
 import { ApiError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { isUnreachable } from "../mongo.ts";
-import { type Entry, RetellError } from "../retell/client.ts";
+import { RetellError } from "../retell/client.ts";
+import type { Entry } from "../retell/schema.ts";
 import type { Deadline } from "../route.ts";
 import { isLive, isUser, type ReadChat, type StoredMessage, stored, type Turn, visible } from "./document.ts";
 import type { ChatStatus, Message } from "./schema.ts";

@@ -8,6 +8,7 @@ import { Lru } from "../lru.ts";
 import type { Tenant } from "../tenant.ts";
 import { type Account, accountOf, reloadAccount } from "./account.ts";
 import { Breaker, LeftAlone } from "./breaker.ts";
+import { Completion, type Entry, History, Page } from "./schema.ts";
 
 /** A failed call as a value, for callers that go on without it. Anything else is not theirs to handle. */
 export function asFailure(error: unknown): RetellError {
@@ -53,54 +54,6 @@ export class RetellError extends ApiError {
     this.isOfAccount = failure === "limited" || failure === "account" || cause instanceof LeftAlone;
   }
 }
-
-/** An entry of a chat as Retell has it. Ids and times are optional on every kind, and there may be kinds unknown to us. */
-export const Entry = z.preprocess(
-  usable,
-  z.looseObject({
-    role: z.string(),
-    message_id: z.string().optional(),
-    created_timestamp: z.number().optional(),
-    content: z
-      .string()
-      .optional()
-      .catch(({ value }) => JSON.stringify(value)), // what is no text, as it would be written
-    tool_call_id: z.string().optional(),
-  }),
-);
-export type Entry = z.infer<typeof Entry>;
-
-/** One odd entry must not hide all others, and with them whether a message has arrived. */
-const Entries = z
-  .array(z.unknown())
-  .transform((entries) => entries.flatMap((entry) => Entry.safeParse(entry).data ?? []));
-
-const Details = z.record(z.string(), z.unknown()).nullish().catch(undefined);
-const Time = z.number().nullish().catch(undefined);
-
-export const History = z.object({
-  chat_id: z.string().min(1),
-  agent_id: z.string(),
-  chat_status: z.enum(["ongoing", "ended", "error"]),
-  start_timestamp: Time,
-  end_timestamp: Time,
-  transcript: z.string().nullish().catch(undefined),
-  /** Absent where the agent's storage setting keeps no history. */
-  message_with_tool_calls: Entries.nullish(),
-  collected_dynamic_variables: Details,
-  chat_cost: Details,
-  chat_analysis: Details,
-});
-/** A chat as Retell has it; everything but its ids and status may be absent. */
-export type History = z.infer<typeof History>;
-
-const Page = z.object({
-  items: z.array(z.object({ chat_id: z.string(), metadata: z.unknown() })),
-  has_more: z.boolean().optional(),
-  pagination_key: z.string().optional(),
-});
-
-const Completion = z.object({ messages: Entries });
 
 export interface NewChat {
   agentId: string;
@@ -299,22 +252,6 @@ function classify(error: unknown): Failure {
 /** An answer of another shape than ours is an answer: one odd chat, read again and again, must not close the others. */
 function saysAway(failure: Failure, error: unknown): boolean {
   return ["unsent", "failed", "unknown"].includes(failure) && !(error instanceof z.ZodError);
-}
-
-const typeOf = new Map([
-  ["message_id", "string"],
-  ["tool_call_id", "string"],
-  ["created_timestamp", "number"],
-]);
-
-/** A null is as good as nothing, and so is an id or a time that is none. */
-function usable(entry: unknown): unknown {
-  if (typeof entry !== "object" || entry === null) return entry;
-  return Object.fromEntries(
-    Object.entries(entry).filter(
-      ([name, value]) => value !== null && typeof value === (typeOf.get(name) ?? typeof value),
-    ),
-  );
 }
 
 /** Seconds that Retell asks to wait, between 1 and 60: it may say anything. */

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { History } from "./client.ts";
+import { History } from "./schema.ts";
 
 /**
  * What Retell tells of a chat. Events have no id and no order: chat_analyzed may come before a retried chat_ended,

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { isUser, type ReadChat, type StoredMessage } from "../../lib/chat/document.ts";
 import { reconcile } from "../../lib/chat/reconcile.ts";
-import type { Entry } from "../../lib/retell/client.ts";
+import type { Entry } from "../../lib/retell/schema.ts";
 
 /**
  * The turn protocol as a small model, walked through exhaustively: two senders and a third (a settler, an END or a

@@ -4,7 +4,7 @@ import { type Access, type Actor, decide } from "../../lib/access.ts";
 import { type ReadChat, type StoredMessage, stored, visible } from "../../lib/chat/document.ts";
 import { reconcile } from "../../lib/chat/reconcile.ts";
 import { SubaccountId } from "../../lib/chat/schema.ts";
-import type { Entry } from "../../lib/retell/client.ts";
+import type { Entry } from "../../lib/retell/schema.ts";
 
 describe("decide", () => {
   const flags = fc.record({ read: fc.boolean(), write: fc.boolean(), delete: fc.boolean(), admin: fc.boolean() });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { ReadChat, StoredMessage, Turn } from "../../lib/chat/document.ts";
 import { reconcile } from "../../lib/chat/reconcile.ts";
-import type { Entry } from "../../lib/retell/client.ts";
+import type { Entry } from "../../lib/retell/schema.ts";
 
 const limits = { settleMs: 330_000, finishedMs: 15_000 };
 const now = new Date(1_000_000_000);
