@@ -84,6 +84,28 @@ describe("a message with an Idempotency-Key", () => {
     const again = await send(chatId, "k1", "ping", {}, tenant);
     expect([again.status, again.headers["idempotent-replayed"]]).toEqual([200, undefined]);
     expect(await userEntries(chatId)).toEqual(["ping"]);
+    const third = await send(chatId, "k1", "ping", {}, tenant);
+    expect(third.headers["idempotent-replayed"]).toBe("true");
+    expect(third.body.data).toEqual(again.body.data);
+  });
+
+  it("is one message in the transcript, however often it failed, with the outcome of the last", async () => {
+    const tenant = await aWorld();
+    const chatId = await aChat(tenant);
+    const where = { token: tenant.owner.token, subaccountId: tenant.subaccountId, chatId };
+    const shown = async () => {
+      const { body } = await call("transcript", where);
+      return body.data.messages.slice(1).map((m: Record<string, unknown>) => [m.seq, m.role, m.delivery]);
+    };
+    await fault(tenant, "completion", { kind: "status", status: 403, count: 2 });
+    await send(chatId, "k1", "ping", {}, tenant);
+    await send(chatId, "k1", "ping", {}, tenant);
+    expect(await shown()).toEqual([[3, "user", "failed"]]);
+    await send(chatId, "k1", "ping", {}, tenant);
+    expect(await shown()).toEqual([
+      [4, "user", undefined],
+      [5, "agent", undefined],
+    ]);
   });
 
   it("whose outcome is unknown is asked after, never sent again, and answered once it is known", async () => {

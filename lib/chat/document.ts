@@ -6,7 +6,7 @@ export interface StoredMessage extends Entry {
   internal?: {
     /** The turn that it belongs to. */
     turn?: string;
-    /** On a user's message: what its sender's Idempotency-Key stands for. Gone when the message has failed. */
+    /** On a user's message: what its sender's Idempotency-Key stands for. Free again when the message has failed. */
     key?: string;
     /** Of the body that came with the key. */
     hash?: string;
@@ -116,18 +116,28 @@ export function isLive(turn: Turn | undefined, now: Date, leaseMs: number): bool
 /** Messages as clients may see them, with seq and delivery, which are computed. */
 export function visible(chat: Pick<StoredChat, "messages" | "internal">, withTools: boolean): Message[] {
   const base = chat.internal?.base ?? 0;
-  const superseded = new Set(chat.messages.map(({ internal }) => internal?.supersedes));
-  superseded.delete(undefined);
+  const isSuperseded = supersededIn(chat.messages);
   const shown: Message[] = [];
   for (const [index, message] of chat.messages.entries()) {
     const { internal, thought_signature: _hidden, message_id, role, content, created_timestamp, ...more } = message;
     if (!withTools && role !== "agent" && role !== "user") continue;
-    if (internal?.failed && superseded.has(internal.turn)) continue;
+    if (isSuperseded(message)) continue;
     const delivery = deliveryOf(chat, message);
     const seq = index + 1 - base;
     shown.push({ message_id, role, content, created_timestamp, ...more, seq, ...(delivery ? { delivery } : {}) });
   }
   return shown;
+}
+
+/** Which failed messages Retell had after all, or were sent again with the same key. */
+function supersededIn(messages: StoredMessage[]): (message: StoredMessage) => boolean {
+  const found = new Set(messages.map(({ internal }) => internal?.supersedes));
+  const sent = ({ internal }: StoredMessage) => internal?.key && `${internal.key} ${internal.hash}`;
+  const lastSent = new Map(messages.map((message) => [sent(message), message]));
+  return (message) => {
+    const { failed, turn, key } = message.internal ?? {};
+    return failed === true && (found.has(turn) || (key !== undefined && lastSent.get(sent(message)) !== message));
+  };
 }
 
 /** The messages that a chat was created with. */

@@ -153,7 +153,7 @@ export const chats = {
           chat_status: "ongoing",
           "internal.turn": { $exists: false },
           "internal.heard": { $exists: true },
-          ...(key ? { "messages.internal.key": { $ne: key } } : {}),
+          ...(key ? { messages: { $not: { $elemMatch: sentWith(key) } } } : {}),
           $expr: { $lt: [{ $bsonSize: "$$ROOT" }, maxChatBytes] },
         },
         {
@@ -183,7 +183,7 @@ export const chats = {
           internal: 1,
           bytes: { $bsonSize: "$$ROOT" },
           now: "$$NOW",
-          ...(key ? { messages: { $elemMatch: { "internal.key": key } } } : {}),
+          ...(key ? { messages: { $elemMatch: sentWith(key) } } : {}),
         },
       }),
     );
@@ -231,14 +231,14 @@ export const chats = {
     await run(tenant, (chats) => chats.updateOne(one(tenant, chatId), update));
   },
 
-  /** FAIL: the message stays, marked as one that Retell never got, and the chat is free. */
+  /** FAIL: the message stays, marked as one that Retell never got; its key and the chat are free. */
   async fail(tenant: Tenant, chatId: string, turnId: string): Promise<boolean> {
     const { modifiedCount } = await run(tenant, (chats) =>
       chats.updateOne(
         { ...one(tenant, chatId), "internal.turn.id": turnId },
         {
           $set: { "messages.$[m].internal.failed": true, "internal.due": new Date(Date.now() + silenceMs) },
-          $unset: { "internal.turn": "", "messages.$[m].internal.key": "" }, // the key is free for a new send
+          $unset: { "internal.turn": "" },
           $inc: { "internal.rev": 1, message_count: -1 },
           $currentDate: { updatedAt: true },
         } as UpdateFilter<StoredChat>,
@@ -441,6 +441,9 @@ const countedByUs = {
 const sizeOnly = { _id: 0, n: { $size: "$messages" }, internal: 1, chat_status: 1, agent_id: 1 };
 type Sized = Pick<StoredChat, "internal"> & { n: number };
 const lastSeq = ({ n, internal }: Sized) => n - (internal?.base ?? 0);
+
+/** A message that came with a key. Of one that has failed the key is free. */
+const sentWith = (key: string) => ({ "internal.key": key, "internal.failed": { $exists: false } });
 
 function one({ subaccountId }: Tenant, chatId: string) {
   return { subaccountId, chat_id: chatId } satisfies Filter<StoredChat>;

@@ -86,10 +86,7 @@ const heardAs = (turn: string): Entry[] => [
 function fail(model: Model, turn: string): void {
   if (model.turn?.id !== turn) return;
   const own = model.messages.find((m) => isUser(m) && m.internal?.turn === turn);
-  if (own?.internal) {
-    own.internal.failed = true;
-    delete own.internal.key;
-  }
+  if (own?.internal) own.internal.failed = true;
   model.turn = null;
   model.rev += 1;
 }
@@ -145,7 +142,7 @@ function* sender(model: Model, i: number, actor: Of<"sender">, act: Act, guards:
   if (actor.at === "begin") {
     yield act((m) => {
       if (m.heard === undefined) return void Object.assign(me(m), { at: "adopt", history: copy(m.retell) });
-      const known = guards.key && m.messages.find((x) => x.internal?.key === actor.key);
+      const known = guards.key && m.messages.find(({ internal }) => internal?.key === actor.key && !internal.failed);
       if (known) return over(m, m.turn?.id === known.internal?.turn ? "409" : "200");
       if (m.turn && guards.idle) return over(m, "409");
       if (m.status === "ended") return over(m, "ended");

@@ -89,6 +89,31 @@ it("messages keep their seq when opening messages are put in front of them, and 
   ]);
 });
 
+it("of sends with one key only the last is shown, if those before have failed, and only where they say the same", () => {
+  const sent = (turn: string, internal: object, content = "ok") => ({
+    role: "user",
+    content,
+    internal: { turn, ...internal },
+  });
+  const failed = { failed: true as const };
+  const messages = [
+    sent("A", { key: "k1", hash: "h1", ...failed }),
+    sent("B", { key: "k2", hash: "h1", ...failed }),
+    sent("C", { key: "k1", hash: "h1", ...failed }),
+    sent("D", { key: "k1", hash: "h2" }, "something else"),
+    sent("E", failed),
+    sent("F", {}),
+  ];
+  const shown = visible({ messages, internal: { rev: 1, heard: 2 } }, false);
+  expect(shown.map(({ seq, delivery }) => [seq, delivery])).toEqual([
+    [2, "failed"],
+    [3, "failed"],
+    [4, undefined],
+    [5, "failed"],
+    [6, undefined],
+  ]);
+});
+
 it("the table knows which methods a path has", () => {
   expect(methodsOf("/api/chats/x/list")).toEqual(["GET"]);
   expect(methodsOf("/api/chats/x/y/end")).toEqual(["POST"]);

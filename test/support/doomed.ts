@@ -52,7 +52,9 @@ async function message(world: World, chatId: string, content: string): Promise<D
         contents.map((entry: { content: string }) => entry.content),
       );
       const [chat] = await stored(world);
-      const ours = chat.messages.filter((entry: { internal?: { key?: string } }) => entry.internal?.key);
+      const ours = chat.messages.filter(
+        ({ internal }: { internal?: { key?: string; failed?: true } }) => internal?.key && !internal.failed,
+      );
       expect(ours.map((entry: { message_id: string }) => entry.message_id)).toEqual([told.user_message.message_id]);
       const again = await call("message", request);
       expect([again.status, again.headers["idempotent-replayed"]]).toEqual([200, "true"]);

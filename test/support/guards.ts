@@ -15,7 +15,7 @@ export const guards: Guard[] = [
   {
     name: "the key clause: a message whose key is stored is not stored again",
     file: "lib/chat/store.ts",
-    text: '...(key ? { "messages.internal.key": { $ne: key } } : {}),',
+    text: "...(key ? { messages: { $not: { $elemMatch: sentWith(key) } } } : {}),",
     test: [
       "test/keys.test.ts",
       "a message with an Idempotency-Key",
