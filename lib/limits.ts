@@ -16,7 +16,7 @@ export interface Count {
   success: boolean;
   limit: number;
   remaining: number;
-  /** Epoch ms at which the window ends. */
+  /** Epoch ms at which the window ends; once the limit is exceeded, at which one more request will pass. */
   reset: number;
   /** Why Redis was not asked or did not answer: then this instance counts by itself, a tenth of the limit. */
   degraded?: unknown;
@@ -38,10 +38,28 @@ const limiters = new Map<string, Ratelimit>();
 export async function count(rule: Rule, id: string): Promise<Count> {
   try {
     const { success, limit, remaining, reset } = await limiterFor(rule).limit(id);
-    return { success, limit, remaining, reset };
+    return { success, limit, remaining, reset: success ? reset : await nextPass(rule, id, reset) };
   } catch (error) {
     return { ...countAlone(rule, id), degraded: error ?? "failed" };
   }
+}
+
+/**
+ * When one more request will pass, by the counts that refused this one. The window slides, so that is mostly long before
+ * it ends: of what was counted in the minute before, less and less weighs.
+ *
+ * @see @upstash/ratelimit, Ratelimit.slidingWindow: its keys, and what it compares
+ */
+async function nextPass({ name, requests, perSeconds }: Rule, id: string, windowEnd: number): Promise<number> {
+  const windowMs = perSeconds * 1_000;
+  const window = Math.round(windowEnd / windowMs) - 1;
+  const counters = [window, window - 1].map((number) => key("limit", name, id, String(number)));
+  const counted = await redis.mget(counters).catch(() => undefined);
+  if (!counted) return windowEnd;
+  const [current = 0, before = 0] = counted.map(Number);
+  const [start, weighing, room] =
+    current < requests ? [windowEnd - windowMs, before, requests - current] : [windowEnd, current, requests];
+  return start + windowMs * (1 - room / weighing); // until then all the room is taken by them
 }
 
 function limiterFor(rule: Rule): Ratelimit {
