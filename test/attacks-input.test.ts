@@ -445,7 +445,7 @@ describe("dynamic variables and metadata that look like ours", () => {
       body: { agentId, metadata: { ...metadata, [reservedKey]: spoof } },
     });
     const id = body.data.chat_id;
-    const ours = { operationId: body.meta.operationId, subaccountId };
+    const ours = { operationId: body.meta.operationId, subaccountId, stage: "test" };
     expect((await asked(id)).metadata).toEqual({ ...metadata, [reservedKey]: ours });
     expect((await world.db.collection("chats").findOne({ chat_id: id }))?.metadata).toEqual(metadata);
     const transcript = await call("transcript", { token: owner.token, subaccountId, chatId: id });

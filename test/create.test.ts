@@ -71,7 +71,7 @@ describe("create", () => {
     const { metadata } = await asked(body.data.chat_id);
     expect(metadata).toEqual({
       mine: 1,
-      _scalai_chat: { operationId: body.meta.operationId, subaccountId: world.subaccountId },
+      _scalai_chat: { operationId: body.meta.operationId, subaccountId: world.subaccountId, stage: "test" },
     });
 
     const transcript = await call("transcript", {

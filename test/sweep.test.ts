@@ -154,7 +154,8 @@ describe("the sweep", () => {
     expect(lost.status).toBe(504);
     const ours = (await chatsAtRetell(world))[0].chat_id;
     const kept = await aChat(world);
-    for (const metadata of [{}, { _scalai_chat: { subaccountId: "5ca1ab1e0000000000000099" } }]) {
+    const others = [{}, { _scalai_chat: { subaccountId: "5ca1ab1e0000000000000099", stage: "test" } }];
+    for (const metadata of others) {
       await control("retell", "POST", "/chats", { key: world.apiKey, agent_id: world.agentId, metadata });
     }
     await run(); // too young: whoever created it may still come back

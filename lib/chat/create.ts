@@ -91,7 +91,12 @@ async function attempt({ tenant, deadline }: Place, wish: Wish, request: Attempt
   const { subaccountId } = tenant;
   const retell = await prepare(tenant, wish, request);
 
-  const ids = { operationId: wish.operationId, subaccountId, ...(request ? { request: request.id } : {}) };
+  const ids = {
+    operationId: wish.operationId,
+    subaccountId,
+    stage: config().STAGE,
+    ...(request ? { request: request.id } : {}),
+  };
   const created = await ask(retell, { ...wish, metadata: { ...wish.metadata, [reservedKey]: ids } }, deadline);
   tenant.log.fields.chatId = created.chat_id;
   const chat = documentOf(tenant, wish, created, retell.account, request?.id);

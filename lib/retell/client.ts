@@ -22,6 +22,8 @@ export const reservedKey = "_scalai_chat";
 const Ours = z.object({
   [reservedKey]: z.object({
     subaccountId: z.string(),
+    /** Absent in what was created before stages were told apart. */
+    stage: z.string().optional(),
     request: z.string().optional(),
     operationId: z.guid().optional().catch(undefined),
   }),
@@ -80,9 +82,15 @@ export interface RetellClient {
   /** Answers nothing: what became of the chat is read afterwards. `insists`: even if Retell is to be left alone. */
   end(chatId: string, signal: AbortSignal, options?: { insists: boolean }): Promise<void>;
   retrieve(chatId: string, signal: AbortSignal): Promise<History>;
-  /** The chat whose metadata names a create of ours, among those begun since; undefined when there is none. */
+  /**
+   * The chat whose metadata names a create of ours, among those begun since; undefined when there is none. Another
+   * stage's is none: on a copy of its data the same user may use the same key, and would write into its chat.
+   */
   findByRequest(agentId: string, request: string, since: Date, signal: AbortSignal): Promise<string | undefined>;
-  /** The ongoing chats, begun between two times (epoch ms), that carry our reserved key for this subaccount. */
+  /**
+   * The ongoing chats, begun between two times (epoch ms), that carry our reserved key for this subaccount and stage.
+   * Of another stage's, whose data may be where ours was copied from, we cannot say that nobody has them.
+   */
   ongoingOf(subaccountId: string, begun: { from: number; to: number }, signal: AbortSignal): Promise<OurChat[]>;
 }
 
@@ -171,8 +179,9 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
           agent: [{ agent_id: agentId }],
           start_timestamp: { type: "number" as const, op: "ge" as const, value: since.getTime() - 60_000 },
         };
+        const { STAGE } = config();
         for await (const { chat_id, ours } of pages(retell, criteria, signal)) {
-          if (ours?.request === request) return chat_id;
+          if (ours?.request === request && (ours.stage ?? STAGE) === STAGE) return chat_id;
         }
         return undefined;
       }),
@@ -184,7 +193,8 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
         };
         const chats: OurChat[] = [];
         for await (const { chat_id, ours } of pages(retell, criteria, signal)) {
-          if (ours?.subaccountId === subaccountId) chats.push({ chatId: chat_id, operationId: ours.operationId });
+          const isOurs = ours?.subaccountId === subaccountId && ours.stage === config().STAGE;
+          if (isOurs) chats.push({ chatId: chat_id, operationId: ours.operationId });
         }
         return chats;
       }),

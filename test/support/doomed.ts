@@ -222,7 +222,7 @@ export const scenarios = {
         key: world.apiKey,
         agent_id: world.agentId,
         start_timestamp: Date.now() - 15 * 60_000,
-        metadata: { _scalai_chat: { subaccountId: world.subaccountId } },
+        metadata: { _scalai_chat: { subaccountId: world.subaccountId, stage: process.env.STAGE } },
       });
       await world.db.collection("chats").updateMany({}, { $set: { "internal.due": new Date(Date.now() - 1) } });
       return sweepOf(async () => {

@@ -144,12 +144,22 @@ export const guards: Guard[] = [
   {
     name: "our reserved key: the sweep ends no chat of others",
     file: "lib/retell/client.ts",
-    text: "if (ours?.subaccountId === subaccountId)",
-    instead: "if (ours)",
+    text: "ours?.subaccountId === subaccountId",
+    instead: "ours",
     test: [
       "test/sweep.test.ts",
       "the sweep",
       "ends a chat at Retell that a create of ours left there, and no other of the workspace",
+    ],
+  },
+  {
+    name: "the stage in it: the sweep of a copy ends no chat of the original",
+    file: "lib/retell/client.ts",
+    text: " && ours.stage === config().STAGE",
+    test: [
+      "test/stages.test.ts",
+      "a stage that runs on a copy of another's data",
+      "ends none of its chats at Retell, nor one that says no stage",
     ],
   },
   {
