@@ -13,6 +13,8 @@ const newestFirst = { start_timestamp: -1, chat_id: -1 };
 const central: Index[] = [
   { collection: "usersubaccounts", key: { userId: 1, subaccountId: 1 }, options: { unique: true } },
   { collection: "retellaccounts", key: { subaccountId: 1 }, options: { unique: true } },
+  // What the sweep notes is worth nothing after three days: it looks for no older orphans.
+  { collection: "chatsweeps", key: { at: 1 }, options: { expireAfterSeconds: 4 * 86_400 } },
 ];
 
 const tenant: Index[] = [

@@ -1,6 +1,7 @@
 import "./support/apart.ts";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { sweep } from "../lib/chat/sweep.ts";
+import { ensureIndexes } from "../lib/indexes.ts";
 import { aRetellBetween } from "./support/between.ts";
 import { aLog } from "./support/log.ts";
 import { aChat, aWorld, central, control, type World } from "./support/world.ts";
@@ -21,49 +22,120 @@ const run = (until: number, perSubaccount = 100) => sweep({ until, perSubaccount
 const asked = async (world: World): Promise<unknown[]> =>
   (await control("retell", "GET", `/requests?step=retrieve&key=${world.apiKey}`)).requests;
 
-/** A tenant with so many chats whose time has come. */
-async function busy(count: number): Promise<World> {
-  const world = await aWorld();
+const counts = async (worlds: World[]) => (await Promise.all(worlds.map(asked))).map(({ length }) => length);
+
+/** A tenant with so many chats whose time has come, in a database of its own or in that one. */
+async function busy(count: number, databaseName?: string): Promise<World> {
+  const world = await aWorld(databaseName ? { subaccount: { databaseName } } : {});
+  const { agentId, subaccountId } = world;
+  if (databaseName) {
+    world.db = central.client.db(databaseName);
+    await world.db.collection("chatagents").insertOne({ agentId, subaccountId });
+  }
   for (let i = 0; i < count; i++) await aChat(world);
-  await world.db.collection("chats").updateMany({}, { $set: { "internal.due": new Date(Date.now() - 1_000) } });
+  await isDue(world);
   return world;
+}
+
+const isDue = ({ db, subaccountId }: World) =>
+  db.collection("chats").updateMany({ subaccountId }, { $set: { "internal.due": new Date(Date.now() - 1_000) } });
+
+/** A run whose time is over with the nth read at Retell. */
+async function runUntilRead(nth: number) {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  const until = Date.now() + minuteMs;
+  let reads = 0;
+  between.before = (path) => {
+    if (path.startsWith("/get-chat/") && ++reads === nth) vi.setSystemTime(until + 1);
+  };
+  try {
+    return await run(until);
+  } finally {
+    between.heal();
+    vi.useRealTimers();
+  }
 }
 
 describe("a run of the sweep", () => {
   it("begins nothing when its time is over", async () => {
     const world = await busy(2);
-    expect(await run(Date.now() - 1)).toMatchObject({ databases: 0, settled: 0 });
+    expect(await run(Date.now() - 1)).toMatchObject({ subaccounts: 0, settled: 0 });
     expect(await asked(world)).toEqual([]);
   });
 
   it("begins nothing more once its time is over, and the next run goes on where it stopped", async () => {
     const worlds = [await busy(3), await busy(3)];
-    vi.useFakeTimers({ toFake: ["Date"] });
-    const until = Date.now() + minuteMs;
-    between.before = (path) => {
-      if (path.startsWith("/get-chat/")) vi.setSystemTime(until + 1); // the first chat takes all the time
-    };
-    expect(await run(until)).toMatchObject({ databases: 1, settled: 1, failed: 0 });
-    const counts = async () => (await Promise.all(worlds.map(asked))).map(({ length }) => length).sort();
-    expect(await counts()).toEqual([0, 1]);
+    // The first chat takes all the time.
+    expect(await runUntilRead(1)).toMatchObject({ subaccounts: 1, settled: 1, failed: 0 });
+    expect((await counts(worlds)).sort()).toEqual([0, 1]);
 
-    between.heal();
-    vi.useRealTimers();
-    // The database that had its turn comes last, and what it had done is not due again.
-    expect(await run(Date.now() + minuteMs, 2)).toMatchObject({ databases: 2, settled: 4 });
-    expect(await counts()).toEqual([2, 3]);
+    // The subaccount that had its turn comes last, and what it had done is not due again.
+    expect(await run(Date.now() + minuteMs, 2)).toMatchObject({ subaccounts: 2, settled: 4 });
+    expect((await counts(worlds)).sort()).toEqual([2, 3]);
   });
 
   it("gives every subaccount its turn, however much is due in one of them", async () => {
     const worlds = [await busy(5), await busy(1), await busy(5)];
-    expect(await run(Date.now() + minuteMs, 2)).toMatchObject({ databases: 3, settled: 5 });
-    expect((await Promise.all(worlds.map(asked))).map(({ length }) => length)).toEqual([2, 1, 2]);
+    expect(await run(Date.now() + minuteMs, 2)).toMatchObject({ subaccounts: 3, settled: 5 });
+    expect(await counts(worlds)).toEqual([2, 1, 2]);
+  });
+
+  it("gives each of a database its turn, from run to run, however much is due in the one before", async () => {
+    const shared = `t_shared_${crypto.randomUUID().slice(0, 8)}`;
+    const worlds = [await busy(3, shared), await busy(3, shared), await busy(3, shared)];
+    const [first] = worlds as [World, World, World];
+    for (const _ of worlds) {
+      await isDue(first); // it always has work
+      expect(await runUntilRead(3)).toMatchObject({ subaccounts: 1, settled: 3 });
+    }
+    expect(await counts(worlds)).toEqual([3, 3, 3]);
+  });
+
+  it("does not begin with the subaccount of which the run before it has died", async () => {
+    const worlds = [await busy(1), await busy(1), await busy(1)];
+    const asked: string[] = [];
+    const moments = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const [began, goOn] = moments as [(typeof moments)[0], (typeof moments)[0]];
+    between.before = (path) => {
+      if (!path.startsWith("/get-chat/")) return undefined;
+      asked.push(path.slice("/get-chat/".length));
+      if (asked.length > 1) return undefined;
+      began.resolve();
+      return goOn.promise; // as good as dead
+    };
+    const dead = run(Date.now() + minuteMs);
+    await began.promise;
+    await isDue(worlds[0] as World); // as after its claim
+    expect(await run(Date.now() + minuteMs)).toMatchObject({ settled: 3 });
+    const chats = await Promise.all(worlds.map(({ db }) => db.collection("chats").findOne()));
+    const [one, two, three] = chats.map((chat) => chat?.chat_id);
+    expect(asked).toEqual([one, two, three, one]);
+    goOn.resolve();
+    await dead;
+  });
+
+  it("goes over all subaccounts once, however many there are and wherever it begins", async () => {
+    const databaseName = `t_many_${crypto.randomUUID().slice(0, 8)}`;
+    const many = Array.from({ length: 230 }, () => ({ isActive: true, databaseName }));
+    await central.collection("subaccounts").insertMany(many);
+    for (const _ of [1, 2]) {
+      expect(await run(Date.now() + minuteMs)).toMatchObject({ subaccounts: 230 });
+    }
+  });
+
+  it("keeps no note for ever", async () => {
+    await ensureIndexes(central, "central");
+    const indexes = await central.collection("chatsweeps").indexes();
+    expect(indexes).toContainEqual(expect.objectContaining({ key: { at: 1 }, expireAfterSeconds: 345_600 }));
+    await busy(1);
+    await run(Date.now() + minuteMs);
+    expect(await central.collection("chatsweeps").countDocuments({ at: { $not: { $type: "date" } } })).toBe(0);
   });
 
   it("leaves a tenant whose cluster cannot be reached, and sweeps the others", async () => {
     const broken = await aWorld({ subaccount: { mongodbUrl: "v2.a.b.c.d" } });
     const whole = await busy(2);
-    expect(await run(Date.now() + minuteMs)).toMatchObject({ databases: 2, settled: 2, failed: 1 });
+    expect(await run(Date.now() + minuteMs)).toMatchObject({ subaccounts: 2, settled: 2, failed: 1 });
     expect([(await asked(broken)).length, (await asked(whole)).length]).toEqual([0, 2]);
   });
 });

@@ -4,7 +4,7 @@ import { describe, expect, it, vi } from "vitest";
 import { handler as run } from "../functions/sweep.ts";
 import { linesOf } from "./support/instance.ts";
 import { aLog } from "./support/log.ts";
-import { aChat, aWorld, call, central, control, fault, type World } from "./support/world.ts";
+import { aChat, aWorld, call, control, fault, type World } from "./support/world.ts";
 
 const at = (world: World, chatId: string) => ({ token: world.owner.token, subaccountId: world.subaccountId, chatId });
 const send = (world: World, chatId: string, content = "ping", more: object = {}) =>
@@ -127,23 +127,6 @@ describe("the sweep", () => {
     for (let i = 0; i < 4; i++) await isDue(world, await aChat(world));
     await sweep({ until: Date.now() + 60_000, perSubaccount: 3 }, aLog("sweep"));
     expect(await requests(world, "retrieve")).toHaveLength(3);
-  });
-
-  it("takes the database that has waited longest first", async () => {
-    const swept = () =>
-      central
-        .collection("chatsweeps")
-        .find({ _id: { $not: /^orphans/ } as never })
-        .sort({ at: 1 })
-        .toArray();
-    await run();
-    const before = await swept();
-    await aWorld(); // never swept
-    await run();
-    const after = await swept();
-    expect(before.length).toBeGreaterThan(1);
-    expect(before.map(({ _id }) => String(_id))).not.toContain(String(after[0]?._id));
-    expect(after.slice(1).map(({ _id }) => _id)).toEqual(before.map(({ _id }) => _id));
   });
 
   it("ends a chat at Retell that a create of ours left there, and no other of the workspace", async () => {

@@ -72,7 +72,7 @@ export const LogLine = z.strictObject({
   bytes: z.number().int().optional(),
 
   // Of a run of the sweep.
-  databases: z.number().int().optional(),
+  subaccounts: z.number().int().optional(),
   settled: z.number().int().optional(),
   orphansEnded: z.number().int().optional(),
   failed: z.number().int().optional(),

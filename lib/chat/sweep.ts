@@ -1,8 +1,7 @@
-import { createHash } from "node:crypto";
 import type { ObjectId } from "mongodb";
 import { subaccountOf } from "../access.ts";
 import { CallLog } from "../logger.ts";
-import { bounded, central } from "../mongo.ts";
+import { bounded, central, driver } from "../mongo.ts";
 import { asFailure, RetellError, retellFor } from "../retell/client.ts";
 import { openTenant, type Tenant } from "../tenant.ts";
 import type { ReadChat } from "./document.ts";
@@ -19,7 +18,8 @@ export interface Bounds {
 
 /** What one run has done. */
 export interface Swept {
-  databases: number;
+  /** Whose due chats were asked for. */
+  subaccounts: number;
   settled: number;
   /** Chats at Retell that came of a create of ours and that we have not. */
   orphansEnded: number;
@@ -33,6 +33,14 @@ interface Subaccount {
   location: Parameters<typeof openTenant>[1];
 }
 
+interface Run {
+  bounds: Bounds;
+  log: CallLog;
+  swept: Swept;
+  /** Subaccounts in trouble: they are left alone until the next run. */
+  left: Set<string>;
+}
+
 const minute = 60_000;
 const hour = 60 * minute;
 /** A claimed chat comes back after this, should its sweep die. */
@@ -40,73 +48,101 @@ const claimMs = 2 * minute;
 /** How often a subaccount's Retell account is looked through for orphans, and from which age on a chat may be one. */
 const orphansEveryMs = 10 * minute;
 const orphanMs = 10 * minute;
+/** Subaccounts that are read at a time. */
+const pageSize = 100;
 
 /**
  * Looks at chats that are due: settles turns that nobody came back for, notices chats that ended at Retell, fetches
- * analysis and cost that came late, and ends orphans. Any number of sweeps may run at once: each chat is claimed.
+ * analysis and cost that came late. Then ends orphans. Any number of sweeps may run at once: each chat is claimed.
  *
- * The databases are taken by how long they have waited; an account that answers 429, or not at all five times in a row,
- * is left alone until the next run.
+ * Subaccounts are taken in turn, from run to run; an account that answers 429, or not at all five times in a row, is
+ * left alone until the next run.
  */
 export async function sweep(bounds: Bounds, log: CallLog): Promise<Swept> {
-  const swept: Swept = { databases: 0, settled: 0, orphansEnded: 0, failed: 0, oldestOpenSeconds: 0 };
-  for (const [place, subaccounts] of await byDatabase()) {
-    if (Date.now() > bounds.until) break;
-    await (await sweeps()).updateOne({ _id: place }, { $currentDate: { at: true } }, { upsert: true });
-    swept.databases += 1;
-    for (const subaccount of subaccounts) {
-      if (Date.now() > bounds.until) break;
-      await sweepSubaccount(subaccount, bounds, log, swept);
-    }
+  const swept: Swept = { subaccounts: 0, settled: 0, orphansEnded: 0, failed: 0, oldestOpenSeconds: 0 };
+  // Settling comes first; however much of it there is, a quarter of the time is for orphans.
+  const until = bounds.until - Math.max(0, bounds.until - Date.now()) / 4;
+  const run: Run = { bounds: { ...bounds, until }, log, swept, left: new Set() };
+  for await (const subaccount of inTurn("due chats", until)) {
+    swept.subaccounts += 1;
+    await inTenant(subaccount, run, (tenant) => settleDue(tenant, run));
+  }
+  for await (const subaccount of inTurn("orphans", bounds.until)) {
+    if (!run.left.has(subaccount.id)) await lookForOrphans(subaccount, { ...run, bounds });
   }
   return swept;
 }
 
-/** Every subaccount, by the database that it is in; the database that was not swept for the longest time first. */
-async function byDatabase(): Promise<[string, Subaccount[]][]> {
-  const groups = new Map<string, Subaccount[]>();
-  const projection = { isActive: 1, databaseName: 1, mongodbUrl: 1, encryptionIV: 1 };
-  for await (const document of (await central()).collection("subaccounts").find({}, { projection })) {
-    const location = subaccountOf(document);
-    // A cluster address is a secret; the same one is encrypted differently each time, which costs a second visit.
-    const place = createHash("sha256")
-      .update(JSON.stringify([location.mongodbUrl?.text, location.databaseName]))
-      .digest("base64url");
-    groups.set(place, [...(groups.get(place) ?? []), { id: String(document._id), location }]);
+/** What the sweep keeps for its next run, by name: how far it has come, or a look for orphans. */
+const notes = async () => (await central()).collection<{ _id: string; at: Date; place?: ObjectId }>("chatsweeps");
+
+/**
+ * Every subaccount once, from the one after that at which the last run stopped: so each has its turn, however much
+ * there is to do for those before it. Ends when the time is over.
+ */
+async function* inTurn(work: string, until: number): AsyncGenerator<Subaccount> {
+  const { ObjectId } = await driver();
+  const kept = await notes();
+  const note = (place: ObjectId) =>
+    bounded(kept.updateOne({ _id: work }, { $set: { place }, $currentDate: { at: true } }, { upsert: true }));
+  const place = (await bounded(kept.findOne({ _id: work })))?.place ?? new ObjectId("0".repeat(24));
+  let last: ObjectId | undefined;
+  for (const range of [{ $gt: place }, { $lte: place }]) {
+    let page = await pageOf(range);
+    while (page.length > 0) {
+      for (const { _id, ...document } of page) {
+        if (Date.now() > until) {
+          if (last) await note(last);
+          return;
+        }
+        // Before its work: of whatever a run may die, the next one does not begin with it.
+        if (_id === page[0]?._id) await note(_id);
+        last = _id;
+        yield { id: String(_id), location: subaccountOf(document) };
+      }
+      page = page.length < pageSize || !last ? [] : await pageOf({ ...range, $gt: last });
+    }
   }
-  const swept = await (await sweeps()).find().toArray();
-  const sweptAt = new Map(swept.map(({ _id, at }) => [_id, at.getTime()]));
-  return [...groups].sort(([a], [b]) => (sweptAt.get(a) ?? 0) - (sweptAt.get(b) ?? 0));
 }
 
-/** When what was looked at last: a database, or a subaccount's account for orphans. */
-const sweeps = async () => (await central()).collection<{ _id: string; at: Date }>("chatsweeps");
+async function pageOf(range: { $gt?: ObjectId; $lte?: ObjectId }) {
+  const projection = { isActive: 1, databaseName: 1, mongodbUrl: 1, encryptionIV: 1 };
+  const subaccounts = (await central()).collection<{ _id: ObjectId }>("subaccounts");
+  return bounded(subaccounts.find({ _id: range }, { projection }).sort({ _id: 1 }).limit(pageSize).toArray());
+}
 
-async function sweepSubaccount({ id, location }: Subaccount, bounds: Bounds, run: CallLog, swept: Swept) {
-  const log = new CallLog({ ...run.fields, subaccountId: id }, run.metrics);
-  const open = new Map<string, Date>();
+/** Does something for a subaccount. Its trouble (its cluster, its account, a 429) is its own: the others are swept. */
+async function inTenant({ id, location }: Subaccount, run: Run, work: (tenant: Tenant) => Promise<void>) {
+  const log = new CallLog({ ...run.log.fields, subaccountId: id }, run.log.metrics);
   const trailing: Promise<unknown>[] = [];
   let tenant: Tenant | undefined;
   try {
     tenant = await openTenant(id, location, { log, trailing });
-    const dues = await chats.due(tenant, bounds.perSubaccount);
-    for (const { chat_id, turnAt } of dues) if (turnAt) open.set(chat_id, turnAt);
-    for (const due of dues) {
-      if (Date.now() > bounds.until) break;
-      if (!(await chats.claim(tenant, due, claimMs))) continue; // another sweep has it
-      const chatLog = new CallLog({ ...log.fields, chatId: due.chat_id }, run.metrics);
-      const { internal } = await sweepChat({ ...tenant, log: chatLog }, due.chat_id, due._id, bounds);
-      if (!internal?.turn) open.delete(due.chat_id);
-      swept.settled += 1;
-    }
-    swept.orphansEnded += await endOrphans(tenant, bounds);
+    await work(tenant);
   } catch (error) {
-    // A tenant's trouble (its cluster, its account, a 429) is its own: the others are swept.
-    swept.failed += 1;
+    run.left.add(id);
+    run.swept.failed += 1;
     log.warn("A subaccount could not be swept", error);
   } finally {
     await Promise.all(trailing);
     tenant?.release();
+  }
+}
+
+async function settleDue(tenant: Tenant, { bounds, swept }: Run): Promise<void> {
+  const dues = await chats.due(tenant, bounds.perSubaccount);
+  const open = new Map<string, Date>();
+  for (const { chat_id, turnAt } of dues) if (turnAt) open.set(chat_id, turnAt);
+  try {
+    for (const due of dues) {
+      if (Date.now() > bounds.until) break;
+      if (!(await chats.claim(tenant, due, claimMs))) continue; // another sweep has it
+      const log = new CallLog({ ...tenant.log.fields, chatId: due.chat_id }, tenant.log.metrics);
+      const { internal } = await sweepChat({ ...tenant, log }, due.chat_id, due._id, bounds);
+      if (!internal?.turn) open.delete(due.chat_id);
+      swept.settled += 1;
+    }
+  } finally {
     const ages = Array.from(open.values(), (at) => Math.round((Date.now() - at.getTime()) / 1_000));
     swept.oldestOpenSeconds = Math.max(swept.oldestOpenSeconds, ...ages);
   }
@@ -150,35 +186,37 @@ export function nextLook(chat: ReadChat): Date | undefined {
   return wait === undefined ? undefined : new Date(now + wait);
 }
 
+/** Looks through a subaccount's account at Retell, if it is time to. */
+async function lookForOrphans(subaccount: Subaccount, run: Run): Promise<void> {
+  const kept = await notes();
+  const name = `orphans ${subaccount.id}`;
+  const last = (await bounded(kept.findOne({ _id: name })))?.at.getTime() ?? 0;
+  if (Date.now() - last < orphansEveryMs) return;
+  await bounded(kept.updateOne({ _id: name }, { $currentDate: { at: true } }, { upsert: true }));
+  // A look may be late, and a chat that is closed for its silence needs no end of ours: the last hours are enough.
+  const begun = { from: Math.max(last - hour, Date.now() - 73 * hour), to: Date.now() - orphanMs };
+  await inTenant(subaccount, run, (tenant) => endOrphans(tenant, begun, run));
+}
+
 /**
  * Ends chats at Retell that a create of ours has left there: stored by nobody, ended by nobody, billed by the message.
  * Only chats that carry our reserved key for this very subaccount are touched: others share the workspace.
  */
-async function endOrphans(tenant: Tenant, { until }: Bounds): Promise<number> {
+async function endOrphans(tenant: Tenant, begun: { from: number; to: number }, { bounds, swept }: Run): Promise<void> {
   const { subaccountId, log } = tenant;
-  const looks = await sweeps();
-  const name = `orphans ${subaccountId}`;
-  const last = (await bounded(looks.findOne({ _id: name })))?.at.getTime() ?? 0;
-  if (Date.now() - last < orphansEveryMs || Date.now() > until) return 0;
-  await bounded(looks.updateOne({ _id: name }, { $currentDate: { at: true } }, { upsert: true }));
-
   const retell = await retellFor(tenant);
-  const signal = AbortSignal.timeout(Math.max(1, Math.min(20_000, until - Date.now())));
-  // A look may be late, and a chat that is closed for its silence needs no end of ours: the last hours are enough.
-  const window = { from: Math.max(last - hour, Date.now() - 73 * hour), to: Date.now() - orphanMs };
-  const ours = await retell.ongoingOf(subaccountId, window, signal);
+  const signal = AbortSignal.timeout(Math.max(1, Math.min(20_000, bounds.until - Date.now())));
+  const ours = await retell.ongoingOf(subaccountId, begun, signal);
   const known = await chats.known(
     tenant,
     ours.map(({ chatId }) => chatId),
   );
-  let ended = 0;
   for (const { chatId, operationId } of ours.filter((chat) => !known.has(chat.chatId))) {
     const refusal = await retell.end(chatId, signal).then(() => undefined, asFailure);
     if (refusal instanceof RetellError && refusal.failure !== "refused") throw refusal;
     // Logged under the operationId of the create that left it, where it says so.
     const about = operationId ? { operationId, settledBy: log.fields.operationId } : {};
     log.warn("An orphan was ended at Retell", refusal, { ...about, chatId });
-    ended += 1;
+    swept.orphansEnded += 1;
   }
-  return ended;
 }
