@@ -1,8 +1,10 @@
 import "./support/apart.ts";
+import { ObjectId } from "mongodb";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { sweep } from "../lib/chat/sweep.ts";
 import { ensureIndexes } from "../lib/indexes.ts";
 import { aRetellBetween } from "./support/between.ts";
+import { linesOf } from "./support/instance.ts";
 import { aLog } from "./support/log.ts";
 import { aChat, aWorld, central, control, type World } from "./support/world.ts";
 
@@ -137,5 +139,41 @@ describe("a run of the sweep", () => {
     const whole = await busy(2);
     expect(await run(Date.now() + minuteMs)).toMatchObject({ subaccounts: 2, settled: 2, failed: 1 });
     expect([(await asked(broken)).length, (await asked(whole)).length]).toEqual([0, 2]);
+  });
+
+  it("has nothing to do for a tenant without an active Retell account", async () => {
+    await aWorld({ account: null });
+    await aWorld({ account: { isActive: false } });
+    const log = aLog("sweep");
+    expect(await sweep({ until: Date.now() + minuteMs, perSubaccount: 100 }, log)).toMatchObject({
+      subaccounts: 2,
+      failed: 0,
+    });
+    expect(linesOf(log.fields.operationId)).toEqual([]);
+  });
+
+  it("warns of chats that are due and cannot be settled for want of an account, and puts them off", async () => {
+    const world = await busy(2);
+    const own = { subaccountId: new ObjectId(world.subaccountId) };
+    await central.collection("retellaccounts").updateOne(own, { $set: { isActive: false } });
+    const chats = world.db.collection("chats");
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 6 * minuteMs }); // what was cached is forgotten
+    const turn = { id: "t", operationId: crypto.randomUUID(), state: "unknown", at: new Date(Date.now() - 600_000) };
+    await chats.updateOne({}, { $set: { "internal.turn": turn } });
+    const log = aLog("sweep");
+    expect(await sweep({ until: Date.now() + minuteMs, perSubaccount: 100 }, log)).toMatchObject({
+      settled: 0,
+      failed: 0,
+      oldestOpenSeconds: 600,
+    });
+    expect(linesOf(log.fields.operationId)).toMatchObject([
+      {
+        level: "WARN",
+        message: "Chats are due, but there is no active Retell account",
+        subaccountId: world.subaccountId,
+      },
+    ]);
+    const inMinutes = (await chats.find().toArray()).map(({ internal }) => (internal.due - Date.now()) / minuteMs);
+    expect(inMinutes).toEqual([expect.closeTo(2, 0), expect.closeTo(60, 0)]);
   });
 });

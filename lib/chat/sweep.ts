@@ -1,12 +1,13 @@
 import type { ObjectId } from "mongodb";
 import { subaccountOf } from "../access.ts";
+import { ApiError } from "../errors.ts";
 import { CallLog } from "../logger.ts";
 import { bounded, central, driver } from "../mongo.ts";
-import { asFailure, RetellError, retellFor } from "../retell/client.ts";
+import { asFailure, type RetellClient, RetellError, retellFor } from "../retell/client.ts";
 import { openTenant, type Tenant } from "../tenant.ts";
 import type { ReadChat } from "./document.ts";
-import { leaseMs, settle } from "./settle.ts";
-import { chats } from "./store.ts";
+import { leaseMs, type Place, settle } from "./settle.ts";
+import { chats, type Due } from "./store.ts";
 
 /** What one run does at most. */
 export interface Bounds {
@@ -131,14 +132,21 @@ async function inTenant({ id, location }: Subaccount, run: Run, work: (tenant: T
 
 async function settleDue(tenant: Tenant, { bounds, swept }: Run): Promise<void> {
   const dues = await chats.due(tenant, bounds.perSubaccount);
+  if (dues.length === 0) return;
   const open = new Map<string, Date>();
   for (const { chat_id, turnAt } of dues) if (turnAt) open.set(chat_id, turnAt);
   try {
+    const retell = await activeRetell(tenant);
+    if (!retell) return await putOff(tenant, dues);
     for (const due of dues) {
       if (Date.now() > bounds.until) break;
       if (!(await chats.claim(tenant, due, claimMs))) continue; // another sweep has it
       const log = new CallLog({ ...tenant.log.fields, chatId: due.chat_id }, tenant.log.metrics);
-      const { internal } = await sweepChat({ ...tenant, log }, due.chat_id, due._id, bounds);
+      const { internal } = await sweepChat(
+        { tenant: { ...tenant, log }, chatId: due.chat_id, retell },
+        due._id,
+        bounds,
+      );
       if (!internal?.turn) open.delete(due.chat_id);
       swept.settled += 1;
     }
@@ -148,12 +156,25 @@ async function settleDue(tenant: Tenant, { bounds, swept }: Run): Promise<void> 
   }
 }
 
-async function sweepChat(tenant: Tenant, chatId: string, id: ObjectId, { until }: Bounds): Promise<ReadChat> {
-  const retell = await retellFor(tenant);
+/** Undefined when the subaccount has no active Retell account, as is its right: then nothing can be asked. */
+async function activeRetell(tenant: Tenant): Promise<RetellClient | undefined> {
+  return retellFor(tenant).catch((error) => {
+    if (error instanceof ApiError && error.code === "RETELL_ACCOUNT_INACTIVE") return undefined;
+    throw error;
+  });
+}
+
+/** Without an account nothing is urgent but that an open turn is told of. */
+async function putOff(tenant: Tenant, dues: Due[]): Promise<void> {
+  for (const due of dues) await chats.claim(tenant, due, due.turnAt ? claimMs : hour);
+  tenant.log.warn("Chats are due, but there is no active Retell account");
+}
+
+async function sweepChat(place: Place, id: ObjectId, { until }: Bounds): Promise<ReadChat> {
   const signal = AbortSignal.timeout(Math.max(1, Math.min(20_000, until - Date.now())));
-  const { chat, failure } = await settle({ tenant, chatId, retell }, { signal });
+  const { chat, failure } = await settle(place, { signal });
   if (failure?.isOfAccount) throw failure;
-  await chats.setDue(tenant, id, nextLook(chat), chat);
+  await chats.setDue(place.tenant, id, nextLook(chat), chat);
   return chat;
 }
 
@@ -204,7 +225,8 @@ async function lookForOrphans(subaccount: Subaccount, run: Run): Promise<void> {
  */
 async function endOrphans(tenant: Tenant, begun: { from: number; to: number }, { bounds, swept }: Run): Promise<void> {
   const { subaccountId, log } = tenant;
-  const retell = await retellFor(tenant);
+  const retell = await activeRetell(tenant);
+  if (!retell) return;
   const signal = AbortSignal.timeout(Math.max(1, Math.min(20_000, bounds.until - Date.now())));
   const ours = await retell.ongoingOf(subaccountId, begun, signal);
   const known = await chats.known(
