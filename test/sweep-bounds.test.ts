@@ -176,4 +176,15 @@ describe("a run of the sweep", () => {
     const inMinutes = (await chats.find().toArray()).map(({ internal }) => (internal.due - Date.now()) / minuteMs);
     expect(inMinutes).toEqual([expect.closeTo(2, 0), expect.closeTo(60, 0)]);
   });
+
+  it("goes on to the next after a chat that was deleted under its hands", async () => {
+    const world = await busy(2);
+    const chats = world.db.collection("chats");
+    const [gone, other] = await chats.find().sort({ _id: 1 }).toArray();
+    await chats.updateOne({ _id: gone?._id }, { $set: { "internal.due": new Date(Date.now() - 2_000) } });
+    await control("retell", "PATCH", `/chats/${gone?.chat_id}`, { status: "ended" });
+    between.before = (path) => path === `/get-chat/${gone?.chat_id}` && chats.deleteOne({ _id: gone?._id });
+    expect(await run(Date.now() + minuteMs)).toMatchObject({ settled: 1, failed: 1 });
+    expect((await chats.findOne({ _id: other?._id }))?.internal.due.getTime()).toBeGreaterThan(Date.now());
+  });
 });

@@ -20,6 +20,17 @@ const isDue = (world: World, chatId: string, more: object = {}) =>
     .collection("chats")
     .updateOne({ chat_id: chatId }, { $set: { "internal.due": new Date(Date.now() - 1), ...more } });
 
+/** A chat that a create of ours has left at Retell a while ago. */
+async function anOrphan(world: World): Promise<string> {
+  const { chat_id } = await control("retell", "POST", "/chats", {
+    key: world.apiKey,
+    agent_id: world.agentId,
+    start_timestamp: Date.now() - 15 * 60_000,
+    metadata: { _scalai_chat: { subaccountId: world.subaccountId, stage: "test" } },
+  });
+  return chat_id;
+}
+
 describe("the sweep", () => {
   it("settles a turn that nobody came back for, under that send's operationId", async () => {
     const world = await aWorld();
@@ -156,5 +167,30 @@ describe("the sweep", () => {
       expect.objectContaining({ message: "An orphan was ended at Retell", operation: "sweep", chatId: ours }),
     );
     expect((await stored(world, kept))?.chat_status).toBe("ongoing");
+  });
+
+  it("goes on to the next when one of an account's orphans cannot be ended", async () => {
+    const world = await aWorld();
+    for (let i = 0; i < 2; i++) await anOrphan(world);
+    await fault(world, "end", { kind: "status", status: 500 });
+    expect(await run()).toMatchObject({ orphansEnded: 1, failed: 1 });
+    const statuses = (await chatsAtRetell(world)).map(({ status }: { status: string }) => status);
+    expect(statuses.sort()).toEqual(["ended", "ongoing"]);
+  });
+
+  it.each([
+    ["has no date of its last message", { $unset: { lastMessageAt: "", updatedAt: "" } }, 72 * 60],
+    ["has a turn that began nobody knows when", { $set: { "internal.turn": { id: "t", state: "unknown" } } }, 2],
+  ])("goes on to the next, and to orphans, after a chat that %s", async (_what, update, minutes) => {
+    const world = await aWorld();
+    const [odd, even, orphan] = [await aChat(world), await aChat(world), await anOrphan(world)];
+    await world.db.collection("chats").updateOne({ chat_id: odd }, update);
+    await isDue(world, odd, { "internal.due": new Date(Date.now() - 10_000) });
+    await isDue(world, even);
+    expect(await run()).toMatchObject({ orphansEnded: 1 });
+    expect(await requests(world, "retrieve")).toHaveLength(2);
+    expect((await stored(world, even))?.internal.due.getTime()).toBeGreaterThan(Date.now());
+    expect(((await stored(world, odd))?.internal.due - Date.now()) / 60_000).toBeCloseTo(minutes, 0);
+    expect((await control("retell", "GET", `/chats/${orphan}`)).status).toBe("ended");
   });
 });

@@ -3,7 +3,7 @@ import { subaccountOf } from "../access.ts";
 import { ApiError } from "../errors.ts";
 import { CallLog } from "../logger.ts";
 import { bounded, central, driver } from "../mongo.ts";
-import { asFailure, type RetellClient, RetellError, retellFor } from "../retell/client.ts";
+import { asFailure, type RetellClient, type RetellError, retellFor } from "../retell/client.ts";
 import { openTenant, type Tenant } from "../tenant.ts";
 import type { ReadChat } from "./document.ts";
 import { leaseMs, type Place, settle } from "./settle.ts";
@@ -134,7 +134,7 @@ async function settleDue(tenant: Tenant, { bounds, swept }: Run): Promise<void> 
   const dues = await chats.due(tenant, bounds.perSubaccount);
   if (dues.length === 0) return;
   const open = new Map<string, Date>();
-  for (const { chat_id, turnAt } of dues) if (turnAt) open.set(chat_id, turnAt);
+  for (const { chat_id, turnAt } of dues) if (turnAt instanceof Date) open.set(chat_id, turnAt);
   try {
     const retell = await activeRetell(tenant);
     if (!retell) return await putOff(tenant, dues);
@@ -142,13 +142,17 @@ async function settleDue(tenant: Tenant, { bounds, swept }: Run): Promise<void> 
       if (Date.now() > bounds.until) break;
       if (!(await chats.claim(tenant, due, claimMs))) continue; // another sweep has it
       const log = new CallLog({ ...tenant.log.fields, chatId: due.chat_id }, tenant.log.metrics);
-      const { internal } = await sweepChat(
-        { tenant: { ...tenant, log }, chatId: due.chat_id, retell },
-        due._id,
-        bounds,
-      );
-      if (!internal?.turn) open.delete(due.chat_id);
-      swept.settled += 1;
+      const place = { tenant: { ...tenant, log }, chatId: due.chat_id, retell };
+      try {
+        const { internal } = await sweepChat(place, due._id, bounds);
+        if (!internal?.turn) open.delete(due.chat_id);
+        swept.settled += 1;
+      } catch (error) {
+        // Its own trouble is that it was deleted meanwhile, or a bug; any other is its account's or its database's.
+        if (error instanceof ApiError && error.code !== "CHAT_NOT_FOUND") throw error;
+        swept.failed += 1;
+        log.warn("A chat could not be swept", error);
+      }
     }
   } finally {
     const ages = Array.from(open.values(), (at) => Math.round((Date.now() - at.getTime()) / 1_000));
@@ -180,13 +184,17 @@ async function sweepChat(place: Place, id: ObjectId, { until }: Bounds): Promise
 
 /**
  * When a chat is looked at again; undefined when nothing more is expected of it. The waits grow with what is waited
- * for, so that no counter is needed.
+ * for, so that no counter is needed. A date that is missing, or that somebody else wrote as a text, was long ago.
  */
 export function nextLook(chat: ReadChat): Date | undefined {
   const now = chat.now.getTime();
+  const since = (...dates: unknown[]) => {
+    const date = dates.find((one) => one instanceof Date);
+    return date ? now - date.getTime() : Number.POSITIVE_INFINITY;
+  };
   const turn = chat.internal?.turn;
   if (turn) {
-    const age = now - turn.at.getTime();
+    const age = since(turn.at);
     const wait =
       turn.state === "sending" && age < leaseMs()
         ? leaseMs() - age
@@ -198,12 +206,12 @@ export function nextLook(chat: ReadChat): Date | undefined {
     return new Date(now + wait);
   }
   if (chat.chat_status === "ongoing") {
-    const silence = now - chat.lastMessageAt.getTime();
+    const silence = since(chat.lastMessageAt, chat.updatedAt);
     return new Date(now + Math.min(72 * hour, Math.max(65 * minute, silence)));
   }
   if (chat.chat_analysis) return undefined;
-  const since = now - (chat.endedAt ?? chat.updatedAt).getTime();
-  const wait = [minute, 5 * minute, 30 * minute, 6 * hour].find((step) => since < step);
+  const age = since(chat.endedAt, chat.updatedAt);
+  const wait = [minute, 5 * minute, 30 * minute, 6 * hour].find((step) => age < step);
   return wait === undefined ? undefined : new Date(now + wait);
 }
 
@@ -233,12 +241,18 @@ async function endOrphans(tenant: Tenant, begun: { from: number; to: number }, {
     tenant,
     ours.map(({ chatId }) => chatId),
   );
+  let failure: RetellError | undefined;
   for (const { chatId, operationId } of ours.filter((chat) => !known.has(chat.chatId))) {
     const refusal = await retell.end(chatId, signal).then(() => undefined, asFailure);
-    if (refusal instanceof RetellError && refusal.failure !== "refused") throw refusal;
+    if (refusal?.isOfAccount) throw refusal;
+    if (refusal && refusal.failure !== "refused") {
+      failure = refusal; // one that cannot be ended does not stand before the others
+      continue;
+    }
     // Logged under the operationId of the create that left it, where it says so.
     const about = operationId ? { operationId, settledBy: log.fields.operationId } : {};
     log.warn("An orphan was ended at Retell", refusal, { ...about, chatId });
     swept.orphansEnded += 1;
   }
+  if (failure) throw failure;
 }
