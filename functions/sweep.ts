@@ -10,7 +10,7 @@ export async function handler(_event?: unknown, context?: Context) {
   const operationId = crypto.randomUUID();
   const log = new CallLog({ operationId, requestId: context?.awsRequestId, operation: "sweep" });
 
-  const until = Date.now() + (context?.getRemainingTimeInMillis() ?? 120_000) - 25_000; // what has begun may take 20 s
+  const until = Date.now() + (context?.getRemainingTimeInMillis() ?? 120_000) - 25_000; // what has begun may take so long
   try {
     await awake();
     const swept = await sweep({ until, perSubaccount: 100 }, log);

@@ -6,6 +6,7 @@ import { ensureIndexes } from "../lib/indexes.ts";
 import { aRetellBetween } from "./support/between.ts";
 import { linesOf } from "./support/instance.ts";
 import { aLog } from "./support/log.ts";
+import { anOrphan } from "./support/orphan.ts";
 import { aChat, aWorld, central, control, type World } from "./support/world.ts";
 
 const between = await aRetellBetween();
@@ -186,5 +187,16 @@ describe("a run of the sweep", () => {
     between.before = (path) => path === `/get-chat/${gone?.chat_id}` && chats.deleteOne({ _id: gone?._id });
     expect(await run(Date.now() + minuteMs)).toMatchObject({ settled: 1, failed: 1 });
     expect((await chats.findOne({ _id: other?._id }))?.internal.due.getTime()).toBeGreaterThan(Date.now());
+  });
+
+  it("gives what it begins at the last moment the time that it needs", async () => {
+    const world = await busy(1);
+    const orphan = await anOrphan(world);
+    vi.useFakeTimers({ toFake: ["Date"] }); // the time stands still
+    between.before = () => new Promise((resolve) => setTimeout(resolve, 50));
+    expect(await run(Date.now() + 1)).toMatchObject({ settled: 1, orphansEnded: 1, failed: 0 });
+    const [chat] = await world.db.collection("chats").find().toArray();
+    expect(chat?.internal.due.getTime()).toBeGreaterThan(Date.now() + 60 * minuteMs); // it was read
+    expect((await control("retell", "GET", `/chats/${orphan}`)).status).toBe("ended");
   });
 });

@@ -4,6 +4,7 @@ import { describe, expect, it, vi } from "vitest";
 import { handler as run } from "../functions/sweep.ts";
 import { linesOf } from "./support/instance.ts";
 import { aLog } from "./support/log.ts";
+import { anOrphan } from "./support/orphan.ts";
 import { aChat, aWorld, call, control, fault, type World } from "./support/world.ts";
 
 const at = (world: World, chatId: string) => ({ token: world.owner.token, subaccountId: world.subaccountId, chatId });
@@ -19,17 +20,6 @@ const isDue = (world: World, chatId: string, more: object = {}) =>
   world.db
     .collection("chats")
     .updateOne({ chat_id: chatId }, { $set: { "internal.due": new Date(Date.now() - 1), ...more } });
-
-/** A chat that a create of ours has left at Retell a while ago. */
-async function anOrphan(world: World): Promise<string> {
-  const { chat_id } = await control("retell", "POST", "/chats", {
-    key: world.apiKey,
-    agent_id: world.agentId,
-    start_timestamp: Date.now() - 15 * 60_000,
-    metadata: { _scalai_chat: { subaccountId: world.subaccountId, stage: "test" } },
-  });
-  return chat_id;
-}
 
 describe("the sweep", () => {
   it("settles a turn that nobody came back for, under that send's operationId", async () => {

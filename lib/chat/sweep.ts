@@ -11,7 +11,7 @@ import { chats, type Due } from "./store.ts";
 
 /** What one run does at most. */
 export interface Bounds {
-  /** Epoch ms after which nothing new is begun. */
+  /** Epoch ms after which nothing new is begun. What has begun may take 25 s more. */
   until: number;
   /** Chats of one subaccount. */
   perSubaccount: number;
@@ -44,6 +44,11 @@ interface Run {
 
 const minute = 60_000;
 const hour = 60 * minute;
+/**
+ * For how long a call to Retell is waited for. It counts from its beginning, whatever is left until `until`: a call that
+ * is given milliseconds fails, and counts against an account that may be well.
+ */
+const callMs = 20_000;
 /** A claimed chat comes back after this, should its sweep die. */
 const claimMs = 2 * minute;
 /** How often a subaccount's Retell account is looked through for orphans, and from which age on a chat may be one. */
@@ -144,7 +149,7 @@ async function settleDue(tenant: Tenant, { bounds, swept }: Run): Promise<void> 
       const log = new CallLog({ ...tenant.log.fields, chatId: due.chat_id }, tenant.log.metrics);
       const place = { tenant: { ...tenant, log }, chatId: due.chat_id, retell };
       try {
-        const { internal } = await sweepChat(place, due._id, bounds);
+        const { internal } = await sweepChat(place, due._id);
         if (!internal?.turn) open.delete(due.chat_id);
         swept.settled += 1;
       } catch (error) {
@@ -174,9 +179,8 @@ async function putOff(tenant: Tenant, dues: Due[]): Promise<void> {
   tenant.log.warn("Chats are due, but there is no active Retell account");
 }
 
-async function sweepChat(place: Place, id: ObjectId, { until }: Bounds): Promise<ReadChat> {
-  const signal = AbortSignal.timeout(Math.max(1, Math.min(20_000, until - Date.now())));
-  const { chat, failure } = await settle(place, { signal });
+async function sweepChat(place: Place, id: ObjectId): Promise<ReadChat> {
+  const { chat, failure } = await settle(place, { signal: AbortSignal.timeout(callMs) });
   if (failure?.isOfAccount) throw failure;
   await chats.setDue(place.tenant, id, nextLook(chat), chat);
   return chat;
@@ -235,15 +239,15 @@ async function endOrphans(tenant: Tenant, begun: { from: number; to: number }, {
   const { subaccountId, log } = tenant;
   const retell = await activeRetell(tenant);
   if (!retell) return;
-  const signal = AbortSignal.timeout(Math.max(1, Math.min(20_000, bounds.until - Date.now())));
-  const ours = await retell.ongoingOf(subaccountId, begun, signal);
+  const ours = await retell.ongoingOf(subaccountId, begun, AbortSignal.timeout(callMs));
   const known = await chats.known(
     tenant,
     ours.map(({ chatId }) => chatId),
   );
   let failure: RetellError | undefined;
   for (const { chatId, operationId } of ours.filter((chat) => !known.has(chat.chatId))) {
-    const refusal = await retell.end(chatId, signal).then(() => undefined, asFailure);
+    if (Date.now() > bounds.until) break;
+    const refusal = await retell.end(chatId, AbortSignal.timeout(callMs)).then(() => undefined, asFailure);
     if (refusal?.isOfAccount) throw refusal;
     if (refusal && refusal.failure !== "refused") {
       failure = refusal; // one that cannot be ended does not stand before the others

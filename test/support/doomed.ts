@@ -3,6 +3,7 @@ import { expect } from "vitest";
 import { toEvent } from "../../dev/event.ts";
 import { handler as webhook } from "../../functions/webhook.ts";
 import type { Doomed, Scenario } from "./deaths.ts";
+import { anOrphan } from "./orphan.ts";
 import { at, atRetell, retried, stored } from "./retried.ts";
 import { aChat, aContext, call, control, eventFor, fault, type Request, type World } from "./world.ts";
 
@@ -218,16 +219,11 @@ export const scenarios = {
       await leaveOpen(world, open);
       await change(open, lateReply);
       await change(silent, { status: "ended" });
-      const orphan = await control("retell", "POST", "/chats", {
-        key: world.apiKey,
-        agent_id: world.agentId,
-        start_timestamp: Date.now() - 15 * 60_000,
-        metadata: { _scalai_chat: { subaccountId: world.subaccountId, stage: process.env.STAGE } },
-      });
+      const orphan = await anOrphan(world);
       await world.db.collection("chats").updateMany({}, { $set: { "internal.due": new Date(Date.now() - 1) } });
       return sweepOf(async () => {
         const held = await atRetell(world);
-        expect(held.find(({ chat_id }) => chat_id === orphan.chat_id).status).toBe("ended");
+        expect(held.find(({ chat_id }) => chat_id === orphan).status).toBe("ended");
         expect((await stored(world)).map(({ chat_status }) => chat_status)).toEqual(["ongoing", "ended"]);
       });
     },
