@@ -15,6 +15,8 @@ const requests = async (world: World, step: string) =>
   (await control("retell", "GET", `/requests?step=${step}&key=${world.apiKey}`)).requests;
 const chatsAtRetell = async (world: World) => (await control("retell", "GET", `/chats?key=${world.apiKey}`)).chats;
 
+const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
+
 /** As if its time had come. */
 const isDue = (world: World, chatId: string, more: object = {}) =>
   world.db
@@ -78,6 +80,31 @@ describe("the sweep", () => {
     expect(after?.chat_analysis).toMatchObject({ chat_summary: expect.any(String) });
     expect(after?.chat_cost.combined_cost).toBeGreaterThan(0);
     expect(after?.internal.due).toBeUndefined();
+  });
+
+  it.each([
+    ["has been silent for a day", {}, { lastMessageAt: hoursAgo(24) }],
+    ["ended seven hours ago", { status: "ended" }, { chat_status: "ended", endedAt: hoursAgo(7) }],
+  ])("asks again in minutes after a chat that %s, when Retell does not answer", async (_what, theirs, ours) => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    await control("retell", "PATCH", `/chats/${chatId}`, theirs);
+    await isDue(world, chatId, ours);
+    await fault(world, "retrieve", { kind: "status", status: 503 });
+    await run();
+    expect(((await stored(world, chatId))?.internal.due - Date.now()) / 60_000).toBeCloseTo(5, 0);
+  });
+
+  it.each([
+    ["that Retell does not know any more", { lastMessageAt: hoursAgo(24) }, 422, 24],
+    ["that has not been readable for a week", { lastMessageAt: hoursAgo(169) }, 503, 72],
+  ])("does not ask again in minutes after one %s", async (_what, ours, status, hours) => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    await isDue(world, chatId, ours);
+    await fault(world, "retrieve", { kind: "status", status });
+    await run();
+    expect(((await stored(world, chatId))?.internal.due - Date.now()) / 3_600_000).toBeCloseTo(hours, 0);
   });
 
   it("leaves alone what is not due, and what the old server wrote", async () => {

@@ -182,15 +182,18 @@ async function putOff(tenant: Tenant, dues: Due[]): Promise<void> {
 async function sweepChat(place: Place, id: ObjectId): Promise<ReadChat> {
   const { chat, failure } = await settle(place, { signal: AbortSignal.timeout(callMs) });
   if (failure?.isOfAccount) throw failure;
-  await chats.setDue(place.tenant, id, nextLook(chat), chat);
+  await chats.setDue(place.tenant, id, nextLook(chat, failure), chat);
   return chat;
 }
 
 /**
  * When a chat is looked at again; undefined when nothing more is expected of it. The waits grow with what is waited
  * for, so that no counter is needed. A date that is missing, or that somebody else wrote as a text, was long ago.
+ *
+ * @param failure Why Retell could not be asked now. It is asked again soon, as the chat may have ended meanwhile; for a
+ *                week, should it be the chat that cannot be read. `refused` is an answer: Retell does not know it.
  */
-export function nextLook(chat: ReadChat): Date | undefined {
+export function nextLook(chat: ReadChat, failure?: RetellError): Date | undefined {
   const now = chat.now.getTime();
   const since = (...dates: unknown[]) => {
     const date = dates.find((one) => one instanceof Date);
@@ -209,12 +212,11 @@ export function nextLook(chat: ReadChat): Date | undefined {
             : minute;
     return new Date(now + wait);
   }
-  if (chat.chat_status === "ongoing") {
-    const silence = since(chat.lastMessageAt, chat.updatedAt);
-    return new Date(now + Math.min(72 * hour, Math.max(65 * minute, silence)));
-  }
+  const isOngoing = chat.chat_status === "ongoing";
+  const age = isOngoing ? since(chat.lastMessageAt, chat.updatedAt) : since(chat.endedAt, chat.updatedAt);
+  if (failure && failure.failure !== "refused" && age < 7 * 24 * hour) return new Date(now + 5 * minute);
+  if (isOngoing) return new Date(now + Math.min(72 * hour, Math.max(65 * minute, age)));
   if (chat.chat_analysis) return undefined;
-  const age = since(chat.endedAt, chat.updatedAt);
   const wait = [minute, 5 * minute, 30 * minute, 6 * hour].find((step) => age < step);
   return wait === undefined ? undefined : new Date(now + wait);
 }
