@@ -186,6 +186,31 @@ describe("the sweep", () => {
     expect((await stored(world, kept))?.chat_status).toBe("ongoing");
   });
 
+  it("finds orphans also after looks that have failed for hours", async () => {
+    await control("retell", "PUT", "/agents/agent_patient", { end_chat_after_silence_ms: null });
+    const world = await aWorld({ agentId: "agent_patient" });
+    const orphan = await anOrphan(world);
+    await fault(world, "list", { kind: "status", status: 503, count: 2 });
+    try {
+      for (const [hours, orphansEnded] of [
+        [0, 0],
+        [2, 0],
+        [4, 1],
+        [6, 0],
+      ] as const) {
+        vi.useFakeTimers({ toFake: ["Date"], now: hoursAgo(-hours) });
+        expect(await run()).toMatchObject({ orphansEnded });
+        vi.useRealTimers();
+      }
+    } finally {
+      vi.useRealTimers();
+    }
+    expect((await control("retell", "GET", `/chats/${orphan}`)).status).toBe("ended");
+    // Once one has come to its end, the next looks at the last hours alone.
+    const [request] = (await requests(world, "list")).slice(-1);
+    expect(request.body.filter_criteria.start_timestamp.value[0]).toBeGreaterThan(hoursAgo(-2).getTime());
+  });
+
   it("goes on to the next when one of an account's orphans cannot be ended", async () => {
     const world = await aWorld();
     for (let i = 0; i < 2; i++) await anOrphan(world);

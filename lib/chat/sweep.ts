@@ -79,8 +79,19 @@ export async function sweep(bounds: Bounds, log: CallLog): Promise<Swept> {
   return swept;
 }
 
-/** What the sweep keeps for its next run, by name: how far it has come, or a look for orphans. */
-const notes = async () => (await central()).collection<{ _id: string; at: Date; place?: ObjectId }>("chatsweeps");
+/** What the sweep keeps for its next run. */
+interface Note {
+  /** A work that goes over all subaccounts, or a subaccount's orphans. */
+  _id: string;
+  /** When it was last begun. */
+  at: Date;
+  /** The last subaccount that was begun with. */
+  place?: ObjectId;
+  /** When the last look for orphans that came to its end began. */
+  done?: Date;
+}
+
+const notes = async () => (await central()).collection<Note>("chatsweeps");
 
 /**
  * Every subaccount once, from the one after that at which the last run stopped: so each has its turn, however much
@@ -225,22 +236,33 @@ export function nextLook(chat: ReadChat, failure?: RetellError): Date | undefine
 async function lookForOrphans(subaccount: Subaccount, run: Run): Promise<void> {
   const kept = await notes();
   const name = `orphans ${subaccount.id}`;
-  const last = (await bounded(kept.findOne({ _id: name })))?.at.getTime() ?? 0;
-  if (Date.now() - last < orphansEveryMs) return;
+  const last = await bounded(kept.findOne({ _id: name }));
+  const now = Date.now();
+  if (now - (last?.at.getTime() ?? 0) < orphansEveryMs) return;
   await bounded(kept.updateOne({ _id: name }, { $currentDate: { at: true } }, { upsert: true }));
   // A look may be late, and a chat that is closed for its silence needs no end of ours: the last hours are enough.
-  const begun = { from: Math.max(last - hour, Date.now() - 73 * hour), to: Date.now() - orphanMs };
-  await inTenant(subaccount, run, (tenant) => endOrphans(tenant, begun, run));
+  const from = Math.max((last?.done?.getTime() ?? 0) - hour, now - 73 * hour);
+  await inTenant(subaccount, run, async (tenant) => {
+    const isDone = await endOrphans(tenant, { from, to: now - orphanMs }, run);
+    // One that has failed is made up for by the next. Two at once end a chat twice, which does no harm.
+    if (isDone) await bounded(kept.updateOne({ _id: name }, { $set: { done: new Date(now) } }));
+  });
 }
 
 /**
  * Ends chats at Retell that a create of ours has left there: stored by nobody, ended by nobody, billed by the message.
- * Only chats that carry our reserved key for this very subaccount are touched: others share the workspace.
+ * Only chats that carry our reserved key for this very subaccount and stage are touched: others share the workspace.
+ *
+ * @returns Whether it came to its end.
  */
-async function endOrphans(tenant: Tenant, begun: { from: number; to: number }, { bounds, swept }: Run): Promise<void> {
+async function endOrphans(
+  tenant: Tenant,
+  begun: { from: number; to: number },
+  { bounds, swept }: Run,
+): Promise<boolean> {
   const { subaccountId, log } = tenant;
   const retell = await activeRetell(tenant);
-  if (!retell) return;
+  if (!retell) return true;
   const ours = await retell.ongoingOf(subaccountId, begun, AbortSignal.timeout(callMs));
   const known = await chats.known(
     tenant,
@@ -248,7 +270,7 @@ async function endOrphans(tenant: Tenant, begun: { from: number; to: number }, {
   );
   let failure: RetellError | undefined;
   for (const { chatId, operationId } of ours.filter((chat) => !known.has(chat.chatId))) {
-    if (Date.now() > bounds.until) break;
+    if (Date.now() > bounds.until) return false;
     const refusal = await retell.end(chatId, AbortSignal.timeout(callMs)).then(() => undefined, asFailure);
     if (refusal?.isOfAccount) throw refusal;
     if (refusal && refusal.failure !== "refused") {
@@ -261,4 +283,5 @@ async function endOrphans(tenant: Tenant, begun: { from: number; to: number }, {
     swept.orphansEnded += 1;
   }
   if (failure) throw failure;
+  return true;
 }
