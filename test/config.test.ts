@@ -76,6 +76,11 @@ it("a link that was left empty is a secret that is not set", async () => {
   expect(found).toMatchObject({ ENCRYPTION_KEYS_OLD: [] });
 });
 
+it("a secret that was piped to SST is the same without its line break", async () => {
+  const piped = Object.fromEntries(Object.entries(links).map(([name, value]) => [name, `${value}\n`]));
+  expect(await configOf(linked(piped))).toMatchObject(complete);
+});
+
 it("a function that is not linked to a secret is told which, not that SST failed", async () => {
   const { error } = await configOf(linked({ ...links, MongodbUrl: "" }));
   expect(error).toMatch(/^Missing or malformed: MONGODB_URL/);

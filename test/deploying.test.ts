@@ -1,0 +1,31 @@
+import { spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { text } from "node:stream/consumers";
+import { expect, it } from "vitest";
+import { aWorld, call } from "./support/world.ts";
+
+const guide = await readFile(new URL("../docs/deploying.md", import.meta.url), "utf8");
+
+/** Runs the guide's program that holds this word as `sst shell` would: at the top of the project. */
+async function run(word: string, env: NodeJS.ProcessEnv = {}): Promise<string> {
+  const programs = [...guide.matchAll(/node --input-type=module -e '\n(.*?)'/gs)].map(([, program = ""]) => program);
+  const program = programs.find((one) => one.includes(word)) ?? "throw new Error('The guide has no such program')";
+  const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
+    cwd: new URL("../", import.meta.url),
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  return (await text(child.stdout)).trim();
+}
+
+it("the token that the guide makes may do all in a subaccount", async () => {
+  const { subaccountId } = await aWorld();
+  const { status } = await call("list", { token: await run("SignJWT"), subaccountId });
+  expect(status).toBe(200);
+});
+
+it("the token that the guide makes is of the issuer and for the audience that are set", async () => {
+  const token = await run("SignJWT", { JWT_ISSUER: "an-issuer", JWT_AUDIENCE: "an-audience" });
+  const claims = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
+  expect(claims).toMatchObject({ iss: "an-issuer", aud: "an-audience" });
+});
