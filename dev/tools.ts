@@ -5,6 +5,10 @@
 import "./env.ts";
 import { environmentOf, running } from "./start/running.ts";
 
+// The functions have the stage in a variable of their own, SST's shell only in this. Every key in Redis begins with it.
+const { SST_RESOURCE_App: app } = process.env;
+if (app) process.env.STAGE = JSON.parse(app).stage;
+
 const isTold = process.env.MONGODB_URL || process.env.SST_RESOURCE_App !== undefined;
 const about = isTold ? undefined : await running();
 if (about) {

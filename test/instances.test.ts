@@ -192,6 +192,19 @@ describe("a permission", () => {
     await wire.heal();
   });
 
+  it("that is revoked is gone at once when the user is forgotten in sst shell, whatever .env calls the stage", async () => {
+    const world = await aWorld();
+    const { call } = await anInstance({ STAGE: "ada" });
+    await call("list", owned(world));
+    await revoke(world);
+    expect((await call("list", owned(world))).status).toBe(200);
+    const asNpm = `--import ${new URL("../dev/tools.ts", import.meta.url)}`;
+    const shell = { SST_RESOURCE_App: JSON.stringify({ name: "scalai-chat", stage: "ada" }) };
+    const env = { NODE_OPTIONS: asNpm, STAGE: "local", ...shell };
+    expect(await tool("access.ts", ["--user", world.owner.id], env)).toMatchObject({ code: 0, stderr: "" });
+    expect((await call("list", owned(world))).status).toBe(403);
+  });
+
   it("that is granted counts at once where it was not known, and everywhere once the user is forgotten", async () => {
     const world = await aWorld();
     const { call, access } = await anInstance();
