@@ -64,7 +64,8 @@ async function deploy(stage: string, ...options: string[]): Promise<Json> {
 }
 
 /** Of a secret: recognisable, wherever it should turn up. */
-const secretOf = (name: string) => (name.endsWith("Url") ? `https://secret-${name}.example` : `secret-${name}`);
+const secretOf = (name: string) =>
+  name.endsWith("Url") ? `${name === "MongodbUrl" ? "mongodb" : "https"}://secret-${name}.example` : `secret-${name}`;
 
 const withSecrets = Object.values(links).flatMap((name) => ["--secret", `${name}=${secretOf(name)}`]);
 

@@ -6,8 +6,16 @@ type Environment = Record<string, string | undefined>;
 
 const functions = [...Object.keys(routes), "sweep"];
 
-/** What is set for a deployment, and no function reads. */
+/** What is set for a deployment, and no function reads; or what a deployment asks more of than a function would. */
 const Deploying = {
+  // As it is copied from Atlas it has a placeholder for the password.
+  MONGODB_URL: z
+    .string()
+    .regex(
+      /^mongodb(\+srv)?:\/\/(?!.*<\w+>)\S+$/,
+      "Must be a mongodb:// or mongodb+srv:// address, without placeholders",
+    ),
+  UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/, error: "Must be the https:// address of the REST API" }),
   AWS_REGION: z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "Must be a region, such as eu-central-1"),
   CORS_ORIGINS: z.string(),
   DOMAIN: z.string().regex(/^([a-z0-9-]+\.)+[a-z]{2,}$/, "Must be a host name, such as api.example.com"),
@@ -52,9 +60,11 @@ export function problemsOf(environment: Environment, stage: string): string[] {
     .map(([, name]) => `secret ${name} is not set: npx sst secret set ${name} --stage ${stage}`);
   const schemas: Record<string, z.ZodType> = { ...settings, ...Deploying };
   const malformed = Object.entries(schemas).flatMap(([name, schema]) => {
-    const value = name in secrets ? undefined : environment[name];
+    const link = name in secrets ? secrets[name as keyof typeof secrets] : undefined;
+    // A line break at its end is a pipe's, which lib/config.ts leaves out.
+    const value = link ? environment[`SST_SECRET_${link}`]?.replace(/[\r\n]+$/, "") : environment[name];
     const [problem] = value ? (schema.safeParse(value).error?.issues ?? []) : [];
-    return problem ? [`${name} is malformed: ${problem.message}`] : [];
+    return problem ? [`${link ? `secret ${link}` : name} is malformed: ${problem.message}`] : [];
   });
   return [...missing, ...malformed];
 }

@@ -124,12 +124,13 @@ group("what watches a stage", () => {
 });
 
 group("what keeps a stage from being deployed", () => {
-  const secrets = Object.fromEntries(
-    ["MongodbUrl", "UpstashRedisRestUrl", "UpstashRedisRestToken", "JwtSecret", "EncryptionKey"].map((name) => [
-      `SST_SECRET_${name}`,
-      "x",
-    ]),
-  );
+  const secrets = {
+    SST_SECRET_MongodbUrl: "mongodb+srv://user:p%3C@cluster.example/scalai?w=majority\n",
+    SST_SECRET_UpstashRedisRestUrl: "https://redis.example",
+    SST_SECRET_UpstashRedisRestToken: "x",
+    SST_SECRET_JwtSecret: "x",
+    SST_SECRET_EncryptionKey: "x",
+  };
 
   it("is nothing where all is set", () => {
     const fine = {
@@ -162,6 +163,17 @@ group("what keeps a stage from being deployed", () => {
       "TRACING",
     ]);
     for (const value of ["-7", "nobody", "massage"]) expect(problems.join()).not.toContain(value);
+  });
+
+  it.each([
+    ["MongodbUrl", "https://cluster.example/scalai"],
+    ["MongodbUrl", "mongodb+srv://user:<db_password>@cluster.example/"],
+    ["UpstashRedisRestUrl", "rediss://default:hidden@redis.example:6379"],
+    ["UpstashRedisRestUrl", "redis.example"],
+  ])("is a secret that can be no %s: %s", (name, value) => {
+    const [problem, ...others] = problemsOf({ ...secrets, [`SST_SECRET_${name}`]: value }, "ada");
+    expect(problem).toMatch(new RegExp(`^secret ${name} is malformed: Must be`));
+    expect([problem?.includes(value), others]).toEqual([false, []]);
   });
 
   it("is no missing JwtSecret where tokens go by a key set", () => {
