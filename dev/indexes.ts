@@ -1,8 +1,18 @@
 /** `npm run db:indexes`: makes the indexes of the central database and of every subaccount's. Safe to repeat. */
 import { type Done, ensureIndexes } from "../lib/indexes.ts";
 import { CallLog } from "../lib/logger.ts";
-import { central, closeAll } from "../lib/mongo.ts";
+import { bounded, central, closeAll } from "../lib/mongo.ts";
 import { openTenant } from "../lib/tenant.ts";
+import { saying } from "./doctor/finding.ts";
+
+try {
+  await bounded((await central()).command({ ping: 1 }));
+} catch (error) {
+  const isConfig = error instanceof Error && error.name === "ConfigError";
+  console.error(isConfig ? error.message : `MongoDB does not answer: ${saying(error)}`);
+  console.error("npm run doctor says what to look at");
+  process.exit(1);
+}
 
 const done: Done[] = await ensureIndexes(await central(), "central");
 const seen = new Set<string>();

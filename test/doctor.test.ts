@@ -149,6 +149,17 @@ describe("npm run doctor", () => {
   });
 });
 
+describe("npm run db:indexes", () => {
+  it.each([
+    ["mongodb://user:password@127.0.0.1:9/x", "MongoDB does not answer: Error ECONNREFUSED"],
+    ["no address", "MongoDB does not answer: MongoParseError"],
+    ["", expect.stringMatching(/^Missing or malformed: MONGODB_URL /)],
+  ])("says why it cannot begin, and what says more: %s", async (MONGODB_URL, why) => {
+    const { code, stdout, stderr } = await tool("indexes.ts", [], { MONGODB_URL });
+    expect([code, stdout, ...stderr.split("\n")]).toEqual([1, "", why, "npm run doctor says what to look at", ""]);
+  });
+});
+
 describe("what it finds", () => {
   it("is a clock within five seconds, either way", () => {
     expect([-5_000, 0, 5_000].map((off) => clock("x", 1e12 + off, 1e12).isWell)).toEqual([true, true, true]);
