@@ -4,7 +4,7 @@
  */
 import { parseArgs } from "node:util";
 import { config } from "../lib/config.ts";
-import { closeAll } from "../lib/mongo.ts";
+import { central, closeAll } from "../lib/mongo.ts";
 import { type Finding, ill, well } from "./doctor/finding.ts";
 import { account, retellClock } from "./doctor/retell.ts";
 import { database, mongo, subaccounts, upstash } from "./doctor/stores.ts";
@@ -23,6 +23,10 @@ async function examine(subaccountId: string | undefined): Promise<Finding[]> {
   if (subaccountId !== undefined && found.length === 0) {
     findings.push(ill("subaccount", `${subaccountId} does not exist`, "look for it in the collection subaccounts"));
   }
+  if (subaccountId === undefined && found.length === 0) {
+    const mend = "does MONGODB_URL name the right database? docs/deploying.md says how to make the first one";
+    findings.push(ill("subaccounts", `there is none, or none is active, in ${(await central()).databaseName}`, mend));
+  }
   for (const subaccount of found) findings.push(await database(subaccount), await account(subaccount.id));
   return findings;
 }
@@ -31,7 +35,8 @@ function settled(): Finding {
   try {
     return well("settings", `stage ${config().STAGE}`);
   } catch (error) {
-    const mend = "set them in .env, or as secrets of the stage; .env.example says what each is";
+    const mend =
+      "set them in .env, or as secrets of the stage and deploy: sst shell has the last deployment's; .env.example says what each is";
     return ill("settings", error instanceof Error ? error.message : "unreadable", mend);
   }
 }

@@ -89,6 +89,7 @@ describe("npm run doctor", () => {
   });
 
   it("says that Redis does not take the token", async () => {
+    await healthy();
     const { wrong, stdout } = await wrongs({ UPSTASH_REDIS_REST_TOKEN: "another" });
     expect(wrong).toEqual([expect.stringMatching(/^Redis: /)]);
     expect(stdout).toContain("read-only token");
@@ -135,6 +136,12 @@ describe("npm run doctor", () => {
     expect(stdout).not.toContain(other.subaccountId);
     const { wrong } = await wrongs({}, ["--subaccount", "5ca1ab1e00000000000000ff"]);
     expect(wrong).toEqual(["subaccount: 5ca1ab1e00000000000000ff does not exist"]);
+  });
+
+  it("says that there is no subaccount, as in a database of the wrong name", async () => {
+    const { wrong, stdout } = await wrongs();
+    expect(wrong).toEqual([`subaccounts: there is none, or none is active, in ${central.databaseName}`]);
+    expect(stdout).toContain("subaccounts: does MONGODB_URL name the right database?");
   });
 
   it("says that a subaccount's cluster does not answer, and no word of its address", async () => {
