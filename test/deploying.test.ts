@@ -1,20 +1,28 @@
+import "./support/apart.ts";
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { expect, it } from "vitest";
-import { aWorld, call } from "./support/world.ts";
+import { aUser, aWorld, call } from "./support/world.ts";
 
 const guide = await readFile(new URL("../docs/deploying.md", import.meta.url), "utf8");
 
+interface Given {
+  args?: string[];
+  input?: string;
+  env?: NodeJS.ProcessEnv;
+}
+
 /** Runs the guide's program that holds this word as `sst shell` would: at the top of the project. */
-async function run(word: string, env: NodeJS.ProcessEnv = {}): Promise<string> {
+async function run(word: string, { args = [], input = "", env = {} }: Given = {}): Promise<string> {
   const programs = [...guide.matchAll(/node --input-type=module -e '\n(.*?)'/gs)].map(([, program = ""]) => program);
   const program = programs.find((one) => one.includes(word)) ?? "throw new Error('The guide has no such program')";
-  const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
+  const child = spawn(process.execPath, ["--input-type=module", "-e", program, ...args], {
     cwd: new URL("../", import.meta.url),
     env: { ...process.env, ...env },
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["pipe", "pipe", "inherit"],
   });
+  child.stdin.end(input);
   return (await text(child.stdout)).trim();
 }
 
@@ -25,7 +33,15 @@ it("the token that the guide makes may do all in a subaccount", async () => {
 });
 
 it("the token that the guide makes is of the issuer and for the audience that are set", async () => {
-  const token = await run("SignJWT", { JWT_ISSUER: "an-issuer", JWT_AUDIENCE: "an-audience" });
+  const token = await run("SignJWT", { env: { JWT_ISSUER: "an-issuer", JWT_AUDIENCE: "an-audience" } });
   const claims = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
   expect(claims).toMatchObject({ iss: "an-issuer", aud: "an-audience" });
+});
+
+it("in the subaccount that the guide makes, its agent answers", async () => {
+  const agentId = "agent_shop";
+  const subaccountId = await run("seal", { args: ["Acme", agentId], input: "key_of_the_guide" });
+  const { token } = await aUser({ role: "super_admin" });
+  const { body } = await call("create", { token, subaccountId, body: { agentId } });
+  expect(body.data).toMatchObject({ chat_status: "ongoing", retellAccount: { accountName: "Acme" } });
 });
