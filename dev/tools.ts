@@ -3,11 +3,8 @@
  * database, those of the `npm start` that runs here.
  */
 import "./env.ts";
+import { stage } from "../lib/stage.ts";
 import { environmentOf, running } from "./start/running.ts";
-
-// The functions have the stage in a variable of their own, SST's shell only in this. Every key in Redis begins with it.
-const { SST_RESOURCE_App: app } = process.env;
-if (app) process.env.STAGE = JSON.parse(app).stage;
 
 const isTold = process.env.MONGODB_URL || process.env.SST_RESOURCE_App !== undefined;
 const about = isTold ? undefined : await running();
@@ -15,3 +12,4 @@ if (about) {
   Object.assign(process.env, await environmentOf(about));
   console.error(`MONGODB_URL is not set: this is about the npm start that runs here, ${about.url}`);
 }
+console.error(`stage ${stage()}`); // before anything is done to it; apart from what the tool itself says

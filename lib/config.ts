@@ -2,6 +2,7 @@ import { Resource } from "sst/resource";
 import * as z from "zod";
 import type { Route } from "./route.ts";
 import { routes } from "./routes.ts";
+import { stage } from "./stage.ts";
 
 /** In AWS these come as SST links (encrypted, never in the Lambda's environment); elsewhere from the environment. */
 export const secrets = {
@@ -90,6 +91,7 @@ function parse(): Config {
  * counts as unset: `.env` files and CI systems write it so, and a secret that may be left out is linked empty.
  */
 function read(name: string): string | undefined {
+  if (name === "STAGE") return stage();
   return linked(name) || process.env[name] || undefined;
 }
 

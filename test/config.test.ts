@@ -27,7 +27,7 @@ async function configOf(environment: Record<string, string>): Promise<Record<str
 /** Secrets as SST hands them to a function, but not encrypted. */
 function linked(values: Record<string, string>): Record<string, string> {
   const links = Object.entries(values).map(([name, value]) => [`SST_RESOURCE_${name}`, JSON.stringify({ value })]);
-  return { SST_RESOURCE_App: JSON.stringify({ name: "scalai-chat", stage: "test" }), ...Object.fromEntries(links) };
+  return { SST_RESOURCE_App: JSON.stringify({ name: "scalai-chat", stage: "ada" }), ...Object.fromEntries(links) };
 }
 
 /** The same secrets under the names of their links. */
@@ -59,13 +59,18 @@ it("a key set will do in place of JWT_SECRET", async () => {
 });
 
 it("a deployed function has its secrets from its links, and not in its environment", async () => {
-  const found = await configOf({ STAGE: "ada", ...linked({ ...links, EncryptionKeysOld: "older, oldest" }) });
+  const found = await configOf({ ...linked({ ...links, EncryptionKeysOld: "older, oldest" }) });
   expect(found).toMatchObject({ STAGE: "ada", ...complete, ENCRYPTION_KEYS_OLD: ["older", "oldest"] });
 });
 
 it("a link comes before a variable of the environment", async () => {
   const found = await configOf({ ...linked(links), MONGODB_URL: "mongodb://elsewhere.example/" });
   expect(found).toMatchObject(complete);
+});
+
+it("the stage is the one that SST says, whatever STAGE says", async () => {
+  const told = [{ ...linked(links), STAGE: "elsewhere" }, { ...complete, STAGE: "elsewhere" }, complete];
+  expect((await Promise.all(told.map(configOf))).map(({ STAGE }) => STAGE)).toEqual(["ada", "elsewhere", "local"]);
 });
 
 it("a link that was left empty is a secret that is not set", async () => {
