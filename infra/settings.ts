@@ -55,14 +55,14 @@ export function reserved(environment: Environment): Record<string, number> {
 export function problemsOf(environment: Environment, stage: string): string[] {
   const missing = Object.entries(secrets)
     .filter(
-      ([setting, name]) => !environment[`SST_SECRET_${name}`] && placeholderOf(setting, environment) === undefined,
+      ([setting, name]) =>
+        !environment[`SST_SECRET_${name}`]?.trim() && placeholderOf(setting, environment) === undefined,
     )
     .map(([, name]) => `secret ${name} is not set: npx sst secret set ${name} --stage ${stage}`);
   const schemas: Record<string, z.ZodType> = { ...settings, ...Deploying };
   const malformed = Object.entries(schemas).flatMap(([name, schema]) => {
     const link = name in secrets ? secrets[name as keyof typeof secrets] : undefined;
-    // A line break at its end is a pipe's, which lib/config.ts leaves out.
-    const value = link ? environment[`SST_SECRET_${link}`]?.replace(/[\r\n]+$/, "") : environment[name];
+    const value = environment[link ? `SST_SECRET_${link}` : name]?.trim(); // as lib/config.ts reads it
     const [problem] = value ? (schema.safeParse(value).error?.issues ?? []) : [];
     return problem ? [`${link ? `secret ${link}` : name} is malformed: ${problem.message}`] : [];
   });

@@ -89,10 +89,13 @@ function parse(): Config {
 /**
  * A link comes before a variable: `sst shell` works on the stage that it was told, whatever `.env` says. What is empty
  * counts as unset: `.env` files and CI systems write it so, and a secret that may be left out is linked empty.
+ *
+ * White space around a value is never meant: a secret that was piped into `sst secret set` ends in a newline, and with
+ * it would be another key than the one that was made.
  */
 function read(name: string): string | undefined {
   if (name === "STAGE") return stage();
-  return linked(name) || process.env[name] || undefined;
+  return linked(name)?.trim() || process.env[name]?.trim() || undefined;
 }
 
 function linked(name: string): string | undefined {

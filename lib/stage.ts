@@ -6,5 +6,5 @@
  */
 export function stage(): string {
   const { SST_RESOURCE_App: app, STAGE } = process.env;
-  return app ? JSON.parse(app).stage : STAGE || "local";
+  return app ? JSON.parse(app).stage : STAGE?.trim() || "local";
 }

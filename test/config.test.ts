@@ -73,6 +73,14 @@ it("the stage is the one that SST says, whatever STAGE says", async () => {
   expect((await Promise.all(told.map(configOf))).map(({ STAGE }) => STAGE)).toEqual(["ada", "elsewhere", "local"]);
 });
 
+it("white space around a value is no part of it, be it linked or in the environment", async () => {
+  const padded = (values: Record<string, string>) =>
+    Object.fromEntries(Object.entries(values).map(([name, value]) => [name, ` ${value}\n`]));
+  expect(await configOf(linked(padded(links)))).toMatchObject(complete);
+  expect(await configOf(padded({ ...complete, STAGE: "ada" }))).toMatchObject({ ...complete, STAGE: "ada" });
+  expect((await configOf({ ...complete, ENCRYPTION_KEY: " \n" })).error).toContain("ENCRYPTION_KEY");
+});
+
 it("a link that was left empty is a secret that is not set", async () => {
   const withoutJwt = { ...links, JwtSecret: "", EncryptionKeysOld: "" };
   expect((await configOf(linked(withoutJwt))).error).toContain("JWT_SECRET");
