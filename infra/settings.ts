@@ -66,5 +66,15 @@ export function problemsOf(environment: Environment, stage: string): string[] {
     const [problem] = value ? (schema.safeParse(value).error?.issues ?? []) : [];
     return problem ? [`${link ? `secret ${link}` : name} is malformed: ${problem.message}`] : [];
   });
-  return [...missing, ...malformed];
+  return [...missing, ...malformed, ...misplaced(environment, stage)];
+}
+
+/** What one stage must have, or others must not: one `.env` serves all stages of a checkout. */
+function misplaced(environment: Environment, stage: string): string[] {
+  if (stage === "production")
+    return environment.ALARM_EMAIL ? [] : ["ALARM_EMAIL is not set: production's alarms would tell nobody"];
+  if (stage === "staging") return [];
+  return ["DOMAIN", "RESERVED_CONCURRENCY"]
+    .filter((name) => environment[name])
+    .map((name) => `${name} is for production and staging: put it into .env.production or .env.staging, not .env`);
 }

@@ -139,9 +139,9 @@ group("what keeps a stage from being deployed", () => {
       RESERVED_CONCURRENCY: "message=300,sweep=1",
       TRACING: "active",
     };
-    expect(problemsOf({ ...secrets, ...fine, RATE_LIMIT_LIST: "10", POWERTOOLS_LOG_LEVEL: "DEBUG" }, "ada")).toEqual(
-      [],
-    );
+    const all = { ...secrets, ...fine, RATE_LIMIT_LIST: "10", POWERTOOLS_LOG_LEVEL: "DEBUG" };
+    for (const stage of ["production", "staging"]) expect(problemsOf(all, stage)).toEqual([]);
+    for (const stage of ["ada", "staging"]) expect(problemsOf(secrets, stage)).toEqual([]);
   });
 
   it("is said all at once: a secret with the command that sets it, a setting without its value", () => {
@@ -153,8 +153,8 @@ group("what keeps a stage from being deployed", () => {
       TRACING: "yes",
     };
     const { SST_SECRET_JwtSecret: _, ...others } = secrets;
-    const problems = problemsOf({ ...others, ...wrong }, "ada");
-    expect(problems[0]).toBe("secret JwtSecret is not set: npx sst secret set JwtSecret --stage ada");
+    const problems = problemsOf({ ...others, ...wrong }, "staging");
+    expect(problems[0]).toBe("secret JwtSecret is not set: npx sst secret set JwtSecret --stage staging");
     expect(problems.slice(1).map((text) => text.split(" ")[0])).toEqual([
       "RATE_LIMIT_LIST",
       "DOMAIN",
@@ -174,6 +174,17 @@ group("what keeps a stage from being deployed", () => {
     const [problem, ...others] = problemsOf({ ...secrets, [`SST_SECRET_${name}`]: value }, "ada");
     expect(problem).toMatch(new RegExp(`^secret ${name} is malformed: Must be`));
     expect([problem?.includes(value), others]).toEqual([false, []]);
+  });
+
+  it("is production without anybody whom its alarms tell", () => {
+    expect(problemsOf(secrets, "production")).toEqual([expect.stringMatching(/^ALARM_EMAIL is not set/)]);
+  });
+
+  it("is a domain or reserved functions of another stage, which its .env was written for", () => {
+    const ofProduction = { DOMAIN: "api.example.com", RESERVED_CONCURRENCY: "message=300" };
+    const problems = problemsOf({ ...secrets, ...ofProduction }, "ada");
+    expect(problems.map((text) => text.split(" ")[0])).toEqual(["DOMAIN", "RESERVED_CONCURRENCY"]);
+    for (const text of problems) expect(text).toContain(".env.production");
   });
 
   it("is no missing JwtSecret where tokens go by a key set", () => {
