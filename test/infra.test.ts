@@ -123,6 +123,12 @@ group("what watches a stage", () => {
   });
 });
 
+it("sst.config.ts asks for the version of SST that is installed: another builds no function", async () => {
+  const read = (file: string) => readFile(new URL(`../${file}`, import.meta.url), "utf8");
+  const { devDependencies } = JSON.parse(await read("package.json"));
+  expect(/version: "(.*)"/.exec(await read("sst.config.ts"))?.[1]).toBe(devDependencies.sst);
+});
+
 group("what keeps a stage from being deployed", () => {
   const secrets = {
     SST_SECRET_MongodbUrl: "mongodb+srv://user:p%3C@cluster.example/scalai?w=majority\n",

@@ -1,0 +1,98 @@
+import { execFile } from "node:child_process";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+
+const folder = new URL("../.github/workflows/", import.meta.url);
+const read = (file: string) => readFile(new URL(file, folder), "utf8");
+const deploy = await read("deploy.yml");
+
+let work: string;
+beforeEach(async () => {
+  work = await mkdtemp(join(tmpdir(), "workflow-"));
+  await mkdir(join(work, "bin"));
+});
+afterEach(() => rm(work, { recursive: true }));
+
+/** Puts a program into the way of a step; of what it was asked it tells us. */
+async function program(name: string, script: string): Promise<void> {
+  await writeFile(join(work, "bin", name), `#!/bin/bash\n${script}\n`);
+  await chmod(join(work, "bin", name), 0o755);
+}
+
+/** Runs the script of a step as GitHub does. */
+async function step(name: string, env: NodeJS.ProcessEnv): Promise<{ code: number; said: string }> {
+  const [, lines = ""] =
+    new RegExp(`- name: ${name}.*\n(?: {8}.*\n)*? {8}run: \\|\n((?: {10}.*\n)+)`).exec(deploy) ?? [];
+  expect(lines).not.toBe("");
+  const { promise, resolve } = Promise.withResolvers<{ code: number; said: string }>();
+  const options = { cwd: work, env: { PATH: [join(work, "bin"), process.env.PATH].join(delimiter), ...env } };
+  const child = execFile("bash", ["--noprofile", "--norc", "-e", "-c", lines], options, (_error, stdout, stderr) =>
+    resolve({ code: child.exitCode ?? -1, said: stdout + stderr }),
+  );
+  return promise;
+}
+
+const token = (days: number | undefined) => {
+  const exp = days === undefined ? undefined : Math.floor(Date.now() / 1_000 + days * 86_400);
+  return `e30.${Buffer.from(JSON.stringify({ exp })).toString("base64url")}.x`;
+};
+
+describe("a deployment to production", () => {
+  it.each([
+    ["1", 0],
+    ["0", 1],
+  ])("of a commit that has been through staging %s times ends with %s", async (runs, code) => {
+    await program("gh", `echo "$@" >> asked; echo ${runs}`);
+    const ended = await step("Production gets what staging runs", { GITHUB_SHA: "5ca1ab1e" });
+    expect(ended.code).toBe(code);
+    expect(await readFile(join(work, "asked"), "utf8")).toContain("--event push --commit 5ca1ab1e --status success");
+  });
+
+  it("does not go on where GitHub does not answer", async () => {
+    await program("gh", "exit 4");
+    expect((await step("Production gets what staging runs", { GITHUB_SHA: "5ca1ab1e" })).code).not.toBe(0);
+  });
+});
+
+describe("the smoke test's token", () => {
+  it.each([
+    ["is good", token(100), 0, /^$/],
+    ["is over in days, so that somebody renews it", token(13.5), 0, /^::warning::SMOKE_TOKEN is over in 13 days/],
+    ["is over", token(-3), 1, /^::error::SMOKE_TOKEN/],
+    ["never ends, which the API refuses", token(undefined), 1, /^::error::SMOKE_TOKEN/],
+    ["is none", "", 1, /^::error::SMOKE_TOKEN/],
+  ])("%s: known before anything is deployed", async (_what, SMOKE_TOKEN, code, says) => {
+    const ended = await step("The smoke test's token", { SMOKE_TOKEN, STAGE: "staging" });
+    expect(ended).toEqual({ code, said: expect.stringMatching(says) });
+    expect(deploy.indexOf("name: The smoke test's token")).toBeLessThan(deploy.indexOf("npx sst deploy"));
+  });
+});
+
+it.each([
+  ["CORS_ORIGINS=https://app.example.com, https://b.example\n", ["--origin", "https://app.example.com"]],
+  ["CORS_ORIGINS=*\n", []],
+  ["AWS_REGION=eu-central-1\n", []],
+])("the smoke test comes from an origin that may: %j", async (settings, origin) => {
+  await mkdir(join(work, ".sst"));
+  await writeFile(join(work, ".sst/outputs.json"), '{"url":"https://api.example"}');
+  await writeFile(join(work, ".env"), settings);
+  await program("npm", 'printf "%s\\n" "$@"');
+  const { said } = await step("Smoke", { SMOKE_TOKEN: "t", SUBACCOUNT: "s", AGENT: "a" });
+  expect(said.trimEnd().split("\n").slice(2)).toEqual([
+    ...["--", "--url", "https://api.example", "--token", "t", "--subaccount", "s", "--agent", "a"],
+    ...origin,
+  ]);
+});
+
+it("every action is one commit, not whatever its tag comes to name", async () => {
+  for (const file of await readdir(folder)) {
+    for (const [, action] of (await read(file)).matchAll(/uses: ([^.\s]\S*)/g))
+      expect(action).toMatch(/@[0-9a-f]{40}$/);
+  }
+});
+
+it("test runs of pushes and of a deployment by hand do not push one another out", async () => {
+  expect(/concurrency:\n {2}group: (.*)/.exec(await read("test.yml"))?.[1]).toContain("github.event_name");
+});
