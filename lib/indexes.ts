@@ -42,6 +42,9 @@ const tenant: Index[] = [
   { collection: "chatagents", key: { agentId: 1, subaccountId: 1 } },
 ];
 
+/** Of the central database, and of a subaccount's. */
+export const indexes = { central, tenant };
+
 /** What was done about one index. */
 export interface Done {
   database: string;
@@ -56,9 +59,9 @@ export interface Done {
  * @param kind `central` for subaccounts, memberships and Retell accounts; `tenant` for a subaccount's chats and agents.
  * @throws MongoServerError when what is stored contradicts a unique index.
  */
-export async function ensureIndexes(db: Db, kind: "central" | "tenant"): Promise<Done[]> {
+export async function ensureIndexes(db: Db, kind: keyof typeof indexes): Promise<Done[]> {
   const done: Done[] = [];
-  for (const { collection, key, options = {} } of kind === "central" ? central : tenant) {
+  for (const { collection, key, options = {} } of indexes[kind]) {
     const before = await db
       .collection(collection)
       .indexes()
@@ -70,9 +73,9 @@ export async function ensureIndexes(db: Db, kind: "central" | "tenant"): Promise
 }
 
 /** The indexes that a database lacks, by collection and name: `chats.subaccountId_1_chat_id_1`. Creates nothing. */
-export async function missingIndexes(db: Db, kind: "central" | "tenant"): Promise<string[]> {
+export async function missingIndexes(db: Db, kind: keyof typeof indexes): Promise<string[]> {
   const missing: string[] = [];
-  for (const { collection, key, options } of kind === "central" ? central : tenant) {
+  for (const { collection, key, options } of indexes[kind]) {
     const there = await db
       .collection(collection)
       .indexes()

@@ -160,7 +160,7 @@ describe("create", () => {
 
   it("leaves no open chat at Retell when it cannot be stored", async () => {
     const tenant = await aWorld();
-    await tenant.db.createCollection("chats", { validator: { never: { $exists: true } } });
+    await tenant.db.command({ collMod: "chats", validator: { never: { $exists: true } } });
     const { status, body } = await create({ agentId: tenant.agentId }, {}, tenant);
     expect([status, body.code]).toEqual([500, "INTERNAL_ERROR"]);
     const { chats } = await control("retell", "GET", `/chats?key=${tenant.apiKey}`);

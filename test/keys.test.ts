@@ -272,7 +272,7 @@ describe("a create with an Idempotency-Key", () => {
 
   it("does not replay a chat that was ended because it could not be stored", async () => {
     const tenant = await aWorld();
-    await tenant.db.createCollection("chats", { validator: { never: { $exists: true } } });
+    await tenant.db.command({ collMod: "chats", validator: { never: { $exists: true } } });
     expect((await create("k1", {}, tenant)).status).toBe(500);
     await tenant.db.command({ collMod: "chats", validator: {} });
     const again = await create("k1", {}, tenant);

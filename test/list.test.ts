@@ -143,6 +143,7 @@ describe("list", () => {
 
   it("says so when Mongo answers with an error: 503 CHAT_LIST_FAILED", async () => {
     const world = await aWorld();
+    await world.db.dropCollection("chats");
     await world.db.createCollection("chats", {
       viewOn: "nothing",
       pipeline: [{ $match: { $expr: { $divide: [1, 0] } } }],

@@ -6,6 +6,7 @@ import { afterAll, expect, inject } from "vitest";
 import { toEvent } from "../../dev/event.ts";
 import type { Permission } from "../../lib/access.ts";
 import { seal } from "../../lib/crypto.ts";
+import { indexes } from "../../lib/indexes.ts";
 import type { Route } from "../../lib/route.ts";
 import { routes } from "../../lib/routes.ts";
 import { canary, hide } from "./canaries.ts";
@@ -34,6 +35,8 @@ export interface World {
   superAdmin: User;
 }
 
+let centralIsUnique: Promise<void> | undefined;
+
 /** Builds a tenant that nobody else uses, so that test files and tests share the services and nothing more. */
 export async function aWorld(
   options: { agentId?: string; account?: object | null; subaccount?: object } = {},
@@ -45,6 +48,8 @@ export async function aWorld(
   const apiKey = `key_${canary}_${subaccountId}`;
   const db = client.db(databaseName);
 
+  centralIsUnique ??= makeUnique(central, "central");
+  await Promise.all([centralIsUnique, makeUnique(db, "tenant")]);
   await central
     .collection("subaccounts")
     .insertOne({ _id: subaccount, databaseName, isActive: true, maintenanceMode: false, ...options.subaccount });
@@ -67,6 +72,20 @@ export async function aWorld(
   await aMembership(subaccountId, owner.id, ["read", "write", "delete", "admin"], { role: "owner" });
   await aMembership(subaccountId, viewer.id, ["read"], { role: "viewer" });
   return { subaccountId, agentId, apiKey, db, owner, viewer, stranger, superAdmin };
+}
+
+/**
+ * What two write at once is decided by the unique indexes, so tests have those. The others only save time, and would
+ * cost each tenant more than all else that it is made of: a test that needs them makes them.
+ */
+async function makeUnique(db: Db, kind: keyof typeof indexes): Promise<void> {
+  const unique = indexes[kind].filter(({ options }) => options?.unique);
+  const byCollection = Map.groupBy(unique, ({ collection }) => collection);
+  await Promise.all(
+    Array.from(byCollection, ([collection, some]) =>
+      db.collection(collection).createIndexes(some.map(({ key, options }) => ({ key, ...options }))),
+    ),
+  );
 }
 
 /** Lets a user into a subaccount, with the given flags. */
