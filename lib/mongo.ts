@@ -77,6 +77,9 @@ export function isUnreachable(error: unknown): boolean {
   return error instanceof ApiError && error.code === "CONNECTION_FAILED";
 }
 
+/** Whether Mongo refused a write because a unique index has its like already. */
+export const isDuplicate = (error: unknown) => error instanceof Error && "code" in error && error.code === 11000;
+
 interface Cluster {
   /** There is one while somebody has connected. */
   client?: MongoClient | undefined;

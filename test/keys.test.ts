@@ -249,6 +249,18 @@ describe("a create with an Idempotency-Key", () => {
     expect((await send(adopted.body.data.chat_id, "m1", "ping", {}, tenant)).status).toBe(200);
   });
 
+  it("repeated three times at once adopts the chat once, and all get it", async () => {
+    const tenant = await aWorld();
+    await fault(tenant, "create", { kind: "drop", effect: "before" });
+    expect((await create("k1", {}, tenant)).status).toBe(504);
+    const answers = await Promise.all([1, 2, 3].map(() => create("k1", {}, tenant)));
+    expect(answers.map(({ status, headers }) => [status, headers["idempotent-replayed"]])).toEqual(
+      Array(3).fill([200, "true"]),
+    );
+    for (const { body } of answers) expect(body.data).toEqual(answers[0]?.body.data);
+    expect(await atRetell(tenant)).toMatchObject([{ status: "ongoing" }]);
+  });
+
   it("waits for a creation that may still come, and tries anew after SETTLE", async () => {
     const tenant = await aWorld();
     await fault(tenant, "create", { kind: "drop" });

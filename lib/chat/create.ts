@@ -1,7 +1,7 @@
 import { config } from "../config.ts";
 import { ApiError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
-import { isUnreachable } from "../mongo.ts";
+import { isDuplicate, isUnreachable } from "../mongo.ts";
 import type { Account } from "../retell/account.ts";
 import { asFailure, type RetellClient, RetellError, reservedKey, retellFor } from "../retell/client.ts";
 import type { History } from "../retell/schema.ts";
@@ -227,14 +227,25 @@ async function outcomeOf(
     await chats.forgetRequest(tenant, chatId);
     return undefined;
   }
-  const chat = storedChat ?? documentOf(tenant, wish, history, retell.account, idempotency.id);
-  if (!storedChat) {
-    await chats.insert(tenant, chat);
-    tenant.log.metrics.add("ChatsCreated");
-  }
+  const chat =
+    storedChat ??
+    (await adopt(tenant, documentOf(tenant, wish, history, retell.account, idempotency.id), idempotency.id));
   await requests.done(tenant, idempotency.id, chatId);
   await cache.forget([cache.listEntry(tenant.subaccountId)], tenant.log);
   return replay(chat);
+}
+
+/** Stores a chat that only Retell knew of. Repeats at the same time find the same one: the first stores it for all. */
+async function adopt(tenant: Tenant, chat: StoredChat, request: string): Promise<StoredChat> {
+  try {
+    await chats.insert(tenant, chat);
+    tenant.log.metrics.add("ChatsCreated");
+    return chat;
+  } catch (error) {
+    const theirs = isDuplicate(error) ? await chats.byRequest(tenant, request) : null;
+    if (!theirs) throw error;
+    return theirs;
+  }
 }
 
 /** Retell has failed with a 500: it has finished, with or without a chat. */
