@@ -282,6 +282,32 @@ describe("a create with an Idempotency-Key", () => {
     expect(await atRetell(tenant)).toHaveLength(1);
   });
 
+  it("replays a chat that was talked in, also when it was not noted and is over since", async () => {
+    const tenant = await aWorld();
+    const first = await create("k1", {}, tenant);
+    const chatId = first.body.data.chat_id;
+    await tenant.db.collection("chatrequests").updateOne({}, { $unset: { chat_id: "" } });
+    await age(tenant, 3_600_000);
+    await send(chatId, "m1", "ping", {}, tenant);
+    await call("end", { token: tenant.owner.token, subaccountId: tenant.subaccountId, chatId });
+    const again = await create("k1", {}, tenant);
+    expect([again.status, again.headers["idempotent-replayed"]]).toEqual([200, "true"]);
+    expect(again.body.data).toEqual(first.body.data);
+    expect(await atRetell(tenant)).toHaveLength(1);
+  });
+
+  it("does not replay a chat that is over and in which nobody has spoken, where it was not noted", async () => {
+    const tenant = await aWorld();
+    const chatId = (await create("k1", {}, tenant)).body.data.chat_id;
+    await tenant.db.collection("chatrequests").updateOne({}, { $unset: { chat_id: "" } });
+    await age(tenant, 41_000);
+    await control("retell", "PATCH", `/chats/${chatId}`, { status: "ended" });
+    const again = await create("k1", {}, tenant);
+    expect([again.status, again.headers["idempotent-replayed"]]).toEqual([200, undefined]);
+    expect(again.body.data.chat_id).not.toBe(chatId);
+    expect((await create("k1", {}, tenant)).body.data).toEqual(again.body.data);
+  });
+
   it("does not replay a chat that was ended because it could not be stored", async () => {
     const tenant = await aWorld();
     await tenant.db.command({ collMod: "chats", validator: { never: { $exists: true } } });

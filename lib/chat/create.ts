@@ -8,7 +8,7 @@ import type { History } from "../retell/schema.ts";
 import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
 import * as cache from "./cache.ts";
-import { type StoredChat, stored } from "./document.ts";
+import { isUser, type StoredChat, stored } from "./document.ts";
 import { type ReadRequest, requests } from "./requests.ts";
 import { finishedMs } from "./settle.ts";
 import { chats, newChat } from "./store.ts";
@@ -196,10 +196,8 @@ async function outcomeOf(
   request: ReadRequest,
 ): Promise<Created | undefined> {
   if (request.hash !== idempotency.hash) throw new ApiError("IDEMPOTENCY_KEY_REUSED");
-  const ageMs = request.now.getTime() - request.at.getTime();
-  if (!request.chat_id && request.state === "running" && ageMs < config().TURN_LEASE_SECONDS * 1_000) {
-    throw inProgress(2);
-  }
+  const isRunning = request.state === "running" && ageOf(request) < config().TURN_LEASE_SECONDS * 1_000;
+  if (!request.chat_id && isRunning) throw inProgress(2);
 
   const retell = await retellFor(tenant);
   const replay = (chat: StoredChat): Created => ({ chat, account: retell.account, isReplay: true });
@@ -208,11 +206,32 @@ async function outcomeOf(
     return chat ? replay(chat) : undefined;
   }
 
-  // It died, or Retell did not answer. Either it stored the chat and did not note it, or only Retell knows of it.
-  const storedChat = await chats.byRequest(tenant, idempotency.id);
+  const chat = await findAgain({ tenant, deadline }, wish, request, retell);
+  if (!chat) return undefined;
+  await requests.done(tenant, request._id, chat.chat_id);
+  await cache.forget([cache.listEntry(tenant.subaccountId)], tenant.log);
+  return replay(chat);
+}
+
+/**
+ * The chat of an attempt that died, or that Retell did not answer. Either the attempt stored it and did not note it, or
+ * only Retell knows of it, and it is stored now. Undefined when there is none, or one that nobody can use.
+ */
+async function findAgain(
+  { tenant, deadline }: Place,
+  wish: Wish,
+  request: ReadRequest,
+  retell: RetellClient,
+): Promise<StoredChat | undefined> {
+  const storedChat = await chats.byRequest(tenant, request._id);
+  // Whoever has spoken in it was told of it: it is what came of the key, over or not. One that is over without a word
+  // may be one that `keep` has ended, and is of no use to whoever asks again.
+  if (storedChat?.messages.some(isUser)) return storedChat;
+
   const chatId =
-    storedChat?.chat_id ?? (await retell.findByRequest(wish.agentId, idempotency.id, request.at, deadline.call()));
+    storedChat?.chat_id ?? (await retell.findByRequest(wish.agentId, request._id, request.at, deadline.call()));
   if (!chatId) {
+    const ageMs = ageOf(request);
     const isPast = request.finishedAt
       ? request.now.getTime() - request.finishedAt.getTime() > finishedMs
       : ageMs >= config().TURN_SETTLE_SECONDS * 1_000;
@@ -223,16 +242,11 @@ async function outcomeOf(
     throw new RetellError("CHAT_CREATION_FAILED", asFailure(error).failure, error);
   });
   if (history.chat_status !== "ongoing") {
-    // Ended when it could not be stored: nothing came of it, and the key is free for another.
+    // Nothing came of it, and the key is free for another.
     await chats.forgetRequest(tenant, chatId);
     return undefined;
   }
-  const chat =
-    storedChat ??
-    (await adopt(tenant, documentOf(tenant, wish, history, retell.account, idempotency.id), idempotency.id));
-  await requests.done(tenant, idempotency.id, chatId);
-  await cache.forget([cache.listEntry(tenant.subaccountId)], tenant.log);
-  return replay(chat);
+  return storedChat ?? adopt(tenant, documentOf(tenant, wish, history, retell.account, request._id), request._id);
 }
 
 /** Stores a chat that only Retell knew of. Repeats at the same time find the same one: the first stores it for all. */
@@ -247,6 +261,8 @@ async function adopt(tenant: Tenant, chat: StoredChat, request: string): Promise
     return theirs;
   }
 }
+
+const ageOf = ({ at, now }: ReadRequest) => now.getTime() - at.getTime();
 
 /** Retell has failed with a 500: it has finished, with or without a chat. */
 const isFinished = (error: unknown): error is RetellError => error instanceof RetellError && error.failure === "failed";
