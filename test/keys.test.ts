@@ -296,6 +296,17 @@ describe("a create with an Idempotency-Key", () => {
     expect(await atRetell(tenant)).toHaveLength(1);
   });
 
+  it("is another one once the key has been forgotten, a day later", async () => {
+    const tenant = await aWorld();
+    const first = await create("k1", {}, tenant);
+    await tenant.db.collection("chatrequests").deleteOne({}); // as MongoDB does, by `expires`
+    const second = await create("k1", {}, tenant);
+    expect([second.status, second.headers["idempotent-replayed"]]).toEqual([200, undefined]);
+    expect(second.body.data.chat_id).not.toBe(first.body.data.chat_id);
+    expect((await create("k1", {}, tenant)).body.data).toEqual(second.body.data);
+    expect(await atRetell(tenant)).toMatchObject([{ status: "ongoing" }, { status: "ongoing" }]);
+  });
+
   it("does not replay a chat that is over and in which nobody has spoken, where it was not noted", async () => {
     const tenant = await aWorld();
     const chatId = (await create("k1", {}, tenant)).body.data.chat_id;

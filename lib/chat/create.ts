@@ -9,7 +9,7 @@ import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
 import * as cache from "./cache.ts";
 import { isUser, type StoredChat, stored } from "./document.ts";
-import { type ReadRequest, requests } from "./requests.ts";
+import { nameOf, type ReadRequest, requests } from "./requests.ts";
 import { finishedMs } from "./settle.ts";
 import { chats, newChat } from "./store.ts";
 
@@ -40,7 +40,7 @@ interface Created {
 interface Attempt {
   id: string;
   owner: string;
-  claimed: Promise<void>;
+  claimed: Promise<ReadRequest>;
 }
 
 class Earlier extends Error {
@@ -68,6 +68,7 @@ export async function create(place: Place, wish: Wish, idempotency: Idempotency 
   for (let round = 0; round < rounds; round++) {
     const claimed = requests.claim(tenant, idempotency, owner).then((request) => {
       if (request.owner !== owner) throw new Earlier(request);
+      return request;
     });
     try {
       return await attempt(place, wish, { id: idempotency.id, owner, claimed });
@@ -91,15 +92,12 @@ async function attempt({ tenant, deadline }: Place, wish: Wish, request: Attempt
   const { subaccountId } = tenant;
   const retell = await prepare(tenant, wish, request);
 
-  const ids = {
-    operationId: wish.operationId,
-    subaccountId,
-    stage: config().STAGE,
-    ...(request ? { request: request.id } : {}),
-  };
+  const name = request && nameOf(await request.claimed);
+  const { operationId } = wish;
+  const ids = { operationId, subaccountId, stage: config().STAGE, ...(name ? { request: name } : {}) };
   const created = await ask(retell, { ...wish, metadata: { ...wish.metadata, [reservedKey]: ids } }, deadline);
   tenant.log.fields.chatId = created.chat_id;
-  const chat = documentOf(tenant, wish, created, retell.account, request?.id);
+  const chat = documentOf(tenant, wish, created, retell.account, name);
   await keep(tenant, retell, chat, deadline);
   tenant.log.metrics.add("ChatsCreated");
   await Promise.all([
@@ -223,13 +221,13 @@ async function findAgain(
   request: ReadRequest,
   retell: RetellClient,
 ): Promise<StoredChat | undefined> {
-  const storedChat = await chats.byRequest(tenant, request._id);
+  const name = nameOf(request);
+  const storedChat = await chats.byRequest(tenant, name);
   // Whoever has spoken in it was told of it: it is what came of the key, over or not. One that is over without a word
   // may be one that `keep` has ended, and is of no use to whoever asks again.
   if (storedChat?.messages.some(isUser)) return storedChat;
 
-  const chatId =
-    storedChat?.chat_id ?? (await retell.findByRequest(wish.agentId, request._id, request.at, deadline.call()));
+  const chatId = storedChat?.chat_id ?? (await retell.findByRequest(wish.agentId, name, request.at, deadline.call()));
   if (!chatId) {
     const ageMs = ageOf(request);
     const isPast = request.finishedAt
@@ -246,7 +244,7 @@ async function findAgain(
     await chats.forgetRequest(tenant, chatId);
     return undefined;
   }
-  return storedChat ?? adopt(tenant, documentOf(tenant, wish, history, retell.account, request._id), request._id);
+  return storedChat ?? adopt(tenant, documentOf(tenant, wish, history, retell.account, name), name);
 }
 
 /** Stores a chat that only Retell knew of. Repeats at the same time find the same one: the first stores it for all. */

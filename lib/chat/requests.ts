@@ -24,6 +24,12 @@ export interface StoredRequest {
 /** A request as it was read, with the server's clock at that moment. */
 export type ReadRequest = StoredRequest & { now: Date };
 
+/**
+ * What a chat bears of the create that it came of, here and at Retell. Not the key alone: the chat outlives the day
+ * after which the key is free for another.
+ */
+export const nameOf = ({ _id, expires }: StoredRequest) => `${_id}.${expires.getTime()}`;
+
 /** For how long a key is remembered. */
 const keptMs = 24 * 3_600_000;
 
