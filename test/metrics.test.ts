@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { handler as sweep } from "../functions/sweep.ts";
 import { Metrics, metrics } from "../lib/metrics.ts";
 import { MetricLine } from "./support/emf.ts";
-import { metered, metricsOf } from "./support/instance.ts";
+import { linesOf, metered, metricsOf } from "./support/instance.ts";
 import { aChatBy, anInstance, aWire, owned } from "./support/wire.ts";
 import { aWorld, control, fault, type Response } from "./support/world.ts";
 
@@ -14,7 +14,8 @@ const instance = await anInstance();
 afterEach(() => wire.heal());
 
 const where = owned(world);
-const create = () => instance.call("create", { ...where, body: { agentId: world.agentId } });
+const create = (headers: Record<string, string> = {}) =>
+  instance.call("create", { ...where, body: { agentId: world.agentId }, headers });
 const send = (chatId: string, more: object = {}) =>
   instance.call("message", { ...where, chatId, body: { content: "ping" }, ...more });
 const countedBy = ({ body }: Response) => metricsOf(body.meta.operationId)[0];
@@ -95,6 +96,14 @@ describe("what a request counts", () => {
     const chatId = await aChatBy(instance, world);
     await wire.mongo.refuse();
     expect(countedBy(await send(chatId))).toMatchObject({ Code: "CONNECTION_FAILED", MongoFailures: 1 });
+  });
+
+  it("is a Mongo that does not take a create's key, and the time that it took", async () => {
+    await create();
+    wire.mongo.treat = (what) => (what === "findAndModify chatrequests" ? "hang" : "pass");
+    const answer = await create({ "idempotency-key": crypto.randomUUID() });
+    expect(countedBy(answer)).toMatchObject({ Code: "CONNECTION_FAILED", MongoFailures: 1 });
+    expect(linesOf(answer.body.meta.operationId).at(-1)?.mongo).toBeGreaterThan(2_000);
   });
 });
 

@@ -91,5 +91,5 @@ const everything = { hash: 1, owner: 1, state: 1, finishedAt: 1, at: 1, chat_id:
 
 function run<T>(tenant: Tenant, operation: (requests: Collection<StoredRequest>) => Promise<T>): Promise<T> {
   const work = async () => operation((await tenant.db()).collection<StoredRequest>("chatrequests"));
-  return bounded(work());
+  return tenant.log.time("mongo", bounded(work()));
 }
