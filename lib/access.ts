@@ -11,7 +11,6 @@ export type Permission = "read" | "write" | "delete" | "admin";
 /** Who calls, as the token says. */
 export interface Actor {
   id: string;
-  email?: string | undefined;
   role: "super_admin" | "admin" | "user";
 }
 

@@ -102,7 +102,6 @@ export const routes = table({
     signed: true,
     params: InSubaccount,
     data: z.object({ received: z.literal(true) }),
-    usesRetell: true,
     memory: "1024 MB",
   },
   health: {

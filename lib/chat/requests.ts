@@ -56,15 +56,14 @@ export const requests = {
     return request as unknown as ReadRequest;
   },
 
-  /** Takes over from an attempt that died, or that left nothing. False when somebody else was faster. */
-  async takeOver(tenant: Tenant, { _id, owner }: StoredRequest, newOwner: string): Promise<boolean> {
-    const { modifiedCount } = await run(tenant, (requests) =>
+  /** Takes over from an attempt that died, or that left nothing, unless somebody else was faster: the next claim tells. */
+  async takeOver(tenant: Tenant, { _id, owner }: StoredRequest, newOwner: string): Promise<void> {
+    await run(tenant, (requests) =>
       requests.updateOne(
         { _id, owner },
         { $set: { owner: newOwner, state: "running" }, $currentDate: { at: true }, $unset: { finishedAt: "" } },
       ),
     );
-    return modifiedCount === 1;
   },
 
   /** Notes the chat that came of it. */

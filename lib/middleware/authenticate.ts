@@ -13,7 +13,6 @@ const Claims = z
   .object({
     id: z.string().min(1).max(128).optional(),
     sub: z.string().min(1).max(128).optional().catch(undefined),
-    email: z.string().max(320).optional().catch(undefined),
     role: z.enum(["super_admin", "admin", "user"]).catch("user"),
     iss: z.string().optional(),
   })
@@ -66,10 +65,10 @@ async function verify(token: string): Promise<Actor> {
 
   const claims = Claims.safeParse(payload);
   if (!claims.success || claims.data.id === undefined) throw new ApiError("INVALID_ACCESS_TOKEN");
-  const { id, email, role, iss } = claims.data;
+  const { id, role, iss } = claims.data;
   // A third party's key set must not mint super admins.
   const mayBeSuper = symmetric || (iss !== undefined && JWT_ADMIN_ISSUERS.includes(iss));
-  return { id, email, role: role === "super_admin" && !mayBeSuper ? "user" : role };
+  return { id, role: role === "super_admin" && !mayBeSuper ? "user" : role };
 }
 
 function algorithm(token: string): unknown {
