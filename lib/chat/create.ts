@@ -3,7 +3,7 @@ import { ApiError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { isDuplicate, isUnreachable } from "../mongo.ts";
 import type { Account } from "../retell/account.ts";
-import { asFailure, type RetellClient, RetellError, reservedKey, retellFor } from "../retell/client.ts";
+import { asFailure, type NewChat, type RetellClient, RetellError, reservedKey, retellFor } from "../retell/client.ts";
 import type { History } from "../retell/schema.ts";
 import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
@@ -14,11 +14,7 @@ import { finishedMs } from "./settle.ts";
 import { chats, newChat } from "./store.ts";
 
 /** The chat that is asked for. */
-export interface Wish {
-  agentId: string;
-  agentVersion: number | string | undefined;
-  metadata: Record<string, unknown>;
-  variables: Record<string, string>;
+export interface Wish extends NewChat {
   createdBy: string;
   operationId: string;
 }
@@ -82,7 +78,7 @@ export async function create(place: Place, wish: Wish, idempotency: Idempotency 
       }
       const earlier = await outcomeOf(place, wish, idempotency, error.request);
       if (earlier) return earlier;
-      await requests.takeOver(tenant, error.request, owner); // taken by us or by somebody else: the claim will tell
+      await requests.takeOver(tenant, error.request, owner);
     }
   }
   throw inProgress(2);
