@@ -2,7 +2,8 @@ import { ObjectId } from "mongodb";
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { seal } from "../lib/crypto.ts";
-import { anInstance, aWire, type Instance, owned } from "./support/wire.ts";
+import { metricsOf } from "./support/instance.ts";
+import { anInstance, aWire, type Instance, owned, verdict } from "./support/wire.ts";
 import { aWorld, central, type World } from "./support/world.ts";
 
 const wire = await aWire();
@@ -13,9 +14,9 @@ beforeEach(async () => {
 afterEach(() => vi.useRealTimers());
 
 const body = '{"event":"chat_started","chat":{"chat_id":"chat_1","agent_id":"a","chat_status":"ongoing"}}';
-const deliver = async (subaccountId: string, key: string) =>
-  (await instance.call("webhook", { subaccountId, body, headers: { "x-retell-signature": await sign(body, key) } }))
-    .status;
+const ask = async (subaccountId: string, key: string) =>
+  instance.call("webhook", { subaccountId, body, headers: { "x-retell-signature": await sign(body, key) } });
+const deliver = async (subaccountId: string, key: string) => (await ask(subaccountId, key)).status;
 
 async function change({ subaccountId }: World, keys: string[]): Promise<void> {
   const webhookKeys = await Promise.all(keys.map((key) => seal(key, subaccountId)));
@@ -89,6 +90,20 @@ describe("webhook keys", () => {
     expect(await wire.callsTo("mongo", strange)).toHaveLength(0);
     vi.setSystemTime(Date.now() + 10_000);
     expect(await wire.callsTo("mongo", strange)).toHaveLength(50);
+  });
+
+  it("of a true delivery that comes among so many: 503 with Retry-After, and then it is taken", async () => {
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });
+    const [{ subaccountId, apiKey }, known] = [await aWorld(), await aWorld()];
+    await deliver(known.subaccountId, known.apiKey);
+    await Promise.all([...Array(50)].map(() => deliver(new ObjectId().toHexString(), "forged")));
+    vi.setSystemTime(Date.now() + 2_500);
+    const told = await ask(subaccountId, apiKey);
+    expect([...verdict(told), told.headers["retry-after"]]).toEqual([503, "CONNECTION_FAILED", "8"]);
+    expect(metricsOf(told.body.meta.operationId)).toEqual([expect.not.objectContaining({ MongoFailures: 1 })]);
+    expect(await deliver(known.subaccountId, known.apiKey)).toBe(200);
+    vi.setSystemTime(Date.now() + 8_000);
+    expect(await deliver(subaccountId, apiKey)).toBe(200);
   });
 
   it("cannot be had while Mongo is away: 503, and at once again when it is back", async () => {

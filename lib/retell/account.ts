@@ -58,15 +58,15 @@ export async function accountOf(tenant: Place & Pick<Tenant, "account">): Promis
 /**
  * The clear keys that may have signed a webhook: those that are known here, and if none of them did, those that Mongo
  * has now. So new keys count at once. Whoever sends nonsense does not get a read in Mongo for each: a subaccount is
- * looked for once in ten seconds, and 50 of them at most; then nothing more is given, and Retell comes again.
+ * looked for once in ten seconds, and 50 of them at most.
  *
- * @throws What `accountOf` throws.
+ * @throws What `accountOf` throws; CONNECTION_FAILED with retryAfter, too, when it cannot be looked for: nobody knows
+ *         whether it is Retell, which comes again after a 503, and need not after a 401.
  */
 export async function* webhookKeysOf(place: Place): AsyncGenerator<string[]> {
   const recent = recall(place.subaccountId);
   if (recent) yield keysOf(recent, place).catch(() => []); // they may have been mended since
-  const found = await look(place);
-  if (found) yield keysOf(await remember(place, found), place);
+  yield keysOf(await remember(place, await look(place)), place);
 }
 
 /** By subaccount, in the order of time. */
@@ -74,15 +74,24 @@ const looks = new Map<string, { at: number; found: Promise<Sealed> }>();
 const lookMs = 10_000;
 const maxLooks = 50;
 
-/** The account as Mongo has it now, or had it a moment ago; undefined when there were too many looks. */
-function look(place: Place): Promise<Sealed> | undefined {
+/**
+ * The account as Mongo has it now, or had it a moment ago.
+ *
+ * @throws CONNECTION_FAILED with retryAfter when there were too many looks.
+ */
+function look(place: Place): Promise<Sealed> {
   const now = Date.now();
   for (const [id, { at }] of looks) {
     if (now - at < lookMs) break;
     looks.delete(id);
   }
   const recent = looks.get(place.subaccountId)?.found;
-  if (recent || looks.size >= maxLooks) return recent;
+  if (recent) return recent;
+  const [oldest] = looks.values();
+  if (oldest && looks.size >= maxLooks) {
+    const retryAfter = Math.ceil((oldest.at + lookMs - now) / 1_000);
+    throw new ApiError("CONNECTION_FAILED", { message: "Too many webhooks of unknown subaccounts", retryAfter });
+  }
   const found = load(place);
   looks.set(place.subaccountId, { at: now, found });
   // A database that did not answer has not been asked: once it is back, the next delivery is verified.
