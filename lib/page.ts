@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { parseJson } from "./json.ts";
+import { Text } from "./text.ts";
 
 /** Where a chat stands in a list: both keys, since two chats may begin in the same millisecond. */
 const Position = z
@@ -8,15 +9,12 @@ const Position = z
 export type Position = z.infer<typeof Position>;
 
 /** An opaque text that becomes a position; anything that `encode` did not write is refused. */
-export const Cursor = z
-  .string()
-  .max(512)
-  .transform((text, context): Position => {
-    const position = Position.safeParse(parseJson(Buffer.from(text, "base64url").toString()));
-    if (position.success) return position.data;
-    context.addIssue({ code: "custom", message: "Must be a nextCursor of this list" });
-    return z.NEVER;
-  });
+export const Cursor = Text(1, 512).transform((text, context): Position => {
+  const position = Position.safeParse(parseJson(Buffer.from(text, "base64url").toString()));
+  if (position.success) return position.data;
+  context.addIssue({ code: "custom", message: "Must be a nextCursor of this list" });
+  return z.NEVER;
+});
 
 /** A position as an opaque text. It holds nothing secret, and every query carries the subaccount besides. */
 export function encode({ start_timestamp, chat_id }: Position): string {

@@ -227,6 +227,7 @@ describe("a token that is signed well is refused all the same:", () => {
     ["of an id that is a number", { ...valid, id: 7 }],
     ["of an empty id", { ...valid, id: "" }],
     ["of a long id", { ...valid, id: "x".repeat(129) }],
+    ["of a long id in few characters", { ...valid, id: "😀".repeat(65) }],
     ["of no id", { ...valid, id: undefined }],
     ["that is a list", [valid]],
   ])("%s", async (_what, payload) => {

@@ -1,10 +1,21 @@
 import { describe, expect, it } from "vitest";
+import * as z from "zod";
 import type { Handler } from "../lib/chain.ts";
+import { NewMessage } from "../lib/chat/schema.ts";
 import { routes } from "../lib/routes.ts";
-import { aContext, aWorld, call, type Name } from "./support/world.ts";
+import { aChat, aContext, aWorld, call, type Name, type Request } from "./support/world.ts";
 
 const world = await aWorld();
 const { subaccountId, agentId, owner, stranger } = world;
+
+const create = (body: unknown, more: Request = {}) =>
+  call("create", { token: owner.token, subaccountId, body, ...more });
+/** What is said to be wrong with a create. */
+const problems = async (body: unknown): Promise<[field: string, message: string][]> => {
+  const { status, body: answer } = await create(body);
+  expect([status, answer.code]).toEqual([400, "VALIDATION_ERROR"]);
+  return answer.errors.map(({ field, message }: { field: string; message: string }) => [field, message]);
+};
 
 describe("a cursor that is none", () => {
   it.each(["!!", "WzFd", "x".repeat(600)])("is a mistake before it is a question of permission: %j", async (cursor) => {
@@ -22,9 +33,44 @@ describe("a cursor that is none", () => {
   });
 });
 
-describe("a body of nothing but mistakes", () => {
-  const create = (body: unknown) => call("create", { token: owner.token, subaccountId, body });
+describe("a limit of a text", () => {
+  const emoji = (units: number) => "😀".repeat(units / 2);
+  const tooBig = (most: number) => `Too big: expected string to have <=${most} characters`;
 
+  it("counts UTF-16 units, of which an emoji has two", async () => {
+    const chatId = await aChat(world);
+    const send = (content: string) => call("message", { token: owner.token, subaccountId, chatId, body: { content } });
+    expect((await send(emoji(10_000))).status).toBe(200);
+    for (const content of [emoji(10_002), "x".repeat(10_001)]) {
+      expect((await send(content)).body.errors).toEqual([{ field: "body.content", message: tooBig(10_000) }]);
+    }
+    expect(await problems({ agentId: emoji(130) })).toEqual([["body.agentId", tooBig(128)]]);
+    const named = async (name: string) =>
+      (await create({ agentId, retell_llm_dynamic_variables: { [name]: "v" } })).status;
+    expect([await named(emoji(128)), await named(emoji(130))]).toEqual([200, 400]);
+  });
+
+  it("is told to whoever documents it", () => {
+    expect(z.toJSONSchema(NewMessage).properties?.content).toMatchObject({ minLength: 1, maxLength: 10_000 });
+  });
+
+  it("is not told of what is no text, nor a second rule of a text that is empty: one mistake, one error", async () => {
+    expect(await problems({ agentId: [] })).toEqual([
+      ["body.agentId", "Invalid input: expected string, received array"],
+    ]);
+    const empty = "Too small: expected string to have >=1 characters";
+    expect(await problems({ agentId: "" })).toEqual([["body.agentId", empty]]);
+    const { body } = await call("message", {
+      token: owner.token,
+      subaccountId,
+      chatId: "chat_any",
+      body: { content: "" },
+    });
+    expect(body.errors).toEqual([{ field: "body.content", message: empty }]);
+  });
+});
+
+describe("a body of nothing but mistakes", () => {
   it("is told of a hundred of them at most", async () => {
     const variables = Object.fromEntries([...Array(5_000).keys()].map((i) => [`v${i}`, null]));
     const { status, body } = await create({ agentId, retell_llm_dynamic_variables: variables });

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { Cursor } from "../page.ts";
+import { Text } from "../text.ts";
 
 /** Retell takes 50 kB of metadata; this leaves room for ours beside the caller's. */
 const maxMetadataBytes = 50_176;
@@ -28,11 +29,10 @@ export const Millis = z.number().meta({ description: "Epoch milliseconds", examp
 export const InSubaccount = z.object({ subaccountId: SubaccountId });
 export const InChat = z.object({ subaccountId: SubaccountId, chatId: ChatId });
 
-const AgentId = z
-  .string()
-  .min(1)
-  .max(128)
-  .meta({ description: "One of the subaccount's agents", example: "agent_1ffdb9717585adc1a2b3c4d5e6" });
+const AgentId = Text(1, 128).meta({
+  description: "One of the subaccount's agents",
+  example: "agent_1ffdb9717585adc1a2b3c4d5e6",
+});
 
 const AgentVersion = z
   .union([
@@ -51,7 +51,7 @@ const Metadata = z
 
 const DynamicVariables = z
   .record(
-    z.string().min(1).max(128).refine(isStorable, unstorable),
+    Text(1, 128).refine(isStorable, unstorable),
     z
       .union([z.string(), z.number(), z.boolean()])
       .transform(String)
@@ -71,10 +71,7 @@ export const NewChat = z.object({
 });
 
 export const NewMessage = z.object({
-  content: z
-    .string()
-    .min(1)
-    .max(10_000)
+  content: Text(1, 10_000)
     .refine((text) => text.trim() !== "", "Must not be blank")
     .refine((text) => text.isWellFormed(), "Must not hold half of a surrogate pair")
     .meta({ description: "Sent to the agent as given", example: "Where is my order?" }),

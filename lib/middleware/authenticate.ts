@@ -5,14 +5,15 @@ import { type Actor, canonical } from "../access.ts";
 import type { Rule } from "../chain.ts";
 import { config } from "../config.ts";
 import { ApiError } from "../errors.ts";
+import { Text } from "../text.ts";
 
 /** Signature algorithms of a key set. HS256 never goes by a key set, and these never by the secret. */
 const asymmetric = ["RS256", "ES256", "EdDSA"];
 
 const Claims = z
   .object({
-    id: z.string().min(1).max(128).optional(),
-    sub: z.string().min(1).max(128).optional().catch(undefined),
+    id: Text(1, 128).optional(),
+    sub: Text(1, 128).optional().catch(undefined),
     role: z.enum(["super_admin", "admin", "user"]).catch("user"),
     iss: z.string().optional(),
   })
