@@ -7,8 +7,8 @@ import { routes } from "../lib/routes.ts";
 /** Starts a chat with one of the subaccount's agents. A repeat with the same key starts no other. */
 export const handler = endpoint(routes.create).handler(
   async ({ body, actor, tenant, operationId, idempotency, deadline }) => {
-    const { chat_id: _unknownYet, ...given } = body.retell_llm_dynamic_variables ?? {};
-    const { [reservedKey]: _ours, ...metadata } = body.metadata ?? {};
+    const { chat_id: _unknownYet, ...given } = body.retell_llm_dynamic_variables;
+    const { [reservedKey]: _ours, ...metadata } = body.metadata;
     const wish = {
       agentId: body.agentId,
       agentVersion: body.agent_version,

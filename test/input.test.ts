@@ -3,7 +3,7 @@ import * as z from "zod";
 import type { Handler } from "../lib/chain.ts";
 import { NewMessage } from "../lib/chat/schema.ts";
 import { routes } from "../lib/routes.ts";
-import { aChat, aContext, aWorld, call, type Name, type Request } from "./support/world.ts";
+import { aChat, aContext, aWorld, call, control, type Name, type Request } from "./support/world.ts";
 
 const world = await aWorld();
 const { subaccountId, agentId, owner, stranger } = world;
@@ -67,6 +67,32 @@ describe("a limit of a text", () => {
       body: { content: "" },
     });
     expect(body.errors).toEqual([{ field: "body.content", message: empty }]);
+  });
+});
+
+describe("a field that is null", () => {
+  const fields = ["agent_version", "metadata", "retell_llm_dynamic_variables"];
+
+  it("counts as absent, where it may be", async () => {
+    const { status, body } = await create({ agentId, ...Object.fromEntries(fields.map((field) => [field, null])) });
+    expect(status).toBe(200);
+    const { requests } = await control("retell", "GET", `/requests?chat_id=${body.data.chat_id}&step=create`);
+    expect(requests[0].body).toEqual({
+      agent_id: agentId,
+      metadata: expect.any(Object),
+      retell_llm_dynamic_variables: { phone_number: "", agent_id: agentId, subaccount_id: subaccountId },
+    });
+    expect((await world.db.collection("chats").findOne({ chat_id: body.data.chat_id }))?.metadata).toEqual({});
+  });
+
+  it("is refused where it must not be: agentId, content, a variable", async () => {
+    const text = "Invalid input: expected string, received null";
+    expect(await problems({ agentId: null })).toEqual([["body.agentId", text]]);
+    const message = { token: owner.token, subaccountId, chatId: "chat_any", body: { content: null } };
+    expect((await call("message", message)).body.errors).toEqual([{ field: "body.content", message: text }]);
+    expect(await problems({ agentId, retell_llm_dynamic_variables: { a: null } })).toMatchObject([
+      ["body.retell_llm_dynamic_variables.a", expect.any(String)],
+    ]);
   });
 });
 

@@ -63,11 +63,12 @@ const DynamicVariables = z
     example: { customer_name: "Ana" },
   });
 
+/** What serializers write as null is absent; nothing and an empty object are the same request. */
 export const NewChat = z.object({
   agentId: AgentId,
-  agent_version: AgentVersion.optional(),
-  metadata: Metadata.optional(),
-  retell_llm_dynamic_variables: DynamicVariables.optional(),
+  agent_version: AgentVersion.nullish().transform((given) => given ?? undefined),
+  metadata: Metadata.nullish().transform((given) => given ?? {}),
+  retell_llm_dynamic_variables: DynamicVariables.nullish().transform((given) => given ?? {}),
 });
 
 export const NewMessage = z.object({
