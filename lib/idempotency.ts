@@ -5,7 +5,7 @@ import type { Progress, Route } from "./route.ts";
 export interface Idempotency {
   /** The same for the same caller, method, path and key. */
   id: string;
-  /** The same for the same body: a key that comes with another one is a mistake. */
+  /** The same for the same body, as parsed: a key that comes with another one is a mistake. */
   hash: string;
 }
 
@@ -16,5 +16,11 @@ export function idempotencyOf(route: Route, { actor, params, body, key }: Progre
 }
 
 function digest(value: unknown): string {
-  return createHash("sha256").update(JSON.stringify(value)).digest("base64url");
+  return createHash("sha256").update(JSON.stringify(value, sorted)).digest("base64url");
+}
+
+/** The order of an object's names means nothing, and a client that retries may write them in another one. */
+function sorted(_name: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)));
 }

@@ -137,11 +137,12 @@ describe("a message with an Idempotency-Key", () => {
   });
 });
 
-const create = (key: string, body: object = {}, where: World = world, more: object = {}) =>
+/** @param body Text is sent as it is. */
+const create = (key: string, body: object | string = {}, where: World = world, more: object = {}) =>
   call("create", {
     token: where.owner.token,
     subaccountId: where.subaccountId,
-    body: { agentId: where.agentId, ...body },
+    body: typeof body === "string" ? body : { agentId: where.agentId, ...body },
     headers: { "idempotency-key": key },
     ...more,
   });
@@ -188,6 +189,43 @@ describe("a create with an Idempotency-Key", () => {
     const tenant = await aWorld();
     await create("k1", {}, tenant);
     expect((await create("k1", { metadata: { b: 2 } }, tenant)).body.code).toBe("IDEMPOTENCY_KEY_REUSED");
+  });
+
+  it("is the same request, however its JSON is written: order, spelling, null or nothing", async () => {
+    const tenant = await aWorld();
+    const chats: number[] = [];
+    for (const [key, bodies] of Object.entries({
+      full: [
+        `{"agentId": "agent_shop", "metadata": {"a": {"c": [1, {"x": 1, "y": 2}], "b": null}, "1": 1, "z": "é"},
+          "retell_llm_dynamic_variables": {"age": 7, "name": "Ana"}}`,
+        `{"retell_llm_dynamic_variables": {"name": "Ana", "age": "7"}, "unknown": 1,
+          "metadata": {"z": "\\u00e9", "1": 1.0, "a": {"b": null, "c": [1, {"y": 2, "x": 1}]}}, "agentId": "agent_shop"}`,
+      ],
+      empty: [
+        '{"agentId": "agent_shop"}',
+        '{"agentId": "agent_shop", "metadata": {}, "retell_llm_dynamic_variables": {}}',
+        '{"agentId": "agent_shop", "metadata": null, "retell_llm_dynamic_variables": null, "agent_version": null}',
+      ],
+    })) {
+      const answers: Response[] = [];
+      for (const body of bodies) answers.push(await create(key, body, tenant));
+      expect(answers.map(({ status }) => status)).toEqual(bodies.map(() => 200));
+      chats.push(new Set(answers.map(({ body }) => body.data.chat_id)).size);
+    }
+    expect(chats).toEqual([1, 1]);
+  });
+
+  it.each([
+    ['{"a": [1, 2]}', '{"a": [2, 1]}'],
+    ['{"a": {"b": 1}, "c": 2}', '{"a": {"b": 1, "c": 2}}'],
+    ['{"a": null}', "{}"],
+    ['{"a": 1}', '{"a": "1"}'],
+    ['{"a": {"0": "x"}}', '{"a": ["x"]}'],
+  ])("is another one with the metadata %s and then %s: 422", async (one, other) => {
+    const tenant = await aWorld();
+    const body = (metadata: string) => `{"agentId": "agent_shop", "metadata": ${metadata}}`;
+    expect((await create("k1", body(one), tenant)).status).toBe(200);
+    expect((await create("k1", body(other), tenant)).status).toBe(422);
   });
 
   it("leaves the key free when it failed for sure", async () => {
