@@ -36,6 +36,9 @@ export interface FieldError {
   message: string;
 }
 
+/** Of a body made of nothing but mistakes the answer must not be larger than the question. */
+export const maxErrors = 100;
+
 interface ErrorOptions {
   cause?: unknown;
   /** Replaces the table's sentence. For people; never holds what the caller or a dependency sent. */

@@ -218,12 +218,12 @@ describe("create validates", () => {
     ["a broken version", { agentId: "a", agent_version: 1.5 }, "body.agent_version"],
     ["a tag in capitals", { agentId: "a", agent_version: "PROD" }, "body.agent_version"],
     ["metadata that is a list", { agentId: "a", metadata: [] }, "body.metadata"],
-    ["metadata with an operator", { agentId: "a", metadata: { $where: "1" } }, "body.metadata"],
-    ["metadata with a dotted key", { agentId: "a", metadata: { "a.b": 1 } }, "body.metadata"],
-    ["metadata with a NUL key, deep", { agentId: "a", metadata: { a: [{ "\0": 1 }] } }, "body.metadata"],
+    ["metadata with an operator", { agentId: "a", metadata: { $where: "1" } }, "body.metadata.$where"],
+    ["metadata with a dotted key", { agentId: "a", metadata: { "a.b": 1 } }, "body.metadata.a.b"],
+    ["metadata with a NUL key, deep", { agentId: "a", metadata: { a: [{ "\0": 1 }] } }, "body.metadata.a.0.?"],
     ["metadata of 21 levels", { agentId: "a", metadata: deep(21) }, "body.metadata"],
     ["metadata of 50,177 bytes", { agentId: "a", metadata: filler(50_177) }, "body.metadata"],
-    ["metadata with half a surrogate pair", { agentId: "a", metadata: { a: "\ud800" } }, "body.metadata"],
+    ["metadata with half a surrogate pair", { agentId: "a", metadata: { a: "\ud800" } }, "body.metadata.a"],
     [
       "a variable that is an object",
       { agentId: "a", retell_llm_dynamic_variables: { a: {} } },
@@ -237,13 +237,13 @@ describe("create validates", () => {
       },
       "body.retell_llm_dynamic_variables",
     ],
-    ["_bsontype in metadata", { agentId: "a", metadata: { a: { _bsontype: "ObjectId" } } }, "body.metadata"],
+    ["_bsontype in metadata", { agentId: "a", metadata: { a: { _bsontype: "Id" } } }, "body.metadata.a._bsontype"],
     [
       "_bsontype among the variables",
       { agentId: "a", retell_llm_dynamic_variables: { _bsontype: "Long" } },
       "body.retell_llm_dynamic_variables._bsontype",
     ],
-    ["__proto__", '{"agentId":"a","metadata":{"__proto__":{"a":1}}}', "body"],
+    ["__proto__", '{"agentId":"a","metadata":{"__proto__":{"a":1}}}', "body.metadata.__proto__"],
     ["10,000 levels", `{"agentId":"a","metadata":${'{"a":'.repeat(10_000)}1${"}".repeat(10_000)}}`, "body"],
   ])("%s: 400", async (_name, body, field) => {
     const { status, body: answer } = await create(body);

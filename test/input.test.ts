@@ -96,6 +96,89 @@ describe("a field that is null", () => {
   });
 });
 
+describe("what is wrong is named", () => {
+  const refused = "The name: Must not be __proto__, nor constructor with a prototype inside";
+  const unstorable =
+    "The name: Must not begin with $, hold a dot, NUL or half of a surrogate pair, or be __proto__ or _bsontype";
+
+  it.each<[what: string, body: string, expected: [string, string][]]>([
+    ["__proto__", '{"agentId": "a", "__proto__": {}}', [["body.__proto__", refused]]],
+    [
+      "it, deeper",
+      '{"agentId": "a", "metadata": {"a": [7, {"__proto__": 1}]}}',
+      [["body.metadata.a.1.__proto__", refused]],
+    ],
+    [
+      "what stands in it",
+      '{"a": {"constructor": {"prototype": 1}}, "b": {"constructor": 1, "prototype": {"__proto__": null}}}',
+      [
+        ["body.a.constructor", refused],
+        ["body.b.prototype.__proto__", refused],
+      ],
+    ],
+    [
+      "its depth",
+      `{"agentId": "a", "x": ${"[".repeat(10_000)}${"]".repeat(10_000)}}`,
+      [["body", "Must be nested less deeply"]],
+    ],
+    [
+      "a name at a depth",
+      `${"[".repeat(500)}{"__proto__": 1}${"]".repeat(500)}`,
+      [[`body${".0".repeat(100)}`.slice(0, 200), refused]],
+    ],
+    ["that it is none", '{"agentId": "a"', [["body", "Must be a JSON object"]]],
+  ])("in JSON that is not taken: %s", async (_what, body, expected) => {
+    expect(await problems(body)).toEqual(expected);
+  });
+
+  it("in metadata, with the way to it, and all of it at once", async () => {
+    const metadata = { "a.b": 1, fine: { things: ["x", { $where: 1 }, "\ud800"] }, "": { "\0": { _bsontype: 1 } } };
+    expect(await problems({ agentId, metadata })).toEqual([
+      ["body.metadata.a.b", unstorable],
+      ["body.metadata..?", unstorable],
+      ["body.metadata.fine.things.2", "Must not hold half of a surrogate pair"],
+      ["body.metadata..?._bsontype", unstorable],
+      ["body.metadata.fine.things.1.$where", unstorable],
+    ]);
+    expect(await problems({ agentId, metadata: [] })).toEqual([["body.metadata", "Must be an object"]]);
+  });
+
+  it("in the names and values of variables", async () => {
+    const variables = { "": "v", [`${"n".repeat(129)}`]: "v", $x: "v", "a.b": "v", nil: null, many: [], ok: 1 };
+    const kinds = "Must be a string, a finite number or a boolean";
+    const at = (name: string) => `body.retell_llm_dynamic_variables.${name}`;
+    expect(await problems({ agentId, retell_llm_dynamic_variables: variables })).toEqual([
+      [at(""), "The name: Too small: expected string to have >=1 characters"],
+      [at("n".repeat(64)), "The name: Too big: expected string to have <=128 characters"],
+      [at("$x"), unstorable],
+      [at("a.b"), unstorable],
+      [at("nil"), kinds],
+      [at("many"), kinds],
+    ]);
+    expect(await problems('{"agentId": "a", "retell_llm_dynamic_variables": {"v": 1e400}}')).toEqual([
+      [at("v"), kinds],
+    ]);
+    expect(await problems({ agentId, retell_llm_dynamic_variables: "v" })).toEqual([
+      ["body.retell_llm_dynamic_variables", "Must be an object"],
+    ]);
+  });
+
+  it.each([[1.5], [true], [[]], ["PROD"], [""]])("in the version %j", async (agent_version) => {
+    const rule = "Must be an integer from 0, or a tag of 1 to 20 of a-z, 0-9, _ and -";
+    expect(await problems({ agentId, agent_version })).toEqual([["body.agent_version", rule]]);
+  });
+
+  it("in as few words as there is room for, however deep and long its names are", async () => {
+    const name = "n".repeat(1_000);
+    const inner = Object.fromEntries([...Array(200).keys()].map((i) => [`$${i}`, 1]));
+    const metadata = [...Array(15)].reduce((value: object) => ({ [name]: value }), inner);
+    const told = await problems({ agentId, metadata });
+    expect(told).toHaveLength(100);
+    expect(Math.max(...told.map(([field]) => field.length))).toBe(200);
+    expect(told[0]?.[0]).toMatch(/^body\.metadata\.n{64}\.n{64}\.n+$/);
+  });
+});
+
 describe("a body of nothing but mistakes", () => {
   it("is told of a hundred of them at most", async () => {
     const variables = Object.fromEntries([...Array(5_000).keys()].map((i) => [`v${i}`, null]));

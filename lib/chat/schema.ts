@@ -1,4 +1,6 @@
 import * as z from "zod";
+import { maxErrors } from "../errors.ts";
+import { members, pathOf } from "../json.ts";
 import { Cursor } from "../page.ts";
 import { Text } from "../text.ts";
 
@@ -8,7 +10,9 @@ const maxMetadataLevels = 20;
 
 /** `_bsontype` is how the driver tells its own types: a plain object that has one cannot be stored. */
 const reserved = new Set(["__proto__", "_bsontype"]);
-const unstorable = "Must not begin with $, hold a dot or NUL, or be __proto__ or _bsontype";
+const unstorable = "Must not begin with $, hold a dot, NUL or half of a surrogate pair, or be __proto__ or _bsontype";
+const halved = "Must not hold half of a surrogate pair";
+const version = "Must be an integer from 0, or a tag of 1 to 20 of a-z, 0-9, _ and -";
 
 export const SubaccountId = z
   .string()
@@ -35,17 +39,13 @@ const AgentId = Text(1, 128).meta({
 });
 
 const AgentVersion = z
-  .union([
-    z.number().int().min(0),
-    z.string().regex(/^[a-z0-9_-]{1,20}$/, "Must be an integer from 0, or a tag of 1 to 20 of a-z, 0-9, _ and -"),
-  ])
+  .union([z.number().int().min(0), z.string().regex(/^[a-z0-9_-]{1,20}$/, version)], version)
   .meta({ description: "A version's number or a tag; absent: the latest", example: "prod" });
 
 const Metadata = z
-  .record(z.string(), z.unknown())
+  .record(z.string(), z.unknown(), "Must be an object")
   .superRefine((metadata, context) => {
-    const problem = metadataProblem(metadata);
-    if (problem) context.addIssue({ code: "custom", message: problem });
+    for (const problem of problemsOf(metadata).take(maxErrors)) context.addIssue({ code: "custom", ...problem });
   })
   .meta({ description: "Your own data, echoed back", example: { crm_id: "C-99" } });
 
@@ -53,9 +53,10 @@ const DynamicVariables = z
   .record(
     Text(1, 128).refine(isStorable, unstorable),
     z
-      .union([z.string(), z.number(), z.boolean()])
+      .union([z.string(), z.number(), z.boolean()], "Must be a string, a finite number or a boolean")
       .transform(String)
-      .refine((text) => text.isWellFormed(), "Must not hold half of a surrogate pair"),
+      .refine((text) => text.isWellFormed(), halved),
+    "Must be an object",
   )
   .refine((variables) => Object.keys(variables).length <= 100, "Must be 100 keys at most")
   .meta({
@@ -74,7 +75,7 @@ export const NewChat = z.object({
 export const NewMessage = z.object({
   content: Text(1, 10_000)
     .refine((text) => text.trim() !== "", "Must not be blank")
-    .refine((text) => text.isWellFormed(), "Must not hold half of a surrogate pair")
+    .refine((text) => text.isWellFormed(), halved)
     .meta({ description: "Sent to the agent as given", example: "Where is my order?" }),
 });
 
@@ -164,24 +165,20 @@ export const Transcript = z.object({
 });
 export type Transcript = z.infer<typeof Transcript>;
 
-/** What is wrong with metadata, in words; it is walked without recursion, since depth is what an attacker chooses. */
-function metadataProblem(metadata: object): string | undefined {
-  const open: { value: unknown; level: number }[] = [{ value: metadata, level: 1 }];
-  for (let next = open.pop(); next; next = open.pop()) {
-    const { value, level } = next;
-    if (typeof value === "string" && !value.isWellFormed()) return "Must not hold half of a surrogate pair";
-    if (typeof value !== "object" || value === null) continue;
-    if (level > maxMetadataLevels) return `Must be ${maxMetadataLevels} levels deep at most`;
-    for (const [name, child] of Object.entries(value)) {
-      if (!Array.isArray(value) && !isStorable(name)) {
-        return `A key: ${unstorable}`;
-      }
-      open.push({ value: child, level: level + 1 });
+/** What is wrong with metadata, and where in it. */
+function* problemsOf(metadata: object): Generator<{ path: string[]; message: string }> {
+  for (const member of members(metadata)) {
+    const { name, value, within, level } = member;
+    const wrong = (message: string) => ({ path: pathOf(member), message });
+    if (level > maxMetadataLevels && typeof value === "object" && value !== null) {
+      yield { path: [], message: `Must be ${maxMetadataLevels} levels deep at most` };
+      return;
     }
+    if (!Array.isArray(within?.value) && !isStorable(name)) yield wrong(`The name: ${unstorable}`);
+    if (typeof value === "string" && !value.isWellFormed()) yield wrong(halved);
   }
   const bytes = Buffer.byteLength(JSON.stringify(metadata));
-  if (bytes > maxMetadataBytes) return `Must be ${maxMetadataBytes} bytes of JSON at most`;
-  return undefined;
+  if (bytes > maxMetadataBytes) yield { path: [], message: `Must be ${maxMetadataBytes} bytes of JSON at most` };
 }
 
 function isStorable(name: string): boolean {
