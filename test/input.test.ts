@@ -143,6 +143,15 @@ describe("what is wrong is named", () => {
     expect(await problems({ agentId, metadata: [] })).toEqual([["body.metadata", "Must be an object"]]);
   });
 
+  it("in numbers that JSON can say and no answer could: they would be null", async () => {
+    const metadata = '{"a": 1e400, "b": [-1e400, 1e308], "c": 1e-400}';
+    const finite = "Must be a finite number";
+    expect(await problems(`{"agentId": "a", "metadata": ${metadata}}`)).toEqual([
+      ["body.metadata.a", finite],
+      ["body.metadata.b.0", finite],
+    ]);
+  });
+
   it("in the names and values of variables", async () => {
     const variables = { "": "v", [`${"n".repeat(129)}`]: "v", $x: "v", "a.b": "v", nil: null, many: [], ok: 1 };
     const kinds = "Must be a string, a finite number or a boolean";

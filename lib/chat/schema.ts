@@ -176,6 +176,7 @@ function* problemsOf(metadata: object): Generator<{ path: string[]; message: str
     }
     if (!Array.isArray(within?.value) && !isStorable(name)) yield wrong(`The name: ${unstorable}`);
     if (typeof value === "string" && !value.isWellFormed()) yield wrong(halved);
+    if (typeof value === "number" && !Number.isFinite(value)) yield wrong("Must be a finite number"); // JSON's 1e400
   }
   const bytes = Buffer.byteLength(JSON.stringify(metadata));
   if (bytes > maxMetadataBytes) yield { path: [], message: `Must be ${maxMetadataBytes} bytes of JSON at most` };
