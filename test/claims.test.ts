@@ -33,6 +33,13 @@ describe("a token with a good id", () => {
   });
 });
 
+describe("a bearer token", () => {
+  it.each(["Bearer ", "bearer ", "Bearer  ", "BEARER    "])("may stand behind %j", async (scheme) => {
+    const headers = { authorization: `${scheme}${owner.token}` };
+    expect((await call("list", { subaccountId, headers })).status).toBe(200);
+  });
+});
+
 describe("an id in capitals", () => {
   it("is the same user: allowed, counted and known by the same Idempotency-Key", async () => {
     const loud = await aToken({ id: owner.id.toUpperCase() });

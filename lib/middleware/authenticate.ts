@@ -30,9 +30,12 @@ export function authenticate(): Rule {
   };
 }
 
-/** API Gateway joins repeated headers by a comma, which no token holds: two of them are none. */
+/**
+ * One space or more stand behind the scheme (RFC 9110, 11.4). API Gateway joins repeated headers by a comma, which no
+ * token holds: two of them are none.
+ */
 function bearer(header: string | undefined): string {
-  const [scheme = "", token = "", ...more] = (header ?? "").split(" ");
+  const [scheme = "", token = "", ...more] = (header ?? "").split(/ +/);
   if (scheme.toLowerCase() !== "bearer" || token === "") throw new ApiError("ACCESS_TOKEN_REQUIRED");
   if (more.length > 0 || token.includes(",")) throw new ApiError("INVALID_ACCESS_TOKEN");
   return token;
