@@ -7,7 +7,7 @@ export const handler = compose(routes.default).handler(async ({ request }) => {
   const allow = methodsOf(request.path);
   // Beside a $default route API Gateway may hand it the browsers' preflights, which need a 2xx; it adds the CORS
   // headers itself, so a page of a foreign origin learns nothing by this.
-  if (request.method === "OPTIONS") return { data: { allow } };
+  if (request.method === "OPTIONS" && allow.length > 0) return { data: { allow } };
   // A route that knows the method and was not taken is not what was asked for: escaped slashes make no segments.
   const isWrongMethod = allow.length > 0 && !allow.includes(request.method);
   throw isWrongMethod ? new ApiError("METHOD_NOT_ALLOWED", { details: { allow } }) : new ApiError("NOT_FOUND");

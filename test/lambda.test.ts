@@ -65,7 +65,7 @@ const events: Record<Name | "sweep", (world: World) => Promise<unknown>> = {
     return toEvent({ method: "POST", target: `/api/webhooks/retell/${world.subaccountId}`, headers, body });
   },
   health: async () => eventFor("health", {}),
-  default: async () => toEvent({ method: "OPTIONS", target: "/nowhere" }),
+  default: async () => toEvent({ method: "OPTIONS", target: "/health" }),
   sweep: async () => ({}),
 };
 const eventOf = (name: string, world: World) => events[name as keyof typeof events](world);

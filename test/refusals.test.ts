@@ -213,13 +213,16 @@ describe("routes that do not exist", () => {
     expect(await ask("DELETE", "/health")).toMatchObject({ status: 405, allow: "GET" });
   });
 
-  it("a browser's preflight gets a 2xx, should API Gateway hand it on", async () => {
+  it("a browser's preflight gets a 2xx where there is a route, should API Gateway hand it on", async () => {
     const { handler } = await import("../functions/default.ts");
     const { toEvent } = await import("../dev/event.ts");
     const headers = { origin: "https://app.example", "access-control-request-method": "POST" };
     const target = `/api/chats/${world.subaccountId}/create`;
-    const { statusCode } = await handler(toEvent({ method: "OPTIONS", target, headers }), aContext());
-    expect(statusCode).toBe(200);
+    const ask = async (path: string) =>
+      (await handler(toEvent({ method: "OPTIONS", target: path, headers }), aContext())).statusCode;
+    expect([await ask(target), await ask("/health"), await ask("/nowhere"), await ask(`${target}/`)]).toEqual([
+      200, 200, 404, 404,
+    ]);
   });
 
   it("GET /health needs no token and tells no secret", async () => {
