@@ -1,6 +1,7 @@
 /**
- * `npm run smoke -- --url URL --token T --subaccount ID [--agent ID]`: tries a deployed stage from outside: what it
- * refuses, its headers and limits and, with an agent to talk to, a chat's whole life. About 30 requests.
+ * `npm run smoke -- --url URL --token T --subaccount ID [--agent ID] [--origin ORIGIN]`: tries a deployed stage from
+ * outside: what it refuses, its headers and limits, whether pages of an origin may call it and, with an agent to talk
+ * to, a chat's whole life. About 30 requests.
  */
 import { parseArgs } from "node:util";
 import { Api } from "./smoke/api.ts";
@@ -18,7 +19,7 @@ const { values } = parseArgs({
     token: { type: "string", default: "" },
     subaccount: { type: "string" },
     agent: { type: "string" },
-    origin: { type: "string", default: "https://app.example" },
+    origin: { type: "string" },
   },
 });
 

@@ -26,11 +26,24 @@ describe("npm run smoke", () => {
     expect([ended.code, lastLine(ended)]).toEqual([0, "13 ok, 0 failed; a chat's life is tried with --agent"]);
   });
 
+  it("judges the origins of a stage by the one it is given, and by none without", async () => {
+    const { subaccountId, owner } = await aWorld();
+    const own = await aGateway({ corsOrigins: ["https://own.example"] });
+    const args = ["--url", own.url, "--token", owner.token, "--subaccount", subaccountId];
+    const preflight = async (...more: string[]) => {
+      const { stdout } = await tool("smoke.ts", [...args, ...more]);
+      return /(ok|FAILED) +a browser's preflight +\d+ms *(.*)/.exec(stdout)?.slice(1).join(": ");
+    };
+    expect(await preflight()).toBe("ok: whether your pages may call is tried with --origin");
+    expect(await preflight("--origin", "https://own.example")).toBe("ok: ");
+    expect(await preflight("--origin", "https://app.example")).toBe("FAILED: does not allow https://app.example");
+  });
+
   it("names what is wrong: exit code 1", async () => {
     const answer = { statusCode: 200, headers: { "content-type": "text/html" }, body: "<html>" };
     const broken = await aGateway({ handlers: { end: async () => answer }, corsOrigins: ["https://other.example"] });
     const world = await aWorld();
-    const ended = await smoke(world, [], broken.url);
+    const ended = await smoke(world, ["--origin", "https://app.example"], broken.url);
     expect(ended.code).toBe(1);
     expect(failures(ended).map((line) => line.replace(/\d+ms/, "").replace(/ +/g, " "))).toEqual([
       "FAILED a browser's preflight does not allow https://app.example",

@@ -5,8 +5,8 @@ export interface Target {
   subaccountId: string;
   /** Of the subaccount, to talk to. */
   agentId: string | undefined;
-  /** Of a web page that must be allowed to call. */
-  origin: string;
+  /** Of a web page that must be allowed to call, if one is known. */
+  origin: string | undefined;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: an answer is whatever came back; the checks look into it
@@ -34,7 +34,7 @@ const timeoutMs = 35_000;
 export class Api {
   readonly subaccountId: string;
   readonly agentId: string | undefined;
-  readonly origin: string;
+  readonly origin: string | undefined;
   readonly #target: Target;
 
   constructor(target: Target) {
