@@ -30,8 +30,19 @@ export interface Alarm<Id> {
   source: Source<Id>;
   /** Such as Sum, Maximum, p95. */
   statistic: string;
-  /** In per cent of this one. Below `least` of it in a period, nothing is said. */
-  of?: { source: Source<Id>; least: number };
+  /** In per cent of this one. */
+  of?: { source: Source<Id>; statistic: string };
+  /** So many there must be for anything to be said: failures of a percentage; samples of a percentile, which has it. */
+  least?: number;
+}
+
+/**
+ * What is compared where that is no metric by itself, in CloudWatch's words: of `part`, which is the source, and of
+ * `whole`, which is what it is a percentage of, or the source's sample count. What is too little for a verdict is 0.
+ */
+export function expressionOf({ of, least }: Alarm<unknown>): string | undefined {
+  if (of) return `IF(FILL(part, 0) >= ${least ?? 1}, 100 * FILL(part, 0) / whole, 0)`;
+  return least === undefined ? undefined : `IF(whole >= ${least}, part, 0)`;
 }
 
 /** What an answer may take at the 95th percentile, in ms. With an agent in it, an answer takes what the agent takes. */
@@ -43,6 +54,9 @@ const p95Ms: Partial<Record<keyof typeof routes, number>> = {
   transcript: 3_000,
   webhook: 3_000,
 };
+
+/** Endpoints whose every answer needs Retell. */
+const needRetell = ["create", "message", "end"] as const satisfies (keyof typeof routes)[];
 
 /** Lambda's default limit of an account and region; docs/deploying.md has new accounts ask for it. */
 const concurrencyLimit = 1_000;
@@ -64,6 +78,8 @@ export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
   const atGateway = (metricName: string) => ({ namespace: "AWS/ApiGateway", metricName, dimensions: { ApiId: apiId } });
   const ofLambda = (metricName: string) => ({ namespace: "AWS/Lambda", metricName, dimensions: {} });
   const usual = { comparison: "GreaterThanThreshold", period: 300, periods: 1, missing: "notBreaching" } as const;
+  /** A percentage for little traffic: not of a few minutes, in which there may be a request or none. */
+  const mostly = { threshold: 50, period: 3_600, statistic: "Sum", least: 3 };
 
   /** A count of ours, over five minutes. */
   const count = (name: string, metric: Metric, threshold: number, says: string, by?: Record<string, string>) => ({
@@ -84,8 +100,31 @@ export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
       periods: 2,
       source: atGateway("5xx"),
       statistic: "Sum",
-      of: { source: atGateway("Count"), least: 50 },
+      of: { source: atGateway("Count"), statistic: "Sum" },
+      least: 3,
     },
+    {
+      ...usual,
+      ...mostly,
+      name: "failing",
+      says: "more than half of all requests of an hour were answered with 5xx",
+      source: atGateway("5xx"),
+      of: { source: atGateway("Count"), statistic: "Sum" },
+    },
+    // By endpoint too: apps that poll lists hide a few sends that all fail. Whatever else fails of little traffic is
+    // told by internal-errors, or by sweep-not-running where it is MongoDB.
+    ...needRetell.map((name) => ({
+      ...usual,
+      ...mostly,
+      name: `failing-${name}`,
+      says: `more than half of an hour's answers of ${routeKey(routes[name])} were 5xx`,
+      source: ours(stage, "Failures", { Operation: name }),
+      of: { source: ours(stage, "Duration", { Operation: name }), statistic: "SampleCount" },
+    })),
+    count("internal-errors", "Errors", 0, "a request met a bug of ours", { Code: "INTERNAL_ERROR" }),
+    count("undecryptable-keys", "Errors", 0, "a stored Retell key could not be decrypted", {
+      Code: "API_KEY_DECRYPTION_ERROR",
+    }),
     ...Object.values<Route>(routes).flatMap((route) => {
       const threshold = p95Ms[route.name as keyof typeof routes];
       if (threshold === undefined) return [];
@@ -97,6 +136,7 @@ export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
         periods: 3,
         source: ours(stage, "Duration", { Operation: route.name }),
         statistic: "p95",
+        least: 20, // of fewer, one slow answer would be one in twenty
       };
     }),
     count("retell-failures", "RetellFailures", 10, "more than 10 calls to Retell in 5 minutes got no useful answer"),

@@ -23,10 +23,10 @@ export function dashboard<Id>(watched: Watched<Id>, region: Id | string, alarmAr
     options,
   ];
   const gateway = (name: string, options: object) => aws("ApiGateway", name, ["ApiId", apiId], options);
-  const byEndpoint = (stat: string) =>
+  const byEndpoint = (name: Metric, stat: string) =>
     Object.values<Route>(routes)
       .filter(({ path }) => path.startsWith("/api/"))
-      .map((route) => own("Duration", { Operation: route.name }, { stat, label: routeKey(route) }));
+      .map((route) => own(name, { Operation: route.name }, { stat, label: routeKey(route) }));
 
   const graph = (title: string, metrics: Line[], more: object = {}) => ({
     type: "metric",
@@ -46,8 +46,8 @@ export function dashboard<Id>(watched: Watched<Id>, region: Id | string, alarmAr
       gateway("5xx", { label: "5xx" }),
     ]),
     graph("Errors by code", [[{ expression: errorsByCode, label: "" }]], { stacked: true }),
-    graph("95 % of answers within, ms", byEndpoint("p95")),
-    graph("Half of answers within, ms", byEndpoint("p50")),
+    graph("95 % of answers within, ms", byEndpoint("Duration", "p95")),
+    graph("Half of answers within, ms", byEndpoint("Duration", "p50")),
     graph("Chats created, messages sent", [own("ChatsCreated"), own("MessagesSent")]),
     graph("Cache hit rate, %", cached, { yAxis: { left: { min: 0, max: 100 } } }),
     graph("A chat: duration in s, and messages", [
@@ -76,6 +76,7 @@ export function dashboard<Id>(watched: Watched<Id>, region: Id | string, alarmAr
       aws("Lambda", "Throttles", [], { label: "by Lambda" }),
       [namespace, gatewayThrottles.metricName(stage), { label: "by the gateway" }],
     ]),
+    graph("Answers of 5xx", byEndpoint("Failures", "Sum")),
   ];
   const states = { type: "alarm", properties: { title: "Alarms", alarms: alarmArns } };
   return {

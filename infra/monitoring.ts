@@ -15,7 +15,7 @@ interface Options {
 export async function monitoring({ api, logs, isWatched, email }: Options): Promise<void> {
   // In two parts for the reason that sst.config.ts gives.
   const { queries }: Queries = await import("./" + "queries.ts");
-  const { alarms, gatewayThrottles }: Alarms = await import("./" + "alarms.ts");
+  const { alarms, expressionOf, gatewayThrottles }: Alarms = await import("./" + "alarms.ts");
   const { dashboard }: Dashboard = await import("./" + "dashboard.ts");
   const { namespace }: { namespace: string } = await import("../lib/" + "metrics.ts");
   const named = (name: string) => `${$app.name}-${$app.stage}-${name}`;
@@ -50,7 +50,7 @@ export async function monitoring({ api, logs, isWatched, email }: Options): Prom
         threshold: alarm.threshold,
         evaluationPeriods: alarm.periods,
         treatMissingData: alarm.missing,
-        ...measured(alarm),
+        ...measured(alarm, expressionOf(alarm)),
         alarmActions: topic ? [topic.arn] : [],
         okActions: topic ? [topic.arn] : [],
       }),
@@ -67,22 +67,16 @@ export async function monitoring({ api, logs, isWatched, email }: Options): Prom
   });
 }
 
-/** A metric by itself, or in per cent of another. */
-function measured({ source, statistic, period, of }: Alarm): Partial<aws.cloudwatch.MetricAlarmArgs> {
-  if (!of) {
-    const isPercentile = /^p\d/.test(statistic);
-    return { ...source, period, ...(isPercentile ? { extendedStatistic: statistic } : { statistic }) };
-  }
+/** A metric by itself, or what an expression makes of two: see `expressionOf`. */
+function measured(alarm: Alarm, expression: string | undefined): Partial<aws.cloudwatch.MetricAlarmArgs> {
+  const { source, statistic, period, of } = alarm;
+  if (expression === undefined) return { ...source, period, statistic };
+  const whole = of ?? { source, statistic: "SampleCount" };
   return {
     metricQueries: [
       { id: "part", metric: { ...source, period, stat: statistic } },
-      { id: "whole", metric: { ...of.source, period, stat: statistic } },
-      {
-        id: "rate",
-        expression: `IF(whole >= ${of.least}, 100 * FILL(part, 0) / whole, 0)`,
-        label: "%",
-        returnData: true,
-      },
+      { id: "whole", metric: { ...whole.source, period, stat: whole.statistic } },
+      { id: "compared", expression, label: of ? "%" : statistic, returnData: true },
     ],
   };
 }
@@ -106,7 +100,7 @@ interface Alarm {
   missing: string;
   source: Source;
   statistic: string;
-  of?: { source: Source; least: number };
+  of?: { source: Source; statistic: string };
 }
 
 interface Queries {
@@ -115,6 +109,7 @@ interface Queries {
 
 interface Alarms {
   alarms(watched: { stage: string; apiId: Id }): Alarm[];
+  expressionOf(alarm: Alarm): string | undefined;
   gatewayThrottles: { metricName(stage: string): string; pattern: string };
 }
 

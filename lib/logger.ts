@@ -70,12 +70,13 @@ export class CallLog {
   }
 
   /** Writes what was counted: the last that is heard of a request. */
-  measure(durationMs: number, code?: ErrorCode): void {
+  measure(durationMs: number, error?: { code: ErrorCode; status: number }): void {
     const { operationId, requestId, operation, cache } = this.fields;
     this.metrics.put("Duration", durationMs);
     if (cache) this.metrics.add(cache === "hit" ? "CacheHits" : "CacheMisses");
-    if (code) this.metrics.add("Errors");
-    this.metrics.flush({ operationId, requestId, Operation: operation, Code: code });
+    if (error) this.metrics.add("Errors");
+    if (error && error.status >= 500) this.metrics.add("Failures");
+    this.metrics.flush({ operationId, requestId, Operation: operation, Code: error?.code });
   }
 
   private line(extra: Fields): Fields {

@@ -14,6 +14,8 @@ export const metrics = {
   CacheMisses: { unit: "Count", by: "Operation" },
   /** Answers other than 200, the caller's mistakes included. */
   Errors: { unit: "Count", by: "Code" },
+  /** Answers of 5xx. */
+  Failures: { unit: "Count", by: "Operation" },
   ChatsCreated: { unit: "Count" },
   /** Messages of users that Retell has got. */
   MessagesSent: { unit: "Count" },

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { expect, describe as group, it } from "vitest";
-import { alarms } from "../infra/alarms.ts";
+import { type Alarm, alarms, expressionOf } from "../infra/alarms.ts";
 import { dashboard } from "../infra/dashboard.ts";
 import { queries } from "../infra/queries.ts";
 import { problemsOf } from "../infra/settings.ts";
@@ -127,6 +127,61 @@ it("sst.config.ts asks for the version of SST that is installed: another builds 
   const read = (file: string) => readFile(new URL(`../${file}`, import.meta.url), "utf8");
   const { devDependencies } = JSON.parse(await read("package.json"));
   expect(/version: "(.*)"/.exec(await read("sst.config.ts"))?.[1]).toBe(devDependencies.sst);
+});
+
+group("an alarm", () => {
+  const all = alarms(watched);
+  const named = (name: string) => all.find((alarm) => alarm.name === name) ?? expect.fail(`There is no ${name}`);
+
+  /** Whether a data point is beyond the threshold. `undefined`: the metric has none. */
+  function isBeyond(alarm: Alarm<string>, part: number | undefined, whole = 0): boolean {
+    const expression = expressionOf(alarm) ?? "part";
+    const functions = {
+      IF: (is: boolean, one: number, other: number) => (is ? one : other),
+      FILL: (value: number | undefined, instead: number) => value ?? instead,
+    };
+    const compute = new Function(...Object.keys(functions), "part", "whole", `return ${expression}`);
+    const value = compute(...Object.values(functions), part, whole);
+    return alarm.comparison === "GreaterThanThreshold" ? value > alarm.threshold : value < alarm.threshold;
+  }
+
+  it("goes off where few ask and all fail, or only those who need Retell", () => {
+    for (const name of ["failing", "failing-create", "failing-message", "failing-end"]) {
+      expect([name, named(name).period, isBeyond(named(name), 3, 3), isBeyond(named(name), 3, 5)]).toEqual([
+        name,
+        3_600,
+        true,
+        true,
+      ]);
+      // One that was unlucky, one in two, and none at all.
+      expect([isBeyond(named(name), 2, 2), isBeyond(named(name), 3, 6), isBeyond(named(name), undefined, 9)]).toEqual([
+        false,
+        false,
+        false,
+      ]);
+    }
+    expect(isBeyond(named("error-rate"), 3, 40)).toBe(true);
+    expect([isBeyond(named("error-rate"), 2, 40), isBeyond(named("error-rate"), 20, 1_000)]).toEqual([false, false]);
+  });
+
+  it("goes off at the first request that meets a bug, or a key that does not decrypt", () => {
+    for (const [name, Code] of [
+      ["internal-errors", "INTERNAL_ERROR"],
+      ["undecryptable-keys", "API_KEY_DECRYPTION_ERROR"],
+    ] as const) {
+      const { source } = named(name);
+      expect([source.metricName, source.dimensions.Code]).toEqual(["Errors", Code]);
+      expect([isBeyond(named(name), 1), isBeyond(named(name), 0)]).toEqual([true, false]);
+    }
+  });
+
+  it("does not go off for one slow answer among a few", () => {
+    const slow = all.filter(({ name }) => name.startsWith("slow-"));
+    expect(slow.length).toBeGreaterThan(5);
+    for (const alarm of slow) {
+      expect([alarm.name, isBeyond(alarm, 29_000, 1), isBeyond(alarm, 29_000, 20)]).toEqual([alarm.name, false, true]);
+    }
+  });
 });
 
 group("what keeps a stage from being deployed", () => {

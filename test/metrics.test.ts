@@ -80,6 +80,14 @@ describe("what a request counts", () => {
     });
   });
 
+  it("is an answer of 5xx, and not what the caller did wrong", async () => {
+    await fault(world, "create", { kind: "status", status: 500 });
+    expect(countedBy(await create())).toMatchObject({ Operation: "create", Failures: 1 });
+    const wrong = countedBy(await instance.call("create", { ...where, body: {} }));
+    expect(wrong).toMatchObject({ Errors: 1 });
+    expect(wrong).not.toHaveProperty("Failures");
+  });
+
   it("is a failure of Retell, and not its refusal of what was asked", async () => {
     await fault(world, "create", { kind: "status", status: 500 });
     expect(countedBy(await create())).toMatchObject({ Code: "CHAT_CREATION_FAILED", RetellFailures: 1 });

@@ -112,7 +112,7 @@ function close({ log, ...progress }: Progress, status: number, error?: ApiError)
   const outcome = { status, duration: elapsed(progress), ...spent, ...(error ? { code: error.code } : {}) };
   if (error && error.status >= 500) log.error("Request failed", error, outcome);
   else log.info("Request", outcome);
-  log.measure(outcome.duration, error?.code);
+  log.measure(outcome.duration, error);
 }
 
 function elapsed({ startedAt }: Pick<Progress, "startedAt">): number {
