@@ -1,8 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { driver } from "../lib/mongo.ts";
 import { linesOf, logged } from "./support/instance.ts";
 import { aChat, aMembership, aUser, aWorld, call, fault } from "./support/world.ts";
 
 const world = await aWorld();
+// The first request would load them while it waits for Redis; on a busy machine for longer than it may.
+await Promise.all([driver(), import("../functions/create.ts")]);
 
 describe("a request's log", () => {
   it("is one line, with everything that a search at night needs", async () => {
@@ -84,29 +87,28 @@ describe("a request's log", () => {
     ]);
   });
 
+  // Ten, as so many may pass without Redis: a busy machine's may take longer than the API waits for it.
   it("never mixes the users of requests that run side by side", async () => {
+    const { subaccountId, ...tenant } = await aWorld();
     const users = await Promise.all(
-      [...Array(20)].map(async () => {
+      [...Array(10)].map(async () => {
         const user = await aUser();
-        await aMembership(world.subaccountId, user.id, ["read", "write"]);
+        await aMembership(subaccountId, user.id, ["read", "write"]);
         return user;
       }),
     );
-    const chatIds = await Promise.all(users.map(() => aChat(world)));
+    const chatIds = await Promise.all(users.map(() => aChat({ subaccountId, ...tenant })));
     const answers = await Promise.all(
       users.map(({ token }, i) =>
-        call("message", {
-          token,
-          subaccountId: world.subaccountId,
-          chatId: chatIds[i] ?? "",
-          body: { content: `ping ${i}` },
-        }),
+        call("message", { token, subaccountId, chatId: chatIds[i] ?? "", body: { content: `ping ${i}` } }),
       ),
     );
     for (const [i, { status, body }] of answers.entries()) {
       expect(status).toBe(200);
       expect(body.data.messages[0].content).toContain(`ping ${i}`);
-      expect(linesOf(body.meta.operationId)).toMatchObject([{ userId: users[i]?.id, chatId: chatIds[i] }]);
+      const lines = linesOf(body.meta.operationId);
+      expect(lines.map(({ userId }) => userId)).toEqual(lines.map(() => users[i]?.id));
+      expect(lines.at(-1)).toMatchObject({ message: "Request", chatId: chatIds[i] });
     }
   });
 
