@@ -12,7 +12,8 @@ export const queries = {
     logs: "functions",
     text: `
 fields @timestamp, level, operation, message, status, code, duration, admit, mongo, retell, turn, outcome, settledBy,
-  chatId, requestId, reason.name, reason.message, reason.cause.name, reason.cause.status
+  retellStatus, retellError, chatId, requestId, reason.name, reason.message, reason.cause.name, reason.cause.message,
+  reason.cause.stack.0, reason.cause.stack.1, reason.cause.stack.2
 | filter operationId = "<operationId>" and ispresent(level)
 | sort @timestamp`,
   },

@@ -62,11 +62,11 @@ export class CallLog {
       if (this.warned.has(subject)) return;
       this.warned.add(subject);
     }
-    logger.warn(message, { ...this.line(extra), ...(error === undefined ? {} : { reason: describe(error) }) });
+    logger.warn(message, { ...this.line(extra), ...(error === undefined ? {} : because(error)) });
   }
 
   error(message: string, error: unknown, extra: Fields = {}): void {
-    logger.error(message, { ...this.line(extra), reason: describe(error) });
+    logger.error(message, { ...this.line(extra), ...because(error) });
   }
 
   /** Writes what was counted: the last that is heard of a request. */
@@ -91,6 +91,18 @@ interface Description {
   status?: number;
   stack?: string[];
   cause?: Description;
+}
+
+/** What a line says of an error. What Retell said stands beside it, too: how deep in it is differs from step to step. */
+function because(error: unknown): { reason: Description; retellStatus?: number; retellError?: string } {
+  let failed = error;
+  while (failed instanceof Error && failed.name !== "RetellError") failed = failed.cause;
+  while (failed instanceof Error && failed.name === "RetellError") failed = failed.cause;
+  const reason = describe(error);
+  if (!(failed instanceof Error)) return { reason };
+  const { name, status, cause } = describe(failed);
+  const retellError = cause?.code === undefined ? name : String(cause.code); // no connection, and why
+  return { reason, ...(status === undefined ? {} : { retellStatus: status }), retellError };
 }
 
 /** Errors whose messages are written by the driver's connection code or us. */
@@ -130,7 +142,8 @@ export function describe(error: unknown, depth = 0): Description {
   const [, trace = ""] = error.stack?.split(error.message || error.name) ?? [];
   const frames = trace.split("\n").filter((line) => /^\s+at .*:\d+:\d+\)?$/.test(line));
   return {
-    name: error.name,
+    // The classes of Retell's SDK all have the name of their base.
+    name: error.name === "Error" ? Object.getPrototypeOf(error).constructor.name : error.name,
     ...(isQuotable(error) ? { message: error.message } : {}),
     ...(typeof code === "number" || /^[A-Z0-9_]{1,64}$/.test(String(code ?? "")) ? { code: code as string } : {}),
     ...(typeof status === "number" ? { status } : {}),

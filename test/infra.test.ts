@@ -56,6 +56,8 @@ async function linesOfAllKinds(): Promise<unknown[]> {
   await call("webhook", { subaccountId: world.subaccountId, body: event, headers });
   await fault(world, "create", { kind: "status", status: 500 });
   await call("create", { ...where, body: { agentId: world.agentId } });
+  await wire.mongo.refuse();
+  await call("transcript", { ...where, chatId });
   await wire.upstash.refuse();
   await call("list", where);
   await wire.heal();
@@ -69,7 +71,7 @@ const words =
 function understood(text: string): { fields: string[]; comparisons: [string, unknown][] } {
   const compared = [...text.matchAll(/([a-zA-Z][\w.]*) = (?:"([^"<]*)"|(\d+))/g)];
   const made = new Set([...text.matchAll(/\bas (\w+)/g)].map(([, name]) => name));
-  const names = text.replaceAll(/"[^"]*"|\b\d+\w*/g, " ").match(/@?[a-zA-Z][\w.]*/g) ?? [];
+  const names = text.replaceAll(/"[^"]*"|(?<![\w.])\d+\w*/g, " ").match(/@?[a-zA-Z][\w.]*/g) ?? [];
   return {
     fields: [...new Set(names)].filter((name) => !words.test(name) && !name.startsWith("@") && !made.has(name)),
     // Logs Insights takes true for 1.

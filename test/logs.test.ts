@@ -87,6 +87,36 @@ describe("a request's log", () => {
     ]);
   });
 
+  it("says flatly why Retell did not do as it was asked, whatever stands around that", async () => {
+    for (const [kind, told] of [
+      [
+        { kind: "status", status: 500 },
+        { retellStatus: 500, retellError: "InternalServerError" },
+      ],
+      [
+        { kind: "status", status: 502 },
+        { retellStatus: 502, retellError: "InternalServerError" },
+      ],
+      [
+        { kind: "status", status: 401 },
+        { retellStatus: 401, retellError: "AuthenticationError" },
+      ],
+      [{ kind: "late", ms: 8_000 }, { retellError: "APIUserAbortError" }],
+      [{ kind: "garbage", as: "shape" }, { retellError: "ZodError" }],
+      [{ kind: "drop" }, { retellError: "ECONNRESET" }],
+    ] as const) {
+      const tenant = await aWorld();
+      const where = { token: tenant.owner.token, subaccountId: tenant.subaccountId };
+      const chatId = await aChat(tenant);
+      await fault(tenant, "completion", kind);
+      await fault(tenant, "retrieve", { kind: "status", status: 503 }); // else the history tells how it came out
+      const { body } = await call("message", { ...where, chatId, body: { content: "ping" }, remainingMs: 5_300 });
+      const line = linesOf(body.meta.operationId).find(({ message }) => message === "Request failed");
+      const { retellStatus, retellError } = line ?? {};
+      expect([kind, { retellStatus, retellError }]).toEqual([kind, told]);
+    }
+  });
+
   // Ten, as so many may pass without Redis: a busy machine's may take longer than the API waits for it.
   it("never mixes the users of requests that run side by side", async () => {
     const { subaccountId, ...tenant } = await aWorld();

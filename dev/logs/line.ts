@@ -62,6 +62,13 @@ export const LogLine = z.strictObject({
 
   // Of a failure or a fallback.
   reason: Reason.optional(),
+  /** What Retell answered, where that is the reason. */
+  retellStatus: z.number().int().optional(),
+  /** The class of that failure, or the code of a connection's: never words of Retell's. */
+  retellError: z
+    .string()
+    .regex(/^\w{1,64}$/)
+    .optional(),
 
   // Of what somebody else did for the request of this operationId later: how its turn came out, and who found out.
   outcome: z.string().optional(),
