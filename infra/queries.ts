@@ -46,6 +46,13 @@ filter ispresent(code)
 | stats count(*) as errors by code, status, operation
 | sort errors desc`,
   },
+  "Errors by subaccount": {
+    logs: "functions",
+    text: `
+filter ispresent(code)
+| stats count(*) as errors by subaccountId, code, status, retellStatus, operation
+| sort errors desc`,
+  },
   "One chat's life": {
     logs: "functions",
     text: `

@@ -1,3 +1,4 @@
+import { sign } from "retell-sdk/lib/webhook_auth";
 import { describe, expect, it } from "vitest";
 import { driver } from "../lib/mongo.ts";
 import { linesOf, logged } from "./support/instance.ts";
@@ -70,6 +71,23 @@ describe("a request's log", () => {
       expect((await ask(bad)).body.meta.operationId).toMatch(/^[0-9a-f-]{36}$/);
       expect((await ask(bad)).body.meta.operationId).not.toBe(bad);
     }
+  });
+
+  it("names the subaccount of what is refused, however early", async () => {
+    const { subaccountId, owner, apiKey } = world;
+    const late = await sign("{}", apiKey).then((header) => header.replace(/^v=\d+/, `v=${Date.now() - 600_000}`));
+    const refusals = [
+      await call("list", { subaccountId }),
+      await call("create", { subaccountId, token: owner.token, body: { agentId: 7 } }),
+      await call("transcript", { subaccountId, token: owner.token, chatId: "no chat's id" }),
+      await call("webhook", { subaccountId, body: "{}", headers: { "x-retell-signature": "none" } }),
+      await call("webhook", { subaccountId, body: "{}", headers: { "x-retell-signature": late } }),
+    ];
+    const codes = ["ACCESS_TOKEN_REQUIRED", "VALIDATION_ERROR", "VALIDATION_ERROR"];
+    expect(refusals.map(({ body }) => body.code)).toEqual([...codes, "INVALID_SIGNATURE", "INVALID_SIGNATURE"]);
+    for (const { body } of refusals) expect(linesOf(body.meta.operationId)).toMatchObject([{ subaccountId }]);
+    const strange = await call("list", { subaccountId: "not-an-id" });
+    expect(linesOf(strange.body.meta.operationId)[0]).not.toHaveProperty("subaccountId");
   });
 
   it("is an ERROR with a stack when we fail, an INFO when the caller does", async () => {

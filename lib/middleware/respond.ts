@@ -1,5 +1,6 @@
 import type { APIGatewayProxyStructuredResultV2 } from "aws-lambda";
 import type { Rule } from "../chain.ts";
+import { SubaccountId } from "../chat/schema.ts";
 import { ApiError } from "../errors.ts";
 import { gzip, takesGzip, written } from "../gzip.ts";
 import { CallLog } from "../logger.ts";
@@ -54,6 +55,8 @@ export function respond(route: Route): Rule {
       const { progress } = request.internal;
       await Promise.all(progress.trailing);
       const error = known(request.error);
+      // Also of what was refused before its path was read.
+      progress.log.fields.subaccountId ??= SubaccountId.safeParse(request.event?.pathParameters?.subaccountId).data;
       request.response = fail(route, progress, error);
       close(progress, error.status, error);
     },
