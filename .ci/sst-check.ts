@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
-import { alarms } from "../infra/alarms.ts";
+import { alarms, maxDescription } from "../infra/alarms.ts";
 import { queries } from "../infra/queries.ts";
 import { secrets as links } from "../lib/config.ts";
 import { cors } from "../lib/cors.ts";
@@ -100,7 +100,7 @@ test("it deploys to a personal stage and to production, without problems", async
     ...withSettings(
       "DOMAIN=api.example.com",
       "ALARM_EMAIL=night@example.com",
-      "RESERVED_CONCURRENCY=message=300,sweep=1",
+      "RESERVED_CONCURRENCY=message=300,sweep=2",
     ),
   );
   staging = await deploy("staging", ...withSettings("ALARM_EMAIL=night@example.com", "TRACING=active"));
@@ -217,7 +217,7 @@ test("production has its own address alone, its reserved functions, and alarms t
       }),
     );
   assert.equal(concurrency(production).ApiRouteMessageHandler, 300);
-  assert.equal(concurrency(production).sweepHandler, 1);
+  assert.equal(concurrency(production).sweepHandler, 2);
   assert.deepEqual(new Set(Object.values(concurrency(ada))), new Set([undefined]));
 });
 
@@ -230,7 +230,8 @@ test("alarms and a dashboard watch production and staging, and no other stage; s
   assert.deepEqual([made(staging).length, made(ada).length], [wanted.length, 0]);
   for (const { inputs } of made(production)) {
     assert.equal(inputs.alarmActions.length, 1);
-    assert.match(inputs.alarmDescription, /docs\/runbook\.md#[a-z-]+$/);
+    assert.match(inputs.alarmDescription, /^.+\n\n.{50,}\n\ndocs\/runbook\.md#[a-z-]+$/s);
+    assert.ok(inputs.alarmDescription.length <= maxDescription);
     assert.ok(inputs.metricName || inputs.metricQueries.length === 3);
   }
   for (const { inputs } of made(staging)) assert.deepEqual(inputs.alarmActions, []);

@@ -15,9 +15,11 @@ export interface Source<Id> {
   dimensions: Record<string, string | Id>;
 }
 
-/** One alarm. Its name is a heading of docs/runbook.md, which says what to do. */
+/** One alarm. */
 export interface Alarm<Id> {
   name: string;
+  /** The heading of docs/runbook.md under which stands what to do; absent: the name. */
+  page?: string;
   /** What is compared, in words; with the threshold's unit. */
   says: string;
   comparison: "GreaterThanThreshold" | "LessThanThreshold";
@@ -43,6 +45,19 @@ export interface Alarm<Id> {
 export function expressionOf({ of, least }: Alarm<unknown>): string | undefined {
   if (of) return `IF(FILL(part, 0) >= ${least ?? 1}, 100 * FILL(part, 0) / whole, 0)`;
   return least === undefined ? undefined : `IF(whole >= ${least}, part, 0)`;
+}
+
+/** So long may a description be. */
+export const maxDescription = 1_024;
+
+/**
+ * What stands in an alarm's mail: what is wrong, and what to do. That is the runbook's own text, since nobody who is
+ * woken up has the project at hand.
+ */
+export function descriptionOf({ name, page = name, says }: Alarm<unknown>, runbook: string, stage: string): string {
+  const [, section = ""] = runbook.split(`\n### ${page}\n`);
+  const advice = section.split(/\n##/)[0]?.trim().replaceAll("<stage>", stage);
+  return `${says}.\n\n${advice}\n\ndocs/runbook.md#${page}`;
 }
 
 /** What an answer may take at the 95th percentile, in ms. With an agent in it, an answer takes what the agent takes. */
@@ -117,6 +132,7 @@ export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
       ...usual,
       ...mostly,
       name: `failing-${name}`,
+      page: "failing",
       says: `more than half of an hour's answers of ${routeKey(routes[name])} were 5xx`,
       source: ours(stage, "Failures", { Operation: name }),
       of: { source: ours(stage, "Duration", { Operation: name }), statistic: "SampleCount" },
@@ -131,6 +147,7 @@ export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
       return {
         ...usual,
         name: `slow-${route.name}`,
+        page: "slow",
         says: `one in twenty answers of ${routeKey(route)} takes longer than ${threshold / 1_000} s`,
         threshold,
         periods: 3,
@@ -166,7 +183,7 @@ export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
     {
       ...usual,
       name: "lambda-throttles",
-      says: "Lambda refused to run a function: too many were running in this account and region",
+      says: "Lambda refused to run a function: too many were running, in this account and region or of this function",
       threshold: 0,
       source: ofLambda("Throttles"),
       statistic: "Sum",

@@ -15,7 +15,7 @@ interface Options {
 export async function monitoring({ api, logs, isWatched, email }: Options): Promise<void> {
   // In two parts for the reason that sst.config.ts gives.
   const { queries }: Queries = await import("./" + "queries.ts");
-  const { alarms, expressionOf, gatewayThrottles }: Alarms = await import("./" + "alarms.ts");
+  const { alarms, descriptionOf, expressionOf, gatewayThrottles }: Alarms = await import("./" + "alarms.ts");
   const { dashboard }: Dashboard = await import("./" + "dashboard.ts");
   const { namespace }: { namespace: string } = await import("../lib/" + "metrics.ts");
   const named = (name: string) => `${$app.name}-${$app.stage}-${name}`;
@@ -40,12 +40,14 @@ export async function monitoring({ api, logs, isWatched, email }: Options): Prom
   const topic = email ? new aws.sns.Topic("Alarms", { name: named("alarms") }) : undefined;
   if (topic && email) new aws.sns.TopicSubscription("AlarmEmail", { topic, protocol: "email", endpoint: email });
 
+  const { readFileSync } = await import("node:fs");
+  const runbook = readFileSync(`${$cli.paths.root}/docs/runbook.md`, "utf8");
   const watched = { stage: $app.stage, apiId: api.nodes.api.id };
   const made = alarms(watched).map(
     (alarm) =>
       new aws.cloudwatch.MetricAlarm(`Alarm-${alarm.name}`, {
         name: named(alarm.name),
-        alarmDescription: `${alarm.says}. What to do: docs/runbook.md#${alarm.name}`,
+        alarmDescription: descriptionOf(alarm, runbook, $app.stage),
         comparisonOperator: alarm.comparison,
         threshold: alarm.threshold,
         evaluationPeriods: alarm.periods,
@@ -92,7 +94,6 @@ interface Source {
 /** What this file reads of the others. */
 interface Alarm {
   name: string;
-  says: string;
   comparison: string;
   threshold: number;
   period: number;
@@ -109,6 +110,7 @@ interface Queries {
 
 interface Alarms {
   alarms(watched: { stage: string; apiId: Id }): Alarm[];
+  descriptionOf(alarm: Alarm, runbook: string, stage: string): string;
   expressionOf(alarm: Alarm): string | undefined;
   gatewayThrottles: { metricName(stage: string): string; pattern: string };
 }

@@ -21,7 +21,7 @@ const Deploying = {
   DOMAIN: z.string().regex(/^([a-z0-9-]+\.)+[a-z]{2,}$/, "Must be a host name, such as api.example.com"),
   ALARM_EMAIL: z.email(),
   RESERVED_CONCURRENCY: z.string().regex(new RegExp(`^((${functions.join("|")})=\\d+(,(?!$)|$))+$`), {
-    message: `Must be pairs such as message=300,sweep=1, of ${functions.join(", ")}`,
+    message: `Must be pairs such as message=300,sweep=2, of ${functions.join(", ")}`,
   }),
   TRACING: z.literal("active", "Must be active, or empty"),
   // Metrics are lines of level INFO, and Lambda drops what is below its level: the alarms would never hear of anything.

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { expect, describe as group, it } from "vitest";
-import { type Alarm, alarms, expressionOf } from "../infra/alarms.ts";
+import { type Alarm, alarms, descriptionOf, expressionOf, maxDescription } from "../infra/alarms.ts";
 import { dashboard } from "../infra/dashboard.ts";
 import { queries } from "../infra/queries.ts";
 import { problemsOf } from "../infra/settings.ts";
@@ -118,10 +118,38 @@ group("what watches a stage", () => {
     expect(new Set(names).size).toBe(names.length);
   });
 
-  it("has each alarm explained in the runbook, under the heading that it links to", async () => {
+  it("has each alarm explained in the runbook, under a heading of its own, in as many words as its mail takes", async () => {
     const runbook = await readFile(new URL("../docs/runbook.md", import.meta.url), "utf8");
-    const headings = [...runbook.matchAll(/^#+ (.*)$/gm)].flatMap(([, text = ""]) => text.split(", "));
-    expect(all.map(({ name }) => name).filter((name) => !headings.includes(name))).toEqual([]);
+    const headings = [...runbook.matchAll(/^### (.*)$/gm)].map(([, heading]) => heading);
+    for (const alarm of all) {
+      const { name, page = name, says } = alarm;
+      expect(headings.filter((heading) => heading === page)).toEqual([page]);
+      expect(page).toMatch(/^[a-z-]+$/); // as it is, its link
+      const text = descriptionOf(alarm, runbook, "production");
+      const [first, ...rest] = text.split("\n\n");
+      expect([first, rest.at(-1)]).toEqual([`${says}.`, `docs/runbook.md#${page}`]);
+      expect(rest.slice(0, -1).join().length).toBeGreaterThan(50);
+      expect([name, text.length <= maxDescription]).toEqual([name, true]);
+      expect(text).not.toMatch(/^#|undefined|<stage>/m);
+    }
+  });
+
+  it("has the runbook name queries that are saved, and scripts that there are, with what they need", async () => {
+    const runbook = await readFile(new URL("../docs/runbook.md", import.meta.url), "utf8");
+    const { scripts } = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8"));
+    const ofStage = Object.keys(scripts).filter((name) => scripts[name].includes("dev/tools.ts"));
+    const told = [...runbook.matchAll(/`([^`]*)npm run ([\w:]+)([^`]*)`/g)];
+    expect(told.filter(([, , script = ""]) => !(script in scripts)).map(([all]) => all)).toEqual([]);
+    for (const [all, before = "", script = "", after = ""] of told) {
+      if (ofStage.includes(script)) expect([all, before]).toEqual([all, "npx sst shell --stage <stage> -- "]);
+      if (/^(access:forget|cache:forget|report|keys:rotate|smoke)$/.test(script)) expect(after).toMatch(/^ -- --/);
+    }
+    expect(ofStage.filter((script) => !told.some(([, , name]) => name === script))).toEqual([]);
+    const quoted = [...runbook.matchAll(/`([A-Z][a-z']+( [a-z']+)+)`/g)].map(([, name]) => name);
+    const ofLogs = ["Cache not forgotten", "Task timed out", "The sweep failed", "Turn settled"];
+    expect(quoted.filter((name = "") => !(name in queries) && !ofLogs.includes(name))).toEqual([]);
+    expect(Object.keys(queries).filter((name) => !runbook.includes(name))).toEqual([]);
+    expect(runbook).toContain(`the ${all.length} alarms`);
   });
 });
 
@@ -199,7 +227,7 @@ group("what keeps a stage from being deployed", () => {
     const fine = {
       DOMAIN: "api.example.com",
       ALARM_EMAIL: "a@b.example",
-      RESERVED_CONCURRENCY: "message=300,sweep=1",
+      RESERVED_CONCURRENCY: "message=300,sweep=2",
       TRACING: "active",
     };
     const all = { ...secrets, ...fine, RATE_LIMIT_LIST: "10", POWERTOOLS_LOG_LEVEL: "DEBUG" };
