@@ -5,6 +5,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/support/services.ts"],
     setupFiles: ["test/support/instance.ts"],
+    // Else what is printed goes around the streams in which test/support/instance.ts looks for what must not be told.
+    disableConsoleIntercept: true,
     testTimeout: 60_000,
     hookTimeout: 120_000,
     // Each file has the modules, and so the caches and the circuit breaker, of an instance of its own.

@@ -57,7 +57,8 @@ export function problemsOf(text: string): string[] {
   ];
 }
 
-function leaksOf(line: unknown): string[] {
+/** What must not be told and stands in a value, however deep. */
+export function leaksOf(line: unknown): string[] {
   const environment = { ...inject("environment"), ...process.env };
   const keys = secrets.map((name) => environment[name]).filter((value) => value !== undefined && value.length > 10);
   const hidden = [...told, ...keys] as string[];

@@ -1,21 +1,33 @@
 import { afterAll, expect, inject } from "vitest";
 import { closeAll } from "../../lib/mongo.ts";
-import { problemsOf } from "./canaries.ts";
+import { leaksOf, problemsOf } from "./canaries.ts";
 
-/** Every test file is an instance of its own: here it gets its environment, as a Lambda does before it loads. */
-Object.assign(process.env, inject("environment"));
+/**
+ * Every test file is an instance of its own: here it gets its environment, as a Lambda does before it loads. DEBUG may
+ * be set where it is deployed, so what is written then must keep as quiet.
+ */
+Object.assign(process.env, inject("environment"), { POWERTOOLS_LOG_LEVEL: "DEBUG" });
 
 /** The lines that this instance has logged, instead of a terminal full of them. */
 export const logged: string[] = [];
+/** Those of level DEBUG. */
+export const debugged: string[] = [];
 /** Its metrics, a line a request. */
 export const metered: string[] = [];
 
-/** Takes the lines that the API has written to a stream, this process or another. */
-export function collect(text: string): void {
-  for (const line of text.split("\n")) {
-    if (line.startsWith('{"level":')) logged.push(line);
-    if (line.startsWith('{"_aws":')) metered.push(line);
-  }
+/** Whatever else this process has written: nobody should, and Lambda would keep it. */
+export const printed: string[] = [];
+
+/** Takes the lines that the API has written to a stream, this process or another; returns what is none. */
+export function collect(text: string): string {
+  return text
+    .split("\n")
+    .filter((line) => {
+      const lines = line.startsWith('{"_aws":') ? metered : line.startsWith('{"level":') ? logged : undefined;
+      (line.startsWith('{"level":"DEBUG"') ? debugged : lines)?.push(line);
+      return !lines;
+    })
+    .join("\n");
 }
 
 /** The same, of processes that were killed: they may have died in the middle of a line. */
@@ -28,9 +40,10 @@ for (const stream of [process.stdout, process.stderr]) {
   const write = stream.write.bind(stream);
   stream.write = ((chunk: string | Uint8Array, ...rest: never[]) => {
     const text = typeof chunk === "string" ? chunk : Buffer.from(chunk).toString();
-    if (!/^\{"(level|_aws)":/.test(text)) return write(chunk, ...rest);
-    collect(text);
-    return true;
+    const other = collect(text);
+    if (other === "") return true;
+    printed.push(other);
+    return write(other === text ? chunk : other, ...rest);
   }) as typeof stream.write;
 }
 
@@ -48,10 +61,13 @@ function parsed(lines: string[], operationId: string): Record<string, unknown>[]
   return lines.map((line) => JSON.parse(line)).filter((line) => line.operationId === operationId);
 }
 
+/** What is wrong with what this instance has written so far. */
+export function problems(): string[] {
+  const leaks = leaksOf(printed).map((leak) => `${leak} was printed`);
+  return [...new Set([...[...logged, ...debugged, ...metered].flatMap(problemsOf), ...leaks])];
+}
+
 // The last thing that happens in every test file.
-afterAll(() => {
-  const problems = new Set([...logged, ...metered].flatMap(problemsOf));
-  expect([...problems].slice(0, 10)).toEqual([]);
-});
+afterAll(() => expect(problems().slice(0, 10)).toEqual([]));
 
 afterAll(closeAll);

@@ -12,7 +12,7 @@ const PROGRAMS = fileURLToPath(new URL("../../dev/", import.meta.url));
 
 /** What the tests' own environment holds and a developer's shell does not. */
 const OURS =
-  /^(STAGE|MONGODB_URL|UPSTASH_\w+|RETELL_BASE_URL|JWT_\w+|ENCRYPTION_\w+|NODE_OPTIONS|npm_lifecycle_event)$/;
+  /^(STAGE|MONGODB_URL|UPSTASH_\w+|RETELL_BASE_URL|JWT_\w+|ENCRYPTION_\w+|POWERTOOLS_LOG_LEVEL|NODE_OPTIONS|npm_lifecycle_event)$/;
 
 /** What runs, and its end. */
 const children = new Map<ChildProcess, Promise<unknown>>();
