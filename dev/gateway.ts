@@ -101,9 +101,11 @@ function originsOf(text: string | undefined): string[] {
 
 if (import.meta.main) {
   try {
-    const { values } = parseArgs({ options: { port: { type: "string" }, "function-ms": { type: "string" } } });
+    const text = { type: "string" } as const;
+    const { values } = parseArgs({ options: { port: text, "function-ms": text, "sweep-seconds": text } });
     const functionMs = Number(values["function-ms"] ?? FUNCTION_MS);
     const { url, stop } = await startGateway({ port: portOf(values.port ?? process.env.PORT), functionMs });
+    if (values["sweep-seconds"]) sweepEvery(Number(values["sweep-seconds"]));
     // What a function leaves behind ends its instance in Lambda, and no other.
     process.on("unhandledRejection", (error) => console.error("gateway: unhandled rejection:", error));
     serve({ url }, greetingOf(url), stop);
@@ -111,6 +113,14 @@ if (import.meta.main) {
     console.error(`Gateway: ${whyNot(error)}`);
     process.exit(1);
   }
+}
+
+/** Runs the scheduled function by the clock, as EventBridge does. A run that fails has said so in its log. */
+function sweepEvery(seconds: number): void {
+  setInterval(async () => {
+    const { handler } = await import("../functions/sweep.ts");
+    await handler().catch(() => {});
+  }, seconds * 1_000);
 }
 
 function greetingOf(url: string): string[] {

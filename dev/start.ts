@@ -9,7 +9,7 @@ import { demo, demoTokens, seedDemo } from "./seed.ts";
 import { type Services, startServices } from "./services.ts";
 import { DEFAULT_FOLDER, secretsOf, takeFolder, writePrivate } from "./start/folder.ts";
 import { type DevJson, pasteLines, whatRuns } from "./start/greeting.ts";
-import { isMetric, readable } from "./start/log-line.ts";
+import { isIdleSweep, isMetric, readable } from "./start/log-line.ts";
 import { aboutProcess, isAlive } from "./start/process.ts";
 
 const GRACE_MS = 300;
@@ -20,6 +20,8 @@ interface Run {
   port: number;
   /** Demo data even into a database that MONGODB_URL names. */
   seed: boolean;
+  /** How often the scheduled sweep runs. */
+  sweepSeconds: string;
   signal: AbortSignal;
   /** Ends the run; with a reason it is a failure. */
   end: (reason?: string) => void;
@@ -31,7 +33,7 @@ const terminal = process.stdout.isTTY;
 /** What is for people. stdout is theirs only in a terminal: in a pipe it carries the gateway's JSON lines alone. */
 const say = (line: string) => void (terminal ? process.stdout : process.stderr).write(`${line}\n`);
 
-async function start({ folder, port, seed, signal, end, cleanup }: Run): Promise<void> {
+async function start({ folder, port, seed, sweepSeconds, signal, end, cleanup }: Run): Promise<void> {
   if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Error(`PORT is ${process.env.PORT}, no port`);
   cleanup.defer(await takeFolder(folder));
   await refusePortInUse(port);
@@ -47,11 +49,13 @@ async function start({ folder, port, seed, signal, end, cleanup }: Run): Promise
 
   const onLog = (line: string) => {
     record(line);
-    if (signal.aborted || (terminal && isMetric(line))) return;
+    if (signal.aborted || (terminal && (isMetric(line) || isIdleSweep(line)))) return;
     process.stdout.write(`${terminal ? readable(line) : line}\n`);
   };
+  // A database or a Retell that was named has chats of others, which another stage sweeps.
+  const isAllOurs = isOurs && services.retell.control !== "";
   const gateway = await startChild<{ url: string }>(new URL("gateway.ts", import.meta.url), {
-    args: ["--port", String(port)],
+    args: ["--port", String(port), ...(isAllOurs ? ["--sweep-seconds", sweepSeconds] : [])],
     onExit: end,
     onStdout: onLog,
     onStderr: (line) => {
@@ -144,7 +148,13 @@ function endWithNpm(end: () => void): void {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { data: { type: "string" }, seed: { type: "boolean", default: false } } });
+  const { values } = parseArgs({
+    options: {
+      data: { type: "string" },
+      seed: { type: "boolean", default: false },
+      "sweep-seconds": { type: "string", default: "60" },
+    },
+  });
   const port = Number(process.env.PORT || 3000);
   const folder = resolve(values.data ?? DEFAULT_FOLDER);
   const controller = new AbortController();
@@ -159,7 +169,8 @@ async function main(): Promise<void> {
   endWithNpm(end);
 
   const cleanup = new AsyncDisposableStack();
-  const starting = start({ folder, port, seed: values.seed, signal: controller.signal, end, cleanup }).catch(
+  const { seed, "sweep-seconds": sweepSeconds } = values;
+  const starting = start({ folder, port, seed, sweepSeconds, signal: controller.signal, end, cleanup }).catch(
     (error) => {
       end(error instanceof Error ? error.message : String(error)); // after Ctrl-C this is a consequence, not the reason
     },

@@ -1,15 +1,19 @@
 /**
  * Loaded ahead of the operators' tools by their npm scripts: settings from `.env` or `sst shell`; where neither names a
- * database, those of the `npm start` that runs here.
+ * database, those of the `npm start` that runs here, whose log is written on.
  */
 import "./env.ts";
+import { join } from "node:path";
 import { stage } from "../lib/stage.ts";
+import { DEFAULT_FOLDER } from "./start/folder.ts";
+import { logInto } from "./start/log-file.ts";
 import { environmentOf, running } from "./start/running.ts";
 
 const isTold = process.env.MONGODB_URL || process.env.SST_RESOURCE_App !== undefined;
 const about = isTold ? undefined : await running();
 if (about) {
   Object.assign(process.env, await environmentOf(about));
+  logInto(join(DEFAULT_FOLDER, "gateway.log"));
   console.error(`MONGODB_URL is not set: this is about the npm start that runs here, ${about.url}`);
 }
 console.error(`stage ${stage()}`); // before anything is done to it; apart from what the tool itself says

@@ -9,7 +9,8 @@ import { decodeJwt } from "jose";
 import { MongoClient } from "mongodb";
 import { afterEach, beforeEach, describe, expect, inject, test } from "vitest";
 import * as z from "zod";
-import { readable } from "../dev/start/log-line.ts";
+import { storyOf } from "../dev/logs/story.ts";
+import { isIdleSweep, readable } from "../dev/start/log-line.ts";
 import { environmentOf, running } from "../dev/start/running.ts";
 import { endAll, npmStart, run } from "./support/npm-start.ts";
 import { gone } from "./support/processes.ts";
@@ -50,8 +51,11 @@ async function call({ url, subaccountId, tokens }: Caller, path: string, body?: 
     headers: { authorization: `Bearer ${tokens.owner}`, "content-type": "application/json" },
     body: body ? JSON.stringify(body) : null,
   });
-  const { data } = z.object({ data: z.any().optional() }).parse(await response.json());
-  return { status: response.status, data };
+  const { data, meta } = z
+    .looseObject({ data: z.any(), meta: z.any() })
+    .partial()
+    .parse(await response.json());
+  return { status: response.status, data, meta };
 }
 
 describe("npm start", () => {
@@ -139,6 +143,22 @@ describe("npm start", () => {
       expect.objectContaining({ Operation: "list", CacheMisses: 1 }),
     ]);
     expect(await readFile(join(folder, "gateway.log"), "utf8")).toBe(stdout);
+  });
+
+  test("sweeps by the clock, and keeps in gateway.log what became of a message then", async () => {
+    const { about } = await npmStart(folder, { args: ["--sweep-seconds", "1"] });
+    const { data: chat } = await call(about, "create", { agentId: about.agentId });
+    const fault = JSON.stringify({ step: "completion", kind: "drop" });
+    await fetch(`${about.services.retell.control}/faults`, { method: "POST", body: fault });
+    const lost = await call(about, `${chat.chat_id}/message`, { content: "Where is my order?" });
+    expect(lost.status).toBe(504);
+
+    const client = new MongoClient(about.services.mongodb);
+    const anHourLater = { "internal.due": new Date(0), "internal.turn.at": new Date(Date.now() - 3_600_000) };
+    await client.db("demo_support").collection("chats").updateOne({ chat_id: chat.chat_id }, { $set: anHourLater });
+    await client.close();
+    const story = async () => storyOf(await readFile(join(folder, "gateway.log"), "utf8"), lost.meta.operationId);
+    await expect.poll(story, { timeout: 20_000 }).toMatch(/turn settled: .+, by sweep [0-9a-f-]{36}$/);
   });
 
   test("writes nothing into a database of MONGODB_URL unless told to", async () => {
@@ -278,6 +298,18 @@ describe("a log line in a terminal", () => {
     expect(shown({ level: "ERROR", message: "Request failed", status: 503, code: "CONNECTION_FAILED", reason })).toBe(
       "ERROR  create      503     12 ms  Request failed  CONNECTION_FAILED  MongoNetworkError: connection closed  7b1f6a52-3c1d-4a52-8a0e-5a1c9d3e2b10",
     );
+  });
+
+  test("is not shown of a sweep that had nothing to do", () => {
+    const swept = { ...request, operation: "sweep", message: "Swept", settled: 0, orphansEnded: 0, failed: 0 };
+    const isIdle = (fields: object) => isIdleSweep(JSON.stringify({ ...swept, ...fields }));
+    expect([isIdle({}), isIdle({ settled: 1 }), isIdle({ orphansEnded: 1 }), isIdle({ failed: 1 })]).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
+    expect([isIdleSweep(JSON.stringify(request)), isIdleSweep("hello")]).toEqual([false, false]);
   });
 
   test("that is none of ours is left as it is", () => {

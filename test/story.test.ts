@@ -1,5 +1,10 @@
 import "./support/own-retell.ts";
 import "./support/apart.ts";
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { storyOf } from "../dev/logs/story.ts";
 import { handler as sweep } from "../functions/sweep.ts";
@@ -36,6 +41,27 @@ it("tells of a message from its coming to its unknown end, and how the sweep set
     expect.stringMatching(/^was answered 504 MESSAGE_SEND_FAILED {1,2}\(\w+/),
   ]);
   expect(steps.at(-1)).toMatch(/^turn settled: delivered, by sweep [0-9a-f-]{36}$/);
+});
+
+it("is told of a tool's sweep, too, where the tool writes into the log", async () => {
+  const file = join(await mkdtemp(join(tmpdir(), "scalai-log-")), "gateway.log");
+  const program = (name: string) => JSON.stringify(new URL(`../dev/${name}`, import.meta.url).href);
+  const code = `
+    const { logInto } = await import(${program("start/log-file.ts")});
+    logInto(${JSON.stringify(file)});
+    await import(${program("sweep.ts")});
+    console.log("Done");`;
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", code]);
+  const log = await readFile(file, "utf8");
+  await rm(dirname(file), { recursive: true });
+  expect(
+    log
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line)),
+  ).toEqual([expect.objectContaining({ message: "Swept" }), expect.objectContaining({ Sweeps: 1 })]);
+  expect(stdout).toContain(log.split("\n")[0]);
+  expect(stdout).toContain("Done");
 });
 
 it("tells who asked for what, and where it went", async () => {

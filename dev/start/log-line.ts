@@ -28,6 +28,15 @@ export function readable(line: string): string {
 /** Whether it holds what CloudWatch counts, and nobody reads in a terminal. */
 export const isMetric = (line: string) => line.startsWith('{"_aws":');
 
+/** Whether it tells of a run of the sweep, one each minute, that had nothing to do. */
+export function isIdleSweep(line: string): boolean {
+  const { message, settled, orphansEnded, failed } = parse(line) ?? {};
+  return message === "Swept" && !settled && !orphansEnded && !failed;
+}
+
+/** Whether a function has logged it. */
+export const isLog = (line: string) => line.startsWith('{"level":') || isMetric(line);
+
 function parse(line: string): Record<string, unknown> | undefined {
   if (!line.startsWith("{")) return undefined;
   try {

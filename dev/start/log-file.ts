@@ -1,0 +1,17 @@
+import { appendFileSync } from "node:fs";
+import { isLog } from "./log-line.ts";
+
+/** Has what this process logs stand in a file, too. What it says to people is not logged. */
+export function logInto(file: string): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    const write = stream.write.bind(stream);
+    stream.write = ((chunk: string | Uint8Array, ...rest: never[]) => {
+      const lines = Buffer.from(chunk as string)
+        .toString()
+        .split("\n")
+        .filter(isLog);
+      if (lines.length > 0) appendFileSync(file, `${lines.join("\n")}\n`);
+      return write(chunk, ...rest);
+    }) as typeof stream.write;
+  }
+}
