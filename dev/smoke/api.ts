@@ -7,6 +7,8 @@ export interface Target {
   agentId: string | undefined;
   /** Of a web page that must be allowed to call, if one is known. */
   origin: string | undefined;
+  /** Aborted when the whole has taken as long as it may. */
+  timeUp: AbortSignal;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: an answer is whatever came back; the checks look into it
@@ -25,6 +27,8 @@ interface Asked {
   headers?: Record<string, string>;
   /** Text is sent as it is. */
   body?: unknown;
+  /** Also once the time is up. */
+  isLast?: boolean;
 }
 
 /** Longer than API Gateway waits. */
@@ -35,6 +39,9 @@ export class Api {
   readonly subaccountId: string;
   readonly agentId: string | undefined;
   readonly origin: string | undefined;
+  readonly timeUp: AbortSignal;
+  /** Of the last request, by which the log knows it; undefined when it reached nobody. */
+  operationId: string | undefined;
   readonly #target: Target;
 
   constructor(target: Target) {
@@ -42,19 +49,26 @@ export class Api {
     this.subaccountId = target.subaccountId;
     this.agentId = target.agentId;
     this.origin = target.origin;
+    this.timeUp = target.timeUp;
   }
 
-  async ask(method: string, path: string, { token, headers, body }: Asked = {}): Promise<Answer> {
+  async ask(method: string, path: string, { token, headers, body, isLast }: Asked = {}): Promise<Answer> {
     const bearer = token === undefined ? this.#target.token : token;
+    this.operationId = headers?.["x-operation-id"] ?? crypto.randomUUID();
+    const limit = AbortSignal.timeout(timeoutMs);
     const response = await fetch(this.#target.url.replace(/\/$/, "") + path, {
       method,
       headers: {
         ...(bearer === null ? {} : { authorization: `Bearer ${bearer}` }),
         ...(body === undefined ? {} : { "content-type": "application/json" }),
+        "x-operation-id": this.operationId,
         ...headers,
       },
       ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
-      signal: AbortSignal.timeout(timeoutMs),
+      signal: isLast ? limit : AbortSignal.any([limit, this.timeUp]),
+    }).catch((error) => {
+      if (error.cause) this.operationId = undefined; // no connection
+      throw error;
     });
     const text = await response.text();
     return { status: response.status, headers: response.headers, body: parse(text) };
@@ -65,8 +79,8 @@ export class Api {
     return this.ask("GET", `/api/chats/${this.subaccountId}/${path}`, asked);
   }
 
-  post(path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
-    return this.ask("POST", `/api/chats/${this.subaccountId}/${path}`, { body, headers });
+  post(path: string, body?: unknown, asked: Asked = {}): Promise<Answer> {
+    return this.ask("POST", `/api/chats/${this.subaccountId}/${path}`, { body, ...asked });
   }
 }
 

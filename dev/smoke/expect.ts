@@ -3,6 +3,8 @@ import type { Answer, Api } from "./api.ts";
 /** What is looked at, and whether it is as it should be: throws a Wrong if not. A word about it may come back. */
 export interface Check {
   name: string;
+  /** Checks without whose success this one says nothing. */
+  needs?: readonly string[];
   run(api: Api): Promise<string | undefined>;
 }
 
@@ -35,12 +37,14 @@ export function same(what: string, actual: unknown, expected: unknown): void {
 /** A check that is one request and the refusal that it gets. */
 export const refused = (
   name: string,
+  needs: readonly string[],
   ask: (api: Api) => Promise<Answer>,
   status: number,
   code: string,
   more?: Look,
 ): Check => ({
   name,
+  needs,
   async run(api) {
     const answer = await ask(api);
     expectAnswer(answer, status, code);

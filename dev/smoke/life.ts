@@ -3,6 +3,8 @@ import { type Check, expectAnswer, refused, same, Wrong } from "./expect.ts";
 
 const content = "Hello! This is a test of the connection.";
 
+const keyed = (key: string) => ({ headers: { "idempotency-key": key } });
+
 /** A chat's whole life, one check after another; each goes on with what the ones before have left. */
 export function aLife(): { checks: Check[]; leave(api: Api): Promise<void> } {
   const keys = { create: crypto.randomUUID(), message: crypto.randomUUID() };
@@ -10,18 +12,16 @@ export function aLife(): { checks: Check[]; leave(api: Api): Promise<void> } {
   let sent: Answer | undefined;
   let ended: Answer | undefined;
 
-  const chatId = () => {
-    if (!created) throw new Wrong("there is no chat");
-    return String(created.body.data.chat_id);
-  };
+  const chatId = () => String(created?.body.data.chat_id);
 
   const create = (api: Api, metadata = {}) =>
-    api.post("create", { agentId: api.agentId, metadata }, { "idempotency-key": keys.create });
-  const send = (api: Api) => api.post(`${chatId()}/message`, { content }, { "idempotency-key": keys.message });
+    api.post("create", { agentId: api.agentId, metadata }, keyed(keys.create));
+  const send = (api: Api) => api.post(`${chatId()}/message`, { content }, keyed(keys.message));
 
   const checks: Check[] = [
     {
       name: "create",
+      needs: ["the token"],
       async run(api) {
         const answer = await create(api);
         expectAnswer(answer, 200);
@@ -31,6 +31,7 @@ export function aLife(): { checks: Check[]; leave(api: Api): Promise<void> } {
     },
     {
       name: "create, repeated",
+      needs: ["create"],
       async run(api) {
         const answer = await create(api);
         expectAnswer(answer, 200);
@@ -39,9 +40,16 @@ export function aLife(): { checks: Check[]; leave(api: Api): Promise<void> } {
         return undefined;
       },
     },
-    refused("create, same key, another body", (api) => create(api, { a: 1 }), 422, "IDEMPOTENCY_KEY_REUSED"),
+    refused(
+      "create, same key, another body",
+      ["create"],
+      (api) => create(api, { a: 1 }),
+      422,
+      "IDEMPOTENCY_KEY_REUSED",
+    ),
     {
       name: "message",
+      needs: ["create"],
       async run(api) {
         const answer = await send(api);
         expectAnswer(answer, 200);
@@ -51,6 +59,7 @@ export function aLife(): { checks: Check[]; leave(api: Api): Promise<void> } {
     },
     {
       name: "message, repeated",
+      needs: ["message"],
       async run(api) {
         const answer = await send(api);
         expectAnswer(answer, 200);
@@ -61,6 +70,7 @@ export function aLife(): { checks: Check[]; leave(api: Api): Promise<void> } {
     },
     {
       name: "transcript",
+      needs: ["message"],
       async run(api) {
         const answer = await api.get(`${chatId()}/transcript?consistency=strong`);
         expectAnswer(answer, 200);
@@ -75,6 +85,7 @@ export function aLife(): { checks: Check[]; leave(api: Api): Promise<void> } {
     },
     {
       name: "list, with the chat",
+      needs: ["create"],
       async run(api) {
         const answer = await api.get("list");
         expectAnswer(answer, 200);
@@ -85,6 +96,7 @@ export function aLife(): { checks: Check[]; leave(api: Api): Promise<void> } {
     },
     {
       name: "end",
+      needs: ["create"],
       async run(api) {
         const answer = await api.post(`${chatId()}/end`);
         expectAnswer(answer, 200);
@@ -95,6 +107,7 @@ export function aLife(): { checks: Check[]; leave(api: Api): Promise<void> } {
     },
     {
       name: "end, repeated",
+      needs: ["end"],
       async run(api) {
         const answer = await api.post(`${chatId()}/end`);
         expectAnswer(answer, 200);
@@ -102,9 +115,16 @@ export function aLife(): { checks: Check[]; leave(api: Api): Promise<void> } {
         return undefined;
       },
     },
-    refused("message, to the ended chat", (api) => api.post(`${chatId()}/message`, { content }), 409, "CHAT_ENDED"),
+    refused(
+      "message, to the ended chat",
+      ["end"],
+      (api) => api.post(`${chatId()}/message`, { content }),
+      409,
+      "CHAT_ENDED",
+    ),
     {
       name: "transcript, from the cache",
+      needs: ["end"],
       async run(api) {
         await api.get(`${chatId()}/transcript`);
         const answer = await api.get(`${chatId()}/transcript`);
@@ -119,7 +139,7 @@ export function aLife(): { checks: Check[]; leave(api: Api): Promise<void> } {
     checks,
     /** Ends the chat, if it is still open. */
     async leave(api) {
-      if (created && !ended) await api.post(`${chatId()}/end`).catch(() => {});
+      if (created && !ended) await api.post(`${chatId()}/end`, undefined, { isLast: true }).catch(() => {});
     },
   };
 }

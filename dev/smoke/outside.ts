@@ -5,6 +5,9 @@ const lists = (value: string | undefined, ...wanted: string[]) => {
   return wanted.filter((name) => !given.includes(name));
 };
 
+const isUp = ["health"];
+const mayEnter = ["the token"];
+
 /** What needs no chat: refusals, headers, limits. */
 export const outside: Check[] = [
   {
@@ -15,24 +18,36 @@ export const outside: Check[] = [
       return undefined;
     },
   },
+  {
+    name: "the token",
+    needs: isUp,
+    async run(api) {
+      const { status, body } = await api.get("list");
+      if (status === 401 || status === 403) throw new Wrong(`answered ${status} ${body?.code}: it opens nothing here`);
+      return undefined;
+    },
+  },
   refused(
     "no token",
+    isUp,
     (api) => api.get("list", { token: null }),
     401,
     "ACCESS_TOKEN_REQUIRED",
     ({ headers }) => same("www-authenticate", headers.get("www-authenticate"), "Bearer"),
   ),
-  refused("a bad token", (api) => api.get("list", { token: "not.a.token" }), 401, "INVALID_ACCESS_TOKEN"),
+  refused("a bad token", isUp, (api) => api.get("list", { token: "not.a.token" }), 401, "INVALID_ACCESS_TOKEN"),
   refused(
     "a strange subaccount",
+    mayEnter,
     (api) => api.ask("GET", `/api/chats/${"0".repeat(24)}/list`),
     403,
     "PERMISSION_DENIED",
   ),
-  refused("a strange chat", (api) => api.get("chat_smoke_nobodys/transcript"), 404, "CHAT_NOT_FOUND"),
-  refused("a strange path", (api) => api.ask("GET", "/api/nothing"), 404, "NOT_FOUND"),
+  refused("a strange chat", mayEnter, (api) => api.get("chat_smoke_nobodys/transcript"), 404, "CHAT_NOT_FOUND"),
+  refused("a strange path", isUp, (api) => api.ask("GET", "/api/nothing"), 404, "NOT_FOUND"),
   refused(
     "a wrong method",
+    isUp,
     (api) => api.ask("DELETE", `/api/chats/${api.subaccountId}/list`),
     405,
     "METHOD_NOT_ALLOWED",
@@ -40,20 +55,23 @@ export const outside: Check[] = [
   ),
   refused(
     "an invalid body",
+    mayEnter,
     (api) => api.post("create", { agentId: "" }),
     400,
     "VALIDATION_ERROR",
     ({ body }) => same("errors' field", body.errors?.[0]?.field, "body.agentId"),
   ),
-  refused("a body that is no JSON", (api) => api.post("create", "{"), 400, "VALIDATION_ERROR"),
+  refused("a body that is no JSON", mayEnter, (api) => api.post("create", "{"), 400, "VALIDATION_ERROR"),
   refused(
     "a webhook without a signature",
+    isUp,
     (api) => api.ask("POST", `/api/webhooks/retell/${api.subaccountId}`, { token: null, body: {} }),
     401,
     "INVALID_SIGNATURE",
   ),
   {
     name: "a list, and its headers",
+    needs: mayEnter,
     async run(api) {
       const operationId = crypto.randomUUID();
       const answer = await api.get("list", { headers: { "x-operation-id": operationId } });
@@ -66,6 +84,7 @@ export const outside: Check[] = [
   },
   {
     name: "the limits",
+    needs: mayEnter,
     async run(api) {
       const { headers } = await api.get("list");
       const [limit = 0, remaining = 0, reset = 0] = ["limit", "remaining", "reset"].map((name) =>
@@ -78,6 +97,7 @@ export const outside: Check[] = [
   },
   {
     name: "a browser's preflight",
+    needs: isUp,
     async run(api) {
       const origin = api.origin ?? "https://app.example";
       const asked = { origin, "access-control-request-method": "POST" };
