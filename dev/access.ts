@@ -1,16 +1,29 @@
 /** `npm run access:forget -- --user ID`: every instance forgets at once what it knows of a user's permissions. */
 import { parseArgs } from "node:util";
 import { forget } from "../lib/access.ts";
+import { config } from "../lib/config.ts";
+import { bounded, central, driver } from "../lib/mongo.ts";
+import { runTool } from "./run-tool.ts";
 
-const { values } = parseArgs({ options: { user: { type: "string" } } });
-if (!values.user) {
-  console.error("Usage: npm run access:forget -- --user ID");
-  process.exit(1);
-}
-try {
-  await forget(values.user);
-  console.log(`${values.user}: read anew at the next request of every instance`);
-} catch (error) {
-  console.error(`Redis did not answer (${error instanceof Error ? error.name : error}): it takes a minute by itself`);
-  process.exit(1);
+await runTool(async () => {
+  const { user } = parseArgs({ options: { user: { type: "string" } } }).values;
+  if (!user) throw new Error("Usage: npm run access:forget -- --user ID");
+  config(); // a setting that is missing is not Redis' fault
+  try {
+    await forget(user);
+  } catch (error) {
+    throw new Error("Redis did not answer: it takes a minute by itself", { cause: error });
+  }
+  console.log(`${user}: read anew at the next request of every instance`);
+  // Of a user whose membership was deleted there is none: what was to be done is done.
+  if (!(await isKnown(user))) console.error(`No membership of ${user} is stored: is the id right?`);
+});
+
+/** Where Mongo does not tell, a user counts as known. */
+async function isKnown(user: string): Promise<boolean> {
+  const { ObjectId } = await driver();
+  if (!/^[0-9a-f]{24}$/i.test(user)) return false;
+  const find = async () =>
+    (await central()).collection("usersubaccounts").findOne({ userId: new ObjectId(user) }, { projection: { _id: 1 } });
+  return bounded(find()).then(Boolean, () => true);
 }

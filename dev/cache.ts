@@ -1,26 +1,32 @@
 /** `npm run cache:forget -- --subaccount ID [--chat ID]`: the next reader gets what Mongo has. */
 import { parseArgs } from "node:util";
 import { Redis } from "@upstash/redis";
+import { loadSubaccount } from "../lib/access.ts";
 import * as cache from "../lib/chat/cache.ts";
 import { config } from "../lib/config.ts";
+import { runTool } from "./run-tool.ts";
 import { subaccountIdOf } from "./subaccount.ts";
 
 const usage = "npm run cache:forget -- --subaccount ID [--chat ID]";
-const { values } = parseArgs({ options: { subaccount: { type: "string" }, chat: { type: "string" } } });
 
-try {
+await runTool(async () => {
+  const { values } = parseArgs({ options: { subaccount: { type: "string" }, chat: { type: "string" } } });
   const subaccountId = subaccountIdOf(values.subaccount, usage);
-  const transcripts = values.chat === undefined ? await cachedChats(subaccountId) : [values.chat];
-  await cache.drop([
-    ...(values.chat === undefined ? [cache.listEntry(subaccountId)] : []),
-    ...transcripts.map((chatId) => cache.chatEntry(subaccountId, chatId)),
-  ]);
-  const list = values.chat === undefined ? "the list and " : "";
-  console.log(`${subaccountId}: forgot ${list}${transcripts.length} transcript${transcripts.length === 1 ? "" : "s"}`);
-} catch (error) {
-  console.error(error instanceof Error ? error.message : error);
-  process.exitCode = 1;
-}
+  // The id is looked for only lest a mistyped one looked done: without Mongo the cache is forgotten all the same.
+  const isThere = await loadSubaccount(subaccountId).then(Boolean, () => true);
+  if (!isThere) throw new Error(`There is no subaccount ${subaccountId}`);
+
+  const cached = await cachedChats(subaccountId);
+  if (values.chat !== undefined) {
+    // Also what is not cached yet: a reader who is about to fill it may have read too early.
+    await cache.drop([cache.chatEntry(subaccountId, values.chat)]);
+    const isCached = cached.includes(values.chat);
+    console.log(`${subaccountId}: ${isCached ? "forgot 1 transcript" : `no transcript of ${values.chat} was cached`}`);
+    return;
+  }
+  await cache.drop([cache.listEntry(subaccountId), ...cached.map((chatId) => cache.chatEntry(subaccountId, chatId))]);
+  console.log(`${subaccountId}: forgot the list and ${cached.length} transcript${cached.length === 1 ? "" : "s"}`);
+});
 
 /** Chats whose transcript is cached now. */
 async function cachedChats(subaccountId: string): Promise<string[]> {
@@ -30,10 +36,15 @@ async function cachedChats(subaccountId: string): Promise<string[]> {
   const found = new Set<string>();
   let cursor = "0";
   do {
-    const [next, names] = await redis.scan(cursor, { match: `${before}*`, count: 1_000 });
+    const [next, names] = await redis.scan(cursor, { match: `${before}*`, count: 1_000 }).catch((cause) => {
+      throw Object.assign(new Error("No answer", { cause }), { name: "RedisAway" });
+    });
     cursor = next;
     // A generation token's name has one part more.
-    for (const name of names) found.add(name.slice(before.length).split(":")[0] ?? "");
+    for (const name of names) {
+      const [chatId = "", ...more] = name.slice(before.length).split(":");
+      if (more.length === 0) found.add(chatId);
+    }
   } while (cursor !== "0");
   return [...found];
 }

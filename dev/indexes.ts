@@ -1,48 +1,39 @@
 /** `npm run db:indexes`: makes the indexes of the central database and of every subaccount's. Safe to repeat. */
 import { type Done, ensureIndexes } from "../lib/indexes.ts";
 import { CallLog } from "../lib/logger.ts";
-import { bounded, central, closeAll } from "../lib/mongo.ts";
+import { central } from "../lib/mongo.ts";
 import { openTenant } from "../lib/tenant.ts";
-import { saying } from "./doctor/finding.ts";
+import { reached, runTool, whyNot } from "./run-tool.ts";
 
-try {
-  await bounded((await central()).command({ ping: 1 }));
-} catch (error) {
-  const isConfig = error instanceof Error && error.name === "ConfigError";
-  console.error(isConfig ? error.message : `MongoDB does not answer: ${saying(error)}`);
-  console.error("npm run doctor says what to look at");
-  process.exit(1);
-}
+await runTool(async () => {
+  const done: Done[] = await ensureIndexes(await reached(central()), "central");
+  const seen = new Set<string>();
+  let failed = 0;
 
-const done: Done[] = await ensureIndexes(await central(), "central");
-const seen = new Set<string>();
-let failed = 0;
-
-for await (const subaccount of (await central()).collection("subaccounts").find()) {
-  try {
-    const { databaseName, mongodbUrl, encryptionIV: iv } = subaccount;
-    const location = { databaseName, ...(mongodbUrl ? { mongodbUrl: { text: mongodbUrl, iv } } : {}) };
-    const tenant = await openTenant(String(subaccount._id), location, {
-      log: new CallLog({ operationId: crypto.randomUUID(), requestId: undefined, operation: "db:indexes" }),
-      trailing: [],
-    });
-    // Subaccounts may share a database.
-    const db = await tenant.db();
-    const place = `${mongodbUrl ?? ""} ${db.databaseName}`;
-    if (!seen.has(place)) done.push(...(await ensureIndexes(db, "tenant")));
-    seen.add(place);
-    tenant.release();
-  } catch (error) {
-    failed += 1;
-    console.error(`subaccount ${subaccount._id}: ${error instanceof Error ? error.message : error}`);
+  for await (const subaccount of (await central()).collection("subaccounts").find()) {
+    try {
+      const { databaseName, mongodbUrl, encryptionIV: iv } = subaccount;
+      const location = { databaseName, ...(mongodbUrl ? { mongodbUrl: { text: mongodbUrl, iv } } : {}) };
+      const tenant = await openTenant(String(subaccount._id), location, {
+        log: new CallLog({ operationId: crypto.randomUUID(), requestId: undefined, operation: "db:indexes" }),
+        trailing: [],
+      });
+      // Subaccounts may share a database.
+      const db = await reached(tenant.db());
+      const place = `${mongodbUrl ?? ""} ${db.databaseName}`;
+      if (!seen.has(place)) done.push(...(await ensureIndexes(db, "tenant")));
+      seen.add(place);
+      tenant.release();
+    } catch (error) {
+      failed += 1;
+      console.error(`subaccount ${subaccount._id}: ${whyNot(error)}`);
+    }
   }
-}
-await closeAll();
-
-for (const { database, collection, name, created } of done) {
-  console.log(`${created ? "created" : "there   "}  ${database}.${collection}  ${name}`);
-}
-console.log(
-  `${done.filter(({ created }) => created).length} created, ${done.length} in all, ${failed} databases failed`,
-);
-process.exitCode = failed > 0 ? 1 : 0;
+  for (const { database, collection, name, created } of done) {
+    console.log(`${created ? "created" : "there   "}  ${database}.${collection}  ${name}`);
+  }
+  console.log(
+    `${done.filter(({ created }) => created).length} created, ${done.length} in all, ${failed} databases failed`,
+  );
+  process.exitCode = failed > 0 ? 1 : 0;
+});

@@ -6,8 +6,9 @@ import { parseArgs } from "node:util";
 import type { Document } from "mongodb";
 import * as z from "zod";
 import { isCurrent, open, type Salt, seal } from "../lib/crypto.ts";
-import { central, closeAll } from "../lib/mongo.ts";
+import { central } from "../lib/mongo.ts";
 import { forgetAccount } from "../lib/retell/account.ts";
+import { reached, runTool } from "./run-tool.ts";
 
 /** Where secrets stand: one in the old server's form or ours, and a list of ours alone. */
 interface Place {
@@ -26,42 +27,44 @@ type Outcome = "rotated" | "pending" | "current" | "failed";
 
 const Secret = z.string().min(1);
 
-const { values: flags } = parseArgs({
-  options: { "old-server-gone": { type: "boolean" }, "dry-run": { type: "boolean" } },
-});
-if (!flags["old-server-gone"] && !flags["dry-run"]) {
-  console.error("The old server cannot read what this writes. Once nothing of it runs: --old-server-gone");
-  console.error("What would be done: --dry-run");
-  process.exit(1);
-}
-
-const counts: Record<Outcome, number> = { rotated: 0, pending: 0, current: 0, failed: 0 };
+const flag = { type: "boolean" } as const;
+let isDryRun = false;
 let staleCopies = 0;
 
-for (const place of places) {
-  for await (const document of (await central()).collection(place.collection).find(holdsSecrets(place))) {
-    const subaccountId = String(place.collection === "subaccounts" ? document._id : document.subaccountId);
-    const { outcome, what } = await rotate(document, place, subaccountId).catch((error: unknown) => ({
-      outcome: "failed" as const,
-      what: whyNot(error),
-    }));
-    counts[outcome] += 1;
-    const line = `${outcome.padEnd(7)}  ${place.collection} ${document._id}, subaccount ${subaccountId}: ${what}`;
-    if (outcome === "failed") console.error(line);
-    else console.log(line);
+await runTool(async () => {
+  const { values } = parseArgs({ options: { "old-server-gone": flag, "dry-run": flag } });
+  if (!values["old-server-gone"] && !values["dry-run"]) {
+    console.error("The old server cannot read what this writes. Once nothing of it runs: --old-server-gone");
+    throw new Error("What would be done: --dry-run");
   }
-}
-await closeAll();
+  isDryRun = values["dry-run"] ?? false;
 
-if (staleCopies > 0) {
-  console.error(`Redis did not answer: ${staleCopies} cached accounts need the old key for five minutes more`);
-}
-console.log(
-  Object.entries(counts)
-    .map(([outcome, count]) => `${count} ${outcome}`)
-    .join(", "),
-);
-process.exitCode = counts.failed > 0 ? 1 : 0;
+  await reached(central());
+  const counts: Record<Outcome, number> = { rotated: 0, pending: 0, current: 0, failed: 0 };
+  for (const place of places) {
+    for await (const document of (await central()).collection(place.collection).find(holdsSecrets(place))) {
+      const subaccountId = String(place.collection === "subaccounts" ? document._id : document.subaccountId);
+      const { outcome, what } = await rotate(document, place, subaccountId).catch((error: unknown) => ({
+        outcome: "failed" as const,
+        what: whyNot(error),
+      }));
+      counts[outcome] += 1;
+      const line = `${outcome.padEnd(7)}  ${place.collection} ${document._id}, subaccount ${subaccountId}: ${what}`;
+      if (outcome === "failed") console.error(line);
+      else console.log(line);
+    }
+  }
+
+  if (staleCopies > 0) {
+    console.error(`Redis did not answer: ${staleCopies} cached accounts need the old key for five minutes more`);
+  }
+  console.log(
+    Object.entries(counts)
+      .map(([outcome, count]) => `${count} ${outcome}`)
+      .join(", "),
+  );
+  process.exitCode = counts.failed > 0 ? 1 : 0;
+});
 
 /** All accounts have a key, or are broken; most subaccounts have no cluster of their own. */
 function holdsSecrets({ collection, field }: Place): Document {
@@ -83,7 +86,7 @@ async function rotate(
   const secrets = await Promise.all(texts.map((one) => open({ text: one }, subaccountId, salt)));
   const current = await Promise.all([text, ...texts].map(isCurrent));
   if (current.every(Boolean)) return { outcome: "current", what };
-  if (flags["dry-run"]) return { outcome: "pending", what };
+  if (isDryRun) return { outcome: "pending", what };
 
   const { modifiedCount } = await (await central()).collection(collection).updateOne(
     { _id: document._id, ...asRead(document, [field, "encryptionIV", ...(list ? [list] : [])]) },

@@ -2,9 +2,9 @@
 import { parseArgs } from "node:util";
 import { type Db, MongoClient } from "mongodb";
 import { loadSubaccount } from "../lib/access.ts";
-import { closeAll } from "../lib/mongo.ts";
 import { addressOf } from "../lib/tenant.ts";
 import { type Chat, type Spread, type Tally, tally } from "./report/tally.ts";
+import { runTool } from "./run-tool.ts";
 import { subaccountIdOf } from "./subaccount.ts";
 import { table } from "./table.ts";
 
@@ -56,7 +56,6 @@ async function main(): Promise<void> {
   const { values } = parseArgs({ options: { subaccount: { type: "string" }, json: { type: "boolean" } } });
   const subaccountId = subaccountIdOf(values.subaccount, usage);
   const location = await loadSubaccount(subaccountId);
-  await closeAll();
   if (!location) throw new Error(`There is no subaccount ${subaccountId}`);
 
   // Not the API's client: that gives up after two seconds. Nor its server, where there is another.
@@ -96,11 +95,4 @@ function asText({ subaccountId, collection, ...of }: Report): string {
   ].join("\n\n");
 }
 
-if (import.meta.main) {
-  try {
-    await main();
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
-    process.exitCode = 1;
-  }
-}
+if (import.meta.main) await runTool(main);

@@ -1,6 +1,9 @@
 /** `npm run sweep`: one run of the scheduled sweep, by hand. */
 import { handler } from "../functions/sweep.ts";
-import { closeAll } from "../lib/mongo.ts";
+import { central } from "../lib/mongo.ts";
+import { reached, runTool } from "./run-tool.ts";
 
-console.log(JSON.stringify(await handler()));
-await closeAll();
+await runTool(async () => {
+  await reached(central()); // else the sweep says at length, and to its log, why it cannot begin
+  console.log(JSON.stringify(await handler()));
+});

@@ -25,11 +25,16 @@ export function clock(whose: string, theirs: number, ours: number): Finding {
 
 /** What an error says, without what a driver may add of addresses that hold passwords. */
 export function saying(error: unknown): string {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const { code } = cause as { code?: unknown };
-    if (!cause.cause) return `${cause.name}${typeof code === "string" || typeof code === "number" ? ` ${code}` : ""}`;
-  }
-  return "failed";
+  let deepest = error;
+  while (deepest instanceof Error && deepest.cause) deepest = deepest.cause;
+  if (!(deepest instanceof Error)) return "failed";
+  const { code, status } = deepest as { code?: unknown; status?: unknown };
+  const more = [
+    ...(typeof code === "string" || typeof code === "number" ? [String(code)] : []),
+    ...(typeof status === "number" ? [`answered ${status}`] : []),
+  ];
+  const isTelling = deepest.name !== "Error" || more.length === 0;
+  return [...(isTelling ? [deepest.name] : []), ...more].join(" ");
 }
 
 /** For what belongs to a request elsewhere. */
