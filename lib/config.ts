@@ -64,12 +64,18 @@ export type Config = z.infer<typeof Config>;
 /** Each setting's schema, by the name of its variable. `.env.example` explains them; `sst.config.ts` passes them on. */
 export const settings = Config.shape;
 
+/** What is wrong with a setting; never its value. */
+export interface Problem {
+  setting: string;
+  message: string;
+}
+
 let parsed: Config | undefined;
 
 /**
  * The environment, parsed once, on first use.
  *
- * @throws An Error that names every variable that is missing or malformed, and never a value.
+ * @throws An Error that names every variable that is missing or malformed, and never a value; its `problems` are they.
  */
 export function config(): Config {
   parsed ??= parse();
@@ -82,8 +88,9 @@ function parse(): Config {
 
   const result = Config.safeParse(input);
   if (result.success) return result.data;
-  const problems = result.error.issues.map((issue) => `${issue.path.join(".")} (${issue.message})`);
-  throw Object.assign(new Error(`Missing or malformed: ${problems.join(", ")}`), { name: "ConfigError" });
+  const problems: Problem[] = result.error.issues.map(({ path, message }) => ({ setting: path.join("."), message }));
+  const all = problems.map(({ setting, message }) => `${setting} (${message})`).join(", ");
+  throw Object.assign(new Error(`Missing or malformed: ${all}`), { name: "ConfigError", problems });
 }
 
 /**

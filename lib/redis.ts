@@ -105,7 +105,8 @@ function requester(): Requester {
         body: JSON.stringify(body),
         signal: AbortSignal.timeout(timeoutMs),
       });
-      if (answer.status !== 200) throw new Error(`Upstash answered with ${answer.status}`);
+      const { status } = answer;
+      if (status !== 200) throw Object.assign(new Error(`Upstash answered with ${status}`), { status });
       syncToken = String(answer.headers["upstash-sync-token"] ?? "");
       return JSON.parse(answer.body);
     },

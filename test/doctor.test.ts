@@ -24,8 +24,10 @@ afterAll(() => {
 });
 
 /** A Retell that answers everything alike. */
-async function aRetell(status: number, headers: Record<string, string> = {}): Promise<string> {
-  const server = createServer((_request, response) => response.writeHead(status, headers).end('{"items":[]}'));
+const aRetell = (status: number, headers = {}) => aServer(status, '{"items":[]}', headers);
+
+async function aServer(status: number, body: string, headers: Record<string, string> = {}): Promise<string> {
+  const server = createServer((_request, response) => response.writeHead(status, headers).end(body));
   servers.push(server);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -71,8 +73,12 @@ describe("npm run doctor", () => {
 
   it("names all settings that are wrong at once, and no value", async () => {
     const { wrong, stdout } = await wrongs({ MONGODB_URL: "", UPSTASH_REDIS_REST_URL: "hidden", ENCRYPTION_KEY: "" });
-    expect(wrong).toHaveLength(1);
-    for (const name of ["MONGODB_URL", "UPSTASH_REDIS_REST_URL", "ENCRYPTION_KEY"]) expect(wrong[0]).toContain(name);
+    expect(wrong.map((line) => line.split(":")[0])).toEqual([
+      "MONGODB_URL",
+      "UPSTASH_REDIS_REST_URL",
+      "ENCRYPTION_KEY",
+    ]);
+    expect(stdout).toContain("secret EncryptionKey");
     expect(stdout).not.toContain("hidden");
     expect(stdout).toContain(".env.example");
   });
@@ -91,7 +97,7 @@ describe("npm run doctor", () => {
   it("says that Redis does not take the token", async () => {
     await healthy();
     const { wrong, stdout } = await wrongs({ UPSTASH_REDIS_REST_TOKEN: "another" });
-    expect(wrong).toEqual([expect.stringMatching(/^Redis: /)]);
+    expect(wrong).toEqual(["Redis: answered 401"]);
     expect(stdout).toContain("read-only token");
   });
 
@@ -119,6 +125,36 @@ describe("npm run doctor", () => {
       `Retell key of ${missing.subaccountId}: RETELL_ACCOUNT_INACTIVE`,
       `Retell key of ${refused.subaccountId}: Retell answers 401`,
     ]);
+  });
+
+  it("names webhook keys that do not decrypt", async () => {
+    const { subaccountId } = await healthy();
+    const withKeys = (webhookKeys: string[]) =>
+      central
+        .collection("retellaccounts")
+        .updateOne({ subaccountId: new ObjectId(subaccountId) }, { $set: { webhookKeys } });
+    await withKeys([await seal("a key", subaccountId)]);
+    expect((await tool("doctor.ts")).stdout).toMatch(new RegExp(`^ok +webhook keys of ${subaccountId} +1$`, "m"));
+    await withKeys([await seal("a key", subaccountId), await seal("another's", "5ca1ab1e00000000000000ff")]);
+    const { wrong } = await wrongs();
+    expect(wrong).toEqual([`webhook keys of ${subaccountId}: 1 of 2 do not open`]);
+  });
+
+  it("says that a secret is short, and that a key set is none or nowhere", async () => {
+    await healthy();
+    const keys = JSON.stringify({ keys: [{ kty: "OKP" }] });
+    const [good, odd, gone] = [await aServer(200, keys), await aServer(200, "<html>"), await aServer(404, "")];
+    expect((await tool("doctor.ts", [], { JWT_JWKS_URL: good })).stdout).toMatch(/^ok +JWT_JWKS_URL +1 keys$/m);
+    const away = await aServer(200, keys);
+    servers.at(-1)?.close();
+    for (const [JWT_JWKS_URL, detail] of [
+      [odd, "answers no key set"],
+      [gone, "answers 404"],
+      [away, "ECONNREFUSED"],
+    ]) {
+      const { wrong } = await wrongs({ JWT_JWKS_URL, JWT_SECRET: "short" });
+      expect(wrong).toEqual(["JWT_SECRET: shorter than 32 bytes", `JWT_JWKS_URL: ${detail}`]);
+    }
   });
 
   it("says that a clock is off", async () => {

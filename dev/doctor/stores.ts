@@ -90,6 +90,11 @@ export async function upstash(): Promise<Finding> {
     return ill("Redis", `${median} ms`, `use a database in the functions' region: above ${slowMs} ms they do without`);
   } catch (error) {
     const mend = "UPSTASH_REDIS_REST_URL and _TOKEN: those of the REST API, and not the read-only token";
-    return ill("Redis", saying(error), mend);
+    return ill("Redis", refusal(error) ?? saying(error), mend);
   }
+}
+
+/** What Redis itself says begins with a word in capitals, as NOPERM; the rest may hold the command. */
+function refusal(error: unknown): string | undefined {
+  return /^[A-Z]{3,20}(?= )/.exec(error instanceof Error ? error.message : "")?.[0];
 }
