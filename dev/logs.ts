@@ -1,25 +1,30 @@
-/** `npm run logs -- <operationId>`: what became of one request, from the local gateway's log. */
+/**
+ * `npm run logs -- <operationId>`: what became of one request; `npm run logs -- --chat <chatId>`: a chat's whole life.
+ * Both from the local gateway's log.
+ */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { lifeOf } from "./logs/life.ts";
 import { storyOf } from "./logs/story.ts";
+import { runTool } from "./run-tool.ts";
 import { DEFAULT_FOLDER } from "./start/folder.ts";
 
-const { positionals, values } = parseArgs({
-  options: { file: { type: "string", default: join(DEFAULT_FOLDER, "gateway.log") } },
-  allowPositionals: true,
+await runTool(async () => {
+  const { positionals, values } = parseArgs({
+    options: {
+      chat: { type: "string" },
+      file: { type: "string", default: join(DEFAULT_FOLDER, "gateway.log") },
+    },
+    allowPositionals: true,
+  });
+  const [operationId] = positionals;
+  const id = values.chat ?? operationId;
+  if (!id) throw new Error("Usage: npm run logs -- <operationId> | --chat <chatId> [--file FILE]");
+  const log = await readFile(values.file, "utf8").catch(() => {
+    throw new Error(`${values.file} cannot be read: npm start writes it`);
+  });
+  const told = values.chat === undefined ? storyOf(log, id.toLowerCase()) : lifeOf(log, id);
+  if (told === undefined) throw new Error(`${values.file} holds no line of ${id}`);
+  console.log(told);
 });
-const [operationId] = positionals;
-const log = operationId ? await readFile(values.file, "utf8").catch(() => undefined) : undefined;
-const story = operationId && log !== undefined ? storyOf(log, operationId.toLowerCase()) : undefined;
-if (story) console.log(story);
-else {
-  console.error(
-    operationId === undefined
-      ? "npm run logs -- <operationId> [--file FILE]"
-      : log === undefined
-        ? `${values.file} cannot be read: npm start writes it`
-        : `${values.file} holds no line of ${operationId}`,
-  );
-  process.exitCode = 1;
-}

@@ -102,3 +102,33 @@ export const RequestLine = LogLine.required({
 /** Whether it is one. */
 export const isOfRequest = ({ message }: { message?: unknown }) =>
   message === "Request" || message === "Request failed";
+
+/** Lines may be of another version of the code. */
+const LoggedLine = LogLine.loose();
+export type LoggedLine = z.infer<typeof LoggedLine>;
+
+/** What of a log is a line of ours; the rest is passed over. */
+export function linesIn(log: string): LoggedLine[] {
+  return log.split("\n").flatMap((text) => parse(text) ?? []);
+}
+
+function parse(text: string): LoggedLine | undefined {
+  try {
+    return LoggedLine.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Epoch ms. */
+export const timeOf = ({ timestamp }: LoggedLine) => Date.parse(timestamp);
+/** Of a request's line, which is its last. */
+export const begunAt = (line: LoggedLine) => timeOf(line) - (line.duration ?? 0);
+
+/** Why it failed, in parentheses: the innermost cause says most. */
+export function because({ reason }: LoggedLine): string {
+  let cause = reason;
+  while (cause?.cause) cause = cause.cause;
+  if (!cause) return "";
+  return ` (${[cause.name, cause.status ?? cause.code, cause.message].filter((part) => part !== undefined).join(" ")})`;
+}

@@ -1,8 +1,4 @@
-import { isOfRequest, LogLine } from "./line.ts";
-
-/** Lines may be of another version of the code. */
-const Line = LogLine.loose();
-type Line = ReturnType<typeof Line.parse>;
+import { because, begunAt, isOfRequest, type LoggedLine as Line, linesIn, timeOf } from "./line.ts";
 
 /** Something that happened, by epoch ms. */
 interface Step {
@@ -19,7 +15,7 @@ interface Step {
  * @returns   Undefined when the log does not know it.
  */
 export function storyOf(log: string, operationId: string): string | undefined {
-  const lines = log.split("\n").flatMap((text) => parse(text) ?? []);
+  const lines = linesIn(log);
   const own = lines.filter((line) => line.operationId === operationId);
   const request = own.find(isOfRequest);
   const [first = request] = own;
@@ -34,16 +30,6 @@ export function storyOf(log: string, operationId: string): string | undefined {
   return [...headOf(request ?? first), "", ...steps.map((step) => shown(step, startedAt))].join("\n");
 }
 
-function parse(text: string): Line | undefined {
-  try {
-    return Line.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
-}
-
-const timeOf = ({ timestamp }: Line) => Date.parse(timestamp);
-const begunAt = (line: Line) => timeOf(line) - (line.duration ?? 0);
 const isLater = (line: Line, request: Line | undefined) =>
   request?.chatId !== undefined && line.chatId === request.chatId && timeOf(line) >= timeOf(request);
 
@@ -76,14 +62,6 @@ function stepOf(line: Line): Step {
   if (isOfRequest(line)) return { at: timeOf(line), text: `${operation}: ${event ?? message} (${operationId})` };
   const text = outcome ? `turn settled: ${outcome}${by}` : `${level}: ${message}${by}${because(line)}`;
   return { at: timeOf(line), text };
-}
-
-/** The innermost cause says most. */
-function because({ reason }: Line): string {
-  let cause = reason;
-  while (cause?.cause) cause = cause.cause;
-  if (!cause) return "";
-  return ` (${[cause.name, cause.status ?? cause.code, cause.message].filter((part) => part !== undefined).join(" ")})`;
 }
 
 function shown({ at, text }: Step, startedAt: number): string {
