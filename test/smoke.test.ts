@@ -48,7 +48,9 @@ describe("npm run smoke", () => {
     };
     expect(await preflight()).toBe("ok: whether your pages may call is tried with --origin");
     expect(await preflight("--origin", "https://own.example")).toBe("ok: ");
-    expect(await preflight("--origin", "https://app.example")).toMatch(/^FAILED: does not allow https:\/\/app.example;/);
+    expect(await preflight("--origin", "https://app.example")).toMatch(
+      /^FAILED: does not allow https:\/\/app.example;/,
+    );
   });
 
   it("names what is wrong, with the operationId to look for, and tries nothing that needs it: exit code 1", async () => {
