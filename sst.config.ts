@@ -16,11 +16,10 @@ export default $config({
   async run() {
     // In two parts, so that tsc does not follow them: these files import one another by their full names, which the
     // compiler options of SST's own types refuse. esbuild joins the parts and bundles the files.
-    const { routes }: { routes: Record<string, Row> } = await import("./lib/" + "routes.ts");
-    const { routeKey }: { routeKey: (row: Row) => string } = await import("./lib/" + "route.ts");
     const { cors }: { cors: Cors } = await import("./lib/" + "cors.ts");
     const { secrets }: { secrets: Record<string, string> } = await import("./lib/" + "config.ts");
-    const { given, placeholderOf, problemsOf, reserved }: Settings = await import("./infra/" + "settings.ts");
+    const { functionsOf }: Functions = await import("./infra/" + "functions.ts");
+    const { placeholderOf, problemsOf }: Settings = await import("./infra/" + "settings.ts");
 
     const problems = problemsOf(process.env, $app.stage);
     if (problems.length > 0) throw new Error(["This stage cannot be deployed:", ...problems].join("\n  "));
@@ -32,21 +31,12 @@ export default $config({
     const level = process.env.POWERTOOLS_LOG_LEVEL || "INFO";
     const domain = process.env.DOMAIN || undefined;
     const isTraced = process.env.TRACING === "active";
-    const concurrencyOf = (name: string) => {
-      const count = reserved(process.env)[name];
-      return count === undefined ? {} : { concurrency: { reserved: count } };
-    };
 
-    /** What all functions have in common. None has permissions beyond writing its log, and its traces if it has any. */
+    /** What all functions have in common. */
     const common = {
       runtime: "nodejs24.x",
       architecture: "arm64",
       logging: { format: "json", retention },
-      environment: { STAGE: $app.stage },
-      // X-Ray knows no resources that they could be narrowed to.
-      permissions: isTraced
-        ? [{ actions: ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], resources: ["*"] }]
-        : [],
       transform: {
         function: (args) => {
           if (isTraced) args.tracingConfig = { mode: "Active" };
@@ -63,11 +53,9 @@ export default $config({
       },
     } satisfies Partial<sst.aws.FunctionArgs>;
 
-    /** Beyond that, what a function needs to work for a subaccount. SST encrypts links; the environment is in clear. */
-    const connected = {
-      link: Object.entries(secrets).map(([setting, name]) => new sst.Secret(name, placeholderOf(setting, process.env))),
-      environment: { STAGE: $app.stage, ...given(process.env) },
-    };
+    const links = Object.entries(secrets).map(
+      ([setting, name]) => [name, new sst.Secret(name, placeholderOf(setting, process.env))] as const,
+    );
 
     const api = new sst.aws.ApiGatewayV2("Api", {
       domain,
@@ -95,22 +83,28 @@ export default $config({
       },
     });
 
-    const functions = Object.values(routes).map((row) => {
-      const { name, memory, params, timeoutSeconds = 29 } = row;
-      const limits = { memory, timeout: `${timeoutSeconds} seconds`, ...concurrencyOf(name) } as const;
-      const handler = { ...common, ...(params ? connected : {}), ...code(name), ...limits };
+    const functions = functionsOf($app.stage, process.env).map((row) => {
+      const { name, on, memory, timeoutSeconds, reserved, permissions, environment } = row;
+      const handler = {
+        ...common,
+        ...code(name),
+        memory,
+        timeout: `${timeoutSeconds} seconds` as const,
+        permissions,
+        environment,
+        link: links.filter(([secret]) => row.secrets.includes(secret)).map(([, secret]) => secret),
+        ...(reserved === undefined ? {} : { concurrency: { reserved } }),
+      };
       // Named after the row: a name that SST makes of the path would change with it, and function and log with the name.
       const transform = { integration: { timeoutMilliseconds: 30_000 } };
-      return [name, api.route(routeKey(row), handler, { name, transform }).nodes.function] as const;
+      const { nodes } =
+        "route" in on
+          ? api.route(on.route, handler, { name, transform })
+          : new sst.aws.CronV2(name, { schedule: on.schedule, function: handler });
+      return [name, nodes.function] as const;
     });
 
-    const jobs = Object.entries(schedules).map(([name, schedule]) => {
-      const limits = { memory: "1024 MB", timeout: "2 minutes", ...concurrencyOf(name) } as const;
-      const job = { ...common, ...connected, ...code(name), ...limits };
-      return [name, new sst.aws.CronV2(name, { schedule, function: job }).nodes.function] as const;
-    });
-
-    const logs = [...functions, ...jobs].map(
+    const logs = functions.map(
       ([name, { nodes }]) => [`${name}Log`, nodes.logGroup.apply((group) => group?.name ?? $util.output(""))] as const,
     );
 
@@ -136,9 +130,6 @@ function code(name: string): { handler: string; bundle?: string } {
   return $dev ? { handler: `functions/${name}.handler` } : { bundle: `dist/${name}`, handler: "index.handler" };
 }
 
-/** What runs by the clock, and when: a file of functions/, by its name. */
-const schedules: Record<string, `rate(${string})` | `cron(${string})`> = { sweep: "rate(1 minute)" };
-
 /** One JSON object a line. Without quotes only what is always a number: elsewhere the gateway may write a `-`. */
 const accessLogFormat = `{${[
   '"path":"$context.path"', // first: what follows is not the caller's to choose
@@ -163,14 +154,21 @@ function listOf(text: string): string[] {
     .filter((item) => item !== "");
 }
 
-/** What this file reads of a row in lib/routes.ts. */
-interface Row {
-  name: string;
-  method: string;
-  path: string;
-  params?: unknown;
-  memory: `${number} MB`;
-  timeoutSeconds?: number;
+/** What it uses of infra/functions.ts. */
+interface Functions {
+  functionsOf(
+    stage: string,
+    environment: Environment,
+  ): {
+    name: string;
+    on: { route: string } | { schedule: `rate(${string})` };
+    memory: `${number} MB`;
+    timeoutSeconds: number;
+    reserved: number | undefined;
+    permissions: { actions: string[]; resources: string[] }[];
+    secrets: string[];
+    environment: Record<string, string>;
+  }[];
 }
 
 interface Cors {
@@ -182,10 +180,8 @@ interface Cors {
 
 /** What it uses of infra/settings.ts. */
 interface Settings {
-  given(environment: Environment): Record<string, string>;
   placeholderOf(setting: string, environment: Environment): string | undefined;
   problemsOf(environment: Environment, stage: string): string[];
-  reserved(environment: Environment): Record<string, number>;
 }
 
 type Environment = Record<string, string | undefined>;

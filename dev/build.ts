@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type BuildOptions, build, type Metafile } from "esbuild";
+import { schedules } from "../infra/schedules.ts";
 import { routes } from "../lib/routes.ts";
 import { alias, apart, driver, leaveOut } from "./build/tricks.ts";
 
@@ -12,7 +13,7 @@ const root = fileURLToPath(new URL("../", import.meta.url));
 export const dist = join(root, "dist");
 
 /** Every function that is deployed: those of the table, and what runs by the clock. */
-export const functions = [...Object.keys(routes), "sweep"];
+export const functions = [...Object.keys(routes), ...Object.keys(schedules)];
 
 /** A function, bundled: `index.cjs` with the handler, and what it loads when it needs it. */
 export interface Bundle {

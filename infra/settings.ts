@@ -1,10 +1,11 @@
 import * as z from "zod";
 import { secrets, settings } from "../lib/config.ts";
 import { routes } from "../lib/routes.ts";
+import { schedules } from "./schedules.ts";
 
-type Environment = Record<string, string | undefined>;
+export type Environment = Record<string, string | undefined>;
 
-const functions = [...Object.keys(routes), "sweep"];
+const functions = [...Object.keys(routes), ...Object.keys(schedules)];
 
 /** What is set for a deployment, and no function reads; or what a deployment asks more of than a function would. */
 const Deploying = {

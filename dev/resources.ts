@@ -1,0 +1,33 @@
+/** `npm run resources -- --stage NAME`: the functions of a stage, and what each may do, as `sst deploy` would make them. */
+import { readFile } from "node:fs/promises";
+import { parseArgs, parseEnv } from "node:util";
+import { type Deployed, functionsOf } from "../infra/functions.ts";
+import { secrets } from "../lib/config.ts";
+import { table } from "./table.ts";
+
+const { values } = parseArgs({ options: { stage: { type: "string" } } });
+if (!values.stage) {
+  console.error("Usage: npm run resources -- --stage NAME");
+  process.exit(1);
+}
+// As sst reads them: what comes first counts, and what is empty is not set.
+for (const file of [".env", `.env.${values.stage}`]) {
+  const text = await readFile(file, "utf8").catch(() => "");
+  for (const [name, value] of Object.entries(parseEnv(text))) process.env[name] ||= value;
+}
+
+const row = ({ name, on, memory, timeoutSeconds, reserved, permissions, secrets: linked, environment }: Deployed) => [
+  name,
+  "route" in on ? on.route : on.schedule,
+  memory,
+  `${timeoutSeconds} s`,
+  reserved ?? "",
+  ["its log", ...permissions.map(({ actions, resources }) => `${actions.join(", ")} on ${resources.join(", ")}`)].join(
+    "; ",
+  ),
+  linked.length === Object.keys(secrets).length ? "all" : linked.join(", ") || "none",
+  Object.keys(environment).join(", "),
+];
+const head = ["function", "started by", "memory", "timeout", "reserved", "permissions", "secrets", "environment"];
+console.log(table([head, ...functionsOf(values.stage, process.env).map(row)]));
+console.log(`\nAll secrets: ${Object.values(secrets).join(", ")}`);

@@ -1,0 +1,51 @@
+import { secrets } from "../lib/config.ts";
+import { type Route, routeKey } from "../lib/route.ts";
+import { routes } from "../lib/routes.ts";
+import { schedules } from "./schedules.ts";
+import { type Environment, given, reserved } from "./settings.ts";
+
+/** One function of a stage, as it is deployed. `sst.config.ts` makes it, `npm run resources` prints it. */
+export interface Deployed {
+  /** Its file in functions/. */
+  name: string;
+  /** What starts it: a route of the gateway, or a schedule. */
+  on: { route: string } | { schedule: `rate(${string})` };
+  memory: `${number} MB`;
+  timeoutSeconds: number;
+  /** How many of it may run at a time; undefined: as many as the account has left. */
+  reserved: number | undefined;
+  /** What its role may do, beyond writing its log. */
+  permissions: { actions: string[]; resources: string[] }[];
+  /** The SST secrets that it is linked to. SST encrypts links; the environment is in clear. */
+  secrets: string[];
+  environment: Record<string, string>;
+}
+
+/** Every function of a stage. Only those that work for a subaccount get secrets and settings. */
+export function functionsOf(stage: string, environment: Environment): Deployed[] {
+  const permissions =
+    environment.TRACING === "active"
+      ? // X-Ray knows no resources that they could be narrowed to.
+        [{ actions: ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], resources: ["*"] }]
+      : [];
+  const of = (name: string) => ({ name, reserved: reserved(environment)[name], permissions });
+  const apart = { secrets: [], environment: { STAGE: stage } };
+  const connected = { secrets: Object.values(secrets), environment: { STAGE: stage, ...given(environment) } };
+
+  return [
+    ...Object.values<Route>(routes).map((route) => ({
+      ...of(route.name),
+      on: { route: routeKey(route) },
+      memory: route.memory,
+      timeoutSeconds: route.timeoutSeconds ?? 29,
+      ...(route.params ? connected : apart),
+    })),
+    ...Object.entries(schedules).map(([name, schedule]) => ({
+      ...of(name),
+      on: { schedule },
+      memory: "1024 MB" as const,
+      timeoutSeconds: 120,
+      ...connected,
+    })),
+  ];
+}
