@@ -108,7 +108,6 @@ function read(name: string): string | undefined {
 function linked(name: string): string | undefined {
   if (process.env.SST_RESOURCE_App === undefined || !(name in secrets)) return undefined;
   const link = secrets[name as keyof typeof secrets];
-  // A function is linked only to the secrets that it needs: the others are simply absent. SST keeps the line break that
-  // a piped value ends with; left in, it makes another key of it.
-  return link in Resource ? Resource[link].value.replace(/[\r\n]+$/, "") : undefined;
+  // A function is linked only to the secrets that it needs: the others are simply absent.
+  return link in Resource ? Resource[link].value : undefined;
 }

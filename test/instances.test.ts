@@ -201,7 +201,7 @@ describe("a permission", () => {
     const asNpm = `--import ${new URL("../dev/tools.ts", import.meta.url)}`;
     const shell = { SST_RESOURCE_App: JSON.stringify({ name: "scalai-chat", stage: "ada" }) };
     const env = { NODE_OPTIONS: asNpm, STAGE: "local", ...shell };
-    expect(await tool("access.ts", ["--user", world.owner.id], env)).toMatchObject({ code: 0, stderr: "" });
+    expect(await tool("access.ts", ["--user", world.owner.id], env)).toMatchObject({ code: 0, stderr: "stage ada\n" });
     expect((await call("list", owned(world))).status).toBe(403);
   });
 
