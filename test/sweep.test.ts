@@ -189,7 +189,7 @@ describe("the sweep", () => {
   it("finds orphans also after looks that have failed for hours", async () => {
     await control("retell", "PUT", "/agents/agent_patient", { end_chat_after_silence_ms: null });
     const world = await aWorld({ agentId: "agent_patient" });
-    const orphan = await anOrphan(world);
+    const orphan = await anOrphan(world, 2 * 3_600_000);
     await fault(world, "list", { kind: "status", status: 503, count: 2 });
     try {
       for (const [hours, orphansEnded] of [
