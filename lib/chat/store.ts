@@ -225,9 +225,10 @@ export const chats = {
     );
   },
 
-  /** Notes the turn whose answer told that the chat is over. */
+  /** Notes the turn whose answer told that the chat is over. The sweep looks soon: FINISH took it for an ongoing one. */
   async endedIn(tenant: Tenant, chatId: string, turnId: string): Promise<void> {
-    const update = { $set: { "internal.endedIn": turnId } } as unknown as UpdateFilter<StoredChat>;
+    const set = { "internal.endedIn": turnId, "internal.due": new Date(Date.now() + 60_000) };
+    const update = { $set: set } as unknown as UpdateFilter<StoredChat>;
     await run(tenant, (chats) => chats.updateOne(one(tenant, chatId), update));
   },
 
