@@ -49,7 +49,7 @@ export async function aWorld(
   const db = client.db(databaseName);
 
   centralIsUnique ??= makeUnique(central, "central");
-  await Promise.all([centralIsUnique, makeUnique(db, "tenant")]);
+  const unique = Promise.all([centralIsUnique, makeUnique(db, "tenant")]); // beside all that follows: it takes longest
   await central
     .collection("subaccounts")
     .insertOne({ _id: subaccount, databaseName, isActive: true, maintenanceMode: false, ...options.subaccount });
@@ -71,6 +71,7 @@ export async function aWorld(
   ]);
   await aMembership(subaccountId, owner.id, ["read", "write", "delete", "admin"], { role: "owner" });
   await aMembership(subaccountId, viewer.id, ["read"], { role: "viewer" });
+  await unique;
   return { subaccountId, agentId, apiKey, db, owner, viewer, stranger, superAdmin };
 }
 
