@@ -1,4 +1,4 @@
-import { execFile, execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -12,7 +12,7 @@ import * as z from "zod";
 import { storyOf } from "../dev/logs/story.ts";
 import { isIdleSweep, readable } from "../dev/start/log-line.ts";
 import { environmentOf, running } from "../dev/start/running.ts";
-import { endAll, npmStart, run } from "./support/npm-start.ts";
+import { endAll, npmStart, run, shells } from "./support/npm-start.ts";
 import { gone } from "./support/processes.ts";
 
 const Url = z.url({ protocol: /^http$/, hostname: /^127\.0\.0\.1$/ });
@@ -87,7 +87,7 @@ describe("npm start", () => {
     const lines = output.stderr.split("\n").filter((line) => /^(TOKEN=|curl )/.test(line));
     expect(lines).toHaveLength(3);
 
-    for (const shell of ["bash", "zsh"].filter(isThere)) {
+    for (const shell of shells()) {
       const { stdout, stderr } = await promisify(execFile)(shell, ["-c", lines.join("\n")]);
       expect(stderr).toContain("Chat created successfully");
       expect(stdout).toContain("Message sent successfully");
@@ -316,12 +316,3 @@ describe("a log line in a terminal", () => {
     for (const line of ["hello", '{"a":1}', "{broken"]) expect(readable(line)).toBe(line);
   });
 });
-
-function isThere(shell: string): boolean {
-  try {
-    execFileSync(shell, ["-c", "true"]);
-    return true;
-  } catch {
-    return false;
-  }
-}

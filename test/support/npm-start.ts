@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -77,6 +77,9 @@ export async function npmStart(folder: string, { args = [], env = {}, npm = fals
   );
   return { ...program, about };
 }
+
+/** Those of the shells that people paste into that are here. */
+export const shells = () => ["bash", "zsh"].filter((shell) => spawnSync(shell, ["-c", "true"]).status === 0);
 
 /** For `afterEach`: ends what a failed test has left running. */
 export async function endAll(): Promise<void> {
