@@ -2,6 +2,7 @@ import type { Context } from "aws-lambda";
 import { awake } from "../lib/awake.ts";
 import { sweep } from "../lib/chat/sweep.ts";
 import { CallLog } from "../lib/logger.ts";
+import { isUnreachable } from "../lib/mongo.ts";
 
 /** Runs by the clock: settles what nobody came back for. Two at once do no harm. */
 export async function handler(_event?: unknown, context?: Context) {
@@ -19,6 +20,7 @@ export async function handler(_event?: unknown, context?: Context) {
     log.metrics.put("OldestOpenTurn", swept.oldestOpenSeconds);
     return swept;
   } catch (error) {
+    if (isUnreachable(error)) log.metrics.add("MongoFailures");
     log.error("The sweep failed", error, { duration: elapsed() });
     throw new Error(`The sweep failed; its operationId is ${operationId}`); // Lambda would log the error itself, whole
   } finally {

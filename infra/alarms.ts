@@ -157,7 +157,7 @@ export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
       };
     }),
     count("retell-failures", "RetellFailures", 10, "more than 10 calls to Retell in 5 minutes got no useful answer"),
-    count("mongo-failures", "MongoFailures", 5, "MongoDB could not be reached more than 5 times in 5 minutes"),
+    count("mongo-failures", "MongoFailures", 3, "MongoDB could not be reached more than 3 times in 5 minutes"),
     count("degraded-limits", "DegradedLimits", 20, "more than 20 requests in 5 minutes were limited without Redis"),
     {
       ...usual,

@@ -86,6 +86,14 @@ filter limits = "degraded" and ${isRequest}
 filter coldStart = 1 and ${isRequest}
 | stats count(*) as coldStarts, pct(duration, 50) as p50, pct(duration, 95) as p95 by operation, bin(1h)`,
   },
+  "Open turns": {
+    logs: "functions",
+    text: `
+filter message = "A turn is still open"
+| stats max(openSeconds) as age, latest(retellStatus) as retellSaid, latest(retellError) as failedBy,
+  latest(reason.message) as because by subaccountId, chatId, turnId, operationId
+| sort age desc`,
+  },
   "Turns settled later": {
     logs: "functions",
     text: `

@@ -9,6 +9,7 @@ import { metrics, namespace } from "../lib/metrics.ts";
 import type { Route } from "../lib/route.ts";
 import { routes } from "../lib/routes.ts";
 import { logged } from "./support/instance.ts";
+import { aLog } from "./support/log.ts";
 import { aChatBy, anInstance, aWire, owned } from "./support/wire.ts";
 import { aWorld, control, fault } from "./support/world.ts";
 
@@ -40,7 +41,8 @@ group("a saved query", async () => {
 async function linesOfAllKinds(): Promise<unknown[]> {
   const wire = await aWire();
   const world = await aWorld();
-  const { call } = await anInstance();
+  const { call, sweep: swept } = await anInstance();
+  const sweep = () => swept({ until: Date.now() + 60_000, perSubaccount: 10 }, aLog("sweep"));
   const instance = { call } as Awaited<ReturnType<typeof anInstance>>;
   const where = owned(world);
   await call("list", where);
@@ -48,6 +50,9 @@ async function linesOfAllKinds(): Promise<unknown[]> {
   const chatId = await aChatBy(instance, world);
   await fault(world, "completion", { kind: "late", ms: 8_000 });
   await call("message", { ...where, chatId, body: { content: "ping" }, remainingMs: 5_300 });
+  await fault(world, "retrieve", { kind: "status", status: 500 });
+  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.due": new Date(0) } });
+  await sweep();
   await control("retell", "POST", "/clock", { advanceMs: 10_000 });
   await call("transcript", { ...where, chatId });
   await call("end", { ...where, chatId });
@@ -65,7 +70,7 @@ async function linesOfAllKinds(): Promise<unknown[]> {
 }
 
 const words =
-  /^(fields|filter|stats|sort|limit|by|as|and|or|not|in|like|asc|desc|count|sum|max|min|avg|pct|bin|ispresent|strcontains)$/;
+  /^(fields|filter|stats|latest|sort|limit|by|as|and|or|not|in|like|asc|desc|count|sum|max|min|avg|pct|bin|ispresent|strcontains)$/;
 
 /** What a query names: fields of lines, without those that it makes itself, and the texts that they are compared with. */
 function understood(text: string): { fields: string[]; comparisons: [string, unknown][] } {
@@ -146,7 +151,13 @@ group("what watches a stage", () => {
     }
     expect(ofStage.filter((script) => !told.some(([, , name]) => name === script))).toEqual([]);
     const quoted = [...runbook.matchAll(/`([A-Z][a-z']+( [a-z']+)+)`/g)].map(([, name]) => name);
-    const ofLogs = ["Cache not forgotten", "Task timed out", "The sweep failed", "Turn settled"];
+    const ofLogs = [
+      "Cache not forgotten",
+      "Task timed out",
+      "The sweep failed",
+      "Turn settled",
+      "A subaccount could not be swept",
+    ];
     expect(quoted.filter((name = "") => !(name in queries) && !ofLogs.includes(name))).toEqual([]);
     expect(Object.keys(queries).filter((name) => !runbook.includes(name))).toEqual([]);
     expect(runbook).toContain(`the ${all.length} alarms`);

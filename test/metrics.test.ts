@@ -115,6 +115,15 @@ describe("what a request counts", () => {
   });
 });
 
+it("a sweep that cannot reach Mongo counts that, and no run", async () => {
+  const before = metered.length;
+  await wire.mongo.refuse();
+  await expect(sweep()).rejects.toThrow("The sweep failed");
+  const [line] = metered.slice(before).map((text) => JSON.parse(text));
+  expect(line).toMatchObject({ Operation: "sweep", MongoFailures: 1 });
+  expect(line).not.toHaveProperty("Sweeps");
+});
+
 describe("a turn of unknown outcome", () => {
   it("is counted when it is answered, told by its age while it is open, and as sent when it is settled", async () => {
     const chatId = await aChatBy(instance, world);

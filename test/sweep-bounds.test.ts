@@ -159,7 +159,12 @@ describe("a run of the sweep", () => {
     await central.collection("retellaccounts").updateOne(own, { $set: { isActive: false } });
     const chats = world.db.collection("chats");
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 6 * minuteMs }); // what was cached is forgotten
-    const turn = { id: "t", operationId: crypto.randomUUID(), state: "unknown", at: new Date(Date.now() - 600_000) };
+    const turn = {
+      id: crypto.randomUUID(),
+      operationId: crypto.randomUUID(),
+      state: "unknown",
+      at: new Date(Date.now() - 600_000),
+    };
     await chats.updateOne({}, { $set: { "internal.turn": turn } });
     const log = aLog("sweep");
     expect(await sweep({ until: Date.now() + minuteMs, perSubaccount: 100 }, log)).toMatchObject({
@@ -172,6 +177,14 @@ describe("a run of the sweep", () => {
         level: "WARN",
         message: "Chats are due, but there is no active Retell account",
         subaccountId: world.subaccountId,
+      },
+    ]);
+    expect(linesOf(turn.operationId)).toMatchObject([
+      {
+        level: "WARN",
+        message: "A turn is still open",
+        reason: { code: "RETELL_ACCOUNT_INACTIVE" },
+        settledBy: log.fields.operationId,
       },
     ]);
     const inMinutes = (await chats.find().toArray()).map(({ internal }) => (internal.due - Date.now()) / minuteMs);

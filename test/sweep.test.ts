@@ -46,6 +46,29 @@ describe("the sweep", () => {
     );
   });
 
+  it.each([
+    ["fails", { kind: "status", status: 500 }, { retellStatus: 500, retellError: "InternalServerError" }],
+    ["refuses the account", { kind: "status", status: 403 }, { retellStatus: 403 }],
+  ])("says which turn stays open and why, and does not count it as settled: Retell %s", async (_what, kind, told) => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    await fault(world, "completion", { kind: "drop" });
+    const lost = await send(world, chatId);
+    const began = { "internal.turn.at": new Date(Date.now() - 1_202_000) };
+    await isDue(world, chatId, began);
+    await fault(world, "retrieve", kind);
+    const { settled, oldestOpenSeconds } = await run();
+    expect([settled, oldestOpenSeconds]).toEqual([0, expect.closeTo(1_202, -1)]);
+    const { subaccountId } = world;
+    const known = { level: "WARN", operation: "sweep", subaccountId, chatId, settledBy: expect.any(String) };
+    expect(linesOf(lost.body.meta.operationId)).toContainEqual(
+      expect.objectContaining({
+        ...{ message: "A turn is still open", turnId: lost.body.details.turnId, ...known, ...told },
+        openSeconds: expect.closeTo(1_202, -1),
+      }),
+    );
+  });
+
   it("settles the turn of a sender that died, and not the turn of one that may live", async () => {
     const world = await aWorld();
     const chatId = await aChat(world);

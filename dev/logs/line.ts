@@ -70,9 +70,11 @@ export const LogLine = z.strictObject({
     .regex(/^\w{1,64}$/)
     .optional(),
 
-  // Of what somebody else did for the request of this operationId later: how its turn came out, and who found out.
+  // Of what somebody else did for the request of this operationId later: how its turn came out, and who asked.
   outcome: z.string().optional(),
   settledBy: z.guid().optional(),
+  /** Of a turn that is still open. */
+  openSeconds: z.number().int().optional(),
 
   // Of the cache, at DEBUG.
   key: z.string().optional(),

@@ -26,8 +26,8 @@ export interface Due {
   _id: ObjectId;
   chat_id: string;
   due: Date;
-  /** When its open turn began, if it has one. */
-  turnAt?: Date;
+  /** Its open turn, if it has one. */
+  turn?: Turn;
 }
 
 /** What BEGIN writes. */
@@ -303,7 +303,7 @@ export const chats = {
         .find({ subaccountId: tenant.subaccountId, "internal.due": { $lte: new Date() } } as Filter<StoredChat>)
         .sort({ "internal.due": 1 })
         .limit(limit)
-        .project<Due>({ chat_id: 1, due: "$internal.due", turnAt: "$internal.turn.at" })
+        .project<Due>({ chat_id: 1, due: "$internal.due", turn: "$internal.turn" })
         .toArray(),
     );
   },

@@ -5,8 +5,8 @@ import { CallLog } from "../logger.ts";
 import { bounded, central, driver } from "../mongo.ts";
 import { asFailure, type RetellClient, type RetellError, retellFor } from "../retell/client.ts";
 import { openTenant, type Tenant } from "../tenant.ts";
-import type { ReadChat } from "./document.ts";
-import { leaseMs, type Place, settle } from "./settle.ts";
+import type { ReadChat, Turn } from "./document.ts";
+import { leaseMs, type Place, type Settled, settle } from "./settle.ts";
 import { chats, type Due } from "./store.ts";
 
 /** What one run does at most. */
@@ -21,6 +21,7 @@ export interface Bounds {
 export interface Swept {
   /** Whose due chats were asked for. */
   subaccounts: number;
+  /** Chats that agree with what Retell told of them now. */
   settled: number;
   /** Chats at Retell that came of a create of ours and that we have not. */
   orphansEnded: number;
@@ -150,7 +151,7 @@ async function settleDue(tenant: Tenant, { bounds, swept }: Run): Promise<void> 
   const dues = await chats.due(tenant, bounds.perSubaccount);
   if (dues.length === 0) return;
   const open = new Map<string, Date>();
-  for (const { chat_id, turnAt } of dues) if (turnAt instanceof Date) open.set(chat_id, turnAt);
+  for (const { chat_id, turn } of dues) if (turn?.at instanceof Date) open.set(chat_id, turn.at);
   try {
     const retell = await activeRetell(tenant);
     if (!retell) return await putOff(tenant, dues);
@@ -160,9 +161,9 @@ async function settleDue(tenant: Tenant, { bounds, swept }: Run): Promise<void> 
       const log = new CallLog({ ...tenant.log.fields, chatId: due.chat_id }, tenant.log.metrics);
       const place = { tenant: { ...tenant, log }, chatId: due.chat_id, retell };
       try {
-        const { internal } = await sweepChat(place, due._id);
-        if (!internal?.turn) open.delete(due.chat_id);
-        swept.settled += 1;
+        const { chat, failure } = await sweepChat(place, due._id);
+        if (!chat.internal?.turn) open.delete(due.chat_id);
+        if (!chat.internal?.turn && isAnswer(failure)) swept.settled += 1;
       } catch (error) {
         // Its own trouble is that it was deleted meanwhile, or a bug; any other is its account's or its database's.
         if (error instanceof ApiError && error.code !== "CHAT_NOT_FOUND") throw error;
@@ -186,23 +187,45 @@ async function activeRetell(tenant: Tenant): Promise<RetellClient | undefined> {
 
 /** Without an account nothing is urgent but that an open turn is told of. */
 async function putOff(tenant: Tenant, dues: Due[]): Promise<void> {
-  for (const due of dues) await chats.claim(tenant, due, due.turnAt ? claimMs : hour);
+  for (const due of dues) {
+    await chats.claim(tenant, due, due.turn ? claimMs : hour);
+    if (due.turn) tellOpen(tenant.log, due.chat_id, due.turn, new ApiError("RETELL_ACCOUNT_INACTIVE"));
+  }
   tenant.log.warn("Chats are due, but there is no active Retell account");
 }
 
-async function sweepChat(place: Place, id: ObjectId): Promise<ReadChat> {
-  const { chat, failure } = await settle(place, { signal: AbortSignal.timeout(callMs) });
+async function sweepChat(place: Place, id: ObjectId): Promise<Settled> {
+  const settled = await settle(place, { signal: AbortSignal.timeout(callMs) });
+  const { chat, open, failure } = settled;
+  const turn = chat.internal?.turn;
+  if (turn && open === "unknown") tellOpen(place.tenant.log, chat.chat_id, turn, failure);
   if (failure?.isOfAccount) throw failure;
   await chats.setDue(place.tenant, id, nextLook(chat, failure), chat);
-  return chat;
+  return settled;
 }
+
+/** Logged under the operationId of the send itself: how it came out is not known yet, and why. */
+function tellOpen(log: CallLog, chatId: string, turn: Turn, failure: ApiError | undefined): void {
+  const openSeconds = Math.round((Date.now() - turn.at.getTime()) / 1_000);
+  const { operationId, id: turnId } = turn;
+  log.warn("A turn is still open", failure, {
+    operationId,
+    chatId,
+    turnId,
+    openSeconds,
+    settledBy: log.fields.operationId,
+  });
+}
+
+/** `refused` is one: Retell does not know the chat. */
+const isAnswer = (failure: RetellError | undefined) => !failure || failure.failure === "refused";
 
 /**
  * When a chat is looked at again; undefined when nothing more is expected of it. The waits grow with what is waited
  * for, so that no counter is needed. A date that is missing, or that somebody else wrote as a text, was long ago.
  *
  * @param failure Why Retell could not be asked now. It is asked again soon, as the chat may have ended meanwhile; for a
- *                week, should it be the chat that cannot be read. `refused` is an answer: Retell does not know it.
+ *                week, should it be the chat that cannot be read.
  */
 export function nextLook(chat: ReadChat, failure?: RetellError): Date | undefined {
   const now = chat.now.getTime();
@@ -225,7 +248,7 @@ export function nextLook(chat: ReadChat, failure?: RetellError): Date | undefine
   }
   const isOngoing = chat.chat_status === "ongoing";
   const age = isOngoing ? since(chat.lastMessageAt, chat.updatedAt) : since(chat.endedAt, chat.updatedAt);
-  if (failure && failure.failure !== "refused" && age < 7 * 24 * hour) return new Date(now + 5 * minute);
+  if (!isAnswer(failure) && age < 7 * 24 * hour) return new Date(now + 5 * minute);
   if (isOngoing) return new Date(now + Math.min(72 * hour, Math.max(65 * minute, age)));
   if (chat.chat_analysis) return undefined;
   const wait = [minute, 5 * minute, 30 * minute, 6 * hour].find((step) => age < step);
