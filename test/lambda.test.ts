@@ -51,14 +51,12 @@ async function of(code: string, timeoutMs?: number, log?: string[]): Promise<Lam
   return hosted(name, timeoutMs, log);
 }
 
-/** A request for each function that does all of its work, a new one each time. */
-const events: Record<Name | "sweep", (world: World) => Promise<unknown>> = {
+/** Requests, new ones each time, by which a function does all of its work, where a chat's path alone is not enough. */
+const events: Partial<Record<Name | "sweep", (world: World) => Promise<unknown>>> = {
   create: async (world) => eventFor("create", { ...owned(world), body: { agentId: world.agentId } }),
   message: async (world) =>
     eventFor("message", { ...owned(world), chatId: await aChat(world), body: { content: "ping" } }),
-  end: async (world) => eventFor("end", { ...owned(world), chatId: await aChat(world) }),
   list: async (world) => eventFor("list", { ...owned(world), query: { limit: "7" } }),
-  transcript: async (world) => eventFor("transcript", { ...owned(world), chatId: await aChat(world) }),
   webhook: async (world) => {
     const body = JSON.stringify({ event: "chat_started", chat: { chat_id: await aChat(world) } });
     const headers = { "content-type": "application/json", "x-retell-signature": await sign(body, world.apiKey) };
@@ -68,7 +66,9 @@ const events: Record<Name | "sweep", (world: World) => Promise<unknown>> = {
   default: async () => toEvent({ method: "OPTIONS", target: "/health" }),
   sweep: async () => ({}),
 };
-const eventOf = (name: string, world: World) => events[name as keyof typeof events](world);
+const eventOf = async (name: string, world: World) =>
+  events[name as keyof typeof events]?.(world) ??
+  eventFor(name as Name, { ...owned(world), chatId: await aChat(world) });
 
 /** What a client sees of it. */
 function seen({ status, result }: Invocation) {
