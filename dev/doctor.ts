@@ -16,7 +16,7 @@ const usage = "npm run doctor -- --subaccount ID";
 
 async function examine(subaccountId: string | undefined): Promise<Finding[]> {
   const findings = settings();
-  if (findings.some(({ isWell }) => !isWell)) return findings; // everything else needs them
+  if (!findings[0]?.isWell) return findings; // everything else needs them
   findings.push(...(await tokens()), ...(await mongo()), await upstash(), await retellClock());
   if (findings.some(({ what, isWell }) => what === "MongoDB" && !isWell)) return findings;
 

@@ -60,14 +60,18 @@ export function problemsOf(environment: Environment, stage: string): string[] {
         !environment[`SST_SECRET_${name}`]?.trim() && placeholderOf(setting, environment) === undefined,
     )
     .map(([, name]) => `secret ${name} is not set: npx sst secret set ${name} --stage ${stage}`);
+  return [...missing, ...malformed(environment), ...misplaced(environment, stage)];
+}
+
+/** Those of `problemsOf` that are so whatever the stage, and whether or not its secrets are known. */
+export function malformed(environment: Environment): string[] {
   const schemas: Record<string, z.ZodType> = { ...settings, ...Deploying };
-  const malformed = Object.entries(schemas).flatMap(([name, schema]) => {
+  return Object.entries(schemas).flatMap(([name, schema]) => {
     const link = name in secrets ? secrets[name as keyof typeof secrets] : undefined;
     const value = environment[link ? `SST_SECRET_${link}` : name]?.trim(); // as lib/config.ts reads it
     const [problem] = value ? (schema.safeParse(value).error?.issues ?? []) : [];
     return problem ? [`${link ? `secret ${link}` : name} is malformed: ${problem.message}`] : [];
   });
-  return [...missing, ...malformed, ...misplaced(environment, stage)];
 }
 
 /** What one stage must have, or others must not: one `.env` serves all stages of a checkout. */

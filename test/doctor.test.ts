@@ -83,6 +83,15 @@ describe("npm run doctor", () => {
     expect(stdout).toContain(".env.example");
   });
 
+  it("looks at what is set for deploying, too, and goes on", async () => {
+    await healthy();
+    const { wrong } = await wrongs({ RESERVED_CONCURRENCY: "massage=3", JWT_SECRET: "short" });
+    expect(wrong).toEqual([
+      expect.stringMatching(/^for deploying: RESERVED_CONCURRENCY is malformed: /),
+      "JWT_SECRET: shorter than 32 bytes",
+    ]);
+  });
+
   it("says that MongoDB, Redis or Retell cannot be reached, and goes on with the others", async () => {
     const { wrong, stdout } = await wrongs({
       MONGODB_URL: "mongodb://user:password@127.0.0.1:9/x",

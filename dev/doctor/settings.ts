@@ -1,11 +1,14 @@
 import * as z from "zod";
+import { malformed } from "../../infra/settings.ts";
 import { config, type Problem, secrets } from "../../lib/config.ts";
 import { type Finding, ill, saying, well } from "./finding.ts";
 
-/** Whether the API's own settings can be read: a finding for each that cannot. */
+/** Whether the API's own settings can be read: a finding for each that cannot, and for what is for deploying alone. */
 export function settings(): Finding[] {
   try {
-    return [well("settings", `stage ${config().STAGE}`)];
+    const read = well("settings", `stage ${config().STAGE}`);
+    const mend = "set it right in .env, or leave it empty: a deployment from here would be refused";
+    return [read, ...malformed(process.env).map((problem) => ill("for deploying", problem, mend))];
   } catch (error) {
     const { problems = [] } = error as { problems?: Problem[] };
     if (problems.length === 0) throw error;
