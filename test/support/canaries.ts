@@ -41,8 +41,14 @@ const entriesOf = (value: unknown) => (typeof value === "object" && value !== nu
 /** Shorter texts, and those that could be part of an id, stand in innocent lines too. */
 const isTelling = (text: string) => text.length >= 4 && /[^0-9a-f-]/i.test(text);
 
-/** One word at most, which a path may hold as well as a body. */
+/** One word at most, which a path may hold as well as a body; the key of its transcript in the cache then ends with it. */
 const isId = /^[\w-]{1,64}$/;
+const withoutId = ({ chatId, key, ...line }: Record<string, unknown>) => ({
+  ...line,
+  chatId: isId.test(String(chatId)) ? "" : chatId,
+  key: typeof key === "string" && key.endsWith(`:${chatId}`) ? key.slice(0, -String(chatId).length) : key,
+  route: "",
+});
 
 /** What is wrong with a logged line: it is not as it should be, or it tells what it must not. */
 export function problemsOf(text: string): string[] {
@@ -51,9 +57,7 @@ export function problemsOf(text: string): string[] {
   const issues = schema.safeParse(line).error?.issues ?? [];
   return [
     ...issues.map(({ path, message }) => `${path.join(".")}: ${message} in ${text.slice(0, 1_000)}`),
-    ...leaksOf({ ...line, ...(isId.test(line.chatId) ? { chatId: "" } : {}), route: "" }).map(
-      (leak) => `${leak} stands in ${text.slice(0, 1_000)}`,
-    ),
+    ...leaksOf(withoutId(line)).map((leak) => `${leak} stands in ${text.slice(0, 1_000)}`),
   ];
 }
 
