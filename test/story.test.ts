@@ -131,6 +131,18 @@ it("tells a chat's whole life: requests, webhooks, and what the sweep settled", 
   expect(life).not.toContain(other);
 });
 
+it("tells in a life that the sweep found the chat over", async () => {
+  const chatId = await aChat(world);
+  await control("retell", "POST", "/clock", { advanceMs: 2 * 3_600_000 });
+  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.due": new Date(0) } });
+  await sweep();
+  await sweep();
+  expect(lifeStepsOf(chatId, {})).toEqual([
+    expect.stringMatching(/^create/),
+    expect.stringMatching(/^sweep {2}A chat was found over {2}[0-9a-f-]{36}$/),
+  ]);
+});
+
 it("tells in a life what a request noted before it knew its chat, of the tools' lines alone what is the chat's", () => {
   const operationId = crypto.randomUUID();
   const line = (fields: object) =>

@@ -173,8 +173,14 @@ async function close(tenant: Tenant, chat: ReadChat, history: Final): Promise<Re
   const closed = await chats.close(tenant, chat, ending);
   if (!closed) return undefined;
   measureEnd(tenant, chat, closed);
+  tellOver(tenant, chat);
   await forgetOver(tenant, closed);
   return closed;
+}
+
+/** Of a request its own line tells what it was about; the sweep has none for each chat. */
+function tellOver({ log }: Tenant, before: ReadChat): void {
+  if (before.chat_status === "ongoing" && log.fields.route === undefined) log.info("A chat was found over");
 }
 
 /** Each chat once: when its end, and when its cost, is news. */
