@@ -220,7 +220,11 @@ export const scenarios = {
       await change(open, lateReply);
       await change(silent, { status: "ended" });
       const orphan = await anOrphan(world);
-      await world.db.collection("chats").updateMany({}, { $set: { "internal.due": new Date(Date.now() - 1) } });
+      for (const [i, chat_id] of [open, silent].entries()) {
+        // One after the other: of two that are due at the same time either may come first.
+        const due = new Date(Date.now() - 2 + i);
+        await world.db.collection("chats").updateOne({ chat_id }, { $set: { "internal.due": due } });
+      }
       return sweepOf(async () => {
         const held = await atRetell(world);
         expect(held.find(({ chat_id }) => chat_id === orphan).status).toBe("ended");
