@@ -108,6 +108,29 @@ describe("a message with an Idempotency-Key", () => {
     ]);
   });
 
+  it("finds what was given up and has arrived after all: once it is seen, it is not sent again", async () => {
+    const tenant = await aWorld();
+    const chatId = await aChat(tenant);
+    const where = { token: tenant.owner.token, subaccountId: tenant.subaccountId, chatId };
+    await fault(tenant, "completion", { kind: "status", status: 403, count: 2 });
+    for (let i = 0; i < 2; i++) expect((await send(chatId, "k1", "ping", {}, tenant)).status).toBe(503);
+    await control("retell", "PATCH", `/chats/${chatId}`, {
+      add: [
+        { role: "user", content: "ping" },
+        { role: "agent", content: "late" },
+      ],
+    });
+    const { body } = await call("transcript", { ...where, query: { consistency: "strong" } });
+    expect(body.data.messages.slice(1).map((m: Record<string, unknown>) => [m.content, m.delivery])).toEqual([
+      ["ping", undefined],
+      ["late", undefined],
+    ]);
+    const again = await send(chatId, "k1", "ping", {}, tenant);
+    expect([again.status, again.headers["idempotent-replayed"]]).toEqual([200, "true"]);
+    expect(again.body.data).toMatchObject({ messages: [{ content: "late" }], user_message: { seq: 4 } });
+    expect(await userEntries(chatId)).toEqual(["ping"]);
+  });
+
   it("whose outcome is unknown is asked after, never sent again, and answered once it is known", async () => {
     const tenant = await aWorld();
     const chatId = await aChat(tenant);

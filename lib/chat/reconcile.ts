@@ -90,16 +90,21 @@ function saidBefore(messages: StoredMessage[], entries: Entry[], heard: number):
 
 /**
  * Entries of Retell's as ours: sent by the old server, the dashboard, or by a send that we gave up. In that last case the
- * failed message of ours with the same content, oldest first, is the same message.
+ * failed message of ours with the same content, oldest first, is the same message: its turn and its key are theirs, so
+ * that a repeat finds the answer.
  */
 function adopted({ messages }: ReadChat, entries: Entry[]): StoredMessage[] {
   const done = new Set(messages.map(({ internal }) => internal?.supersedes));
   const failed = messages.filter(({ internal }) => internal?.failed && !done.has(internal.turn));
+  let sent: StoredMessage["internal"];
   return entries.map((entry) => {
-    const message = stored(entry);
-    const same = isUser(entry) ? failed.findIndex(({ content }) => content === entry.content) : -1;
-    const turn = same >= 0 ? failed.splice(same, 1)[0]?.internal?.turn : undefined;
-    return turn ? { ...message, internal: { ...message.internal, supersedes: turn } } : message;
+    if (!isUser(entry)) return stored(entry, sent?.turn);
+    const same = failed.findIndex(({ content }) => content === entry.content);
+    sent = same >= 0 ? failed.splice(same, 1)[0]?.internal : undefined;
+    const message = stored(entry, sent?.turn);
+    if (!sent?.turn) return message;
+    const { turn, key, hash } = sent;
+    return { ...message, internal: { ...message.internal, supersedes: turn, ...(key && hash ? { key, hash } : {}) } };
   });
 }
 

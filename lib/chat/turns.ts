@@ -189,7 +189,8 @@ async function unanswered(place: Send, turn: BegunTurn, error: RetellError): Pro
 
 /** How a turn came out, by what is stored of it; without a chat, or with the turn still open, nobody knows. */
 function settledOutcome(turn: BegunTurn, chat: ReadChat | null, cause?: RetellError): Outcome {
-  const own = chat?.messages.find(({ internal, role }) => role === "user" && internal?.turn === turn.turnId);
+  // Of a message that failed and that Retell had after all, the latter.
+  const own = chat?.messages.findLast(({ internal, role }) => role === "user" && internal?.turn === turn.turnId);
   if (!chat || !own || chat.internal?.turn?.id === turn.turnId) throw unknown(turn, cause);
   if (!own.internal?.failed) return outcomeOf(chat, turn.turnId);
   if (chat.chat_status !== "ongoing") throw new ApiError("CHAT_ENDED", { cause });
