@@ -1,11 +1,12 @@
 import "./support/own-retell.ts";
 import "./support/apart.ts";
+import { ObjectId } from "mongodb";
 import { describe, expect, it, vi } from "vitest";
 import { handler as run } from "../functions/sweep.ts";
 import { linesOf } from "./support/instance.ts";
 import { aLog } from "./support/log.ts";
 import { anOrphan } from "./support/orphan.ts";
-import { aChat, aWorld, call, control, fault, type World } from "./support/world.ts";
+import { aChat, aWorld, call, central, control, fault, type World } from "./support/world.ts";
 
 const at = (world: World, chatId: string) => ({ token: world.owner.token, subaccountId: world.subaccountId, chatId });
 const send = (world: World, chatId: string, content = "ping", more: object = {}) =>
@@ -232,6 +233,30 @@ describe("the sweep", () => {
     // Once one has come to its end, the next looks at the last hours alone.
     const [request] = (await requests(world, "list")).slice(-1);
     expect(request.body.filter_criteria.start_timestamp.value[0]).toBeGreaterThan(hoursAgo(-2).getTime());
+  });
+
+  it("finds orphans that were left before an account was switched off, once it is on again", async () => {
+    await control("retell", "PUT", "/agents/agent_patient", { end_chat_after_silence_ms: null });
+    const world = await aWorld({ agentId: "agent_patient" });
+    const orphan = await anOrphan(world, 2 * 3_600_000);
+    const switched = (isActive: boolean) =>
+      central
+        .collection("retellaccounts")
+        .updateOne({ subaccountId: new ObjectId(world.subaccountId) }, { $set: { isActive } });
+    try {
+      for (const [hours, isActive, orphansEnded] of [
+        [0, false, 0],
+        [3, true, 1],
+      ] as const) {
+        await switched(isActive);
+        vi.useFakeTimers({ toFake: ["Date"], now: hoursAgo(-hours) });
+        expect(await run()).toMatchObject({ orphansEnded });
+        vi.useRealTimers();
+      }
+    } finally {
+      vi.useRealTimers();
+    }
+    expect((await control("retell", "GET", `/chats/${orphan}`)).status).toBe("ended");
   });
 
   it("goes on to the next when one of an account's orphans cannot be ended", async () => {

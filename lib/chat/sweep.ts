@@ -206,7 +206,7 @@ async function sweepChat(place: Place, id: ObjectId): Promise<Settled> {
 
 /** Logged under the operationId of the send itself: how it came out is not known yet, and why. */
 function tellOpen(log: CallLog, chatId: string, turn: Turn, failure: ApiError | undefined): void {
-  const openSeconds = Math.round((Date.now() - turn.at.getTime()) / 1_000);
+  const openSeconds = turn.at instanceof Date ? Math.round((Date.now() - turn.at.getTime()) / 1_000) : undefined;
   const { operationId, id: turnId } = turn;
   log.warn("A turn is still open", failure, {
     operationId,
@@ -285,7 +285,7 @@ async function endOrphans(
 ): Promise<boolean> {
   const { subaccountId, log } = tenant;
   const retell = await activeRetell(tenant);
-  if (!retell) return true;
+  if (!retell) return false; // should the account be active again, what it left behind is still to be found
   const ours = await retell.ongoingOf(subaccountId, begun, AbortSignal.timeout(callMs));
   const known = await chats.known(
     tenant,
