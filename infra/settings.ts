@@ -37,7 +37,8 @@ export function given(environment: Environment): Record<string, string> {
 
 /** Of a secret that may be left out, by its setting. Of the others there is none. */
 export function placeholderOf(setting: string, environment: Environment): string | undefined {
-  const isOptional = setting === "ENCRYPTION_KEYS_OLD" || (setting === "JWT_SECRET" && environment.JWT_JWKS_URL);
+  const isOptional =
+    setting === "ENCRYPTION_KEYS_OLD" || (setting === "JWT_SECRET" && environment.JWT_JWKS_URL?.trim());
   return isOptional ? "" : undefined;
 }
 
@@ -68,7 +69,8 @@ export function malformed(environment: Environment): string[] {
   const schemas: Record<string, z.ZodType> = { ...settings, ...Deploying };
   return Object.entries(schemas).flatMap(([name, schema]) => {
     const link = name in secrets ? secrets[name as keyof typeof secrets] : undefined;
-    const value = environment[link ? `SST_SECRET_${link}` : name]?.trim(); // as lib/config.ts reads it
+    const given = environment[link ? `SST_SECRET_${link}` : name];
+    const value = name in settings ? given?.trim() : given; // as lib/config.ts reads it; the rest is used as it stands
     const [problem] = value ? (schema.safeParse(value).error?.issues ?? []) : [];
     return problem ? [`${link ? `secret ${link}` : name} is malformed: ${problem.message}`] : [];
   });

@@ -6,5 +6,9 @@
  */
 export function stage(): string {
   const { SST_RESOURCE_App: app, STAGE } = process.env;
-  return app ? JSON.parse(app).stage : STAGE?.trim() || "local";
+  if (!app) return STAGE?.trim() || "local";
+  const told: unknown = JSON.parse(app).stage;
+  // Never another one instead: the tools would work on its keys, and say that all is well.
+  if (typeof told !== "string" || told === "") throw new Error("SST_RESOURCE_App names no stage");
+  return told;
 }

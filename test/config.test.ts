@@ -73,6 +73,15 @@ it("the stage is the one that SST says, whatever STAGE says", async () => {
   expect((await Promise.all(told.map(configOf))).map(({ STAGE }) => STAGE)).toEqual(["ada", "elsewhere", "local"]);
 });
 
+it("a stage that SST does not name is no other one", async () => {
+  const { error } = await configOf({
+    ...linked(links),
+    SST_RESOURCE_App: '{"name":"scalai-chat"}',
+    STAGE: "elsewhere",
+  });
+  expect(error).toContain("SST_RESOURCE_App names no stage");
+});
+
 it("white space around a value is no part of it, be it linked or in the environment", async () => {
   const padded = (values: Record<string, string>) =>
     Object.fromEntries(Object.entries(values).map(([name, value]) => [name, ` ${value}\r\n`]));

@@ -289,6 +289,18 @@ group("what keeps a stage from being deployed", () => {
     for (const text of problems) expect(text).toContain(".env.production");
   });
 
+  it("is white space where a setting is used as it stands", () => {
+    const padded = {
+      TRACING: "active ",
+      RESERVED_CONCURRENCY: " message=300",
+      DOMAIN: "api.example.com ",
+      ALARM_EMAIL: " ",
+    };
+    const problems = problemsOf({ ...secrets, ...padded }, "production");
+    for (const name of Object.keys(padded))
+      expect(problems).toContainEqual(expect.stringMatching(`^${name} is malformed`));
+  });
+
   it("is no missing JwtSecret where tokens go by a key set", () => {
     const { SST_SECRET_JwtSecret: _, ...others } = secrets;
     expect(problemsOf({ ...others, JWT_JWKS_URL: "https://id.example/jwks" }, "ada")).toEqual([]);
