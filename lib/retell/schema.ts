@@ -17,7 +17,7 @@ export const Entry = z.preprocess(
   z.looseObject({
     role: z.string(),
     message_id: z.string().optional(),
-    created_timestamp: z.number().optional(),
+    created_timestamp: z.number().optional().catch(undefined), // 1e400 is none
     content: z
       .string()
       .optional()

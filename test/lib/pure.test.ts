@@ -5,6 +5,7 @@ import { visible } from "../../lib/chat/document.ts";
 import { ApiError } from "../../lib/errors.ts";
 import { describe as inLog } from "../../lib/logger.ts";
 import { Cursor, encode } from "../../lib/page.ts";
+import { Completion } from "../../lib/retell/schema.ts";
 import { methodsOf, routes } from "../../lib/routes.ts";
 
 describe("decide", () => {
@@ -112,6 +113,11 @@ it("of sends with one key only the last is shown, if those before have failed, a
     [5, "failed"],
     [6, undefined],
   ]);
+});
+
+it("a time that is no number is none, and takes nothing else of its entry away", () => {
+  const [entry] = Completion.parse(JSON.parse('{"messages": [{"role": "user", "created_timestamp": 1e400}]}')).messages;
+  expect(entry).toEqual({ role: "user", created_timestamp: undefined });
 });
 
 it("the table knows which methods a path has", () => {
