@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import type { routes } from "../lib/routes.ts";
 import { Cors } from "./gateway/cors.ts";
@@ -104,8 +105,10 @@ if (import.meta.main) {
     const text = { type: "string" } as const;
     const { values } = parseArgs({ options: { port: text, "function-ms": text, "sweep-seconds": text } });
     const functionMs = Number(values["function-ms"] ?? FUNCTION_MS);
+    const sweepSeconds = Number(values["sweep-seconds"] ?? 0);
+    if (!(sweepSeconds >= 0)) throw new Error("--sweep-seconds must be a number of seconds; 0 is never");
     const { url, stop } = await startGateway({ port: portOf(values.port ?? process.env.PORT), functionMs });
-    if (values["sweep-seconds"]) sweepEvery(Number(values["sweep-seconds"]));
+    if (sweepSeconds > 0) void sweepEvery(sweepSeconds);
     // What a function leaves behind ends its instance in Lambda, and no other.
     process.on("unhandledRejection", (error) => console.error("gateway: unhandled rejection:", error));
     serve({ url }, greetingOf(url), stop);
@@ -115,12 +118,13 @@ if (import.meta.main) {
   }
 }
 
-/** Runs the scheduled function by the clock, as EventBridge does. A run that fails has said so in its log. */
-function sweepEvery(seconds: number): void {
-  setInterval(async () => {
+/** Runs the scheduled function by the clock, one run after the other. A run that fails has said so in its log. */
+async function sweepEvery(seconds: number): Promise<never> {
+  for (;;) {
+    await delay(seconds * 1_000);
     const { handler } = await import("../functions/sweep.ts");
     await handler().catch(() => {});
-  }, seconds * 1_000);
+  }
 }
 
 function greetingOf(url: string): string[] {

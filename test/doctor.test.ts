@@ -156,7 +156,9 @@ describe("npm run doctor", () => {
     expect((await tool("doctor.ts", [], { JWT_JWKS_URL: good })).stdout).toMatch(/^ok +JWT_JWKS_URL +1 keys$/m);
     const away = await aServer(200, keys);
     servers.at(-1)?.close();
+    const moved = await aServer(301, "", { location: good }); // jose follows no redirect
     for (const [JWT_JWKS_URL, detail] of [
+      [moved, "answers 301"],
       [odd, "answers no key set"],
       [gone, "answers 404"],
       [away, "ECONNREFUSED"],

@@ -47,7 +47,7 @@ function secret(text: string): Finding {
 async function keySet(url: string): Promise<Finding> {
   const mend = "no RS256, ES256 or EdDSA token is accepted without it: is the URL right, and is its server up?";
   try {
-    const answer = await fetch(url, { signal: AbortSignal.timeout(keySetMs) });
+    const answer = await fetch(url, { redirect: "manual", signal: AbortSignal.timeout(keySetMs) }); // as jose asks
     if (answer.status !== 200) return ill("JWT_JWKS_URL", `answers ${answer.status}`, mend);
     const { data } = KeySet.safeParse(await answer.json().catch(() => undefined));
     return data ? well("JWT_JWKS_URL", `${data.keys.length} keys`) : ill("JWT_JWKS_URL", "answers no key set", mend);
