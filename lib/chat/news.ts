@@ -27,7 +27,7 @@ export async function learn(tenant: Tenant, body: string, deadline: Deadline): P
   // By path and id together: another subaccount's chat, or one of somebody else in the same workspace, is none of ours.
   const chatId = told.chat_id;
   tenant.log.fields.chatId = chatId.slice(0, 64);
-  if (!(await chats.obstacle(tenant, chatId, undefined))) return { event, outcome: "unknown chat" };
+  if (!(await chats.known(tenant, [chatId])).has(chatId)) return { event, outcome: "unknown chat" };
 
   // An event of the end is the end, whatever the status beside it says.
   const given = { ...told, ...(told.chat_status === "ongoing" ? { chat_status: "ended" as const } : {}) };

@@ -62,6 +62,7 @@ export async function found(tenant: Tenant, chatId: string): Promise<ReadChat> {
  * Makes our copy of a chat agree with Retell's history, and decides an open turn where that can be said. Anybody may
  * do it, at any time, any number at once: each write names the revision that it was decided on.
  *
+ * @see docs/turns.md
  * @throws CHAT_NOT_FOUND
  */
 export async function settle(place: Place, { signal, given, seen }: SettleOptions): Promise<Settled> {

@@ -7,8 +7,6 @@ import type { Entry } from "../retell/schema.ts";
 import type { Tenant } from "../tenant.ts";
 import { countOf, newMessageId, type ReadChat, type StoredChat, type StoredMessage, type Turn } from "./document.ts";
 
-export type { StoredChat } from "./document.ts";
-
 /** A chat takes no new turn above this: MongoDB refuses documents over 16 MB, and the reply needs room. */
 const maxChatBytes = 12_582_912;
 
@@ -65,7 +63,8 @@ export type Ending = Partial<
 
 /**
  * The chats collection. Every function takes the tenant and every query carries its subaccountId. Writes of messages
- * and turns follow the turn protocol: each names the state that it was decided on, and changes nothing in another.
+ * and turns follow the turn protocol (docs/turns.md): each names the state that it was decided on, and changes nothing in
+ * another. All of them throw CONNECTION_FAILED when the tenant's database does not answer in time.
  */
 export const chats = {
   async insert(tenant: Tenant, chat: StoredChat): Promise<void> {
@@ -416,7 +415,7 @@ export function userMessage(
   };
 }
 
-/** Whether an entry is more than words: after such a turn the agent may have ended the chat. */
+/** Whether an entry is words alone. After a turn with more than that the agent may have ended the chat. */
 export const isPlain = ({ role }: Entry) => role === "agent" || role === "user";
 
 function tagsOf(metadata: Record<string, unknown>): string[] {

@@ -43,6 +43,7 @@ const statusMs = 3_000;
  * Sends what the user says, once, and returns what the agent answers. It is stored before it is sent, and before it is
  * answered. With a key that was used before, the outcome of that send is returned.
  *
+ * @see docs/turns.md
  * @throws CHAT_NOT_FOUND, CHAT_BUSY, CHAT_ENDED, PAYLOAD_TOO_LARGE (the chat is full), IDEMPOTENCY_KEY_REUSED;
  *         MESSAGE_SEND_FAILED, as a 504 with `details.outcome: "unknown"` when it may still arrive
  */
