@@ -132,6 +132,7 @@ export function visible(chat: Pick<StoredChat, "messages" | "internal">, withToo
 /** Which failed messages Retell had after all, or were sent again with the same key. */
 function supersededIn(messages: StoredMessage[]): (message: StoredMessage) => boolean {
   const found = new Set(messages.map(({ internal }) => internal?.supersedes));
+  found.delete(undefined);
   const sent = ({ internal }: StoredMessage) => internal?.key && `${internal.key} ${internal.hash}`;
   const lastSent = new Map(messages.map((message) => [sent(message), message]));
   return (message) => {

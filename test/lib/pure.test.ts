@@ -104,6 +104,7 @@ it("of sends with one key only the last is shown, if those before have failed, a
     sent("D", { key: "k1", hash: "h2" }, "something else"),
     sent("E", failed),
     sent("F", {}),
+    { role: "user", content: "of no turn", internal: failed },
   ];
   const shown = visible({ messages, internal: { rev: 1, heard: 2 } }, false);
   expect(shown.map(({ seq, delivery }) => [seq, delivery])).toEqual([
@@ -112,6 +113,7 @@ it("of sends with one key only the last is shown, if those before have failed, a
     [4, undefined],
     [5, "failed"],
     [6, undefined],
+    [7, "failed"],
   ]);
 });
 
