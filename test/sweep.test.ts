@@ -18,6 +18,16 @@ const chatsAtRetell = async (world: World) => (await control("retell", "GET", `/
 
 const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
 
+/** A run so many hours from now. */
+async function runIn(hours: number) {
+  vi.useFakeTimers({ toFake: ["Date"], now: hoursAgo(-hours) });
+  try {
+    return await run();
+  } finally {
+    vi.useRealTimers();
+  }
+}
+
 /** As if its time had come. */
 const isDue = (world: World, chatId: string, more: object = {}) =>
   world.db
@@ -215,19 +225,13 @@ describe("the sweep", () => {
     const world = await aWorld({ agentId: "agent_patient" });
     const orphan = await anOrphan(world, 2 * 3_600_000);
     await fault(world, "list", { kind: "status", status: 503, count: 2 });
-    try {
-      for (const [hours, orphansEnded] of [
-        [0, 0],
-        [2, 0],
-        [4, 1],
-        [6, 0],
-      ] as const) {
-        vi.useFakeTimers({ toFake: ["Date"], now: hoursAgo(-hours) });
-        expect(await run()).toMatchObject({ orphansEnded });
-        vi.useRealTimers();
-      }
-    } finally {
-      vi.useRealTimers();
+    for (const [hours, orphansEnded] of [
+      [0, 0],
+      [2, 0],
+      [4, 1],
+      [6, 0],
+    ] as const) {
+      expect(await runIn(hours)).toMatchObject({ orphansEnded });
     }
     expect((await control("retell", "GET", `/chats/${orphan}`)).status).toBe("ended");
     // Once one has come to its end, the next looks at the last hours alone.
@@ -243,18 +247,12 @@ describe("the sweep", () => {
       central
         .collection("retellaccounts")
         .updateOne({ subaccountId: new ObjectId(world.subaccountId) }, { $set: { isActive } });
-    try {
-      for (const [hours, isActive, orphansEnded] of [
-        [0, false, 0],
-        [3, true, 1],
-      ] as const) {
-        await switched(isActive);
-        vi.useFakeTimers({ toFake: ["Date"], now: hoursAgo(-hours) });
-        expect(await run()).toMatchObject({ orphansEnded });
-        vi.useRealTimers();
-      }
-    } finally {
-      vi.useRealTimers();
+    for (const [hours, isActive, orphansEnded] of [
+      [0, false, 0],
+      [3, true, 1],
+    ] as const) {
+      await switched(isActive);
+      expect(await runIn(hours)).toMatchObject({ orphansEnded });
     }
     expect((await control("retell", "GET", `/chats/${orphan}`)).status).toBe("ended");
   });
