@@ -40,6 +40,7 @@ it("cursors visit every chat once, newest first, while others are being added", 
         await chats.deleteMany({});
         await add(first);
         const expected = new Map(first.map((chat) => [chat[1], chat]));
+        const taken = new Set(expected.keys());
         const seen: Key[] = [];
         const additions = [...later];
         let cursor: string | undefined;
@@ -55,9 +56,8 @@ it("cursors visit every chat once, newest first, while others are being added", 
           cursor = body.meta.nextCursor;
 
           // What comes in ahead of us is yet to be seen; what is newer than where we are is for the next time.
-          const added = (additions.shift() ?? []).filter(
-            ([, id]) => !expected.has(id) && !seen.some((chat) => chat[1] === id),
-          );
+          const added = (additions.shift() ?? []).filter(([, id]) => !taken.has(id));
+          for (const [, id] of added) taken.add(id);
           await add(added);
           const at = seen.at(-1);
           if (cursor && at) for (const chat of added) if (isOlder(chat, at)) expected.set(chat[1], chat);
