@@ -9,6 +9,7 @@ export default defineConfig({
     disableConsoleIntercept: true,
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 20_000 } }, // what a busy machine may take to get there; a second by default
     // Each file has the modules, and so the caches and the circuit breaker, of an instance of its own.
     isolate: true,
     maxWorkers: 2,

@@ -46,7 +46,7 @@ it("a request that is under way for longer keeps its connection", async () => {
   const connections = new Connections(idleMs);
   const stop = new AbortController();
   const long = ask(connections, "/hang", stop.signal);
-  await vi.waitFor(() => expect(sockets).toHaveLength(1));
+  await expect.poll(() => sockets).toHaveLength(1);
   vi.setSystemTime(Date.now() + 10 * idleMs);
   await ask(connections);
   stop.abort();

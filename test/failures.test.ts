@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { aCell, age, atRetell, type Cell, endpoints, here, nothingIsDoubledOrHidden } from "./support/cell.ts";
 import type { Service, Treatment } from "./support/proxy.ts";
+import { stopwatch } from "./support/stopwatch.ts";
 import { anInstance, aWire, type Instance, owned } from "./support/wire.ts";
 import { central } from "./support/world.ts";
 
@@ -38,12 +39,10 @@ interface Failure {
   withinSeconds?: Partial<Record<Service, number>>;
 }
 
-/** MongoDB's monitoring goes on: the process is there, and what it is asked goes wrong. */
 const treated =
   (how: Treatment): Failure["strike"] =>
-  (to) => {
-    wire[to].treat = (what) => (what === "hello" ? "pass" : how);
-  };
+  (to) =>
+    wire.treatWork(to, how);
 const refuse = (to: Service) => wire[to].refuse();
 /** Calls to Retell end after 4.7 s instead of 24. */
 const shortMs = 9_700;
@@ -103,7 +102,7 @@ async function playAtOnce(failure: Failure, to: Service, asked: readonly Cell["a
   await central.collection("subaccounts").deleteMany();
   vi.useRealTimers();
   const { isCold, remainingMs = 29_000, sweepMs = 12_000 } = failure;
-  const limits = { remainingMs, sweepMs, tellsLimits: to === "upstash" };
+  const limits = { remainingMs, sweepMs, isRedisAway: to === "upstash" };
   const instances: Instance[] = [];
   for (const _ of asked) instances.push(await anInstance());
   const door = await anInstance(); // where somebody knocks who does not belong
@@ -151,9 +150,9 @@ async function strike({ strike, isCold, isOver, tellsTime }: Failure, to: Servic
 const marginMs = 1_400;
 
 async function timed(cell: Cell, remainingMs: number, withinSeconds: number | undefined) {
-  const start = performance.now();
+  const elapsed = stopwatch();
   const { text } = await cell.ask();
-  const ms = performance.now() - start;
+  const ms = elapsed();
   if (cell.asked === "sweep") return { ms, answer: text, within: "–" };
   const longest = cell.asked === "transcript" ? 9 : 27;
   const seconds = withinSeconds ?? (ms < 3_000 + marginMs ? 3 : longest);

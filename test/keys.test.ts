@@ -1,5 +1,5 @@
 import "./support/own-retell.ts";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { aChat, aMembership, aUser, aWorld, call, control, fault, type Response, type World } from "./support/world.ts";
 
 const world = await aWorld();
@@ -197,7 +197,7 @@ describe("a create with an Idempotency-Key", () => {
     await fault(tenant, "create", { kind: "late", ms: 60_000 });
     const answers: Response[] = [];
     const asked = [1, 2, 3].map(async () => void answers.push(await create("k1", {}, tenant)));
-    await vi.waitFor(() => expect(answers).toHaveLength(2), 20_000);
+    await expect.poll(() => answers).toHaveLength(2);
     for (const told of answers) {
       expect(told).toMatchObject({ status: 409, body: { code: "REQUEST_IN_PROGRESS", retryAfter: 2 } });
     }

@@ -98,7 +98,7 @@ describe("a mongod of ours", () => {
     const first = await start({ dbPath: folder, onExit: (reason) => exits.push(reason) });
     await note(first.url, "acknowledged");
     process.kill(first.pid, "SIGKILL");
-    await vi.waitFor(() => expect(exits).toEqual(["signal SIGKILL"]));
+    await expect.poll(() => exits).toEqual(["signal SIGKILL"]);
     expect(await readFile(join(folder, "mongod.lock"), "utf8")).not.toBe("");
 
     const { url } = await start({ dbPath: folder });
@@ -154,7 +154,7 @@ describe("nothing is left behind", () => {
     const keeper = descendantsOf(child.pid ?? 0).find(({ args }) => args.includes("keeper.ts"));
     process.kill(keeper?.pid ?? 0, "SIGKILL");
     await gone([pid]);
-    await vi.waitFor(() => expect(access(data)).rejects.toThrow("ENOENT"), { timeout: 10_000 });
+    await expect.poll(() => access(data).catch(({ code }) => code)).toBe("ENOENT");
     child.kill("SIGKILL");
   });
 });

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import type { Treatment } from "./support/proxy.ts";
+import { stopwatch } from "./support/stopwatch.ts";
 import { aChatBy, anInstance, aWire, type Instance, logOf, owned, verdict } from "./support/wire.ts";
 import { aWorld, central, control, type Name, type Request, type Response, type World } from "./support/world.ts";
 
@@ -31,9 +32,9 @@ const aKey = () => ({ "idempotency-key": crypto.randomUUID() });
 
 /** Asks, and adds to the answer whether it came in time. */
 async function ask({ call }: Instance, name: Name, request: Request): Promise<Response & { isInTime: boolean }> {
-  const start = performance.now();
+  const elapsed = stopwatch();
   const answer = await call(name, request);
-  return { ...answer, isInTime: performance.now() - start < ceilingMs };
+  return { ...answer, isInTime: elapsed() < ceilingMs };
 }
 
 const outcome = (answer: Awaited<ReturnType<typeof ask>>) => [

@@ -56,7 +56,7 @@ async function aCluster(): Promise<Cluster> {
 
 const clusters = (count: number) => Promise.all([...Array(count)].map(aCluster));
 const isOpen = ({ sockets }: Cluster) => sockets.size > 0;
-const closed = (cluster: Cluster | undefined) => vi.waitFor(() => expect(cluster?.sockets.size).toBe(0));
+const closed = (cluster: Cluster | undefined) => expect.poll(() => cluster?.sockets.size).toBe(0);
 /** Uses them one after the other. */
 async function visit(places: Cluster[]): Promise<void> {
   for (const place of places) (await place.use())();

@@ -158,7 +158,7 @@ describe("npm start", () => {
     await client.db("demo_support").collection("chats").updateOne({ chat_id: chat.chat_id }, { $set: anHourLater });
     await client.close();
     const story = async () => storyOf(await readFile(join(folder, "gateway.log"), "utf8"), lost.meta.operationId);
-    await expect.poll(story, { timeout: 20_000 }).toMatch(/turn settled: .+, by sweep [0-9a-f-]{36}$/);
+    await expect.poll(story).toMatch(/turn settled: .+, by sweep [0-9a-f-]{36}$/);
   });
 
   test("writes nothing into a database of MONGODB_URL unless told to", async () => {
@@ -217,7 +217,7 @@ describe("the end of npm start", () => {
 
   test("in the middle of a start: as quietly", async () => {
     const { family, kill, ended } = run("start.ts", ["--data", folder]);
-    await expect.poll(() => family().some(({ args }) => args.includes("mongod")), { timeout: 20_000 }).toBe(true);
+    await expect.poll(() => family().some(({ args }) => args.includes("mongod"))).toBe(true);
     const pids = family().map(({ pid }) => pid);
     expect(await kill("SIGINT")).toEqual({ code: 0, stdout: "", stderr: "" });
     await ended;

@@ -16,8 +16,6 @@ import { startUpstash, type Upstash, type UpstashOptions } from "../dev/upstash.
 const PROGRAM = fileURLToPath(new URL("../dev/upstash.ts", import.meta.url));
 const LIMIT = 10 * 1024 * 1024;
 
-const PATIENT = { timeout: 60_000 }; // expect.poll() would give up after a second
-
 const serverBinary = findRedisServer();
 if (!serverBinary) console.warn("There is no redis-server or valkey-server on PATH: only the mock is tested.");
 
@@ -268,7 +266,7 @@ function contract(options: UpstashOptions) {
       await redis.set("px", 2);
       expect(await ttl("px")).toBe(-1);
       await redis.set("soon", 1, { px: 5 });
-      await expect.poll(() => redis.get("soon"), PATIENT).toBeNull();
+      await expect.poll(() => redis.get("soon")).toBeNull();
       expect(await redis.exists("soon")).toBe(0);
       expect(await ttl("soon")).toBe(-2);
     });
@@ -587,7 +585,7 @@ function contract(options: UpstashOptions) {
       await control("fault", { kind: "slow", ms: 600_000, count: 1 });
       const gone = new AbortController();
       const late = send("/", ["SET", "a", 1], { signal: gone.signal });
-      await expect.poll(() => redis.get("a"), PATIENT).toBe(1);
+      await expect.poll(() => redis.get("a")).toBe(1);
       gone.abort();
       await expect(late).rejects.toThrow("aborted");
       await control("fault", { kind: "slow", ms: 20, count: 1 });
@@ -623,7 +621,7 @@ describe.each(backends)("the module, on its $backend back end,", ({ backend, ski
     await fetch(`${upstash.url}/_control/fault`, { method: "POST", body: fault });
     const late = new Redis({ ...upstash, retry: { retries: 0 } }).get("a");
     const refusal = expect(late).rejects.toThrow("fetch failed");
-    await expect.poll(() => statsOf(upstash), PATIENT).toMatchObject({ requests: 1 });
+    await expect.poll(() => statsOf(upstash)).toMatchObject({ requests: 1 });
     await upstash.stop();
     await refusal;
     await expect(fetch(upstash.url)).rejects.toThrow("fetch failed");
@@ -659,7 +657,7 @@ describe.skipIf(!serverBinary)("a Redis server of the emulator's own", () => {
     await new Redis(second.about).set("kept", "still");
     const pid = await redisPid(second.about);
     second.process.kill("SIGKILL");
-    await expect.poll(() => isAlive(pid), PATIENT).toBe(false);
+    await expect.poll(() => isAlive(pid)).toBe(false);
 
     const third = await startUpstash({ backend: "server", dataDir });
     expect(await new Redis(third).get("kept")).toBe("still");
@@ -672,7 +670,7 @@ describe.skipIf(!serverBinary)("a Redis server of the emulator's own", () => {
     const pid = await redisPid(about);
     expect(isAlive(pid)).toBe(true);
     process.kill(signal);
-    await expect.poll(() => isAlive(pid), PATIENT).toBe(false);
+    await expect.poll(() => isAlive(pid)).toBe(false);
   });
 
   test("takes the process with it when it ends, with a line that says so", async () => {
@@ -686,7 +684,7 @@ describe.skipIf(!serverBinary)("a Redis server of the emulator's own", () => {
     const lines: string[] = [];
     const upstash = await startUpstash({ backend: "server", onExit: (line) => lines.push(line) });
     process.kill(await redisPid(upstash), "SIGKILL");
-    await expect.poll(() => lines, PATIENT).toEqual([expect.stringMatching(/^(redis|valkey)-server ended/)]);
+    await expect.poll(() => lines).toEqual([expect.stringMatching(/^(redis|valkey)-server ended/)]);
     const response = await fetch(`${upstash.url}/ping?_token=${upstash.token}`);
     expect(response.status).toBe(500);
     expect(await response.json()).toEqual({ error: expect.stringMatching(/^ERR /) });

@@ -1,6 +1,6 @@
 import "./support/own-retell.ts";
 import type { Document } from "mongodb";
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { aGateway } from "./support/gateway.ts";
 import { aChat, aWorld, call, control, fault, type World } from "./support/world.ts";
 
@@ -74,9 +74,8 @@ describe("Retell's deliveries", () => {
     }
     await later();
     await later();
-    await vi.waitFor(async () => {
-      for (const id of ids) expect((await stored(world, id))?.chat_analysis).not.toBeNull();
-    });
+    const analyses = () => Promise.all(ids.map(async (id) => (await stored(world, id))?.chat_analysis));
+    await expect.poll(analyses).not.toContain(null);
     const told: Document[] = await deliveries(world, ids.length * 3);
     expect(new Set(told.map(({ event, chat_id }) => `${event} ${chat_id}`)).size).toBeLessThan(told.length); // twice
     for (const id of ids) {

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { afterAll, vi } from "vitest";
+import { afterAll, expect, vi } from "vitest";
 import { startUpstash } from "../../dev/upstash.ts";
 import { routes } from "../../lib/routes.ts";
 import { linesOf } from "./instance.ts";
@@ -53,6 +53,10 @@ export async function aWire() {
     /** Treats everything that goes to a service alike. */
     treat(service: Service, how: Treatment): void {
       proxies[service].treat = () => how;
+    },
+    /** The same, while MongoDB's monitoring goes on: the process is there, and what it is asked goes wrong. */
+    treatWork(service: Service, how: Treatment): void {
+      proxies[service].treat = (what) => (what === "hello" ? "pass" : how);
     },
     /** Makes Redis fail, slow down or recover. */
     redisFault: (kind: string, ms?: number) => control("fault", { kind, ...(ms === undefined ? {} : { ms }) }),
@@ -161,7 +165,8 @@ export const owned = ({ owner, subaccountId }: World) => ({ token: owner.token, 
 
 /** A chat created through an instance; its id. */
 export async function aChatBy({ call }: Instance, world: World): Promise<string> {
-  const { body } = await call("create", { ...owned(world), body: { agentId: world.agentId } });
+  const { status, body } = await call("create", { ...owned(world), body: { agentId: world.agentId } });
+  expect({ status, body }).toMatchObject({ status: 200 });
   return body.data.chat_id;
 }
 

@@ -243,7 +243,7 @@ export function fault(world: World, step: string, kind: object): Promise<unknown
 
 /** A chat created through the API; its id. */
 export async function aChat(world: World, body: object = {}): Promise<string> {
-  const { body: answer } = await call("create", {
+  const { status, body: answer } = await call("create", {
     token: world.owner.token,
     subaccountId: world.subaccountId,
     body: {
@@ -253,5 +253,6 @@ export async function aChat(world: World, body: object = {}): Promise<string> {
       ...body,
     },
   });
+  expect({ status, answer }).toMatchObject({ status: 200 }); // else what comes of it fails, and does not say why
   return answer.data.chat_id;
 }
