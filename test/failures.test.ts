@@ -126,6 +126,8 @@ async function playAtOnce(failure: Failure, to: Service, asked: readonly Cell["a
   await wire.heal();
   const again = await repeated(cells);
   await Promise.all(cells.map((cell) => nothingIsDoubledOrHidden(cell, healthy)));
+  // Hundreds of clients that watch over a server would keep this process, and so the next failures, busy.
+  await Promise.all([...instances, door].map(({ close }) => close()));
   return cells.map(({ asked }, i) => {
     const { answer = "", within = "" } = answers[i] ?? {};
     const [here = "", atRetell = ""] = stored[i] ?? [];
