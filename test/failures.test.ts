@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { aCell, age, atRetell, type Cell, endpoints, here, nothingIsDoubledOrHidden } from "./support/cell.ts";
 import type { Service, Treatment } from "./support/proxy.ts";
 import { stopwatch } from "./support/stopwatch.ts";
-import { anInstance, aWire, type Instance, owned } from "./support/wire.ts";
+import { anInstance, aWire, owned } from "./support/wire.ts";
 import { central } from "./support/world.ts";
 
 const wire = await aWire();
@@ -103,14 +103,13 @@ async function playAtOnce(failure: Failure, to: Service, asked: readonly Cell["a
   vi.useRealTimers();
   const { isCold, remainingMs = 29_000, sweepMs = 12_000 } = failure;
   const limits = { remainingMs, sweepMs, isRedisAway: to === "upstash" };
-  const instances: Instance[] = [];
-  for (const _ of asked) instances.push(await anInstance());
+  const cells: Cell[] = [];
+  // One after the other: at once they would keep each other waiting, until a deadline of ours ends it.
+  for (const what of asked) {
+    const instance = await anInstance();
+    cells.push(await aCell(what, { ...limits, instance, maker: isCold ? healthy : instance }));
+  }
   const door = await anInstance(); // where somebody knocks who does not belong
-  const cells = await Promise.all(
-    instances.map((instance, i) =>
-      aCell(asked[i] ?? "list", { ...limits, instance, maker: isCold ? healthy : instance }),
-    ),
-  );
 
   const { world } = cells[0] as Cell;
   await strike(failure, to, cells);
@@ -127,7 +126,7 @@ async function playAtOnce(failure: Failure, to: Service, asked: readonly Cell["a
   const again = await repeated(cells);
   await Promise.all(cells.map((cell) => nothingIsDoubledOrHidden(cell, healthy)));
   // Hundreds of clients that watch over a server would keep this process, and so the next failures, busy.
-  await Promise.all([...instances, door].map(({ close }) => close()));
+  await Promise.all([...cells.map(({ instance }) => instance), door].map(({ close }) => close()));
   return cells.map(({ asked }, i) => {
     const { answer = "", within = "" } = answers[i] ?? {};
     const [here = "", atRetell = ""] = stored[i] ?? [];
