@@ -11,8 +11,8 @@ setInterval(() => {
 
 /**
  * Starts to measure; the function that it returns tells the milliseconds since then in which this process was awake.
- * What a deadline of ours is cannot be told from what is left of a busy machine: there a wait takes longer by the time
- * in which its end had come and nobody was let to see it. That time does not count.
+ * On a busy machine a wait takes longer than its deadline by the time in which its end had come and the process was not
+ * let to see it: that time does not count. Neither does a pause of its own making; those are for the benchmark.
  */
 export function stopwatch(): () => number {
   const start = awakeMs;
