@@ -2,7 +2,9 @@ import { asFailure, RetellError, retellFor } from "../retell/client.ts";
 import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
 import type { ReadChat } from "./document.ts";
-import { type Final, found, type Place, settle } from "./settle.ts";
+import type { Final } from "./ending.ts";
+import { found, type Place } from "./place.ts";
+import { settle } from "./settle.ts";
 import { refuseLive } from "./turns.ts";
 
 /**

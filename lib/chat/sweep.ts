@@ -6,7 +6,8 @@ import { bounded, central, driver } from "../mongo.ts";
 import { asFailure, type RetellClient, type RetellError, retellFor } from "../retell/client.ts";
 import { openTenant, type Tenant } from "../tenant.ts";
 import type { ReadChat, Turn } from "./document.ts";
-import { leaseMs, type Place, type Settled, settle } from "./settle.ts";
+import type { Place } from "./place.ts";
+import { leaseMs, type Settled, settle } from "./settle.ts";
 import { chats, type Due } from "./store.ts";
 
 /** What one run does at most. */

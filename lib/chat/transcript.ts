@@ -4,8 +4,9 @@ import { reservedKey, retellFor } from "../retell/client.ts";
 import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
 import { asText, countOf, type ReadChat, type StoredChat, visible } from "./document.ts";
+import { found } from "./place.ts";
 import type { Message, Transcript } from "./schema.ts";
-import { found, type Settled, settle } from "./settle.ts";
+import { type Settled, settle } from "./settle.ts";
 
 /** Lambda refuses answers above 6 MB, and counts its own JSON with the body escaped inside. */
 const maxAnswerBytes = 5_500_000;

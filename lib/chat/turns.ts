@@ -5,8 +5,11 @@ import { RetellError } from "../retell/client.ts";
 import type { Entry } from "../retell/schema.ts";
 import type { Deadline } from "../route.ts";
 import { isLive, isUser, type ReadChat, type StoredMessage, stored, type Turn, visible } from "./document.ts";
+import { type Final, forgetOver } from "./ending.ts";
+import { adopt } from "./legacy.ts";
+import { found, type Place } from "./place.ts";
 import type { ChatStatus, Message } from "./schema.ts";
-import { adopt, type Final, forgetOver, found, leaseMs, type Place, type Settled, settle } from "./settle.ts";
+import { leaseMs, type Settled, settle } from "./settle.ts";
 import { chats, isPlain, userMessage } from "./store.ts";
 
 /** Where a send goes, and until when. */
