@@ -164,7 +164,7 @@ function documentOf(
   return newChat(
     {
       chat_id: created.chat_id,
-      agent_id: created.agent_id,
+      agent_id: created.agent_id ?? wish.agentId,
       chat_status: created.chat_status,
       start_timestamp: created.start_timestamp ?? Date.now(),
       metadata: wish.metadata,

@@ -1,6 +1,5 @@
-import { parseJson } from "../json.ts";
 import { retellFor } from "../retell/client.ts";
-import { Event } from "../retell/webhook.ts";
+import { readEvent } from "../retell/webhook.ts";
 import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
 import { leaseMs, settle } from "./settle.ts";
@@ -20,7 +19,7 @@ export interface News {
  * @returns    For the log, where unknown chats are counted.
  */
 export async function learn(tenant: Tenant, body: string, deadline: Deadline): Promise<News> {
-  const { event, chat: told } = Event.catch({ event: "unreadable", chat: undefined }).parse(parseJson(body));
+  const { event, chat: told } = readEvent(body, tenant.log);
   if (!told || (event !== "chat_ended" && event !== "chat_analyzed"))
     return { event: event.slice(0, 40), outcome: "nothing to do" };
 

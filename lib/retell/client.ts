@@ -31,12 +31,15 @@ const Ours = z.object({
 
 /**
  * What a failed call means for what was asked:
- * - `account`: Retell refuses our tenant's account (401, 402, 403); nothing was done
- * - `limited`: 429; nothing was done
- * - `refused`: another 4xx; nothing was done, and the chat's own state is the likely reason
- * - `unsent`: no connection was made, or we left Retell alone; nothing was done
+ * - `account`: Retell refuses our tenant's account (401, 402, 403)
+ * - `limited`: 429
+ * - `refused`: another 4xx of Retell's own; the chat's state is the likely reason
+ * - `unsent`: no connection was made, or the breaker is open; nothing was done
  * - `failed`: 500; Retell has finished, with or without effect
- * - `unknown`: no answer, half of one or an unreadable one; it may still be done
+ * - `unknown`: no answer, half of one, an unreadable one, or one of a proxy between; it may still be done
+ *
+ * `account`, `limited` and `refused` are Retell's last word on the request. They do not prove that it had no effect:
+ * only the chat's history does.
  */
 export type Failure = "account" | "limited" | "refused" | "unsent" | "failed" | "unknown";
 
@@ -55,6 +58,11 @@ export class RetellError extends ApiError {
     this.failure = failure;
     this.isOfAccount = failure === "limited" || failure === "account" || cause instanceof LeftAlone;
   }
+}
+
+interface CallOptions {
+  /** The call is made even while the account's breaker is open. */
+  insists: boolean;
 }
 
 export interface NewChat {
@@ -79,14 +87,20 @@ export interface RetellClient {
   create(chat: NewChat, signal: AbortSignal): Promise<History>;
   /** Sends one user message. The answer holds the new messages of this turn alone, the user's own not among them. */
   reply(chatId: string, content: string, signal: AbortSignal): Promise<Entry[]>;
-  /** Answers nothing: what became of the chat is read afterwards. `insists`: even if Retell is to be left alone. */
-  end(chatId: string, signal: AbortSignal, options?: { insists: boolean }): Promise<void>;
-  retrieve(chatId: string, signal: AbortSignal): Promise<History>;
+  /** Answers nothing: what became of the chat is read afterwards. */
+  end(chatId: string, signal: AbortSignal, options?: CallOptions): Promise<void>;
+  retrieve(chatId: string, signal: AbortSignal, options?: CallOptions): Promise<History>;
   /**
    * The chat whose metadata names a create of ours, among those begun since; undefined when there is none. Another
    * stage's is none: on a copy of its data the same user may use the same key, and would write into its chat.
    */
-  findByRequest(agentId: string, request: string, since: Date, signal: AbortSignal): Promise<string | undefined>;
+  findByRequest(
+    agentId: string,
+    request: string,
+    since: Date,
+    signal: AbortSignal,
+    options?: CallOptions,
+  ): Promise<string | undefined>;
   /**
    * The ongoing chats, begun between two times (epoch ms), that carry our reserved key for this subaccount and stage.
    * Of another stage's, whose data may be where ours was copied from, we cannot say that nobody has them.
@@ -106,7 +120,7 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
   async function call<T>(
     code: ErrorCode,
     ask: (retell: Retell) => Promise<T>,
-    { insists } = { insists: false },
+    { insists }: CallOptions = { insists: false },
   ): Promise<T> {
     const { sdk, breaker } = lineOf(account);
     const refusal = insists ? undefined : breaker.refusal();
@@ -124,7 +138,7 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
       if (failure === "limited") breaker.limited(retryAfter(error));
       else if (saysAway(failure, error)) breaker.failed();
       else breaker.answered();
-      // The key may have been changed since it was cached. A refused key did nothing, so asking again is safe.
+      // The key may have been changed since it was cached. Retell knows no account by a refused key: asking again is safe.
       if (failure === "account" && (error as APIError).status === 401) {
         const fresh = await reloadAccount(tenant);
         if (fresh.apiKey !== account.apiKey) {
@@ -171,20 +185,28 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
         },
         options,
       ),
-    retrieve: (chatId, signal) =>
-      call("CHAT_RETRIEVE_FAILED", async (retell) => History.parse(await retell.chat.retrieve(chatId, within(signal)))),
-    findByRequest: (agentId, request, since, signal) =>
-      call("CHAT_CREATION_FAILED", async (retell) => {
-        const criteria = {
-          agent: [{ agent_id: agentId }],
-          start_timestamp: { type: "number" as const, op: "ge" as const, value: since.getTime() - 60_000 },
-        };
-        const { STAGE } = config();
-        for await (const { chat_id, ours } of pages(retell, criteria, signal)) {
-          if (ours?.request === request && (ours.stage ?? STAGE) === STAGE) return chat_id;
-        }
-        return undefined;
-      }),
+    retrieve: (chatId, signal, options) =>
+      call(
+        "CHAT_RETRIEVE_FAILED",
+        async (retell) => History.parse(await retell.chat.retrieve(chatId, within(signal))),
+        options,
+      ),
+    findByRequest: (agentId, request, since, signal, options) =>
+      call(
+        "CHAT_CREATION_FAILED",
+        async (retell) => {
+          const criteria = {
+            agent: [{ agent_id: agentId }],
+            start_timestamp: { type: "number" as const, op: "ge" as const, value: since.getTime() - 60_000 },
+          };
+          const { STAGE } = config();
+          for await (const { chat_id, ours } of pages(retell, criteria, signal)) {
+            if (ours?.request === request && (ours.stage ?? STAGE) === STAGE) return chat_id;
+          }
+          return undefined;
+        },
+        options,
+      ),
     ongoingOf: (subaccountId, { from, to }, signal) =>
       call("CHAT_RETRIEVE_FAILED", async (retell) => {
         const criteria = {
@@ -250,13 +272,18 @@ async function ask(url: string | URL | Request, init: RequestInit = {}): Promise
   });
 }
 
+/** The statuses that Retell answers with itself. All others come from a proxy between, which knows no outcome. */
+const failureOf = new Map<number, Failure>([
+  ...[401, 402, 403].map((status) => [status, "account"] as const),
+  [429, "limited"],
+  ...[400, 404, 413, 415, 422].map((status) => [status, "refused"] as const),
+  [500, "failed"],
+]);
+
 function classify(error: unknown): Failure {
   if (wasNotSent(error)) return "unsent";
-  if (!(error instanceof APIError) || error.status === undefined) return "unknown"; // aborted, half a body, not ours to read
-  if ([401, 402, 403].includes(error.status)) return "account";
-  if (error.status === 429) return "limited";
-  if (error.status < 500) return "refused";
-  return error.status === 500 ? "failed" : "unknown"; // a proxy's 502 to 504 says nothing of what is behind it
+  const status = error instanceof APIError ? error.status : undefined; // none: aborted, half a body, an unreadable one
+  return failureOf.get(status ?? 0) ?? "unknown";
 }
 
 /** An answer of another shape than ours is an answer: one odd chat, read again and again, must not close the others. */

@@ -38,7 +38,7 @@ const Time = z.int().min(1).max(Date.UTC(2100)).nullish().catch(undefined);
 
 export const History = z.object({
   chat_id: z.string().min(1),
-  agent_id: z.string(),
+  agent_id: z.string().optional().catch(undefined),
   chat_status: z.enum(["ongoing", "ended", "error"]),
   start_timestamp: Time,
   end_timestamp: Time,
