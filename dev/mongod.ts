@@ -1,19 +1,14 @@
-import { fork } from "node:child_process";
-import { once } from "node:events";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { createInterface } from "node:readline";
-import type { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { MongoClient, MongoServerError } from "mongodb";
 import type { Mongod } from "./mongod/binary.ts";
 import { findMongod } from "./mongod/find.ts";
-import type { KeeperReport } from "./mongod/keeper.ts";
+import { aborted, refuse, runKept } from "./mongod/run.ts";
 
 const REPLICA_SET = "rs0";
 const DATABASE = "scalai";
-const LISTENING = 23016; // ids of mongod's log lines are stable across versions, their texts are not
 const PRIMARY_WITHIN_MS = 30_000;
 
 const NOT_YET_INITIALIZED = 94;
@@ -71,86 +66,6 @@ export async function startMongod(options: MongodOptions = {}): Promise<RunningM
     await server.stop();
     throw error;
   }
-}
-
-function refuse(reason: string): never {
-  throw new Error(`mongod did not start: ${reason}`);
-}
-
-function aborted(signal: AbortSignal | undefined): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal?.aborted) reject(signal.reason);
-    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
-}
-
-/** mongod under a keeper of its own, in a session of its own: Ctrl-C in the terminal is for us to answer. */
-function runKept(folder: string, binary: string, flags: string[]) {
-  const keeper = fork(new URL("mongod/keeper.ts", import.meta.url), [folder, binary, ...flags], {
-    detached: true,
-    execArgv: [],
-    stdio: ["ignore", "pipe", "pipe", "ipc"],
-  });
-  let pid = 0;
-  let exit = "";
-  keeper.on("message", (report: KeeperReport) => {
-    if ("pid" in report) pid = report.pid;
-    else exit = report.exit;
-  });
-  if (!keeper.stdout || !keeper.stderr) throw new TypeError("The keeper's output is not piped");
-  const log = readLog(keeper.stdout, keeper.stderr);
-
-  const closed = once(keeper, "close"); // its last report and mongod's last lines have been read
-  const ended = once(keeper, "exit").then(async ([, signal]) => {
-    if (signal && pid) killIfAlive(pid); // somebody shot the keeper: the two watch each other
-    await closed;
-    if (folder) await rm(folder, { recursive: true, force: true, maxRetries: 5 });
-    const how = exit || `its keeper died of ${signal}`;
-    return log.complaint() ? `${log.complaint()} (${how})` : how;
-  });
-  const stop = async () => {
-    keeper.kill("SIGTERM"); // disconnect() would do, but after it Node never reports "close"
-    await ended;
-  };
-  return { listening: log.listening, ended, stop, pid: () => pid };
-}
-
-function killIfAlive(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
-  }
-}
-
-/** Follows mongod's log: on which port it listens, and why it did not start or what it died of. */
-function readLog(stdout: Readable, stderr: Readable) {
-  let complaint = "";
-  let worthReading = new RegExp(`"id":${LISTENING}\\b|"s":"[FE]"`); // it may log hundreds of lines a second
-  const { promise: listening, resolve: listen } = Promise.withResolvers<number>();
-  createInterface(stderr).on("line", (line) => {
-    complaint ||= line; // an argument that it does not know, a library that is not there
-  });
-  createInterface(stdout).on("line", (line) => {
-    if (!worthReading.test(line) || !line.endsWith("}")) return; // killed in the middle of a line
-    const { id, msg, attr }: LogLine = JSON.parse(line);
-    if (id === LISTENING) {
-      complaint = "";
-      worthReading = /"s":"F"/; // from now on an error is a client's, unless it is fatal
-      listen(attr?.port ?? 0);
-    } else complaint ||= `${msg}${attr?.error ? `: ${text(attr.error)}` : ""}`;
-  });
-  return { listening, complaint: () => complaint };
-}
-
-interface LogLine {
-  id: number;
-  msg: string;
-  attr?: { port?: number; error?: unknown };
-}
-
-function text(value: unknown): string {
-  return typeof value === "string" ? value : JSON.stringify(value);
 }
 
 /**
