@@ -80,6 +80,10 @@ export function isUnreachable(error: unknown): boolean {
 /** Whether Mongo refused a write because a unique index has its like already. */
 export const isDuplicate = (error: unknown) => error instanceof Error && "code" in error && error.code === 11000;
 
+/** Whether Mongo refused a write because the document would be over 16 MB. */
+export const isTooLarge = (error: unknown) =>
+  error instanceof Error && "code" in error && (error.code === 10334 || error.code === 17419);
+
 interface Cluster {
   /** There is one while somebody has connected. */
   client?: MongoClient | undefined;

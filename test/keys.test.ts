@@ -112,8 +112,12 @@ describe("a message with an Idempotency-Key", () => {
     const tenant = await aWorld();
     const chatId = await aChat(tenant);
     const where = { token: tenant.owner.token, subaccountId: tenant.subaccountId, chatId };
-    await fault(tenant, "completion", { kind: "status", status: 403, count: 2 });
-    for (let i = 0; i < 2; i++) expect((await send(chatId, "k1", "ping", {}, tenant)).status).toBe(503);
+    await fault(tenant, "completion", { kind: "drop" });
+    expect((await send(chatId, "k1", "ping", {}, tenant)).status).toBe(504);
+    const longAgo = { "internal.turn.at": new Date(Date.now() - 400_000) };
+    await tenant.db.collection("chats").updateOne({ chat_id: chatId }, { $set: longAgo });
+    const givenUp = await call("transcript", { ...where, query: { consistency: "strong" } });
+    expect(givenUp.body.data.messages.at(-1)).toMatchObject({ content: "ping", delivery: "failed" });
     await control("retell", "PATCH", `/chats/${chatId}`, {
       add: [
         { role: "user", content: "ping" },
@@ -127,7 +131,7 @@ describe("a message with an Idempotency-Key", () => {
     ]);
     const again = await send(chatId, "k1", "ping", {}, tenant);
     expect([again.status, again.headers["idempotent-replayed"]]).toEqual([200, "true"]);
-    expect(again.body.data).toMatchObject({ messages: [{ content: "late" }], user_message: { seq: 4 } });
+    expect(again.body.data).toMatchObject({ messages: [{ content: "late" }], user_message: { seq: 3 } });
     expect(await userEntries(chatId)).toEqual(["ping"]);
   });
 

@@ -250,16 +250,31 @@ describe("message, when Retell fails", () => {
     },
   );
 
-  it("a 4xx whose reason cannot be read is told as what it says: 503, failed at once", async () => {
+  it("a 4xx after which the history cannot be read: 503, and the next reader decides", async () => {
     const tenant = await aWorld();
     const chatId = await aChat(tenant);
     await fault(tenant, "completion", { kind: "status", status: 400 });
     await fault(tenant, "retrieve", { kind: "status", status: 503 });
     const answer = await send(chatId, "lost", {}, tenant);
     expect([answer.status, answer.body.details]).toEqual([503, undefined]);
-    expect((await stored(chatId, tenant))?.messages.at(-1)).toMatchObject({ internal: { failed: true } });
+    expect((await stored(chatId, tenant))?.internal.turn).toMatchObject({ state: "unknown", answered: true });
     expect((await send(chatId, "found", {}, tenant)).status).toBe(200);
+    expect((await stored(chatId, tenant))?.messages.at(-3)).toMatchObject({ internal: { failed: true } });
   });
+
+  it.each([400, 401, 402, 403, 404, 413, 415, 422, 429])(
+    "a %i to what Retell has taken all the same is no refusal: 200, and sent once",
+    async (status) => {
+      const tenant = await aWorld();
+      const chatId = await aChat(tenant);
+      await fault(tenant, "completion", { kind: "status", status, effect: "before" });
+      const answer = await send(chatId, "ping", { headers: { "idempotency-key": "once" } }, tenant);
+      expect([answer.status, answer.body.data?.messages.length]).toEqual([200, 1]);
+      const again = await send(chatId, "ping", { headers: { "idempotency-key": "once" } }, tenant);
+      expect(again.body.data).toEqual(answer.body.data);
+      expect(await userEntries(chatId)).toEqual(["ping"]);
+    },
+  );
 
   it.each(["drop", "half", "garbage"])(
     "%s without an effect: 504 with an unknown outcome, and the chat waits",

@@ -12,10 +12,16 @@ export interface StoredMessage extends Entry {
     hash?: string;
     /** Its id is ours, since Retell gave none when we learned of it. */
     own?: true;
-    /** On a user's message: Retell never got it. */
+    /** On a user's message: it was not delivered, as far as is known. */
     failed?: true;
-    /** Learned of later: how many user messages stand before it at Retell. */
+    /** On a failed message: Retell did not refuse it, so it may be delivered late. */
+    mayArrive?: true;
+    /** On a failed message: Retell has an entry that may be this one, or somebody else's. Its key stays taken. */
+    undecided?: true;
+    /** Learned of later: the number of the delivered user message of ours that it follows. */
     after?: number;
+    /** It was too large to be stored whole. */
+    shortened?: true;
     /** On a user's message that Retell had after all: the turn of the failed message that it is. */
     supersedes?: string;
   };
@@ -92,8 +98,11 @@ export type ReadChat = StoredChat & { now: Date };
 /** An entry as it is stored: it keeps Retell's id, or gets one of ours. */
 export function stored(entry: Entry, turn?: string): StoredMessage {
   const internal = { ...(turn ? { turn } : {}), ...(entry.message_id ? {} : { own: true as const }) };
+  const { content } = entry;
   return {
     ...entry,
+    // MongoDB stores half of a surrogate pair as another character.
+    ...(content === undefined ? {} : { content: content.toWellFormed() }),
     message_id: entry.message_id ?? newMessageId(),
     created_timestamp: entry.created_timestamp ?? Date.now(),
     ...(Object.keys(internal).length > 0 ? { internal } : {}),
@@ -124,7 +133,16 @@ export function visible(chat: Pick<StoredChat, "messages" | "internal">, withToo
     if (isSuperseded(message)) continue;
     const delivery = deliveryOf(chat, message);
     const seq = index + 1 - base;
-    shown.push({ message_id, role, content, created_timestamp, ...more, seq, ...(delivery ? { delivery } : {}) });
+    shown.push({
+      message_id,
+      role,
+      content,
+      created_timestamp,
+      ...more,
+      seq,
+      ...(delivery ? { delivery } : {}),
+      ...(internal?.shortened ? { truncated: true as const } : {}),
+    });
   }
   return shown;
 }

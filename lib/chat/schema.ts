@@ -113,6 +113,7 @@ export const Message = z.object({
   created_timestamp: Millis.optional(),
   seq: z.number().int(),
   delivery: z.enum(["pending", "failed"]).optional(),
+  truncated: z.literal(true).optional().meta({ description: "The text was too long for the chat and was cut" }),
 });
 export type Message = z.infer<typeof Message>;
 

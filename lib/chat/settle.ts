@@ -1,11 +1,13 @@
 import { config } from "../config.ts";
+import { isTooLarge } from "../mongo.ts";
 import { asFailure, RetellError } from "../retell/client.ts";
 import type { Tenant } from "../tenant.ts";
-import { isLive, type ReadChat, type Turn } from "./document.ts";
+import { isLive, type ReadChat, type StoredMessage, type Turn } from "./document.ts";
 import { close, type Final, forgetOver } from "./ending.ts";
 import { adopt, isAdopted } from "./legacy.ts";
 import { found, type Place } from "./place.ts";
-import { reconcile } from "./reconcile.ts";
+import { reconcile, type Step } from "./reconcile.ts";
+import { shorten } from "./shorten.ts";
 import { chats } from "./store.ts";
 
 interface SettleOptions {
@@ -15,6 +17,8 @@ interface SettleOptions {
   given?: Final;
   /** The chat as the caller has just read it, to save reading it again. */
   seen?: ReadChat;
+  /** The reading is made even while the account's breaker is open. */
+  insists?: boolean;
 }
 
 /** A chat after settling. */
@@ -28,7 +32,11 @@ export interface Settled {
 
 /** Retell finishes before it answers a 500, but its history may lag. */
 export const finishedMs = 15_000;
+/** MongoDB's limit, less what the other fields may still take. */
+const maxDocumentBytes = 16_000_000;
 const rounds = 3;
+
+type StepOf<Kind extends Step["kind"]> = Extract<Step, { kind: Kind }>;
 
 /** For how long a sender may be alive. */
 export const leaseMs = () => config().TURN_LEASE_SECONDS * 1_000;
@@ -40,7 +48,7 @@ export const leaseMs = () => config().TURN_LEASE_SECONDS * 1_000;
  * @see docs/turns.md
  * @throws CHAT_NOT_FOUND
  */
-export async function settle(place: Place, { signal, given, seen }: SettleOptions): Promise<Settled> {
+export async function settle(place: Place, { signal, given, seen, insists = false }: SettleOptions): Promise<Settled> {
   const { tenant, chatId, retell } = place;
   let failure: RetellError | undefined;
   for (let round = 0; round < rounds; round++) {
@@ -54,13 +62,15 @@ export async function settle(place: Place, { signal, given, seen }: SettleOption
     }
     if (isLive(turn, chat.now, leaseMs()) || (turn && given?.isAssumed)) {
       // Over at Retell is over here, whoever holds the turn: its sender, or the next reader, brings it to its end.
-      const closed = given ? await close(tenant, chat, given) : chat;
+      // The answer of a turn that is running when the chat ends is the last one.
+      const endedIn = given?.isAssumed ? undefined : turn?.id;
+      const closed = given ? await close(tenant, chat, { ...(endedIn ? { endedIn } : {}), ...given }) : chat;
       if (!closed) continue;
       return { chat: closed, open: turn?.state === "sending" ? "live" : "unknown", failure: undefined };
     }
 
     // Retell's history is read after our copy: what it lacks, it lacked when we knew of it.
-    const history = given ?? (await retell.retrieve(chatId, signal).catch(asFailure));
+    const history = given ?? (await retell.retrieve(chatId, signal, { insists }).catch(asFailure));
     failure = history instanceof RetellError ? history : undefined;
     // 4xx: it has no such chat (any more), which tells nothing, but tells it for good.
     if (failure && failure.failure !== "refused") return { chat, open: turn && "unknown", failure };
@@ -87,27 +97,67 @@ async function agree(
     const step = isAdopted(chat) ? reconcile(chat, history, limits) : ({ kind: "none" } as const);
     const turn: Turn | undefined = chat.internal?.turn;
     switch (step.kind) {
-      case "later":
-        return { chat, open: "unknown" };
+      case "later": {
+        // The chat is over at Retell, and over here; the turn is decided later.
+        const closed: ReadChat | undefined = history ? await close(tenant, chat, history) : chat;
+        return closed && { chat: closed, open: "unknown" };
+      }
       case "none": {
         const closed: ReadChat | undefined = history ? await close(tenant, chat, history) : chat;
         return closed && { chat: closed, open: undefined };
       }
       case "append":
-        chat = await chats.append(tenant, chat, step.entries, step.heard);
+        chat = await append(tenant, chat, step);
         if (chat && turn) tellOf(tenant, chatId, turn, "delivered");
+        break;
+      case "correct":
+        chat = await correct(tenant, chat, step);
         break;
       case "front":
         chat = await chats.prepend(tenant, chat, step.entries);
         break;
       case "fail":
-        if (turn && (await chats.fail(tenant, chatId, turn.id))) tellOf(tenant, chatId, turn, step.reason);
+        if (turn) await fail(tenant, chat, turn, step);
         await forgetOver(tenant, chat);
         return undefined; // whoever failed it: read again
     }
     if (chat) await forgetOver(tenant, chat);
   }
   return undefined;
+}
+
+/** What is too large for the document beside what it holds is stored shortened. */
+async function append(tenant: Tenant, chat: ReadChat, step: StepOf<"append">): Promise<ReadChat | null> {
+  const write = (entries: StoredMessage[]) => chats.append(tenant, chat, entries, step.heard, step.lastTurn);
+  try {
+    return await write(step.entries);
+  } catch (error) {
+    if (!isTooLarge(error)) throw error;
+    const budget = maxDocumentBytes - (await chats.sizeOf(tenant, chat.chat_id));
+    tenant.log.warn("Entries of Retell were stored shortened: the chat is too large", undefined, {
+      chatId: chat.chat_id,
+    });
+    return write(shorten(step.entries, Math.max(0, budget)));
+  }
+}
+
+/** A text that does not fit is left as it is, and marked, so that it is not tried again. */
+async function correct(
+  tenant: Tenant,
+  chat: ReadChat,
+  { index, content }: StepOf<"correct">,
+): Promise<ReadChat | null> {
+  try {
+    return await chats.correct(tenant, chat, index, { content });
+  } catch (error) {
+    if (!isTooLarge(error)) throw error;
+    return chats.correct(tenant, chat, index, { "internal.shortened": true });
+  }
+}
+
+async function fail(tenant: Tenant, chat: ReadChat, turn: Turn, { reason, mayArrive }: StepOf<"fail">): Promise<void> {
+  const why = { mayArrive, undecided: reason === "undecided" };
+  if (await chats.fail(tenant, chat.chat_id, turn.id, why)) tellOf(tenant, chat.chat_id, turn, reason);
 }
 
 /** Logged under the operationId of the send itself, so that a search for it does not end at its 504. */

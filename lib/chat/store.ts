@@ -36,6 +36,14 @@ interface NewTurn {
   leaseMs: number;
 }
 
+/** What is known of a failed send. */
+interface FailedWhy {
+  /** It may be delivered late. */
+  mayArrive?: boolean;
+  /** Retell has an entry that may be this send, or somebody else's. */
+  undecided?: boolean;
+}
+
 /** Why a turn could not begin: what the chat looked like right after. */
 export interface Obstacle {
   chat_status: StoredChat["chat_status"];
@@ -203,12 +211,18 @@ export const chats = {
    * come first, and a late owner may still finish what nobody else settled.
    *
    * @param lookMs When the sweep looks next: after a reply that may have ended the chat, soon.
-   * @returns The seq of the reply's first entry, and the chat's status; null when somebody else has settled the turn.
+   * @returns The seq of the reply's first entry, the chat's status, and the turn in which the chat ended; null when
+   *          somebody else has settled the turn, or when the chat has an entry of the reply already.
    */
   async finish(tenant: Tenant, chatId: string, turnId: string, reply: StoredMessage[], lookMs = silenceMs) {
+    const ids = reply.filter(({ internal }) => !internal?.own).map(({ message_id }) => message_id);
     const finished = await run(tenant, (chats) =>
       chats.findOneAndUpdate(
-        { ...one(tenant, chatId), "internal.turn.id": turnId },
+        {
+          ...one(tenant, chatId),
+          "internal.turn.id": turnId,
+          ...(ids.length > 0 ? { "messages.message_id": { $nin: ids } } : {}),
+        } as Filter<StoredChat>,
         {
           $push: { messages: { $each: reply } },
           $unset: { "internal.turn": "" },
@@ -220,7 +234,11 @@ export const chats = {
       ),
     );
     return (
-      finished && { seq: lastSeq(finished as unknown as Sized) - reply.length + 1, chat_status: finished.chat_status }
+      finished && {
+        seq: lastSeq(finished as unknown as Sized) - reply.length + 1,
+        chat_status: finished.chat_status,
+        endedIn: finished.internal?.endedIn,
+      }
     );
   },
 
@@ -231,13 +249,18 @@ export const chats = {
     await run(tenant, (chats) => chats.updateOne(one(tenant, chatId), update));
   },
 
-  /** FAIL: the message stays, marked as one that Retell never got; its key and the chat are free. */
-  async fail(tenant: Tenant, chatId: string, turnId: string): Promise<boolean> {
+  /** FAIL: the message stays, marked as failed; the chat is free, and its key too unless the outcome is `undecided`. */
+  async fail(tenant: Tenant, chatId: string, turnId: string, why: FailedWhy = {}): Promise<boolean> {
     const { modifiedCount } = await run(tenant, (chats) =>
       chats.updateOne(
         { ...one(tenant, chatId), "internal.turn.id": turnId },
         {
-          $set: { "messages.$[m].internal.failed": true, "internal.due": new Date(Date.now() + silenceMs) },
+          $set: {
+            "messages.$[m].internal.failed": true,
+            ...(why.mayArrive ? { "messages.$[m].internal.mayArrive": true } : {}),
+            ...(why.undecided ? { "messages.$[m].internal.undecided": true } : {}),
+            "internal.due": new Date(Date.now() + silenceMs),
+          },
           $unset: { "internal.turn": "" },
           $inc: { "internal.rev": 1, message_count: -1 },
           $currentDate: { updatedAt: true },
@@ -263,15 +286,51 @@ export const chats = {
     );
   },
 
-  /** Appends what Retell has and we lack, and closes the open turn. Null: the chat has changed since it was read. */
-  async append(tenant: Tenant, seen: ReadChat, entries: StoredMessage[], heard: number): Promise<ReadChat | null> {
+  /**
+   * Appends what Retell has and we lack, and closes the open turn. Null: the chat has changed since it was read.
+   *
+   * @param endedIn The turn in which the agent ended the chat, if this history shows it.
+   */
+  async append(
+    tenant: Tenant,
+    seen: ReadChat,
+    entries: StoredMessage[],
+    heard: number,
+    endedIn: string | undefined,
+  ): Promise<ReadChat | null> {
     return replaceSeen(tenant, seen, {
       $push: { messages: { $each: entries } },
       $unset: { "internal.turn": "" },
       $inc: { "internal.rev": 1, message_count: countOf(entries) },
-      $set: { "internal.heard": heard, "internal.due": new Date(Date.now() + silenceMs) },
+      $set: {
+        "internal.heard": heard,
+        "internal.due": new Date(Date.now() + silenceMs),
+        ...(endedIn ? { "internal.endedIn": endedIn } : {}),
+      },
       $currentDate: { lastMessageAt: true, updatedAt: true },
     });
+  },
+
+  /** Replaces the text of one entry, or marks it as shortened. Its seq and message_id stay. */
+  async correct(
+    tenant: Tenant,
+    seen: ReadChat,
+    index: number,
+    fields: { content: string } | { "internal.shortened": true },
+  ): Promise<ReadChat | null> {
+    const set = Object.entries(fields).map(([name, value]) => [`messages.${index}.${name}`, value]);
+    return replaceSeen(tenant, seen, {
+      $set: Object.fromEntries(set),
+      $inc: { "internal.rev": 1 },
+      $currentDate: { updatedAt: true },
+    });
+  },
+
+  /** Bytes of BSON. */
+  async sizeOf(tenant: Tenant, chatId: string): Promise<number> {
+    const projection = { _id: 0, bytes: { $bsonSize: "$$ROOT" } };
+    const found = await run(tenant, (chats) => chats.findOne<{ bytes: number }>(one(tenant, chatId), { projection }));
+    return found?.bytes ?? 0;
   },
 
   /** Puts opening messages in front; `base` keeps every seq that was shown. */
@@ -442,8 +501,11 @@ const sizeOnly = { _id: 0, n: { $size: "$messages" }, internal: 1, chat_status: 
 type Sized = Pick<StoredChat, "internal"> & { n: number };
 const lastSeq = ({ n, internal }: Sized) => n - (internal?.base ?? 0);
 
-/** A message that came with a key. Of one that has failed the key is free. */
-const sentWith = (key: string) => ({ "internal.key": key, "internal.failed": { $exists: false } });
+/** A message that came with a key. Of one that has failed the key is free, unless it may have been delivered. */
+const sentWith = (key: string) => ({
+  "internal.key": key,
+  $or: [{ "internal.failed": { $exists: false } }, { "internal.undecided": true }],
+});
 
 function one({ subaccountId }: Tenant, chatId: string) {
   return { subaccountId, chat_id: chatId } satisfies Filter<StoredChat>;

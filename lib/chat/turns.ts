@@ -10,6 +10,7 @@ import { adopt } from "./legacy.ts";
 import { found, type Place } from "./place.ts";
 import type { ChatStatus, Message } from "./schema.ts";
 import { leaseMs, type Settled, settle } from "./settle.ts";
+import { maxReplyBytes, shorten } from "./shorten.ts";
 import { chats, isPlain, userMessage } from "./store.ts";
 
 /** Where a send goes, and until when. */
@@ -19,6 +20,8 @@ type Send = Place & { deadline: Deadline };
 interface BegunTurn {
   turnId: string;
   content: string;
+  /** It may be repeated with its key, and is then told what the first answer told. */
+  isKeyed: boolean;
   user: { message_id: string; seq: number };
 }
 
@@ -99,7 +102,8 @@ async function begin(place: Send, content: string, idempotency: Idempotency | un
       });
     if (begun) {
       tenant.log.fields.agentId = begun.agentId;
-      return { turnId, content, user: { message_id: message.message_id, seq: begun.seq } };
+      const user = { message_id: message.message_id, seq: begun.seq };
+      return { turnId, content, isKeyed: idempotency !== undefined, user };
     }
 
     const obstacle = await chats.obstacle(tenant, chatId, idempotency?.id);
@@ -135,59 +139,93 @@ async function carry(place: Send, turn: BegunTurn): Promise<Outcome> {
     throw error;
   }
 
-  const entries = reply.filter((entry) => !isUser(entry)).map((entry) => stored(entry, turn.turnId));
+  const entries = entriesOf(reply, turn);
   // The answer of a completion has no status. An agent that does more than talk may have ended the chat.
   const maybeOver = !entries.some(({ role }) => role === "agent") || !entries.every(isPlain);
   const [finished, final] = await Promise.all([
     finish(place, turn, entries, maybeOver ? 60_000 : undefined), // should we die before its end is stored
     maybeOver ? finalHistory(place) : undefined,
   ]);
-  // Somebody has settled it, and counted it: what is stored of it is the answer.
+  // Another request has settled it: what is stored of it is the answer.
   if (!finished) return settledOutcome(turn, await chats.get(tenant, chatId).catch(() => null));
 
   tenant.log.metrics.add("MessagesSent");
-  const messages = visible({ messages: entries }, false).map((message) => ({
+  const messages = visible({ messages: finished.entries }, false).map((message) => ({
     ...message,
     seq: message.seq + finished.seq - 1,
   }));
-  if (finished.chat_status !== "ongoing") {
-    // Ended meanwhile. A repeat must be told the same; lost, it is told "ongoing", as any earlier turn's.
-    await chats.endedIn(tenant, chatId, turn.turnId).catch((error) => tenant.log.warn("The end was not noted", error));
-    await forgetOver(tenant, { chat_id: chatId, chat_status: finished.chat_status });
-    return { messages, chat_status: finished.chat_status };
-  }
-  if (!final) return { messages, chat_status: "ongoing" };
-  // The reply is stored: what follows must not take the answer away. The next reader closes the chat.
-  await settle(place, { given: { ...final, endedIn: turn.turnId }, signal: deadline.answer() }).catch((error) =>
-    tenant.log.warn("The chat's end was not stored yet", error),
-  );
-  return { messages, chat_status: final.chat_status };
+  return { messages, chat_status: await statusAfter(place, turn, finished, final) };
 }
 
-/** Retell did not take it, or did not say. */
+/**
+ * The reply of a turn as it is stored: without the user's own entry, each entry once, no larger than a chat has room for.
+ */
+function entriesOf(reply: Entry[], { turnId }: BegunTurn): StoredMessage[] {
+  const ids = new Set<string>();
+  const entries = reply.filter((entry) => {
+    const isRepeated = entry.message_id !== undefined && ids.has(entry.message_id);
+    if (entry.message_id !== undefined) ids.add(entry.message_id);
+    return !isUser(entry) && !isRepeated;
+  });
+  const messages = entries.map((entry) => stored(entry, turnId));
+  return shorten(messages, maxReplyBytes);
+}
+
+/**
+ * The chat's status as a finished turn tells it. A repeat with its key must be told the same, so a keyed send is told that
+ * the chat is over only once it is noted that the chat ended in this turn.
+ */
+async function statusAfter(
+  place: Send,
+  { turnId, isKeyed }: BegunTurn,
+  finished: { chat_status: ChatStatus; endedIn?: string | undefined },
+  final: Final | undefined,
+): Promise<ChatStatus> {
+  const { tenant, chatId, deadline } = place;
+  const isOver = finished.chat_status !== "ongoing";
+  const status = isOver ? finished.chat_status : (final?.chat_status ?? "ongoing");
+  if (status === "ongoing") return status;
+  try {
+    let { endedIn } = finished;
+    if (isOver) await forgetOver(tenant, { chat_id: chatId, chat_status: status });
+    else if (final) {
+      const settled = await settle(place, { given: { ...final, endedIn: turnId }, signal: deadline.answer() });
+      endedIn = settled.chat.internal?.endedIn;
+    }
+    // Another request stored the end. FINISH took the chat for an ongoing one, so the sweep must look sooner.
+    if (isOver || endedIn !== turnId) await chats.endedIn(tenant, chatId, turnId);
+    return status;
+  } catch (error) {
+    // The reply is stored, and the next reader closes the chat.
+    tenant.log.warn("The chat's end was not stored yet", error);
+    return isKeyed ? "ongoing" : status;
+  }
+}
+
+/**
+ * Retell refused the message, or did not say. Only a message that was surely not sent has failed at once. A refusal may
+ * come after the message was taken, so the history is read, also past the account's breaker, and decides.
+ */
 async function unanswered(place: Send, turn: BegunTurn, error: RetellError): Promise<Outcome> {
   const { tenant, chatId, deadline } = place;
-  if (["unsent", "account", "limited"].includes(error.failure)) {
+  if (error.failure === "unsent") {
     await chats.fail(tenant, chatId, turn.turnId);
     throw error;
   }
 
+  const isRefused = ["account", "limited", "refused"].includes(error.failure);
   let settled: Settled | undefined;
   try {
     await chats.mark(tenant, chatId, turn.turnId, {
-      ...(error.failure === "refused" ? { answered: true } : {}),
+      ...(isRefused ? { answered: true } : {}),
       ...(error.failure === "failed" ? { finished: true } : {}),
     });
-    if (deadline.leftMs > 2_000) settled = await settle(place, { signal: deadline.answer() });
+    if (deadline.leftMs > 2_000) settled = await settle(place, { signal: deadline.answer(), insists: isRefused });
   } catch (failure) {
     tenant.log.warn("A turn could not be settled at once", failure, { turnId: turn.turnId });
   }
-  if (error.failure === "refused" && (!settled || (settled.failure && settled.open))) {
-    // Why it was refused cannot be read now. It was not sent, as far as anybody knows, and that is what the sender must
-    // know. Where the history could be read, it decides: Retell may have taken what it answered a 4xx to.
-    await chats.fail(tenant, chatId, turn.turnId).catch(() => {});
-    throw error;
-  }
+  // The history cannot be read: the turn stays open, and the next reader decides.
+  if (isRefused && (!settled || settled.open)) throw error;
   return settledOutcome(turn, settled?.chat ?? null, error);
 }
 
@@ -197,21 +235,28 @@ function settledOutcome(turn: BegunTurn, chat: ReadChat | null, cause?: RetellEr
   const own = chat?.messages.findLast(({ internal, role }) => role === "user" && internal?.turn === turn.turnId);
   if (!chat || !own || chat.internal?.turn?.id === turn.turnId) throw unknown(turn, cause);
   if (!own.internal?.failed) return outcomeOf(chat, turn.turnId);
+  if (own.internal.undecided) throw unknown(turn, cause);
   if (chat.chat_status !== "ongoing") throw new ApiError("CHAT_ENDED", { cause });
   throw cause ?? new ApiError("MESSAGE_SEND_FAILED");
 }
 
-/** The outcome of an earlier send, as it was told then. */
+/**
+ * The outcome of an earlier send, as it was told then.
+ *
+ * @throws MESSAGE_SEND_FAILED with `details.outcome: "unknown"` when it was given up and may have been delivered
+ */
 function replay(chat: ReadChat, turnId: string): Sent {
-  const { messages, chat_status } = outcomeOf(chat, turnId);
   const [user] = turnOf(chat, turnId).filter(isUser);
   if (!user?.message_id) throw new Error("A settled turn without its user message");
-  const status = chat.internal?.endedIn === turnId ? chat_status : "ongoing";
-  return { messages, chat_status: status, user: { message_id: user.message_id, seq: user.seq }, isReplay: true };
+  if (user.delivery === "failed") throw unknown({ turnId }, undefined);
+  return { ...outcomeOf(chat, turnId), user: { message_id: user.message_id, seq: user.seq }, isReplay: true };
 }
 
+/** What is stored of a turn. Only the turn in which the agent ended the chat tells of the end. */
 function outcomeOf(chat: ReadChat, turnId: string): Outcome {
-  return { messages: turnOf(chat, turnId).filter(({ role }) => role === "agent"), chat_status: chat.chat_status };
+  const messages = turnOf(chat, turnId).filter(({ role }) => role === "agent");
+  if (chat.internal?.endedIn !== turnId) return { messages, chat_status: "ongoing" };
+  return { messages, chat_status: chat.chat_status === "ongoing" ? "ended" : chat.chat_status };
 }
 
 /** The messages of a turn, as clients see them. */
@@ -231,9 +276,16 @@ async function finish(
   lookMs: number | undefined,
 ) {
   let first: unknown;
+  let fresh = entries;
   for (;;) {
     try {
-      return await chats.finish(tenant, chatId, turn.turnId, entries, lookMs);
+      const finished = await chats.finish(tenant, chatId, turn.turnId, fresh, lookMs);
+      if (finished) return { ...finished, entries: fresh };
+      // A read may have stored one of these entries as the late word of an earlier turn.
+      const chat = await chats.get(tenant, chatId);
+      if (chat?.internal?.turn?.id !== turn.turnId) return null;
+      const ids = new Set(chat.messages.map(({ message_id }) => message_id));
+      fresh = fresh.filter(({ message_id }) => !ids.has(message_id));
     } catch (error) {
       if (!isUnreachable(error) || deadline.leftMs < 3_000) throw unknown(turn, error);
       first ??= error; // one warning, however often it is tried
@@ -264,7 +316,7 @@ function busy(turn: Turn | undefined, now: Date): ApiError {
   });
 }
 
-function unknown(turn: BegunTurn, cause: unknown): ApiError {
+function unknown(turn: Pick<BegunTurn, "turnId">, cause: unknown): ApiError {
   return new ApiError("MESSAGE_SEND_FAILED", {
     status: 504,
     message: "The agent has not answered in time; the message may still arrive",

@@ -21,7 +21,7 @@ const ours = (content: string, turn: string, failed = false): StoredMessage => (
   role: "user",
   content,
   message_id: `own-${content}`,
-  internal: { turn, own: true, ...(failed ? { failed: true } : {}) },
+  internal: { turn, own: true, ...(failed ? { failed: true, mayArrive: true } : {}) },
 });
 
 function aChat(messages: StoredMessage[], heard: number, turn?: Partial<Turn>): ReadChat {
@@ -54,19 +54,20 @@ describe("an open turn", () => {
 
   it("is delivered without a reply when the chat is over", () => {
     const step = reconcile(open, history([...opened, user("ok")], "ended"), limits);
-    expect(step).toEqual({ kind: "append", entries: [], heard: 1 });
+    expect(step).toEqual({ kind: "append", entries: [], heard: 1, lastTurn: "T" });
   });
 
   it("proves nothing by its absence before SETTLE, and has failed after it", () => {
     expect(reconcile(open, history(opened), limits)).toEqual({ kind: "later" });
     const old = aChat(open.messages, 0, { at: ago(330_001) });
-    expect(reconcile(old, history(opened), limits)).toEqual({ kind: "fail", reason: "absent" });
+    expect(reconcile(old, history(opened), limits)).toEqual({ kind: "fail", reason: "absent", mayArrive: true });
   });
 
   it("has failed when absent after a 4xx, after the chat's end, or 15 s after a 500", () => {
-    const absent = { kind: "fail", reason: "absent" };
-    expect(reconcile(aChat(open.messages, 0, { answered: true }), history(opened), limits)).toEqual(absent);
-    expect(reconcile(open, history(opened, "ended"), limits)).toEqual(absent);
+    const absent = { kind: "fail", reason: "absent", mayArrive: true };
+    const never = { ...absent, mayArrive: false };
+    expect(reconcile(aChat(open.messages, 0, { answered: true }), history(opened), limits)).toEqual(never);
+    expect(reconcile(open, history(opened, "ended"), limits)).toEqual(never);
     const finished = (ms: number) => aChat(open.messages, 0, { finished: true, markedAt: ago(ms) });
     expect(reconcile(finished(14_999), history(opened), limits)).toEqual({ kind: "later" });
     expect(reconcile(finished(15_001), history(opened), limits)).toEqual(absent);
@@ -76,25 +77,72 @@ describe("an open turn", () => {
     const old = aChat(open.messages, 0, { at: ago(330_001) });
     for (const none of [undefined, history(undefined)]) {
       expect(reconcile(open, none, limits)).toEqual({ kind: "later" });
-      expect(reconcile(old, none, limits)).toEqual({ kind: "fail", reason: "unverified" });
+      expect(reconcile(old, none, limits)).toEqual({ kind: "fail", reason: "unverified", mayArrive: true });
     }
   });
 
-  it("takes a history with fewer users than were heard for none", () => {
+  it("takes a history without any user entry for none, when some were delivered", () => {
     const chat = aChat([...opened, ours("a", "A"), agent("b", "m3"), ours("ok", "T")], 1, {});
     expect(reconcile(chat, history(opened), limits)).toEqual({ kind: "later" });
   });
 
-  it("is matched by ordinal, never by content: ok and ok, placeholders", () => {
-    const twice = aChat([...opened, ours("ok", "A"), agent("one", "m3"), ours("ok", "T")], 1, {});
-    const first = [...opened, user("ok"), agent("one", "m3")];
+  const twice = aChat([...opened, ours("ok", "A"), agent("one", "m3"), ours("ok", "T")], 1, {});
+  const first = [...opened, user("ok"), agent("one", "m3")];
+
+  it("is not taken for an earlier message of the same text", () => {
     expect(reconcile(twice, history(first), limits)).toEqual({ kind: "later" });
-    const both = [...first, user("[removed]"), agent("two", "m5")];
-    expect(reconcile(twice, history(both), limits)).toMatchObject({
-      kind: "append",
-      heard: 2,
-      entries: [{ content: "two" }],
-    });
+    const step = reconcile(twice, history([...first, user("ok"), agent("two", "m5")]), limits);
+    expect(step).toMatchObject({ kind: "append", heard: 2, entries: [{ content: "two", internal: { turn: "T" } }] });
+  });
+
+  it("is found by its text, however Retell writes it", () => {
+    const sent = aChat([...opened, ours("caf\u0065\u0301\r\nnow ", "T")], 0, {});
+    const step = reconcile(sent, history([...opened, user("caf\u00e9\nnow"), agent("fine", "m3")]), limits);
+    expect(step).toMatchObject({ kind: "append", entries: [{ internal: { turn: "T" } }] });
+  });
+
+  it("is found by its place when a guardrail replaced its text, once its text cannot come any more", () => {
+    const replaced = [...first, user("[removed]"), agent("two", "m5")];
+    expect(reconcile(twice, history(replaced), limits)).toEqual({ kind: "later" });
+    const old = aChat(twice.messages, 1, { at: ago(330_001) });
+    const found = { kind: "append", heard: 2, entries: [{ content: "two", internal: { turn: "T" } }] };
+    expect(reconcile(old, history(replaced), limits)).toMatchObject(found);
+    expect(reconcile(twice, history(replaced, "ended"), limits)).toMatchObject(found);
+  });
+
+  it("is not taken for what somebody else said: before it, after it, or in its place when Retell refused it", () => {
+    const stranger = [user("else", "d1"), agent("noted", "d2")];
+    const own = [user("ok", "m8"), agent("fine", "m9")];
+    for (const spoken of [
+      [...stranger, ...own],
+      [...own, ...stranger],
+    ]) {
+      const step = reconcile(open, history([...opened, ...spoken]), limits);
+      expect(step).toMatchObject({
+        kind: "append",
+        heard: 2,
+        entries: [{ content: "fine", internal: { turn: "T" } }, { content: "else" }, { content: "noted" }],
+      });
+    }
+    const refused = aChat(open.messages, 0, { answered: true });
+    const step = reconcile(refused, history([...opened, ...stranger]), limits);
+    expect(step).toEqual({ kind: "fail", reason: "absent", mayArrive: false });
+  });
+
+  it("stays undecided when others spoke and none of them said its text", () => {
+    const others = [user("one", "d1"), agent("a", "d2"), user("two", "d3"), agent("b", "d4")];
+    const old = aChat(open.messages, 0, { at: ago(330_001) });
+    const step = reconcile(old, history([...opened, ...others]), limits);
+    expect(step).toEqual({ kind: "fail", reason: "undecided", mayArrive: true });
+  });
+
+  it("is found in a history that has lost its beginning", () => {
+    const later = [user("ok", "m4"), agent("two", "m5")];
+    const chat = aChat([...opened, ours("first", "A"), agent("one", "m3"), ours("ok", "T")], 1, {});
+    for (const rest of [later, [agent("one", "m3"), ...later]]) {
+      const step = reconcile(chat, history(rest), limits);
+      expect(step).toMatchObject({ kind: "append", heard: 2, entries: [{ content: "two", internal: { turn: "T" } }] });
+    }
   });
 });
 
@@ -192,5 +240,53 @@ describe("an idle chat", () => {
     const next = aChat([...chat.messages, ...step.entries], 1);
     const again = reconcile(next, history([...opened, user("ok"), agent("late"), user("ok"), agent("later")]), limits);
     expect(again).toMatchObject({ entries: [{ internal: { supersedes: "B" } }, { content: "later" }] });
+  });
+
+  it("does not take a late entry for a send that was refused or never made", () => {
+    const refused: StoredMessage = { ...ours("ok", "A"), internal: { turn: "A", failed: true } };
+    const step = reconcile(aChat([...opened, refused], 0), history([...opened, user("ok", "m2")]), limits);
+    expect(step).toMatchObject({ kind: "append", entries: [{ content: "ok" }] });
+    expect(step).not.toMatchObject({ entries: [{ internal: { supersedes: "A" } }] });
+  });
+
+  it("recognises a failed send that arrived after all and whose text was replaced", () => {
+    const chat = aChat([...opened, ours("bomb", "A", true)], 0);
+    const step = reconcile(chat, history([...opened, user("[removed]"), agent("no")]), limits);
+    expect(step).toMatchObject({ kind: "append", entries: [{ internal: { supersedes: "A" } }, { content: "no" }] });
+  });
+
+  it("tells tool calls of different turns apart that share a tool_call_id", () => {
+    const turn = (n: number): Entry[] => [
+      user("ok", `u${n}`),
+      { role: "tool_call_invocation", tool_call_id: "call_0", message_id: `c${n}` },
+      { role: "tool_call_result", tool_call_id: "call_0", message_id: `r${n}`, content: `${n}` },
+      agent(`done ${n}`, `a${n}`),
+    ];
+    const chat = aChat([...turn(1), ours("ok", "B"), agent("done 2", "a2")], 2);
+    const step = reconcile(chat, history([...turn(1), ...turn(2)]), limits);
+    expect(step).toMatchObject({ kind: "append", entries: [{ message_id: "c2" }, { message_id: "r2" }] });
+  });
+
+  it("corrects an entry of which it has the beginning", () => {
+    const chat = aChat([...opened, ours("ok", "A"), agent("I have fou", "m3")], 1);
+    const step = reconcile(chat, history([...opened, user("ok"), agent("I have found it", "m3")]), limits);
+    expect(step).toEqual({ kind: "correct", index: 2, content: "I have found it" });
+    const scrubbed = reconcile(chat, history([...opened, user("ok"), agent("I", "m3")]), limits);
+    expect(scrubbed).toEqual({ kind: "none" });
+  });
+
+  it("takes an entry that Retell shows twice once", () => {
+    const step = reconcile(idle, history([...known, agent("more", "m4"), agent("more", "m4")]), limits);
+    expect(step).toMatchObject({ kind: "append", entries: [{ content: "more" }] });
+    expect(step.kind === "append" && step.entries.length).toBe(1);
+  });
+
+  it("keeps what others said in one place, though it stands elsewhere in Retell's history and has no id", () => {
+    const chat = aChat([...opened, ours("ping", "T"), agent("pong", "m4")], 1);
+    const theirs = [...opened, user("else"), agent("noted"), user("ping"), agent("pong", "m4")];
+    const step = reconcile(chat, history(theirs), limits);
+    expect(step).toMatchObject({ kind: "append", heard: 2, entries: [{ content: "else" }, { content: "noted" }] });
+    const merged = aChat([...chat.messages, ...(step.kind === "append" ? step.entries : [])], 2);
+    expect(reconcile(merged, history(theirs), limits)).toEqual({ kind: "none" });
   });
 });

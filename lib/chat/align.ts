@@ -1,0 +1,321 @@
+import type { Entry } from "../retell/schema.ts";
+import { isUser, type ReadChat, type StoredMessage, type Turn } from "./document.ts";
+
+/** A user entry and what follows it until the next one. Part 0 of a history, its opening, has no user entry. */
+interface Part<T extends Entry> {
+  user: T | undefined;
+  rest: T[];
+}
+
+/** A part of Retell's history that our history does not account for. */
+export interface NewPart extends Part<Entry> {
+  user: Entry;
+  /** The send of ours that it is; undefined: somebody else spoke at Retell. */
+  owner: StoredMessage | undefined;
+}
+
+/** How our history and Retell's correspond. */
+export interface Alignment {
+  /** What Retell has and we lack in parts that both have, by the number of our part (0: the opening). */
+  lacking: Entry[][];
+  /** Stored entries of which Retell now has more text, and that text. */
+  corrections: { message: StoredMessage; content: string }[];
+  /** In Retell's order. */
+  news: NewPart[];
+  /** Failed or open sends of ours that new parts of other senders may be: texts and numbers do not tell. */
+  undecided: Set<StoredMessage>;
+  /** User messages of ours that are known to be delivered. */
+  ours: number;
+}
+
+/** A send that Retell takes up does not carry an earlier time, nor one of hours later. Clocks may differ by minutes. */
+const earliestMs = -5 * 60_000;
+const latestMs = 60 * 60_000;
+
+/** Text as it is compared: Retell may trim it, change its line ends or compose its characters differently. */
+export const normalized = (text: unknown) =>
+  typeof text === "string" ? text.toWellFormed().normalize("NFC").replace(/\s+/g, " ").trim() : "";
+
+/**
+ * Finds which entries of Retell's history are which messages of ours, and whose the others are. Pure.
+ *
+ * Delivered messages of ours are found by message_id, then by the agent's reply, then by text, then by their place between
+ * others. Of what is left, a user entry belongs to a send of ours that was not confirmed (a candidate) if it has that
+ * send's text. Of the rest, the order decides if there are as many entries as candidates. Everything else was said by
+ * others.
+ *
+ * @param decideByOrder Whether the open turn may be found by order yet: as long as it may still arrive, its text may, too.
+ */
+export function align(chat: ReadChat, entries: Entry[], decideByOrder: boolean): Alignment {
+  const turn = chat.internal?.turn;
+  const ours = partsOfOurs(chat.messages, turn);
+  const theirs = partsOfTheirs(entries);
+  const pairs = new Pairs(ours, theirs);
+  pairs.byMessageId();
+  pairs.byReply();
+  pairs.byText();
+  const candidates = candidatesOf(chat, turn);
+  const owners = new Map<Part<Entry>, StoredMessage>();
+  const isPlausible = plausibleFor(turn);
+  giveByText(pairs.left(), candidates, owners, turn, isPlausible);
+  pairs.byPlace(owners);
+
+  const left = pairs.left().filter((part) => !owners.has(part));
+  const open = candidates.filter((candidate) => ![...owners.values()].includes(candidate));
+  const undecided = giveByOrder(left, open, owners, turn, decideByOrder, isPlausible);
+  const news = pairs
+    .left()
+    .flatMap((part) => (part.user ? [{ ...part, user: part.user, owner: owners.get(part) }] : []));
+  return { ...pairs.differences(chat.messages), news, undecided, ours: ours.length - 1 };
+}
+
+/** Sends that Retell may have got though it did not confirm them: the open turn, and those that were given up. */
+function candidatesOf({ messages }: ReadChat, turn: Turn | undefined): StoredMessage[] {
+  const found = new Set(messages.map(({ internal }) => internal?.supersedes));
+  return messages.filter(({ role, internal }) => {
+    if (role !== "user" || !internal?.turn || found.has(internal.turn)) return false;
+    return internal.turn === turn?.id || internal.mayArrive === true;
+  });
+}
+
+type Owners = Map<Part<Entry>, StoredMessage>;
+type Plausible = (part: Part<Entry> | undefined, candidate: StoredMessage) => boolean;
+
+/** Among equal texts it does not matter which send gets which entry, as long as each entry goes to one send. */
+function giveByText(
+  left: Part<Entry>[],
+  candidates: StoredMessage[],
+  owners: Owners,
+  turn: Turn | undefined,
+  isPlausible: Plausible,
+): void {
+  for (const [text, same] of groupBy(candidates, ({ content }) => normalized(content))) {
+    const spoken = left.filter(({ user }) => normalized(user?.content) === text);
+    // Of too few entries the open turn gets the first: the others were given up long ago.
+    const isOpen = ({ internal }: StoredMessage) => internal?.turn === turn?.id;
+    const first = spoken.length < same.length ? same.filter(isOpen) : [];
+    for (const candidate of [...first, ...same.filter((one) => !first.includes(one))]) {
+      const part = spoken.find((one) => !owners.has(one) && isPlausible(one, candidate));
+      if (part) owners.set(part, candidate);
+    }
+  }
+}
+
+/** @returns The candidates that any of the parts may be. */
+function giveByOrder(
+  left: Part<Entry>[],
+  candidates: StoredMessage[],
+  owners: Owners,
+  turn: Turn | undefined,
+  decideByOrder: boolean,
+  isPlausible: Plausible,
+): Set<StoredMessage> {
+  // Retell refused it: only its own text shows that it was taken all the same.
+  const able = candidates.filter(({ internal }) => !(turn?.answered && internal?.turn === turn.id));
+  const spoken = left.filter((part) => able.some((candidate) => isPlausible(part, candidate)));
+  const isOpen = able.some(({ internal }) => internal?.turn === turn?.id);
+  const areAll = spoken.length === able.length && able.every((one, i) => isPlausible(spoken[i], one));
+  if (!areAll || (isOpen && !decideByOrder)) return new Set(spoken.length > 0 ? able : []);
+  for (const [i, part] of spoken.entries()) {
+    const owner = able[i];
+    if (owner) owners.set(part, owner);
+  }
+  return new Set();
+}
+
+/** Whether an entry may be a send, by the times of both. An open turn may wait for its entry for as long as it is open. */
+const plausibleFor =
+  (turn: Turn | undefined): Plausible =>
+  (part, candidate) => {
+    const at = part?.user?.created_timestamp;
+    const isOpen = turn !== undefined && candidate.internal?.turn === turn.id;
+    const sentAt = isOpen ? turn.at.getTime() : candidate.created_timestamp;
+    if (at === undefined || sentAt === undefined) return part !== undefined;
+    return at - sentAt > earliestMs && (isOpen || at - sentAt < latestMs);
+  };
+
+/** Our history by delivered user messages. A failed one, and one whose turn is open, begins no part. */
+function partsOfOurs(messages: StoredMessage[], turn: Turn | undefined): Part<StoredMessage>[] {
+  const parts: Part<StoredMessage>[] = [{ user: undefined, rest: [] }];
+  for (const message of messages) {
+    if (!isUser(message)) parts[message.internal?.after ?? parts.length - 1]?.rest.push(message);
+    else if (!message.internal?.failed && !(turn && message.internal?.turn === turn.id))
+      parts.push({ user: message, rest: [] });
+  }
+  return parts;
+}
+
+function partsOfTheirs(entries: Entry[]): Part<Entry>[] {
+  const parts: Part<Entry>[] = [{ user: undefined, rest: [] }];
+  for (const entry of entries) {
+    if (isUser(entry)) parts.push({ user: entry, rest: [] });
+    else parts.at(-1)?.rest.push(entry);
+  }
+  return parts;
+}
+
+/** Which part of ours is which of theirs. */
+class Pairs {
+  /** The number of our part by the number of theirs, and the reverse. */
+  private readonly ofTheirs = new Map<number, number>();
+  private readonly ofOurs = new Map<number, number>();
+  private readonly ours: Part<StoredMessage>[];
+  private readonly theirs: Part<Entry>[];
+
+  constructor(ours: Part<StoredMessage>[], theirs: Part<Entry>[]) {
+    this.ours = ours;
+    this.theirs = theirs;
+  }
+
+  byMessageId(): void {
+    this.byKey(({ user }) => (user?.message_id ? [user.message_id] : []));
+  }
+
+  /** By the ids of what followed, which most completions share with the history; else by what both sides said. */
+  byReply(): void {
+    this.byKey(({ rest }) => rest.flatMap(({ message_id }) => message_id ?? []));
+    this.byKey((part) => {
+      const words = wordsOf(part);
+      return words === undefined ? [] : [`${normalized(part.user?.content)}\n${words}`];
+    });
+  }
+
+  /** By what the user said, unless the agent has said something else to it. */
+  byText(): void {
+    this.byKey(
+      ({ user }) => [normalized(user?.content)],
+      (ours, theirs) => !contradict(wordsOf(ours), wordsOf(theirs)),
+    );
+  }
+
+  /** Guardrails and scrubbing rewrite texts. What stands between the same neighbours is paired in its order. */
+  byPlace(owned: ReadonlyMap<Part<Entry>, StoredMessage>): void {
+    const nextPair: number[] = [];
+    for (let i = this.ours.length - 1, next = this.theirs.length; i > 0; i--) {
+      next = this.ofOurs.get(i) ?? next;
+      nextPair[i] = next;
+    }
+    let last = 0;
+    let free = 1;
+    for (let i = 1; i < this.ours.length; i++) {
+      const pair = this.ofOurs.get(i);
+      last = Math.max(last, pair ?? 0);
+      if (pair !== undefined) continue;
+      free = Math.max(free, last + 1);
+      while (free < this.theirs.length && (this.ofTheirs.has(free) || owned.has(this.at(free)))) free += 1;
+      const next = nextPair[i] ?? 0;
+      // A neighbour that we learned of late stands out of order, and is no limit.
+      if (free >= (next > last ? next : this.theirs.length)) continue;
+      this.pair(i, free);
+      last = free;
+    }
+  }
+
+  /** The parts of theirs that are in no pair. */
+  left(): Part<Entry>[] {
+    return this.theirs.filter((_, j) => j > 0 && !this.ofTheirs.has(j));
+  }
+
+  differences(messages: StoredMessage[]): Pick<Alignment, "lacking" | "corrections"> {
+    const byId = new Map(messages.map((message) => [message.message_id, message]));
+    const corrections: Alignment["corrections"] = [];
+    // A history that has lost its beginning begins in the middle of ours: what stands first is no opening.
+    const isWhole = this.ours.length === 1 || this.ofOurs.has(1);
+    const lacking = this.ours.map((part, i): Entry[] => {
+      const j = i === 0 && isWhole ? 0 : this.ofOurs.get(i);
+      if (j === undefined) return [];
+      const { found, missing } = compare(part.rest, this.at(j).rest, byId);
+      for (const [message, { content }] of found) {
+        if (content !== undefined && isBeginning(message, content)) corrections.push({ message, content });
+      }
+      return missing;
+    });
+    return { lacking, corrections };
+  }
+
+  private byKey(
+    keysOf: (part: Part<Entry>) => string[],
+    fits: (ours: Part<Entry>, theirs: Part<Entry>) => boolean = () => true,
+  ): void {
+    const waiting = new Map<string, number[]>();
+    for (let i = this.ours.length - 1; i > 0; i--) {
+      if (this.ofOurs.has(i)) continue;
+      for (const key of keysOf(this.ours[i] as Part<Entry>)) {
+        const same = waiting.get(key);
+        if (same) same.push(i);
+        else waiting.set(key, [i]);
+      }
+    }
+    for (let j = 1; j < this.theirs.length; j++) {
+      if (this.ofTheirs.has(j)) continue;
+      for (const key of keysOf(this.at(j))) {
+        const same = waiting.get(key);
+        while (same?.length && this.ofOurs.has(same.at(-1) ?? 0)) same.pop();
+        const i = same?.at(-1);
+        if (i === undefined || !fits(this.ours[i] as Part<Entry>, this.at(j))) continue;
+        this.pair(i, j);
+        break;
+      }
+    }
+  }
+
+  private at(j: number): Part<Entry> {
+    return this.theirs[j] as Part<Entry>;
+  }
+
+  private pair(i: number, j: number): void {
+    this.ofOurs.set(i, j);
+    this.ofTheirs.set(j, i);
+  }
+}
+
+/** The first thing that the agent said in a part. */
+function wordsOf({ rest }: Part<Entry>): string | undefined {
+  const words = rest.find(({ role }) => role === "agent");
+  return words && normalized(words.content);
+}
+
+/** Retell may show the beginning of an answer first. */
+function contradict(one: string | undefined, other: string | undefined): boolean {
+  return one !== undefined && other !== undefined && !one.startsWith(other) && !other.startsWith(one);
+}
+
+/**
+ * Finds what follows a user message here and there: by message_id, else by tool_call_id, which counts within its turn
+ * alone, else by its place among those of its role. Ids in a completion need not be those in the history.
+ */
+function compare(ours: StoredMessage[], theirs: Entry[], byId: Map<string | undefined, StoredMessage>) {
+  const found: [StoredMessage, Entry][] = [];
+  const known = new Set(theirs.map(({ message_id }) => message_id));
+  const left = ours.filter(({ message_id }) => message_id === undefined || !known.has(message_id));
+  const take = (entries: Entry[], isSame: (message: StoredMessage, entry: Entry) => boolean) =>
+    entries.filter((entry) => {
+      const at = left.findIndex((message) => isSame(message, entry));
+      const [message] = at < 0 ? [] : left.splice(at, 1);
+      if (message) found.push([message, entry]);
+      return !message;
+    });
+  const withoutId = theirs.filter((entry) => {
+    const same = entry.message_id === undefined ? undefined : byId.get(entry.message_id);
+    if (same) found.push([same, entry]);
+    return !same;
+  });
+  const isSameCall = (message: StoredMessage, entry: Entry) =>
+    entry.tool_call_id !== undefined && message.tool_call_id === entry.tool_call_id && message.role === entry.role;
+  const missing = take(take(withoutId, isSameCall), (message, entry) => message.role === entry.role);
+  return { found, missing };
+}
+
+/** Whether a stored entry is the beginning of a text. One that we have shortened ourselves stays as it is. */
+function isBeginning({ content = "", internal }: StoredMessage, text: string): boolean {
+  return content !== "" && !internal?.shortened && text.length > content.length && text.startsWith(content);
+}
+
+function groupBy<T>(items: T[], keyOf: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    groups.set(key, [...(groups.get(key) ?? []), item]);
+  }
+  return groups;
+}
