@@ -1,3 +1,4 @@
+import { replyOf } from "../lib/chat/transcript.ts";
 import { send } from "../lib/chat/turns.ts";
 import { endpoint } from "../lib/endpoint.ts";
 import { retellFor } from "../lib/retell/client.ts";
@@ -7,5 +8,5 @@ import { routes } from "../lib/routes.ts";
 export const handler = endpoint(routes.message).handler(async ({ params, body, tenant, deadline, idempotency }) => {
   const place = { tenant, chatId: params.chatId, retell: await retellFor(tenant), deadline };
   const { messages, user, chat_status, isReplay } = await send(place, body.content, idempotency);
-  return { data: { chat_id: params.chatId, messages, user_message: user, chat_status }, isReplay };
+  return { data: { chat_id: params.chatId, messages: replyOf(messages), user_message: user, chat_status }, isReplay };
 });

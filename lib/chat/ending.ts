@@ -1,3 +1,4 @@
+import { isTooLarge } from "../mongo.ts";
 import type { History } from "../retell/schema.ts";
 import type { Tenant } from "../tenant.ts";
 import * as cache from "./cache.ts";
@@ -26,7 +27,12 @@ export async function forgetOver(tenant: Tenant, { chat_id, chat_status }: Pick<
 export async function close(tenant: Tenant, chat: ReadChat, history: Final): Promise<ReadChat | undefined> {
   const ending = endingOf(chat, history);
   if (!ending) return chat;
-  const closed = await chats.close(tenant, chat, ending);
+  const closed = await chats.close(tenant, chat, ending).catch((error) => {
+    if (!isTooLarge(error)) throw error;
+    // The document is full. That the chat is over is worth more than what Retell has besides.
+    const { transcript: _t, chat_cost: _c, chat_analysis: _a, collected_dynamic_variables: _v, ...end } = ending;
+    return chats.close(tenant, chat, end);
+  });
   if (!closed) return undefined;
   measureEnd(tenant, chat, closed);
   tellOver(tenant, chat);

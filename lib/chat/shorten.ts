@@ -1,8 +1,5 @@
 import type { StoredMessage } from "./document.ts";
-
-/** Fields that identify an entry: they are never shortened. */
-const identity = new Set(["message_id", "role", "tool_call_id", "internal"]);
-const shortest = 64;
+import type { Message } from "./schema.ts";
 
 /**
  * What one reply may take in a chat. A chat takes no new turn above 12 MiB and MongoDB refuses documents above 16 MiB,
@@ -10,47 +7,65 @@ const shortest = 64;
  */
 export const maxReplyBytes = 3_500_000;
 
+/** Fields that identify an entry. They are never cut. */
+const identity = new Set(["message_id", "role", "tool_call_id", "internal"]);
+/** No field is cut to less than a quarter of this. */
+const shortest = 256;
+
 /**
- * Entries that take a number of bytes at most: the longest fields are cut until all fit. A shortened entry is marked, so
- * that clients are told and so that Retell's text does not replace it again.
+ * Stored entries that take a number of bytes at most: the longest fields are cut until all fit. A shortened entry is
+ * marked, so that clients are told and so that Retell's text does not replace it again.
  *
  * @param budget Bytes of JSON, which is about what BSON takes.
  */
 export function shorten(messages: StoredMessage[], budget: number): StoredMessage[] {
+  return cutTo(messages, budget, jsonBytes, (message) => ({
+    ...message,
+    internal: { ...message.internal, shortened: true },
+  }));
+}
+
+/** The same for an answer, whose size the caller knows how to measure. */
+export function shortenShown(messages: Message[], budget: number, sizeOf: (messages: Message[]) => number): Message[] {
+  return cutTo(messages, budget, sizeOf, (message) => ({ ...message, truncated: true }));
+}
+
+function cutTo<T extends object>(
+  messages: T[],
+  budget: number,
+  sizeOf: (messages: T[]) => number,
+  mark: (message: T) => T,
+): T[] {
   if (isSmall(messages, budget)) return messages;
   let fitting = messages;
   for (let most = budget; sizeOf(fitting) > budget && most > shortest; most = Math.floor(most / 2)) {
-    fitting = messages.map((message) => cut(message, most));
+    fitting = messages.map((message) => cut(message, most, mark));
   }
   return fitting;
 }
 
-function cut(message: StoredMessage, most: number): StoredMessage {
+function cut<T extends object>(message: T, most: number, mark: (message: T) => T): T {
+  const changed = { ...message };
   let isCut = false;
-  const fields = Object.entries(message).map(([name, value]) => {
-    if (identity.has(name)) return [name, value];
-    if (typeof value === "string") {
-      const text = Buffer.byteLength(value) <= most ? value : value.slice(0, most / 4).toWellFormed();
-      isCut ||= text !== value;
-      return [name, text];
-    }
-    const isLarge = typeof value === "object" && Buffer.byteLength(JSON.stringify(value)) > most;
-    isCut ||= isLarge;
-    return [name, isLarge ? null : value];
-  });
-  if (!isCut) return message;
-  return { ...(Object.fromEntries(fields) as StoredMessage), internal: { ...message.internal, shortened: true } };
+  for (const [name, value] of Object.entries(message)) {
+    if (identity.has(name) || value === null || !["string", "object"].includes(typeof value)) continue;
+    if (Buffer.byteLength(typeof value === "string" ? value : JSON.stringify(value)) <= most) continue;
+    isCut = true;
+    // A character takes four bytes at most.
+    Object.assign(changed, { [name]: typeof value === "string" ? value.slice(0, most / 4).toWellFormed() : null });
+  }
+  return isCut ? mark(changed) : message;
 }
 
-const sizeOf = (messages: StoredMessage[]) => Buffer.byteLength(JSON.stringify(messages));
+const jsonBytes = (value: unknown) => Buffer.byteLength(JSON.stringify(value));
 
-/** Whether they fit by any count: the common case, in which nothing is serialised. A character may take six bytes. */
-function isSmall(messages: StoredMessage[], budget: number): boolean {
+/** Whether they fit by any count: the common case, in which nothing is serialised. A character may take 24 bytes. */
+function isSmall(messages: object[], budget: number): boolean {
   let bytes = 0;
   for (const message of messages) {
     for (const [name, value] of Object.entries(message)) {
       if (typeof value === "object" && name !== "internal") return false;
-      bytes += 200 + String(value).length * 6;
+      bytes += 200 + String(value).length * 24;
     }
   }
   return bytes <= budget;

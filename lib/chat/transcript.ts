@@ -7,6 +7,7 @@ import { asText, countOf, type ReadChat, type StoredChat, visible } from "./docu
 import { found } from "./place.ts";
 import type { Message, Transcript } from "./schema.ts";
 import { type Settled, settle } from "./settle.ts";
+import { shortenShown } from "./shorten.ts";
 
 /** Lambda refuses answers above 6 MB, and counts its own JSON with the body escaped inside. */
 const maxAnswerBytes = 5_500_000;
@@ -105,15 +106,19 @@ function withoutMessages(chat: StoredChat): Omit<Transcript, "messages" | "trans
   };
 }
 
-/** As many messages as fit, one at least. */
+/** As many messages as fit, one at least. One that is too large for an answer of its own is shortened. */
 function cut(messages: Message[], budget: number): Message[] {
   let left = budget;
   const end = messages.findIndex((message) => {
     left -= sizeOf(message) + 1;
     return left < 0;
   });
-  return end < 0 ? messages : messages.slice(0, Math.max(1, end));
+  if (end === 0) return shortenShown(messages.slice(0, 1), budget, sizeOf);
+  return end < 0 ? messages : messages.slice(0, end);
 }
+
+/** The agent's messages as the answer to a send, which Lambda lets through. */
+export const replyOf = (messages: Message[]): Message[] => shortenShown(messages, maxAnswerBytes, sizeOf);
 
 /** Bytes in Lambda's answer, where the body is a string inside JSON. */
 function sizeOf(value: unknown): number {
