@@ -129,6 +129,40 @@ describe("a reply that is stored", () => {
   });
 });
 
+describe("a keyed reply after which the agent ended the chat", () => {
+  it("tells of the end only what a repeat is told, too", async () => {
+    const { instance, request } = await aRequest();
+    const headers = { "idempotency-key": crypto.randomUUID() };
+    const send = () => instance.call("message", { ...request, headers, body: { content: "goodbye" } });
+    cutFrom("findAndModify chats", 3); // the end cannot be stored
+    const first = await send();
+    expect([...verdict(first), first.body.data.chat_status]).toEqual([200, undefined, "ongoing"]);
+
+    await wire.heal();
+    await instance.call("transcript", request);
+    const again = await send();
+    expect([again.headers["idempotent-replayed"], again.body.data]).toEqual(["true", first.body.data]);
+  });
+
+  it("is told the same again when a webhook stored the end first", async () => {
+    const { instance, request } = await aRequest();
+    const headers = { "idempotency-key": crypto.randomUUID() };
+    const send = () => instance.call("message", { ...request, headers, body: { content: "goodbye" } });
+    let isOther = false;
+    wire.mongo.treat = (what) => {
+      // Between FINISH and the close by the sender, the read of another request closes the chat.
+      if (what === "aggregate chats" && !isOther) {
+        isOther = true;
+        void instance.call("transcript", request);
+      }
+      return "pass";
+    };
+    const first = await send();
+    expect([...verdict(first), first.body.data.chat_status]).toEqual([200, undefined, "ended"]);
+    expect((await send()).body.data).toEqual(first.body.data);
+  });
+});
+
 describe("a request that runs out of time", () => {
   it.each<[Name, string]>([
     ["create", "find chatagents"],
