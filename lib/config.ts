@@ -47,6 +47,7 @@ const Config = z
     JWT_ADMIN_ISSUERS: List.default([]),
     ENCRYPTION_KEY: Text,
     ENCRYPTION_KEYS_OLD: List.default([]),
+    LEGACY_KEYS: z.enum(["read", "refuse"]).default("read"),
     RATE_LIMIT_USER: PerMinute.default(300),
     ...limits,
     PERMISSION_CACHE_SECONDS: Seconds.max(60).default(60),

@@ -31,20 +31,33 @@ export async function seal(secret: string, subaccountId: string): Promise<string
 
 /** Whether a stored secret needs no rotation: `seal` wrote it, under the current key. */
 export async function isCurrent(text: string): Promise<boolean> {
-  return text.startsWith(`v2.${keyId(await ownKey(config().ENCRYPTION_KEY))}.`);
+  return text.trim().startsWith(`v2.${keyId(await ownKey(config().ENCRYPTION_KEY))}.`);
 }
+
+/** Whether a stored secret has the old server's form, which is bound to no subaccount. */
+export const isLegacy = (text: string) => !text.trim().startsWith("v2.");
 
 /**
  * Decrypts what `seal` or the old server (AES-256-CBC, key = scrypt(ENCRYPTION_KEY, salt)) wrote, with the current
  * key or one of ENCRYPTION_KEYS_OLD.
  *
- * @throws When no key opens it.
+ * White space at the ends, such as the newline of a pipe or a byte order mark, is never part of a secret: it is removed
+ * here, and nowhere else.
+ *
+ * @throws When no key opens it, when nothing is in it, or when it has the old server's form and LEGACY_KEYS is `refuse`.
  */
-export async function open(sealed: Sealed, subaccountId: string, salt: Salt): Promise<string> {
-  const passphrases = [config().ENCRYPTION_KEY, ...config().ENCRYPTION_KEYS_OLD];
-  return sealed.text.startsWith("v2.")
-    ? openOwn(sealed.text, subaccountId, passphrases)
-    : openOld(sealed, salt, passphrases);
+export async function open({ text, iv }: Sealed, subaccountId: string, salt: Salt): Promise<string> {
+  const { ENCRYPTION_KEY, ENCRYPTION_KEYS_OLD, LEGACY_KEYS } = config();
+  const passphrases = [ENCRYPTION_KEY, ...ENCRYPTION_KEYS_OLD];
+  const isOld = isLegacy(text);
+  if (isOld && LEGACY_KEYS === "refuse") throw new Error("LEGACY_KEYS=refuse: the old server's form is not read");
+  const sealed = { text: text.trim(), iv: iv?.trim() };
+  const secret = isOld
+    ? await openOld(sealed, salt, passphrases)
+    : (await openOwn(sealed.text, subaccountId, passphrases)).trim();
+  // Anyone could sign a webhook with an empty key.
+  if (secret === "") throw new Error("The secret is empty");
+  return secret;
 }
 
 async function openOwn(sealed: string, subaccountId: string, passphrases: string[]): Promise<string> {
@@ -66,7 +79,9 @@ async function openOld({ text, iv }: Sealed, salt: Salt, passphrases: string[]):
     try {
       const key = await once(`${salt}\n${passphrase}`, () => derive(passphrase, salt, 32));
       const decipher = createDecipheriv("aes-256-cbc", key, Buffer.from(iv ?? "", "hex"));
-      const plain = Buffer.concat([decipher.update(text, "hex"), decipher.final()]).toString("utf8");
+      const plain = Buffer.concat([decipher.update(text, "hex"), decipher.final()])
+        .toString("utf8")
+        .trim();
       // CBC has no tag: one wrong key in 256 leaves a padding that looks right, and noise. Keys and URLs are ASCII.
       if (/^[\x20-\x7e]+$/.test(plain)) return plain;
     } catch {

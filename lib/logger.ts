@@ -105,16 +105,16 @@ function because(error: unknown): { reason: Description; retellStatus?: number; 
   return { reason, ...(status === undefined ? {} : { retellStatus: status }), retellError };
 }
 
-/** Errors whose messages are written by the driver's connection code or us. */
+/**
+ * Errors whose messages we write, or the runtime without a value in them. None of a connection's: the messages of
+ * Mongo's driver and of Node's system errors hold hosts, which are a tenant's secret. Their name and code tell enough.
+ */
 const quotable = new Set([
   "ApiError",
   "RetellError",
   "UnexpectedAnswer",
   "TimeoutError",
   "AbortError",
-  "MongoServerSelectionError",
-  "MongoNetworkError",
-  "MongoNetworkTimeoutError",
   "ConfigError",
   "RedisAway",
   "LeftAlone",

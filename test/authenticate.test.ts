@@ -1,6 +1,6 @@
 import type { RequestListener } from "node:http";
 import { exportJWK, exportSPKI, type GenerateKeyPairResult, generateKeyPair, SignJWT } from "jose";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
 import { aServer } from "./support/issuer.ts";
 
 // A key set beside the secret: this file's instance is configured with both, before anything reads the configuration.
@@ -75,6 +75,22 @@ describe("tokens of a key set", () => {
   });
 });
 
+describe("a key that the issuer has withdrawn", () => {
+  afterEach(() => vi.useRealTimers());
+
+  it("is accepted for five minutes at most", async () => {
+    const token = await sign(claims, "ES256", keys.ES256.privateKey);
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 600_000 }); // whatever was read before has expired
+    expect((await list(token)).status).toBe(200);
+    const withdrawn = publicKeys.splice(1, 1);
+    vi.setSystemTime(Date.now() + 299_000);
+    expect((await list(token)).status).toBe(200);
+    vi.setSystemTime(Date.now() + 1_000);
+    expect((await list(token)).body.code).toBe("INVALID_ACCESS_TOKEN");
+    publicKeys.splice(1, 0, ...withdrawn);
+  });
+});
+
 describe("a key set that cannot be had", () => {
   const token = () => sign(claims, "RS256", keys.RS256.privateKey);
 
@@ -84,7 +100,6 @@ describe("a key set that cannot be had", () => {
     ["is no key set", (_, response) => response.end('{"keys": 7}')],
     ["is cut off", (request) => request.socket.destroy()],
   ])("because it %s: 503, not a bad token", async (_name, answer) => {
-    const { vi } = await import("vitest");
     const broken = await aServer(answer);
     vi.resetModules(); // an instance of its own, that has no keys yet
     process.env.JWT_JWKS_URL = broken.url;

@@ -70,6 +70,9 @@ export const LogLine = z.strictObject({
     .regex(/^\w{1,64}$/)
     .optional(),
 
+  /** Which field of a document was ignored, as `collection.field`. */
+  field: z.string().optional(),
+
   // Of what somebody else did for the request of this operationId later: how its turn came out, and who asked.
   outcome: z.string().optional(),
   settledBy: z.guid().optional(),

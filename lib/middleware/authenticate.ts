@@ -96,9 +96,13 @@ function secret(text: string): Promise<webcrypto.CryptoKey> {
 const importSecret = (text: string) =>
   crypto.subtle.importKey("raw", Buffer.from(text), { name: "HMAC", hash: "SHA-256" }, false, ["verify"]);
 
+/** How long a key that its issuer has withdrawn is accepted at most. Each instance reads the key set as often. */
+const keySetMaxAgeMs = 5 * 60_000;
+
 const keySets = new Map<string, JWTVerifyGetKey>();
 function keySet(url: string): JWTVerifyGetKey {
-  const known = keySets.get(url) ?? createRemoteJWKSet(new URL(url), { timeoutDuration: 2_000 });
+  const options = { timeoutDuration: 2_000, cacheMaxAge: keySetMaxAgeMs };
+  const known = keySets.get(url) ?? createRemoteJWKSet(new URL(url), options);
   keySets.set(url, known);
   return known;
 }

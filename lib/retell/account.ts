@@ -7,10 +7,14 @@ import { bounded, central, driver, isUnreachable } from "../mongo.ts";
 import { key, redis } from "../redis.ts";
 import type { Tenant } from "../tenant.ts";
 
-const lifetimeSeconds = 300;
+/** A change of an account takes effect within this time, counted from its last reading in Mongo. */
+const lifetimeMs = 5 * 60_000;
 
 const Sealed = z.object({
+  /** When it was read in Mongo, epoch ms: its age counts from there, wherever it was cached since. */
+  readAt: z.number(),
   id: z.string(),
+  /** "" where the document has none. */
   name: z.string(),
   apiKey: z.object({ text: z.string().min(1), iv: z.string().optional() }),
   /** What Retell signs webhooks with, two during a rotation; absent: the API key. Encrypted like it. */
@@ -31,14 +35,14 @@ export interface Account {
 type Place = Pick<Tenant, "subaccountId" | "log" | "trailing">;
 
 /** Clear keys live here, in memory alone, for five minutes. */
-const known = new Lru<{ account: Account; until: number }>(1_000);
+const known = new Lru<Account>(1_000);
 
 /**
  * What Redis holds of a subaccount's account, encrypted; null when it holds nothing, when this process need not ask,
  * or when Redis does not answer. Never rejects.
  */
 export function prefetch(subaccountId: string): Promise<string | null> {
-  return recall(subaccountId) ? Promise.resolve(null) : redis.get(cacheKey(subaccountId)).catch(() => null);
+  return known.get(subaccountId) ? Promise.resolve(null) : redis.get(cacheKey(subaccountId)).catch(() => null);
 }
 
 /**
@@ -47,12 +51,12 @@ export function prefetch(subaccountId: string): Promise<string | null> {
  * @throws RETELL_ACCOUNT_INACTIVE, RETELL_FETCH_FAILED, API_KEY_DECRYPTION_ERROR, CONNECTION_FAILED
  */
 export async function accountOf(tenant: Place & Pick<Tenant, "account">): Promise<Account> {
-  const recent = recall(tenant.subaccountId);
+  const recent = known.get(tenant.subaccountId);
   if (recent) return recent;
   const cached = Sealed.safeParse(parseJson(await tenant.account)).data;
   // A copy that does not decrypt may be of a key that has been mended since.
-  const account = cached && (await remember(tenant, cached).catch(() => undefined));
-  return account ?? remember(tenant, await load(tenant));
+  const account = cached && isFresh(cached) && (await remember(tenant, cached).catch(() => undefined));
+  return account || remember(tenant, await load(tenant));
 }
 
 /**
@@ -64,7 +68,7 @@ export async function accountOf(tenant: Place & Pick<Tenant, "account">): Promis
  *         whether it is Retell, which comes again after a 503, and need not after a 401.
  */
 export async function* webhookKeysOf(place: Place): AsyncGenerator<string[]> {
-  const recent = recall(place.subaccountId);
+  const recent = known.get(place.subaccountId);
   if (recent) yield keysOf(recent, place).catch(() => []); // they may have been mended since
   yield keysOf(await remember(place, await look(place)), place);
 }
@@ -116,7 +120,7 @@ export async function reloadAccount(tenant: Place): Promise<Account> {
 }
 
 /**
- * Makes Redis forget an account. What an instance holds in memory stays for its five minutes.
+ * Makes Redis forget an account. What an instance holds in memory stays until it is five minutes old.
  *
  * @throws When Redis does not answer.
  */
@@ -124,16 +128,17 @@ export async function forgetAccount(subaccountId: string): Promise<void> {
   await redis.del(cacheKey(subaccountId));
 }
 
-function recall(subaccountId: string): Account | undefined {
-  const entry = known.get(subaccountId);
-  return entry && entry.until > Date.now() ? entry.account : undefined;
+/** Another instance's clock may be ahead of ours, by a little. */
+function isFresh({ readAt }: Sealed): boolean {
+  const age = Date.now() - readAt;
+  return age > -5_000 && age < lifetimeMs;
 }
 
 async function remember({ subaccountId }: Place, sealed: Sealed): Promise<Account> {
   try {
     const apiKey = await open(sealed.apiKey, subaccountId, "retell-salt");
     const account = { id: sealed.id, name: sealed.name, apiKey, sealed };
-    known.set(subaccountId, { account, until: Date.now() + lifetimeSeconds * 1_000 });
+    known.set(subaccountId, account, sealed.readAt + lifetimeMs);
     return account;
   } catch (cause) {
     throw new ApiError("API_KEY_DECRYPTION_ERROR", { cause });
@@ -141,6 +146,7 @@ async function remember({ subaccountId }: Place, sealed: Sealed): Promise<Accoun
 }
 
 async function load({ subaccountId, log, trailing }: Place): Promise<Sealed> {
+  const readAt = Date.now();
   let found: Record<string, unknown> | null;
   try {
     found = await log.time("mongo", bounded(find(subaccountId)));
@@ -150,16 +156,26 @@ async function load({ subaccountId, log, trailing }: Place): Promise<Sealed> {
   }
   if (found?.isActive !== true) throw new ApiError("RETELL_ACCOUNT_INACTIVE");
 
+  const { accountName: name, encryptionIV: iv, webhookKeys } = found;
+  const odd = {
+    accountName: typeof name !== "string",
+    encryptionIV: iv !== undefined && typeof iv !== "string",
+    webhookKeys: webhookKeys === null,
+  };
+  for (const [field, isOdd] of Object.entries(odd)) {
+    if (isOdd) log.warn("A field of the Retell account is ignored", undefined, { field: `retellaccounts.${field}` });
+  }
   const sealed = Sealed.safeParse({
+    readAt,
     id: String(found._id),
-    name: found.accountName,
-    apiKey: { text: found.apiKey, iv: found.encryptionIV },
-    webhookKeys: found.webhookKeys,
+    name: odd.accountName ? "" : name,
+    apiKey: { text: found.apiKey, iv: odd.encryptionIV ? undefined : iv },
+    webhookKeys: webhookKeys ?? undefined, // of any other type than a list of texts it is refused: it protects
   });
   if (!sealed.success)
     throw new ApiError("RETELL_FETCH_FAILED", { cause: new UnexpectedAnswer("A malformed Retell account") });
 
-  trailing.push(redis.set(cacheKey(subaccountId), JSON.stringify(sealed.data), lifetimeSeconds).catch(() => {}));
+  trailing.push(redis.set(cacheKey(subaccountId), JSON.stringify(sealed.data), lifetimeMs / 1_000).catch(() => {}));
   return sealed.data;
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import Retell, { APIError } from "retell-sdk";
 import type { ChatListParams } from "retell-sdk/resources/chat";
 import * as z from "zod";
@@ -238,16 +239,21 @@ async function* pages(retell: Retell, filter_criteria: ChatListParams["filter_cr
 /** The SDK's own timeout ends with the headers and is 5 minutes for a completion: the signal bounds the body too. */
 const within = (signal: AbortSignal) => ({ signal, timeout: 30_000 });
 
-const lines = new Lru<{ sdk: Retell; breaker: Breaker }>(1_000);
+/** By a digest of the API key: the clear key is held by its account alone, and leaves memory with it. */
+const breakers = new Lru<Breaker>(1_000);
+const sdks = new WeakMap<Account, Retell>();
 
-function lineOf({ apiKey }: Account): { sdk: Retell; breaker: Breaker } {
-  const known = lines.get(apiKey);
-  if (known) return known;
+function lineOf(account: Account): { sdk: Retell; breaker: Breaker } {
+  const { apiKey } = account;
+  const digest = createHash("sha256").update(apiKey).digest("base64");
+  const breaker = breakers.get(digest) ?? new Breaker();
+  breakers.set(digest, breaker);
   // Both given always: the SDK would fall back to the environment's, which is nobody's key here.
-  const sdk = new Retell({ apiKey, baseURL: config().RETELL_BASE_URL, maxRetries: 0, logLevel: "off", fetch: ask });
-  const line = { sdk, breaker: new Breaker() };
-  lines.set(apiKey, line);
-  return line;
+  const sdk =
+    sdks.get(account) ??
+    new Retell({ apiKey, baseURL: config().RETELL_BASE_URL, maxRetries: 0, logLevel: "off", fetch: ask });
+  sdks.set(account, sdk);
+  return { sdk, breaker };
 }
 
 /**
