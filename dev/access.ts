@@ -1,14 +1,14 @@
 /** `npm run access:forget -- --user ID`: every instance forgets at once what it knows of a user's permissions. */
 import { parseArgs } from "node:util";
 import { forget } from "../lib/access.ts";
-import { config } from "../lib/config.ts";
 import { bounded, central, driver } from "../lib/mongo.ts";
 import { runTool } from "./run-tool.ts";
+import { confirmWrite } from "./target.ts";
 
 await runTool(async () => {
-  const { user } = parseArgs({ options: { user: { type: "string" } } }).values;
+  const { user, yes } = parseArgs({ options: { user: { type: "string" }, yes: { type: "boolean" } } }).values;
   if (!user) throw new Error("Usage: npm run access:forget -- --user ID");
-  config(); // a setting that is missing is not Redis' fault
+  await confirmWrite(yes);
   try {
     await forget(user);
   } catch (error) {

@@ -6,12 +6,15 @@ import * as cache from "../lib/chat/cache.ts";
 import { config } from "../lib/config.ts";
 import { runTool } from "./run-tool.ts";
 import { subaccountIdOf } from "./subaccount.ts";
+import { confirmWrite } from "./target.ts";
 
 const usage = "npm run cache:forget -- --subaccount ID [--chat ID]";
 
 await runTool(async () => {
-  const { values } = parseArgs({ options: { subaccount: { type: "string" }, chat: { type: "string" } } });
+  const string = { type: "string" } as const;
+  const { values } = parseArgs({ options: { subaccount: string, chat: string, yes: { type: "boolean" } } });
   const subaccountId = subaccountIdOf(values.subaccount, usage);
+  await confirmWrite(values.yes);
   // The id is looked for only lest a mistyped one looked done: without Mongo the cache is forgotten all the same.
   const isThere = await loadSubaccount(subaccountId).then(Boolean, () => true);
   if (!isThere) throw new Error(`There is no subaccount ${subaccountId}`);

@@ -1,26 +1,30 @@
 /** `npm run db:indexes`: makes the indexes of the central database and of every subaccount's. Safe to repeat. */
+import { parseArgs } from "node:util";
+import { subaccountOf } from "../lib/access.ts";
 import { type Done, ensureIndexes } from "../lib/indexes.ts";
 import { CallLog } from "../lib/logger.ts";
 import { central } from "../lib/mongo.ts";
 import { openTenant } from "../lib/tenant.ts";
 import { reached, runTool, whyNot } from "./run-tool.ts";
+import { confirmWrite } from "./target.ts";
 
 await runTool(async () => {
+  const { yes } = parseArgs({ options: { yes: { type: "boolean" } } }).values;
+  await confirmWrite(yes);
   const done: Done[] = await ensureIndexes(await reached(central()), "central");
   const seen = new Set<string>();
   let failed = 0;
 
   for await (const subaccount of (await central()).collection("subaccounts").find()) {
     try {
-      const { databaseName, mongodbUrl, encryptionIV: iv } = subaccount;
-      const location = { databaseName, ...(mongodbUrl ? { mongodbUrl: { text: mongodbUrl, iv } } : {}) };
+      const location = subaccountOf(subaccount);
       const tenant = await openTenant(String(subaccount._id), location, {
         log: new CallLog({ operationId: crypto.randomUUID(), requestId: undefined, operation: "db:indexes" }),
         trailing: [],
       });
       // Subaccounts may share a database.
       const db = await reached(tenant.db());
-      const place = `${mongodbUrl ?? ""} ${db.databaseName}`;
+      const place = `${location.mongodbUrl?.text ?? ""} ${db.databaseName}`;
       if (!seen.has(place)) done.push(...(await ensureIndexes(db, "tenant")));
       seen.add(place);
       tenant.release();

@@ -9,6 +9,7 @@ import { isCurrent, open, type Salt, seal } from "../lib/crypto.ts";
 import { central } from "../lib/mongo.ts";
 import { forgetAccount } from "../lib/retell/account.ts";
 import { reached, runTool } from "./run-tool.ts";
+import { confirmWrite } from "./target.ts";
 
 /** Where secrets stand: one in the old server's form or ours, and a list of ours alone. */
 interface Place {
@@ -32,12 +33,13 @@ let isDryRun = false;
 let staleCopies = 0;
 
 await runTool(async () => {
-  const { values } = parseArgs({ options: { "old-server-gone": flag, "dry-run": flag } });
+  const { values } = parseArgs({ options: { "old-server-gone": flag, "dry-run": flag, yes: flag } });
   if (!values["old-server-gone"] && !values["dry-run"]) {
     console.error("The old server cannot read what this writes. Once nothing of it runs: --old-server-gone");
     throw new Error("What would be done: --dry-run");
   }
   isDryRun = values["dry-run"] ?? false;
+  if (!isDryRun) await confirmWrite(values.yes);
 
   await reached(central());
   const counts: Record<Outcome, number> = { rotated: 0, pending: 0, current: 0, failed: 0 };
@@ -82,7 +84,8 @@ async function rotate(
   const what = [field, ...(texts.length > 0 ? [`${texts.length} ${list}`] : [])].join(", ");
 
   // All of them are opened, also those that need no rotation: one that is broken is to be known.
-  const secret = await open({ text, iv: document.encryptionIV }, subaccountId, salt);
+  const iv = typeof document.encryptionIV === "string" ? document.encryptionIV : undefined;
+  const secret = await open({ text, iv }, subaccountId, salt);
   const secrets = await Promise.all(texts.map((one) => open({ text: one }, subaccountId, salt)));
   const current = await Promise.all([text, ...texts].map(isCurrent));
   if (current.every(Boolean)) return { outcome: "current", what };

@@ -21,11 +21,17 @@ export async function reached(db: Db | Promise<Db>): Promise<Db> {
   return db;
 }
 
+/** Whether the message of an error that was met on the way to a database names its host. */
+function hasHost(error: Error): boolean {
+  const { name, syscall } = error as Error & { syscall?: unknown };
+  return /^Mongo(ServerSelection|Network)/.test(name) || /^(getaddrinfo|query|connect)/.test(String(syscall));
+}
+
 /** Why a tool could not do what it was asked to. */
 export function whyNot(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const isUnreachable = error instanceof ApiError && error.code === "CONNECTION_FAILED";
-  if (isUnreachable || error.name === "MongoServerSelectionError") {
+  if (isUnreachable || hasHost(error)) {
     return `MongoDB cannot be reached (${saying(error)}): npm run doctor says more`;
   }
   if (error.name === "RedisAway") return `Redis does not answer (${saying(error)}): npm run doctor says more`;

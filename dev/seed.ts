@@ -2,11 +2,12 @@ import { parseArgs } from "node:util";
 import { demo } from "./seed/demo.ts";
 import { load } from "./seed/load.ts";
 import { DEFAULT_FOLDER } from "./start/folder.ts";
-import { running } from "./start/running.ts";
+import { isOfDemo, running } from "./start/running.ts";
+import { confirmWrite, setOwnTarget } from "./target.ts";
 
 export { demo, demoTokens, seedDemo } from "./seed/demo.ts";
 
-const USAGE = "npm run seed -- --chats N --messages M [--subaccount ID] [--seed N] [--data DIR]";
+const USAGE = "npm run seed -- --chats N --messages M [--subaccount ID] [--seed N] [--data DIR] [--yes]";
 
 /** Fills a subaccount of the running `npm start`, or of MONGODB_URL, and prints what is there as JSON. */
 async function main(): Promise<void> {
@@ -17,13 +18,17 @@ async function main(): Promise<void> {
       subaccount: { type: "string", default: demo.subaccountId },
       seed: { type: "string", default: "1" },
       data: { type: "string", default: DEFAULT_FOLDER },
+      yes: { type: "boolean" },
     },
   });
   const [chats, messages, seed] = [whole(values.chats), whole(values.messages), whole(values.seed)];
   if (!/^[0-9a-f]{24}$/i.test(values.subaccount)) throw new Error(`${values.subaccount} is no subaccount's id.`);
   const subaccountId = values.subaccount.toLowerCase();
-  const url = process.env.MONGODB_URL || (await running(values.data))?.services.mongodb;
+  const about = process.env.MONGODB_URL ? undefined : await running(values.data);
+  if (about && isOfDemo(about)) setOwnTarget();
+  const url = process.env.MONGODB_URL || about?.services.mongodb;
   if (!url) throw new Error("Nothing runs: start it with `npm start`, or set MONGODB_URL.");
+  await confirmWrite(values.yes, { mongodb: url });
   console.log(JSON.stringify(await load(url, { subaccountId, chats, messages, seed }), null, 2));
 }
 

@@ -7,12 +7,14 @@ import { join } from "node:path";
 import { stage } from "../lib/stage.ts";
 import { DEFAULT_FOLDER } from "./start/folder.ts";
 import { logInto } from "./start/log-file.ts";
-import { environmentOf, running } from "./start/running.ts";
+import { environmentOf, isOfDemo, running } from "./start/running.ts";
+import { setOwnTarget } from "./target.ts";
 
 const isTold = process.env.MONGODB_URL || process.env.SST_RESOURCE_App !== undefined;
 const about = isTold ? undefined : await running();
 if (about) {
   Object.assign(process.env, await environmentOf(about));
+  if (isOfDemo(about)) setOwnTarget();
   logInto(join(DEFAULT_FOLDER, "gateway.log"));
   console.error(`MONGODB_URL is not set: this is about the npm start that runs here, ${about.url}`);
 }

@@ -21,10 +21,10 @@ async function cached() {
 describe("cache:forget", () => {
   it("forgets a subaccount's list and transcripts, and no other's", async () => {
     const [{ world, chats }, other] = [await cached(), await cached()];
-    expect(await tool("cache.ts", ["--subaccount", world.subaccountId.toUpperCase()])).toEqual({
+    expect(await tool("cache.ts", ["--subaccount", world.subaccountId.toUpperCase(), "--yes"])).toEqual({
       code: 0,
       stdout: `${world.subaccountId}: forgot the list and 2 transcripts\n`,
-      stderr: "",
+      stderr: expect.stringMatching(/^Writes to stage test: .+\n$/),
     });
     for (const chatId of chats) expect(await isCached(world, "transcript", chatId)).toBe(false);
     expect(await isCached(world, "list")).toBe(false);
@@ -34,7 +34,7 @@ describe("cache:forget", () => {
 
   it("forgets one transcript alone", async () => {
     const { world, chats } = await cached();
-    const ended = await tool("cache.ts", ["--subaccount", world.subaccountId, "--chat", chats[0]]);
+    const ended = await tool("cache.ts", ["--subaccount", world.subaccountId, "--chat", chats[0], "--yes"]);
     expect(ended).toMatchObject({ code: 0, stdout: `${world.subaccountId}: forgot 1 transcript\n` });
     expect(await isCached(world, "transcript", chats[0])).toBe(false);
     expect(await isCached(world, "transcript", chats[1])).toBe(true);

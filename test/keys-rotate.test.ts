@@ -23,7 +23,8 @@ beforeEach(async () => {
   await Promise.all([accounts.deleteMany({}), subaccounts.deleteMany({})]);
 });
 
-const rotate = (args: string[] = ["--old-server-gone"], env: NodeJS.ProcessEnv = rotated) => tool("keys.ts", args, env);
+const rotate = (args: string[] = ["--old-server-gone"], env: NodeJS.ProcessEnv = rotated) =>
+  tool("keys.ts", [...args, "--yes"], env);
 
 /** Encrypts as the old server does. */
 function asOldServer(secret: string, salt: string) {

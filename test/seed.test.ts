@@ -133,12 +133,14 @@ describe("the load", () => {
     const seed = (...args: string[]) => {
       const program = fileURLToPath(new URL("../dev/seed.ts", import.meta.url));
       const env = { ...process.env, MONGODB_URL: mongod.url };
-      return promisify(execFile)(process.execPath, [program, "--chats", "3", "--messages", "2", ...args], { env });
+      return promisify(execFile)(process.execPath, [program, "--chats", "3", "--messages", "2", "--yes", ...args], {
+        env,
+      });
     };
     expect(JSON.parse((await seed()).stdout)).toMatchObject({ subaccountId, chats: 3, messages: 2 });
     await expect(seed("--subaccount", "64b0000000000000000000ff")).rejects.toMatchObject({
       code: 1,
-      stderr: "There is no subaccount 64b0000000000000000000ff.\n",
+      stderr: expect.stringMatching(/\nThere is no subaccount 64b0000000000000000000ff\.\n$/),
     });
   });
 });

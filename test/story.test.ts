@@ -54,7 +54,7 @@ it("is told of a tool's sweep, too, where the tool writes into the log", async (
     logInto(${JSON.stringify(file)});
     await import(${program("sweep.ts")});
     console.log("Done");`;
-  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", code]);
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", code, "--", "--yes"]);
   const log = await readFile(file, "utf8");
   await rm(dirname(file), { recursive: true });
   expect(

@@ -10,6 +10,9 @@ export async function running(folder = DEFAULT_FOLDER): Promise<DevJson | undefi
   return text === undefined ? undefined : JSON.parse(text);
 }
 
+/** Whether it has the demo tenant, and so works on data of its own, or on data that it was told to add the tenant to. */
+export const isOfDemo = ({ subaccountId }: DevJson) => subaccountId !== "";
+
 /** What its functions are configured by. */
 export async function environmentOf(
   { services: { mongodb, upstash, retell } }: DevJson,
