@@ -5,7 +5,7 @@ import { DEFAULT_FOLDER } from "./start/folder.ts";
 import { isOfDemo, running } from "./start/running.ts";
 import { confirmWrite, setOwnTarget } from "./target.ts";
 
-export { demo, demoTokens, seedDemo } from "./seed/demo.ts";
+export { demo, demoTokens, noTokens, ownerId, seedDemo } from "./seed/demo.ts";
 
 const USAGE = "npm run seed -- --chats N --messages M [--subaccount ID] [--seed N] [--data DIR] [--yes]";
 

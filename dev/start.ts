@@ -5,12 +5,13 @@ import { join, relative, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs, styleText } from "node:util";
 import { startChild } from "./child.ts";
-import { demo, demoTokens, seedDemo } from "./seed.ts";
+import { demo, demoTokens, noTokens, ownerId, seedDemo } from "./seed.ts";
 import { type Services, startServices } from "./services.ts";
-import { DEFAULT_FOLDER, secretsOf, takeFolder, writePrivate } from "./start/folder.ts";
+import { DEFAULT_FOLDER, given, makePrivate, secretsOf, takeFolder, writePrivate } from "./start/folder.ts";
 import { type DevJson, pasteLines, whatRuns } from "./start/greeting.ts";
 import { isIdleSweep, isMetric, readable } from "./start/log-line.ts";
 import { aboutProcess, isAlive } from "./start/process.ts";
+import { confirmWrite } from "./target.ts";
 
 const GRACE_MS = 300;
 
@@ -42,9 +43,13 @@ async function start({ folder, port, seed, sweepSeconds, signal, end, cleanup }:
   const complain = logInto(join(folder, "services.log"), { end, cleanup });
   const services = await startServices({ dataDir: folder, onExit: end, say, log: complain, signal });
   cleanup.defer(() => services.stop());
-  Object.assign(process.env, environment(services, await secretsOf(folder)));
+  // A token signed by a secret that was given is valid wherever else that secret is used.
+  const isSecretOurs = given("JWT_SECRET") === undefined;
+  const secrets = await secretsOf(folder);
+  Object.assign(process.env, environment(services, secrets));
 
   const isOurs = services.mongodb.source !== "MONGODB_URL";
+  if (seed && !isOurs) await confirmWrite(true, { mongodb: services.mongodb.url });
   if (isOurs || seed) await seedDemo(services.mongodb.url);
 
   const onLog = (line: string) => {
@@ -67,7 +72,8 @@ async function start({ folder, port, seed, sweepSeconds, signal, end, cleanup }:
   });
   cleanup.defer(() => gateway.stop());
 
-  const about = await aboutThis(gateway.about.url, services, isOurs || seed);
+  const ownSecret = isSecretOurs ? secrets.JWT_SECRET : undefined;
+  const about = await aboutThis(gateway.about.url, services, { seeded: isOurs || seed, ownSecret });
   const file = join(folder, "dev.json");
   await writePrivate(file, about);
   cleanup.defer(() => rm(file, { force: true }));
@@ -75,6 +81,7 @@ async function start({ folder, port, seed, sweepSeconds, signal, end, cleanup }:
 }
 
 function logInto(file: string, { end, cleanup }: Pick<Run, "end" | "cleanup">): (line: string) => void {
+  makePrivate(file);
   const log = createWriteStream(file, { flags: "a" });
   log.on("error", (error) => end(error.message));
   cleanup.defer(() => new Promise<void>((closed) => log.end(() => closed())));
@@ -93,12 +100,17 @@ function environment({ mongodb, upstash, retell }: Services, secrets: NodeJS.Pro
   };
 }
 
-async function aboutThis(url: string, { mongodb, upstash, retell }: Services, seeded: boolean): Promise<DevJson> {
+/** @param ownSecret What signs tokens; undefined where it is somebody else's. */
+async function aboutThis(
+  url: string,
+  { mongodb, upstash, retell }: Services,
+  { seeded, ownSecret }: { seeded: boolean; ownSecret: string | undefined },
+): Promise<DevJson> {
   return {
     url,
     subaccountId: seeded ? demo.subaccountId : "",
     agentId: seeded ? demo.agentIds[0] : "",
-    tokens: await demoTokens(process.env.JWT_SECRET ?? ""),
+    tokens: ownSecret === undefined ? noTokens : await demoTokens(ownSecret),
     services: {
       mongodb: mongodb.url,
       upstash: { url: upstash.url, token: upstash.token },
@@ -113,6 +125,10 @@ function greet(about: DevJson, services: Services, folder: string): void {
   say(bold(`\nScalAI Chat is ready after ${seconds} s; Ctrl-C ends it.`));
   for (const line of whatRuns(services, about.url, short(folder))) say(line);
   if (about.subaccountId) {
+    if (!about.tokens.owner) {
+      say("\nJWT_SECRET is set, so no tokens were made: they would be valid wherever else it is used.");
+      say(`Put a token of your login service into TOKEN; the demo's owner has the id ${ownerId}.`);
+    }
     say(bold("\nPaste these one after another: create a chat, say something, read it."));
     for (const line of pasteLines(about)) say(`\n${line}`);
   } else {

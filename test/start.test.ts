@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { decodeJwt } from "jose";
+import { decodeJwt, SignJWT } from "jose";
 import { MongoClient } from "mongodb";
 import { afterEach, beforeEach, describe, expect, inject, test } from "vitest";
 import * as z from "zod";
@@ -62,8 +62,8 @@ describe("npm start", () => {
   test("says in dev.json what runs, to its owner alone, as long as it runs", async () => {
     const { about, kill } = await npmStart(folder);
     expect(DevJson.parse(about)).toEqual(about);
-    for (const file of ["dev.json", "secrets.json"]) {
-      expect((await stat(join(folder, file))).mode & 0o777).toBe(0o600);
+    for (const file of ["dev.json", "secrets.json", "gateway.log", "services.log"]) {
+      expect([file, (await stat(join(folder, file))).mode & 0o777]).toEqual([file, 0o600]);
     }
     expect((await fetch(`${about.url}/health`)).status).toBe(200);
 
@@ -80,6 +80,50 @@ describe("npm start", () => {
 
     await kill("SIGKILL"); // it leaves its dev.json behind
     expect(await running(folder)).toBeUndefined();
+  });
+
+  test("takes back a log that others could read", async () => {
+    await writeFile(join(folder, "gateway.log"), "older\n", { mode: 0o644 });
+    await npmStart(folder);
+    expect((await stat(join(folder, "gateway.log"))).mode & 0o777).toBe(0o600);
+    expect(await readFile(join(folder, "gateway.log"), "utf8")).toMatch(/^older\n/);
+  });
+
+  test("is written to by npm run seed without a question", async () => {
+    await npmStart(folder);
+    const seeded = await run("seed.ts", ["--data", folder, "--chats", "2"], {}).ended;
+    expect([seeded.code, seeded.stderr]).toEqual([
+      0,
+      expect.stringMatching(/^Writes to stage local: MongoDB 127\.0\.0\.1:\d+\/\w+\n$/),
+    ]);
+  });
+
+  test("makes no tokens with a secret that it was given, and says what to use instead", async () => {
+    const JWT_SECRET = "a secret that signs tokens elsewhere, too";
+    const { about, output, kill } = await npmStart(folder, { env: { JWT_SECRET } });
+    expect(about.tokens).toEqual({ owner: "", viewer: "", expired: "", stranger: "", superAdmin: "" });
+    expect(JSON.stringify(output) + (await readFile(join(folder, "secrets.json"), "utf8"))).not.toContain("eyJ");
+    expect(output.stderr).toContain("JWT_SECRET is set, so no tokens were made");
+    const ownerId = /the demo's owner has the id ([0-9a-f]{24})/.exec(output.stderr)?.[1];
+
+    const lines = output.stderr.split("\n").filter((line) => /^(CHAT=|curl )/.test(line));
+    expect(lines).toHaveLength(3);
+    const token = new SignJWT({ id: ownerId }).setProtectedHeader({ alg: "HS256" }).setExpirationTime("1h");
+    const TOKEN = await token.sign(new TextEncoder().encode(JWT_SECRET));
+    const { stdout } = await promisify(execFile)("bash", ["-c", lines.join("\n")], { env: { ...process.env, TOKEN } });
+    expect(stdout).toContain("Message sent successfully");
+    await kill("SIGINT");
+
+    const { about: own } = await npmStart(folder, { env: { JWT_SECRET: " " } });
+    expect((await call(own, "list")).status).toBe(200);
+  });
+
+  test("makes tokens that are valid for a day", async () => {
+    const { about } = await npmStart(folder);
+    for (const token of Object.values(about.tokens)) {
+      const { exp = 0, iat = 0 } = decodeJwt(token);
+      expect(exp - iat).toBe(86_400);
+    }
   });
 
   test("shows three lines that, pasted one after another, create a chat, speak, and read its history", async () => {
@@ -175,6 +219,7 @@ describe("npm start", () => {
       await kill("SIGINT");
 
       const seeded = await npmStart(folder, { env, args: ["--seed"] });
+      expect(seeded.output.stderr).toContain(`Writes to stage local: MongoDB ${url.host}${url.pathname}`);
       expect((await call(seeded.about, "list")).status).toBe(200);
       await seeded.kill("SIGINT");
     } finally {

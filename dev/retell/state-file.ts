@@ -52,7 +52,7 @@ export class StateFile {
   async #write(): Promise<void> {
     await mkdir(dirname(this.#file), { recursive: true });
     const beside = `${this.#file}.new`;
-    const handle = await open(beside, "w");
+    const handle = await open(beside, "w", 0o600); // it holds what users said
     try {
       await handle.writeFile(JSON.stringify(this.#state()));
       await handle.sync();

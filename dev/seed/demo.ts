@@ -64,7 +64,10 @@ export async function seedDemo(mongodbUrl: string): Promise<void> {
   }
 }
 
-/** A token for each demo user, valid for 30 days. */
+/** The id that a token of the demo tenant's owner has. */
+export const ownerId = users.owner.toHexString();
+
+/** A token for each demo user, valid for a day. @param secret Ours alone: elsewhere one of them makes a super admin. */
 export async function demoTokens(secret: string): Promise<Record<DemoUser, string>> {
   const { JWT_ISSUER, JWT_AUDIENCE } = process.env;
   const sign = (user: DemoUser) => {
@@ -72,7 +75,7 @@ export async function demoTokens(secret: string): Promise<Record<DemoUser, strin
     const token = new SignJWT({ id: users[user].toHexString(), email: `${user.toLowerCase()}@demo.example`, role });
     if (JWT_ISSUER) token.setIssuer(JWT_ISSUER);
     if (JWT_AUDIENCE) token.setAudience(JWT_AUDIENCE);
-    token.setProtectedHeader({ alg: "HS256", typ: "JWT" }).setIssuedAt().setExpirationTime("30d");
+    token.setProtectedHeader({ alg: "HS256", typ: "JWT" }).setIssuedAt().setExpirationTime("1d");
     return token.sign(new TextEncoder().encode(secret));
   };
   return {
@@ -83,6 +86,9 @@ export async function demoTokens(secret: string): Promise<Record<DemoUser, strin
     superAdmin: await sign("superAdmin"),
   };
 }
+
+/** In place of them where there are none. */
+export const noTokens: Record<DemoUser, string> = { owner: "", viewer: "", expired: "", stranger: "", superAdmin: "" };
 
 async function opens(account: Document | null): Promise<boolean> {
   if (typeof account?.apiKey !== "string") return false;

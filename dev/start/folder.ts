@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { chmodSync, closeSync, openSync } from "node:fs";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { aboutProcess, isAlive } from "./process.ts";
@@ -26,7 +27,7 @@ const CONTENT = [
  * @throws When another `npm start` has it.
  */
 export async function takeFolder(folder: string): Promise<() => Promise<void>> {
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   const file = join(folder, PID);
   for (;;) {
     try {
@@ -64,6 +65,12 @@ export async function writePrivate(file: string, content: object): Promise<void>
   await rename(temporary, file);
 }
 
+/** Has a file exist that only its owner may read, and keeps what is in it. */
+export function makePrivate(file: string): void {
+  closeSync(openSync(file, "a", 0o600));
+  chmodSync(file, 0o600); // an earlier version may have made it
+}
+
 /** JWT_SECRET and ENCRYPTION_KEY: from the environment, else made once and kept in the data folder. */
 export async function secretsOf(folder: string): Promise<{ JWT_SECRET: string; ENCRYPTION_KEY: string }> {
   const file = join(folder, "secrets.json");
@@ -72,9 +79,12 @@ export async function secretsOf(folder: string): Promise<{ JWT_SECRET: string; E
   const { JWT_SECRET = fresh(), ENCRYPTION_KEY = fresh() } = kept;
   if (!kept.JWT_SECRET || !kept.ENCRYPTION_KEY) await writePrivate(file, { JWT_SECRET, ENCRYPTION_KEY });
   return {
-    JWT_SECRET: process.env.JWT_SECRET || JWT_SECRET,
-    ENCRYPTION_KEY: process.env.ENCRYPTION_KEY || ENCRYPTION_KEY,
+    JWT_SECRET: given("JWT_SECRET") ?? JWT_SECRET,
+    ENCRYPTION_KEY: given("ENCRYPTION_KEY") ?? ENCRYPTION_KEY,
   };
 }
+
+/** What the environment says, as `lib/config.ts` reads it. */
+export const given = (name: string): string | undefined => process.env[name]?.trim() || undefined;
 
 const fresh = () => randomBytes(32).toString("hex");

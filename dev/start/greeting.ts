@@ -1,6 +1,6 @@
 import type { Services } from "../services.ts";
 
-/** What `.local/dev.json` says, for programs; without demo data its ids are "". */
+/** What `.local/dev.json` says, for programs; without demo data its ids are "", with a JWT_SECRET that was given its tokens. */
 export interface DevJson {
   url: string;
   subaccountId: string;
@@ -32,8 +32,9 @@ export function pasteLines({ url, subaccountId, agentId, tokens }: DevJson): [st
   const json = `-H 'content-type: application/json'`;
   const show = `node -p 'JSON.stringify(JSON.parse(fs.readFileSync(0)), null, 2)'`;
   const showAndTell = `node -e 'const reply = JSON.parse(fs.readFileSync(0)); console.error(JSON.stringify(reply, null, 2)); console.log(reply.data?.chat_id ?? "")'`;
+  const token = tokens.owner ? `TOKEN=${tokens.owner}; ` : "";
   return [
-    `TOKEN=${tokens.owner}; CHAT=$(curl -s "${api}/create" ${auth} ${json} -d '{"agentId": "${agentId}"}' | ${showAndTell})`,
+    `${token}CHAT=$(curl -s "${api}/create" ${auth} ${json} -d '{"agentId": "${agentId}"}' | ${showAndTell})`,
     `curl -s "${api}/$CHAT/message" ${auth} ${json} -d '{"content": "Where is my order?"}' | ${show}`,
     `curl -s "${api}/$CHAT/transcript" ${auth} | ${show}`,
   ];

@@ -1,8 +1,10 @@
 import { appendFileSync } from "node:fs";
+import { makePrivate } from "./folder.ts";
 import { isLog } from "./log-line.ts";
 
 /** Has what this process logs stand in a file, too. What it says to people is not logged. */
 export function logInto(file: string): void {
+  makePrivate(file);
   for (const stream of [process.stdout, process.stderr]) {
     const write = stream.write.bind(stream);
     stream.write = ((chunk: string | Uint8Array, ...rest: never[]) => {
