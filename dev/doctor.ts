@@ -7,7 +7,7 @@ import { central } from "../lib/mongo.ts";
 import { type Finding, ill } from "./doctor/finding.ts";
 import { account, retellClock } from "./doctor/retell.ts";
 import { settings, tokens } from "./doctor/settings.ts";
-import { database, mongo, subaccounts, upstash } from "./doctor/stores.ts";
+import { database, legacySecrets, mongo, subaccounts, upstash } from "./doctor/stores.ts";
 import { runTool } from "./run-tool.ts";
 import { subaccountIdOf } from "./subaccount.ts";
 import { table } from "./table.ts";
@@ -20,6 +20,7 @@ async function examine(subaccountId: string | undefined): Promise<Finding[]> {
   findings.push(...(await tokens()), ...(await mongo()), await upstash(), await retellClock());
   if (findings.some(({ what, isWell }) => what === "MongoDB" && !isWell)) return findings;
 
+  findings.push(await legacySecrets());
   const found = await subaccounts(subaccountId);
   if (found.length === 0) {
     const place = (await central()).databaseName;

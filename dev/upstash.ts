@@ -1,7 +1,9 @@
+import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import * as z from "zod";
+import { refusalOf } from "./loopback.ts";
 import { serve } from "./service.ts";
 import { type Backend, Commands, RedisError } from "./upstash/commands.ts";
 import { Control, Fault } from "./upstash/control.ts";
@@ -13,7 +15,7 @@ import { findRedisServer, startServer } from "./upstash/server.ts";
 export interface UpstashOptions {
   /** Absent or 0: a free one. */
   port?: number;
-  /** What clients must send as their bearer token; `local` when absent. */
+  /** What clients must send as their bearer token. Default: a new one, which nobody else knows. */
   token?: string;
   /** `auto`, the default: a Redis server when there is one on PATH, else `mock`, a twin in this process. */
   backend?: "auto" | "server" | "mock";
@@ -43,7 +45,7 @@ export interface Upstash {
  * @throws  An error with code EADDRINUSE when the port is taken, others when there is no Redis server or it fails.
  */
 export async function startUpstash(options: UpstashOptions = {}): Promise<Upstash> {
-  const { port = 0, token = "local" } = options;
+  const { port = 0, token = randomBytes(24).toString("hex") } = options;
   const backend = await startBackend(options);
   const emulator = new Emulator(backend, token);
   const server = createServer((request, response) => void emulator.handle(request, response));
@@ -88,6 +90,8 @@ class Emulator {
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
+      const refusal = refusalOf(request);
+      if (refusal) throw new Refusal(403, refusal);
       const url = new URL(request.url ?? "/", "http://127.0.0.1");
       if (url.pathname.startsWith("/_control/")) await this.#handleControl(url.pathname, request, response);
       else await this.#handleRest(url, request, response);

@@ -136,6 +136,25 @@ describe("npm run doctor", () => {
     ]);
   });
 
+  it("counts what the old server encrypted, and says when LEGACY_KEYS=refuse may be set", async () => {
+    const { subaccountId } = await healthy();
+    const line = async (LEGACY_KEYS: string) => {
+      const { stdout } = await tool("doctor.ts", [], { LEGACY_KEYS });
+      return /^(ok|WRONG) +old server's secrets +(.*)$/m.exec(stdout)?.slice(1);
+    };
+    expect(await line("")).toEqual(["ok", expect.stringContaining("none: set LEGACY_KEYS=refuse")]);
+    expect(await line("refuse")).toEqual(["ok", "none"]);
+
+    await central
+      .collection("retellaccounts")
+      .updateOne({ subaccountId: new ObjectId(subaccountId) }, { $set: { apiKey: "00ff", webhookKeys: null } });
+    await central
+      .collection("subaccounts")
+      .insertMany([{ mongodbUrl: "00aa" }, { mongodbUrl: null }, { mongodbUrl: "" }]);
+    expect(await line("read")).toEqual(["ok", expect.stringMatching(/^2, .*keys:rotate/)]);
+    expect(await line("refuse")).toEqual(["WRONG", "2 are not read"]);
+  });
+
   it("names webhook keys that do not decrypt", async () => {
     const { subaccountId } = await healthy();
     const withKeys = (webhookKeys: string[]) =>

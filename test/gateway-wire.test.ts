@@ -18,7 +18,7 @@ describe("limits", () => {
     ["coming in pieces", `Transfer-Encoding: chunked\r\n\r\n${`100000\r\n${"x".repeat(MB)}\r\n`.repeat(11)}`],
   ])("a body of more than 10 MB, %s, is API Gateway's own 413 before it has ended", async (_how, rest) => {
     const health = vi.fn(ok);
-    const socket = await open(await behind(health), `POST / HTTP/1.1\r\nHost: a\r\n${rest}`);
+    const socket = await open(await behind(health), `POST / HTTP/1.1\r\nHost: localhost\r\n${rest}`);
     const answer = await text(socket);
     expect(answer).toMatch(/^HTTP\/1.1 413 .*\r\nConnection: close\r\n.*\{"message":"Request Entity Too Large"\}$/s);
     expect(health).not.toHaveBeenCalled();
@@ -42,11 +42,11 @@ describe("limits", () => {
   test("the request line and the headers' values may have 10,240 bytes together, else 431", async () => {
     const gateway = await behind(ok);
     const statusOf = async (bytes: number) => {
-      const fixed = "GET /health HTTP/1.1".length + "a".length + "close".length;
+      const fixed = "GET /health HTTP/1.1".length + "localhost".length + "close".length;
       const long = "x".repeat(bytes - fixed);
       const socket = await open(
         gateway,
-        `GET /health HTTP/1.1\r\nHost: a\r\nX-A: ${long}\r\nConnection: close\r\n\r\n`,
+        `GET /health HTTP/1.1\r\nHost: localhost\r\nX-A: ${long}\r\nConnection: close\r\n\r\n`,
       );
       return (await text(socket)).split("\r\n", 1)[0];
     };
@@ -58,7 +58,7 @@ describe("limits", () => {
   test("a client that asks first is told to go on, unless its body is too long", async () => {
     const gateway = await behind(({ body }) => ({ statusCode: 200, body }));
     const head = (length: number) =>
-      `POST / HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: ${length}\r\n\r\n`;
+      `POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: ${length}\r\n\r\n`;
 
     const socket = await open(gateway, head(5));
     const [asked] = await once(socket, "data");
@@ -75,7 +75,7 @@ describe("limits", () => {
   test("what is no HTTP is refused, and the next request is served", async () => {
     const gateway = await behind(ok);
     expect(await text(await open(gateway, "hello\r\n\r\n"))).toMatch(/^HTTP\/1.1 400 /);
-    const cut = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";
+    const cut = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";
     expect(await text(await open(gateway, cut))).toMatch(/^HTTP\/1.1 400 /);
     expect((await ask(gateway)).status).toBe(200);
   });

@@ -218,7 +218,7 @@ describe("time", () => {
         },
       },
     });
-    const socket = await open(gateway, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    const socket = await open(gateway, "GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n");
     await entered.promise;
     socket.destroy();
     await once(socket, "close");
@@ -231,7 +231,7 @@ describe("time", () => {
     const said = muted();
     const health = vi.fn();
     const gateway = await behind(health);
-    const socket = await open(gateway, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf");
+    const socket = await open(gateway, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf");
     socket.destroy();
     await once(socket, "close");
     await ask(gateway);

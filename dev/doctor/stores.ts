@@ -1,4 +1,6 @@
 import { type Access, subaccountOf } from "../../lib/access.ts";
+import { config } from "../../lib/config.ts";
+import { isLegacy } from "../../lib/crypto.ts";
 import { missingIndexes } from "../../lib/indexes.ts";
 import { bounded, central } from "../../lib/mongo.ts";
 import { key, redis } from "../../lib/redis.ts";
@@ -70,6 +72,26 @@ export async function subaccounts(id: string | undefined): Promise<Subaccount[]>
   }
   return found;
 }
+
+/** How many secrets are stored in the old server's form, and what LEGACY_KEYS should say of it. */
+export async function legacySecrets(): Promise<Finding> {
+  const what = "old server's secrets";
+  const db = await central();
+  const fields = { retellaccounts: ["apiKey", "webhookKeys"], subaccounts: ["mongodbUrl"] };
+  let count = 0;
+  for (const [collection, names] of Object.entries(fields)) {
+    for await (const document of db.collection(collection).find({}, { projection: project(names) })) {
+      const texts = names.flatMap((name) => document[name]);
+      count += texts.filter((text) => typeof text === "string" && text !== "" && isLegacy(text)).length;
+    }
+  }
+  const refuses = config().LEGACY_KEYS === "refuse";
+  if (count === 0) return well(what, refuses ? "none" : "none: set LEGACY_KEYS=refuse, and none is accepted any more");
+  if (!refuses) return well(what, `${count}, bound to no subaccount: npm run keys:rotate, once the old server is gone`);
+  return ill(what, `${count} are not read`, "LEGACY_KEYS=read until npm run keys:rotate has encrypted them anew");
+}
+
+const project = (names: string[]) => Object.fromEntries(names.map((name) => [name, 1]));
 
 /** Above it, a request goes on without Redis. */
 const slowMs = 500;

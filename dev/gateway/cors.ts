@@ -35,6 +35,11 @@ export class Cors {
     };
   }
 
+  /** Whether a page of this origin may call. */
+  allows(origin: string): boolean {
+    return this.#allowed(origin) !== undefined;
+  }
+
   #allowed(origin: string): string | undefined {
     if (this.#origins.includes("*")) return "*";
     const matches = (one: string) => (one.endsWith("*") ? origin.startsWith(one.slice(0, -1)) : one === origin);

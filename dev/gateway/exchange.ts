@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { requestId, split, toEvent } from "../event.ts";
+import { refusalOf } from "../loopback.ts";
 import { type HttpAnswer, ownAnswer, toAnswer } from "./answer.ts";
 import { Aborted, announcesMore, drain, readBody } from "./body.ts";
 import type { Cors } from "./cors.ts";
@@ -33,8 +34,13 @@ export async function exchange(setup: Setup, request: IncomingMessage, response:
 
 async function answerTo(setup: Setup, request: IncomingMessage, response: ServerResponse): Promise<HttpAnswer> {
   const { method = "", url: target = "", headers, rawHeaders } = request;
+  const isPreflight =
+    method === "OPTIONS" && headers.origin !== undefined && headers["access-control-request-method"] !== undefined;
+  // A preflight of any origin is answered: what it may do is said by the headers.
+  const refusal = refusalOf(request, (origin) => isPreflight || setup.cors.allows(origin));
+  if (refusal) return ownAnswer(403, refusal);
   if (headerBytes(request) > HEADER_BYTES) return ownAnswer(431, "Request Header Fields Too Large");
-  if (method === "OPTIONS" && headers.origin !== undefined && headers["access-control-request-method"] !== undefined) {
+  if (isPreflight && headers.origin !== undefined) {
     return { status: 204, headers: setup.cors.preflight(headers.origin), body: "" };
   }
 

@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { refusalOf } from "../loopback.ts";
 import { CONTROL, control } from "./control.ts";
 import type { Faults } from "./faults.ts";
 import type { Logged, RequestLog } from "./log.ts";
@@ -40,6 +41,8 @@ export function serverOf(simulator: Simulator): Server {
 
 async function handle(simulator: Simulator, req: IncomingMessage, res: ServerResponse): Promise<void> {
   const { world } = simulator;
+  const refusal = refusalOf(req);
+  if (refusal) throw new Refusal(403, refusal);
   const [path = "", ...query] = (req.url ?? "").split("?");
   world.clock.catchUp();
 

@@ -37,7 +37,7 @@ export async function startServer(binary: string, dataDir?: string, onExit?: (li
   const temporary = await mkdtemp(join(tmpdir(), "upstash-"));
   const path = join(temporary, "redis.sock");
   const flags = ["--port", "0", "--unixsocket", path, "--unixsocketperm", "700", "--loglevel", "warning", "--save", ""];
-  if (dataDir) await mkdir(dataDir, { recursive: true });
+  if (dataDir) await mkdir(dataDir, { recursive: true, mode: 0o700 });
   // Each write is in the file before its answer leaves, so killing Redis loses nothing ("everysec" may postpone it).
   if (dataDir) flags.push("--dir", resolve(dataDir), "--appendonly", "yes", "--appendfsync", "no");
   else flags.push("--dir", temporary);
