@@ -24,7 +24,8 @@ export default $config({
     const problems = problemsOf(process.env, $app.stage);
     if (problems.length > 0) throw new Error(["This stage cannot be deployed:", ...problems].join("\n  "));
 
-    if (!$dev) await build();
+    // The deploying workflow bundles in a job of its own, which may not take on the role in AWS.
+    if (!$dev && process.env.PREBUILT !== "true") await build();
 
     const isProduction = $app.stage === "production";
     const retention = isProduction ? "3 months" : "1 week";
@@ -122,7 +123,9 @@ export default $config({
 /** Bundles all functions as `npm run build` does: SST passes on too few of esbuild's options to do it by itself. */
 async function build(): Promise<void> {
   const { execFileSync } = await import("node:child_process");
-  execFileSync("node_modules/.bin/node", ["dev/build.ts", "--quiet"], { cwd: $cli.paths.root, stdio: "inherit" });
+  const { delimiter } = await import("node:path");
+  const env = { ...process.env, PATH: [`${$cli.paths.root}/node_modules/.bin`, process.env.PATH].join(delimiter) };
+  execFileSync("node", ["dev/build.ts", "--quiet"], { cwd: $cli.paths.root, env, stdio: "inherit" });
 }
 
 /** Where a function's code is: bundled, each in a folder of its own, or in `sst dev` its source. */

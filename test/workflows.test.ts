@@ -1,4 +1,4 @@
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -84,6 +84,66 @@ it.each([
     ...["--", "--url", "https://api.example", "--subaccount", "s", "--agent", "a"],
     ...origin,
   ]);
+});
+
+/** The jobs of a workflow: what stands under each. */
+const jobsOf = (workflow: string) =>
+  Object.fromEntries(
+    (workflow.split(/^jobs:\n/m)[1] ?? "").split(/^(?= {2}\w)/m).map((job) => [/^ *(\w+)/.exec(job)?.[1], job]),
+  );
+
+it("one job may take on the role in AWS, and neither it nor one with secrets installs, builds or uses a cache", async () => {
+  const { deploy: job = "", build = "", ...others } = jobsOf(deploy);
+  expect(deploy.match(/id-token: write/g)).toHaveLength(1);
+  expect(job).toContain("id-token: write");
+  expect(job).not.toMatch(/npm (ci|install|i)\b|npm run build|cache:|actions\/checkout/);
+  for (const other of [build, ...Object.values(others)]) expect(other).not.toMatch(/secrets\.[A-Z]|id-token: /);
+
+  // What it runs was installed by the lock file and without install scripts, in a job that hands it over.
+  expect(build).toMatch(/npm ci --ignore-scripts\n(.*\n)*.*npm run build\n(.*\n)*.*upload-artifact@/);
+  expect(job).toMatch(/needs: \[test, build\]\n(.*\n)*.*download-artifact@(.*\n)*.*sst deploy/);
+  expect(job).toContain('PREBUILT: "true"');
+  expect(await readFile(new URL("../sst.config.ts", import.meta.url), "utf8")).toContain("process.env.PREBUILT");
+});
+
+it("Node is of one version wherever a workflow sets it up: the one in the lock file", async () => {
+  const { optionalDependencies } = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8"));
+  const versions = new Set(Object.values(optionalDependencies));
+  expect([...versions]).toEqual([expect.stringMatching(/^24\.\d+\.\d+$/)]);
+  for (const file of await readdir(folder)) {
+    for (const [, version] of (await read(file)).matchAll(/node-version: (.*)/g)) expect(versions).toContain(version);
+  }
+});
+
+it("every package in the lock file has its hash, and one alone an install script", async () => {
+  const lock = JSON.parse(await readFile(new URL("../package-lock.json", import.meta.url), "utf8"));
+  const packages = Object.entries<{ integrity?: string; hasInstallScript?: boolean }>(lock.packages).slice(1);
+  expect(packages.filter(([, { integrity }]) => !/^sha512-/.test(integrity ?? "")).map(([name]) => name)).toEqual([]);
+  // esbuild's only checks its binary, which is a package with a hash of its own.
+  const scripted = packages.filter(([, { hasInstallScript }]) => hasInstallScript).map(([name]) => name);
+  expect(scripted).toEqual(["node_modules/esbuild"]);
+});
+
+it.each([
+  ["no finding", '{"metadata":{"vulnerabilities":{"low":0,"total":0}}}', 0, ""],
+  ["a finding of any weight", '{"metadata":{"vulnerabilities":{"low":1,"total":1}}}', 1, ""],
+  ["many findings", '{"metadata":{"vulnerabilities":{"low":0,"total":10}}}', 1, ""],
+  ["no answer", '{"error":{"code":"E405"}}', 0, "npm audit: the registry does not answer"],
+  ["nothing at all", "", 0, "npm audit: the registry does not answer"],
+])(".ci/run audits all packages: %s", async (_what, answer, code, skipped) => {
+  const script = await readFile(new URL("../.ci/run", import.meta.url), "utf8");
+  const functions = [...script.matchAll(/^(?:skip|audit|summary)\(\) \{\n[\s\S]*?^\}$/gm)].map(([text]) => text);
+  await program("npm", `echo "$@" > asked; echo '${answer}'; exit 1`);
+  await writeFile(
+    join(work, "run"),
+    `set -euo pipefail; passed=1 failed=0 failures="" skipped=""\n${functions.join("\n")}\naudit || failed=1\nsummary`,
+  );
+  const env = { ...process.env, PATH: [join(work, "bin"), process.env.PATH].join(delimiter) };
+  const child = spawnSync("bash", ["run"], { cwd: work, env, encoding: "utf8" });
+  expect(await readFile(join(work, "asked"), "utf8")).toMatch(/^audit --json (?!.*omit)/);
+  expect([child.status, child.stdout.trimEnd().split("\n").at(-1)]).toEqual([code, `1 passed, ${code} failed`]);
+  const [, atTheEnd = ""] = /What was skipped:\n(.*)\n/.exec(child.stdout) ?? [];
+  expect(atTheEnd).toBe(skipped);
 });
 
 it("every action is one commit, not whatever its tag comes to name", async () => {
