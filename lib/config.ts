@@ -4,7 +4,7 @@ import type { Route } from "./route.ts";
 import { routes } from "./routes.ts";
 import { stage } from "./stage.ts";
 
-/** In AWS these come as SST links (encrypted, never in the Lambda's environment); elsewhere from the environment. */
+/** In AWS these come as SST links (a file that SST_KEY decrypts); elsewhere from the environment. */
 export const secrets = {
   MONGODB_URL: "MongodbUrl",
   UPSTASH_REDIS_REST_URL: "UpstashRedisRestUrl",

@@ -4,6 +4,7 @@ import { ObjectId } from "mongodb";
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { seal } from "../lib/crypto.ts";
+import { key } from "../lib/redis.ts";
 import { logged } from "./support/instance.ts";
 import { anInstance, aWire, type Instance, logOf, owned, verdict } from "./support/wire.ts";
 import { aWorld, central, control, type World } from "./support/world.ts";
@@ -152,6 +153,18 @@ describe("LEGACY_KEYS=refuse", () => {
     const instance = await anInstance({ LEGACY_KEYS: "refuse" });
     expect(verdict(await create(instance, world))).toEqual([500, "API_KEY_DECRYPTION_ERROR"]);
     expect(verdict(await create(instance, own))).toEqual([200, undefined]);
+  });
+});
+
+describe("what is cached of an account", () => {
+  it("stands in Redis encrypted", async () => {
+    const world = await aWorld();
+    await accounts.updateOne(of(world), { $set: { webhookKeys: [await seal("hook_canary", world.subaccountId)] } });
+    await create(await anInstance(), world);
+    await wire.quiet();
+    const text = String(await wire.redis("GET", key("retell", world.subaccountId)));
+    expect(JSON.parse(text)).toMatchObject({ apiKey: { text: expect.stringMatching(/^v2\./) } });
+    expect(text).not.toMatch(new RegExp(`hook_canary|${world.apiKey}`));
   });
 });
 
