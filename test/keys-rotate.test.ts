@@ -89,6 +89,18 @@ describe("keys:rotate", () => {
     expect(subaccount).toMatchObject({ databaseName: world.db.databaseName, isActive: true });
   });
 
+  it("encrypts without the white space around it, and takes null for no webhook keys", async () => {
+    const world = await anOldWorld();
+    const old = asOldServer(`\t${world.apiKey}\n`, "retell-salt");
+    const change = { apiKey: old.text, ...old.fields, webhookKeys: null };
+    await accounts.updateOne({ subaccountId: new ObjectId(world.subaccountId) }, { $set: change });
+    expect(lastLine(await rotate())).toBe("2 rotated, 0 pending, 0 current, 0 failed");
+    // GCM's ciphertext is as long as what is in it.
+    const account = await accountOf(world);
+    expect(Buffer.from(account?.apiKey.split(".")[4], "base64url")).toHaveLength(world.apiKey.length);
+    expect(account?.webhookKeys).toBeNull();
+  });
+
   it("refuses while the old server may run: exit code 1, nothing changed", async () => {
     await anOldWorld();
     const before = await everything();
