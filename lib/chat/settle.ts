@@ -160,9 +160,13 @@ async function fail(tenant: Tenant, chat: ReadChat, turn: Turn, { reason, mayArr
   if (await chats.fail(tenant, chat.chat_id, turn.id, why)) tellOf(tenant, chat.chat_id, turn, reason);
 }
 
-/** Logged under the operationId of the send itself, so that a search for it does not end at its 504. */
+/**
+ * Logged under the operationId of the send itself, so that a search for it does not end at its 504. A request that settles
+ * its own turn has a line of its own.
+ */
 function tellOf({ log }: Tenant, chatId: string, turn: Turn, outcome: string): void {
   if (outcome === "delivered") log.metrics.add("MessagesSent");
   const settledBy = log.fields.operationId;
+  if (settledBy === turn.operationId) return;
   log.info("Turn settled", { operationId: turn.operationId, chatId, turnId: turn.id, outcome, settledBy });
 }

@@ -208,7 +208,7 @@ async function statusAfter(
  */
 async function unanswered(place: Send, turn: BegunTurn, error: RetellError): Promise<Outcome> {
   const { tenant, chatId, deadline } = place;
-  if (error.failure === "unsent") {
+  if (error.isUnsent) {
     await chats.fail(tenant, chatId, turn.turnId);
     throw error;
   }

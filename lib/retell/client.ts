@@ -50,6 +50,8 @@ export class RetellError extends ApiError {
   readonly failure: Failure;
   /** The next call of the account would be refused as well. */
   readonly isOfAccount: boolean;
+  /** Retell was not asked, so nothing was done. */
+  readonly isUnsent: boolean;
 
   /** @param cause What was thrown, or a RetellError that is told under another step's code. */
   constructor(code: ErrorCode, failure: Failure, cause: unknown, details?: Record<string, unknown>) {
@@ -57,6 +59,8 @@ export class RetellError extends ApiError {
     const seconds = failure === "limited" ? (known ?? retryAfter(cause)) : known;
     super(code, { cause, ...(details ? { details } : {}), ...(seconds === undefined ? {} : { retryAfter: seconds }) });
     this.failure = failure;
+    this.isUnsent =
+      failure === "unsent" || cause instanceof LeftAlone || (cause instanceof RetellError && cause.isUnsent);
     this.isOfAccount = failure === "limited" || failure === "account" || cause instanceof LeftAlone;
   }
 }
