@@ -72,7 +72,7 @@ const Completion = z.object({ messages: z.array(Entry) });
 export const readCompletion = (value: unknown) => readLeniently(Completion, value);
 
 const Page = z.object({
-  items: z.array(z.object({ chat_id: Name, metadata: z.unknown() })),
+  items: z.array(z.object({ chat_id: Name, metadata: z.unknown().optional() })),
   has_more: z.boolean().nullish(),
   pagination_key: Name.nullish(),
 });

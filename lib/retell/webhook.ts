@@ -4,7 +4,7 @@ import type { CallLog } from "../logger.ts";
 import { dataOf, type Reading } from "./lenient.ts";
 import { type History, readHistory } from "./schema.ts";
 
-const Event = z.object({ event: z.string(), chat: z.unknown() });
+const Event = z.object({ event: z.string(), chat: z.unknown().optional() });
 
 /**
  * What Retell tells of a chat. Events have no id and no order: chat_analyzed may come before a retried chat_ended,
