@@ -78,7 +78,7 @@ const ENCODINGS = {
   gzipTruncated: (text) => encoded("gzip", gzipSync(text).subarray(0, -12)),
   gzipMislabelled: (text) => encoded("gzip", Buffer.from(text)),
   /** 300 kB that inflate to 300 MB. */
-  gzipBomb: () => encoded("gzip", gzipSync(Buffer.alloc(300_000_000, " "))),
+  gzipBomb: (text) => encoded("gzip", gzipSync(Buffer.concat([Buffer.from(text), Buffer.alloc(300_000_000, " ")]))),
   deflate: (text) => encoded("deflate", deflateSync(text)),
   brotli: (text) => encoded("br", brotliCompressSync(text)),
   encodingUnknown: (text) => encoded("rot13", Buffer.from(text)),
