@@ -60,7 +60,8 @@ export class RetellError extends ApiError {
     const seconds = failure === "limited" ? (known ?? retryAfter(cause)) : known;
     super(code, { cause, ...(details ? { details } : {}), ...(seconds === undefined ? {} : { retryAfter: seconds }) });
     this.failure = failure;
-    this.isOfAccount = failure === "limited" || failure === "account" || cause instanceof LeftAlone;
+    const isRefused = failure === "limited" || failure === "account" || cause instanceof LeftAlone;
+    this.isOfAccount = isRefused || (cause instanceof RetellError && cause.isOfAccount);
   }
 }
 
@@ -84,7 +85,7 @@ interface OurChat {
 
 /**
  * Retell, with one subaccount's key. No call is repeated behind the caller's back, and each ends by its signal. While
- * the account's breaker is open a call is not made: it fails as `unsent`, or `limited` after a 429, with retryAfter.
+ * the account's breaker is open a call is not made: it fails as `unsent`, with retryAfter.
  */
 export interface RetellClient {
   account: Account;
@@ -132,7 +133,7 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
     if (refusal) {
       tenant.log.fields.retellLeftAlone = refusal.reason;
       tenant.log.metrics.add("RetellFailures");
-      throw new RetellError(code, refusal.reason === "limited" ? "limited" : "unsent", refusal);
+      throw new RetellError(code, "unsent", refusal);
     }
     try {
       const answer = await tenant.log.time("retell", ask(sdk));
