@@ -1,7 +1,8 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import type { Socket } from "node:net";
-import { gunzipSync } from "node:zlib";
+import { brotliDecompressSync, gunzipSync, inflateRawSync, inflateSync, zstdDecompressSync } from "node:zlib";
+import { UnexpectedAnswer } from "./errors.ts";
 
 /** What is asked. */
 export interface Ask {
@@ -11,12 +12,16 @@ export interface Ask {
   signal: AbortSignal;
 }
 
-/** What came back, whole. */
+/** What came back. */
 export interface Answer {
   status: number;
   headers: http.IncomingHttpHeaders;
-  body: string;
+  /** @throws What keeps it from being read: it was cut off, or is not what its encoding says. */
+  readonly body: string;
 }
+
+/** A few kB may inflate to hundreds of MB. */
+const maxInflatedBytes = 20_000_000;
 
 /** No connection within this: the request was surely not sent. */
 const connectMs = 10_000;
@@ -50,7 +55,8 @@ export class Connections {
   }
 
   /**
-   * Sends one request, once.
+   * Sends one request, once. Resolves when its answer has come, though its body may be unreadable: status and headers
+   * count all the same.
    *
    * @throws The socket's error (`code`), ERR_NOT_CONNECTED when there was no connection within 10 s, or an AbortError:
    *         see `wasNotSent`.
@@ -80,11 +86,18 @@ export class Connections {
       });
     request.end(body);
     const response = await answered;
-    const bytes = Buffer.concat(await response.toArray()); // stream/consumers goes through a Blob: 25 µs more
+    const chunks = await response.toArray().catch(asError); // stream/consumers goes through a Blob: 25 µs more
     if (socket) this.#usedAt.set(socket, Date.now());
 
     const { statusCode: status = 0, headers } = response;
-    return { status, headers, body: (headers["content-encoding"] === "gzip" ? gunzipSync(bytes) : bytes).toString() };
+    return {
+      status,
+      headers,
+      get body() {
+        if (chunks instanceof Error) throw chunks;
+        return utf8.decode(decoded(Buffer.concat(chunks), headers["content-encoding"]));
+      },
+    };
   }
 
   #closeStale({ freeSockets }: http.Agent): void {
@@ -92,6 +105,37 @@ export class Connections {
       const isStale = Date.now() - (this.#usedAt.get(socket) ?? 0) > this.#idleMs;
       if (isStale || socket.readableEnded || !socket.writable) socket.destroy(); // its end may just have been read
     }
+  }
+}
+
+const asError = (error: unknown) => (error instanceof Error ? error : new Error("Cut off", { cause: error }));
+
+/** Takes off a byte order mark. JSON is UTF-8, whatever charset its type names. */
+const utf8 = new TextDecoder();
+
+/** @param encodings The header: in the order in which they were applied. */
+function decoded(bytes: Buffer, encodings = ""): Buffer {
+  const names = encodings.split(",").map((name) => name.trim().toLowerCase());
+  return names.reduceRight((body, name) => (body.length === 0 ? body : inflated(body, name)), bytes);
+}
+
+function inflated(bytes: Buffer, encoding: string): Buffer {
+  const limit = { maxOutputLength: maxInflatedBytes };
+  switch (encoding) {
+    case "":
+    case "identity":
+      return bytes;
+    case "gzip":
+    case "x-gzip": // proxies inflate and keep the header
+      return bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes, limit) : bytes;
+    case "deflate": // with the zlib header that the standard asks for, or without
+      return (bytes.readUInt8() & 0x0f) === 8 ? inflateSync(bytes, limit) : inflateRawSync(bytes, limit);
+    case "br":
+      return brotliDecompressSync(bytes, limit);
+    case "zstd":
+      return zstdDecompressSync(bytes, limit);
+    default:
+      throw new UnexpectedAnswer("The answer has an encoding that is not known");
   }
 }
 

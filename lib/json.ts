@@ -30,10 +30,28 @@ export function pathOf(member: Member): string[] {
 
 /** What a text says; undefined where it is no JSON, or there is none. */
 export function parseJson(text: string | null | undefined): unknown {
+  return parse(text, (json) => JSON.parse(json));
+}
+
+/** The same of a text by another party, of which nothing may be lost: an integer that no double holds is its digits. */
+export function parseExactly(text: string | null | undefined): unknown {
+  return parse(text, (json) => (mayHoldLargeIntegers.test(json) ? JSON.parse(json, withDigits) : JSON.parse(json)));
+}
+
+function parse(text: string | null | undefined, read: (json: string) => unknown): unknown {
   if (!text) return undefined;
   try {
-    return JSON.parse(text);
+    return read(text.replace(/^\uFEFF/, "")); // a byte order mark
   } catch {
     return undefined;
   }
+}
+
+/** A reviver makes parsing slow: most texts do without. */
+const mayHoldLargeIntegers = /\d{16}/;
+
+/** TypeScript does not know the reviver's third argument yet. */
+function withDigits(_name: string, value: unknown, context?: { source?: string }): unknown {
+  const source = context?.source ?? "";
+  return typeof value === "number" && !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? source : value;
 }

@@ -31,13 +31,27 @@ async function read({ call }: Instance, { request }: Tenant, times = 1) {
   return call("transcript", strong(request));
 }
 
+/** Has Retell fail five creates in a row: neither reads nor sends go through then. */
+async function giveUp({ call }: Instance, { world }: Pick<Tenant, "world">): Promise<void> {
+  for (let i = 0; i < 5; i++) await call("create", { ...owned(world), body: { agentId: world.agentId } });
+}
+
+/** So many chats of one account, each with a request of its own. */
+async function severalChats(instance: Instance, tenant: Tenant, count: number): Promise<Tenant[]> {
+  const more = Array.from({ length: count - 1 }, async () => {
+    const chatId = await aChatBy(instance, tenant.world);
+    return { ...tenant, request: { ...tenant.request, chatId } };
+  });
+  return [tenant, ...(await Promise.all(more))];
+}
+
 /** An instance that has met a tenant's Retell away five times, and has stopped the clock. */
 async function anInstanceThatGaveUp(): Promise<Tenant & { instance: Instance }> {
   const instance = await anInstance();
   const tenant = await aTenant(instance);
   vi.useFakeTimers({ toFake: ["Date"] });
   wire.treat("retell", "cut");
-  await read(instance, tenant, 5);
+  await giveUp(instance, tenant);
   return { ...tenant, instance };
 }
 
@@ -55,7 +69,8 @@ describe("a Retell that fails five times in a row", () => {
     await strike(tenant.world);
     const once = () => callsToRetell(() => read(instance, tenant)).then((calls) => calls.length);
 
-    expect(await callsToRetell(() => read(instance, tenant, 7))).toHaveLength(5);
+    expect(await callsToRetell(() => giveUp(instance, tenant))).toHaveLength(5);
+    expect(await once()).toBe(0);
     later(9_999);
     expect(await once()).toBe(0);
     later(1);
@@ -74,7 +89,7 @@ describe("a Retell that fails five times in a row", () => {
     const instance = await anInstance();
     const tenant = await aTenant(instance);
     await wire.retell.refuse();
-    await read(instance, tenant, 5);
+    await giveUp(instance, tenant);
     await wire.heal();
     expect(await callsToRetell(() => read(instance, tenant))).toEqual([]);
   });
@@ -93,9 +108,10 @@ describe("a Retell that fails five times in a row", () => {
   it("and answers once in between is not left alone", async () => {
     const instance = await anInstance();
     const tenant = await aTenant(instance);
+    const chats = await severalChats(instance, tenant, 4);
     for (let round = 0; round < 2; round++) {
       wire.treat("retell", "cut");
-      await read(instance, tenant, 4);
+      for (const chat of chats) await read(instance, chat);
       await wire.heal();
       expect(verdict(await read(instance, tenant))).toEqual([200, undefined]);
     }
@@ -105,9 +121,60 @@ describe("a Retell that fails five times in a row", () => {
     const instance = await anInstance();
     const [one, other] = [await aTenant(instance), await aTenant(instance)];
     await always(one.world, "any", { kind: "drop" });
-    await read(instance, one, 5);
+    await giveUp(instance, one);
     expect(await callsToRetell(() => read(instance, one))).toEqual([]);
     expect(verdict(await read(instance, other))).toEqual([200, undefined]);
+  });
+
+  it.each([
+    [2, "is asked", 1],
+    [3, "is left alone", 0],
+  ])("in reads of %i chats %s when another one is read", async (count, _what, asked) => {
+    const instance = await anInstance();
+    const chats = await severalChats(instance, await aTenant(instance), count + 1);
+    const other = chats.pop() as Tenant;
+    await always(other.world, "retrieve", { kind: "status", status: 500 });
+    for (let i = 0; i < 6; i++) await read(instance, chats[i % count] as Tenant);
+    expect(await callsToRetell(() => read(instance, other))).toHaveLength(asked);
+  });
+
+  it("in reads alone refuses no send, no create and no end", async () => {
+    const instance = await anInstance();
+    const chats = await severalChats(instance, await aTenant(instance), 5);
+    const [{ world, request }] = chats as [Tenant];
+    await always(world, "retrieve", { kind: "status", status: 500 });
+    for (const chat of chats) await read(instance, chat);
+    expect(await callsToRetell(() => read(instance, chats[0] as Tenant))).toEqual([]);
+
+    const calls = await callsToRetell(async () => {
+      const sent = await instance.call("message", { ...request, body: { content: "ping" } });
+      expect(verdict(sent)).toEqual([200, undefined]);
+      for (const chat of chats) await read(instance, chat);
+      const created = await instance.call("create", { ...owned(world), body: { agentId: world.agentId } });
+      expect(verdict(created)).toEqual([200, undefined]);
+      for (const chat of chats) await read(instance, chat);
+      await instance.call("end", request);
+    });
+    const writes = calls.filter((call) => !call.includes("/get-chat/"));
+    expect(writes).toEqual(["POST /create-chat-completion", "POST /create-chat", `PATCH /end-chat/${request.chatId}`]);
+  });
+
+  it("in sends of one chat refuses no other's; in sends of three it does", async () => {
+    const instance = await anInstance();
+    const chats = await severalChats(instance, await aTenant(instance), 4);
+    const other = chats.pop() as Tenant;
+    const send = ({ request }: Tenant) =>
+      instance.call("message", { ...request, remainingMs: 8_000, body: { content: "ping" } });
+    const ends = async (chat: Tenant, times: number) => {
+      for (let i = 0; i < times; i++) await instance.call("end", chat.request);
+    };
+    await always(other.world, "end", { kind: "status", status: 503 });
+    await always(other.world, "retrieve", { kind: "status", status: 503 });
+    await ends(chats[0] as Tenant, 6);
+    expect(await callsToRetell(() => send(other))).toContain("POST /create-chat-completion");
+
+    for (const chat of chats) await ends(chat, 2);
+    expect(await callsToRetell(() => send(other))).toEqual([]);
   });
 });
 

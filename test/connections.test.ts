@@ -13,6 +13,13 @@ const server = createServer(async (request, response) => {
   const body = await text(request);
   if (request.url === "/hang") return;
   if (request.url === "/gzip") return void response.setHeader("content-encoding", "gzip").end(gzipSync("Grüße"));
+  if (request.url?.startsWith("/empty/")) {
+    return void response.setHeader("content-encoding", request.url.slice(7)).end();
+  }
+  if (request.url?.startsWith("/half")) {
+    response.writeHead(Number(request.url.slice(5)), { "content-length": 10, "retry-after": "7" });
+    return void response.write("half", () => request.socket.destroy());
+  }
   response.statusCode = 201;
   response.end(`${request.method} ${body}`);
 }).on("connection", (socket: Socket) => sockets.push(socket));
@@ -55,6 +62,19 @@ it("a request that is under way for longer keeps its connection", async () => {
 
 it("reads what comes compressed", async () => {
   expect(await ask(new Connections(idleMs), "/gzip")).toMatchObject({ status: 200, body: "Grüße" });
+});
+
+it.each(["gzip", "deflate", "br", "zstd", "none"])(
+  "reads nothing where there is nothing, encoded or not (%s)",
+  async (encoding) => {
+    expect(await ask(new Connections(idleMs), `/empty/${encoding}`)).toMatchObject({ status: 200, body: "" });
+  },
+);
+
+it.each([429, 201])("status and headers of a %i count, though its body was cut off", async (status) => {
+  const answer = await ask(new Connections(idleMs), `/half${status}`);
+  expect([answer.status, answer.headers["retry-after"]]).toEqual([status, "7"]);
+  expect(() => answer.body).toThrow("aborted");
 });
 
 /** Starts a server for one test; its port. */

@@ -140,8 +140,11 @@ async function strike({ strike, isCold, isOver, tellsTime }: Failure, to: Servic
   await strike(to);
   if (!isOver) return;
   const giveUp = async ({ instance, world, chatId }: Cell) => {
-    const request = { ...owned(world), chatId, query: { consistency: "strong" } };
-    for (let i = 0; i < failuresUntilGivenUp[to]; i++) await instance.call("transcript", request);
+    const read = { ...owned(world), chatId, query: { consistency: "strong" } };
+    const create = { ...owned(world), body: { agentId: world.agentId } }; // failed reads of Retell's stop no sends
+    for (let i = 0; i < failuresUntilGivenUp[to]; i++) {
+      await (to === "retell" ? instance.call("create", create) : instance.call("transcript", read));
+    }
   };
   await Promise.all(cells.map(giveUp));
   await wire.heal();

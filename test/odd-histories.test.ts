@@ -87,3 +87,37 @@ describe("a history of Retell's", () => {
     expect(Math.abs(body.data.end_timestamp - Date.now())).toBeLessThan(3_600_000);
   });
 });
+
+describe("a list of Retell's", () => {
+  it("that has more, and no key to it, is read on behind what it has given", async () => {
+    const world = await aWorld();
+    const create = { ...at(world, ""), headers: { "idempotency-key": "k1" }, body: { agentId: world.agentId } };
+    await fault(world, "create", { kind: "drop", effect: "before" });
+    expect((await call("create", create)).status).toBe(504);
+    const later = await aChat(world); // the list begins with the latest
+    let pages = 0;
+    between.after = (path, answer) => {
+      if (path !== "/v3/list-chats" || ++pages > 1) return;
+      Object.assign(answer, { items: answer.items.slice(0, 1), has_more: true, pagination_key: null });
+    };
+    const { status, headers, body } = await call("create", create);
+    expect([status, headers["idempotent-replayed"], pages]).toEqual([200, "true", 2]);
+    expect(body.data.chat_id).not.toBe(later);
+  });
+
+  it("that gives the same key again is not asked for ever", async () => {
+    const world = await aWorld();
+    const create = { ...at(world, ""), headers: { "idempotency-key": "k1" }, body: { agentId: world.agentId } };
+    await fault(world, "create", { kind: "drop" });
+    expect((await call("create", create)).status).toBe(504);
+    const pagination_key = Buffer.from("[0,0]").toString("base64url"); // behind all chats
+    let pages = 0;
+    between.after = (path, answer) => {
+      if (path !== "/v3/list-chats") return;
+      if (++pages > 10) throw new Error("for ever");
+      Object.assign(answer, { has_more: true, pagination_key });
+    };
+    expect((await call("create", create)).body.code).toBe("REQUEST_IN_PROGRESS");
+    expect(pages).toBe(2);
+  });
+});

@@ -44,6 +44,14 @@ const say = (chat_id: string, content: string) => chats.createChatCompletion({ c
 const deliveries: typeof retell.deliveries = (...asked) => retell.deliveries(...asked);
 
 describe("what is told", () => {
+  test("may be odd, and is signed as it is sent", async () => {
+    await webhook({ odd: ["nullAgentId", "largeIntegers"], events: ["chat_started"] });
+    await aChat();
+    const [told] = await receiver.arrived(1);
+    expect([told?.chat.agent_id, told && (await isSigned(told))]).toEqual([null, true]);
+    expect(told?.raw).toContain('"order":12345678901234567890');
+  });
+
   test("a chat's events come in their order, each with what is known by then", async () => {
     await webhook();
     const chat_id = await aChat("agent_shop", {

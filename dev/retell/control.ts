@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { Chaos, Fault } from "./faults.ts";
+import { ODD_BODIES, ODD_ENCODINGS } from "./odd.ts";
 import { missing, parse, Refusal } from "./refusal.ts";
 import { Chat, ChatEvent, ChatStatus, Entry, Json, Profile, Settings, Variables, Webhook } from "./schema.ts";
 import type { Simulator } from "./server.ts";
@@ -251,7 +252,8 @@ export async function control(simulator: Simulator, call: Call, gone: AbortSigna
 
 function help() {
   const commands = Object.entries(COMMANDS).map(([name, { does }]) => [name.replace(" ", ` ${CONTROL}`), does]);
-  return { commands: Object.fromEntries(commands), faultKinds: Fault.options.map((kind) => kind.shape.kind.value) };
+  const faultKinds = Fault.options.map((kind) => kind.shape.kind.value);
+  return { commands: Object.fromEntries(commands), faultKinds, odd: [...ODD_BODIES, ...ODD_ENCODINGS] };
 }
 
 function held({ world, id }: Asked): Chat {

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { ODD_BODIES, ODD_ENCODINGS } from "./odd.ts";
 import { hexOf, isOneDraw, kindAt, numbersFrom } from "./random.ts";
 import { Step } from "./steps.ts";
 
@@ -40,17 +41,22 @@ export const Fault = z.discriminatedUnion("kind", [
     retryAfter: z.union([z.number(), z.string()]).optional(),
     retryAfterMs: z.number().optional(),
     message: z.string().default("Scripted fault"),
+    /** How it is sent. */
+    as: z.enum(ODD_ENCODINGS).optional(),
   }),
   /** The connection is cut without an answer. */
   z.strictObject({ ...aim, ...effect, kind: z.literal("drop") }),
   /** The headers and half of the body, then silence or a cut. */
   z.strictObject({ ...aim, ...effect, kind: z.literal("half"), hang: z.boolean().default(false) }),
-  /** A 2xx that is not what was promised: a web page, JSON cut short, or JSON of another shape. */
+  /**
+   * A 2xx that is not what was promised: a web page, JSON cut short, or JSON of another shape. Or an odd one (odd.ts):
+   * then the request is always done.
+   */
   z.strictObject({
     ...aim,
     ...effect,
     kind: z.literal("garbage"),
-    as: z.enum(["html", "truncated", "shape"]).default("html"),
+    as: z.enum(["html", "truncated", "shape", ...ODD_BODIES, ...ODD_ENCODINGS]).default("html"),
   }),
   /** No answer, ever. */
   z.strictObject({ ...aim, ...effect, kind: z.literal("hang") }),

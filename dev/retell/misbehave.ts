@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { Clock } from "./clock.ts";
 import type { Fault } from "./faults.ts";
+import { isOdd, isOddBody, type Odd, oddBody, oddBytes, textOf } from "./odd.ts";
 import type { Answer } from "./steps.ts";
 
 type Work = (replyAfterMs?: number) => Promise<Answer>;
@@ -12,8 +13,20 @@ export function respond(res: ServerResponse, { status, body }: Answer, headers: 
     res.writeHead(status, headers).end();
     return;
   }
-  const text = JSON.stringify(body);
-  res.writeHead(status, { "content-type": "application/json; charset=utf-8", ...headers }).end(text);
+  res.writeHead(status, { ...JSON_TYPE, ...headers }).end(textOf(body));
+}
+
+const JSON_TYPE = { "content-type": "application/json; charset=utf-8" };
+
+/** Answers oddly. What has no body has the headers alone. */
+function respondAs(name: Odd, res: ServerResponse, { status, body }: Answer, headers = {}): void {
+  if (res.closed || res.headersSent) return;
+  if (isOddBody(name)) {
+    respond(res, { status, body: oddBody(name, body) }, headers);
+    return;
+  }
+  const sent = oddBytes(name, textOf(body ?? {}));
+  res.writeHead(status, { ...JSON_TYPE, ...headers, ...sent.headers }).end(body === undefined ? undefined : sent.bytes);
 }
 
 /**
@@ -34,17 +47,17 @@ export async function answer(res: ServerResponse, clock: Clock, fault: Fault | u
       return respond(res, await work(fault.replyAfterMs));
   }
 
+  if (fault.kind === "garbage" && isOdd(fault.as)) return respondAs(fault.as, res, await work());
   const done = await takeEffect(clock, fault, work);
   switch (fault.kind) {
-    case "status":
-      return respond(
-        res,
-        { status: fault.status, body: { status: "error", message: fault.message } },
-        {
-          ...(fault.retryAfter !== undefined && { "retry-after": String(fault.retryAfter) }),
-          ...(fault.retryAfterMs !== undefined && { "retry-after-ms": String(fault.retryAfterMs) }),
-        },
-      );
+    case "status": {
+      const refusal = { status: fault.status, body: { status: "error", message: fault.message } };
+      const headers = {
+        ...(fault.retryAfter !== undefined && { "retry-after": String(fault.retryAfter) }),
+        ...(fault.retryAfterMs !== undefined && { "retry-after-ms": String(fault.retryAfterMs) }),
+      };
+      return fault.as ? respondAs(fault.as, res, refusal, headers) : respond(res, refusal, headers);
+    }
     case "drop":
       res.destroy();
       return;
@@ -71,13 +84,11 @@ async function takeEffect(clock: Clock, fault: Extract<Fault, { effect: string }
 /** A 204 has no body to cut, and where nothing was done there is no answer: this stands for it. */
 const PROMISED = { messages: [{ role: "agent", content: "I was about to say" }] };
 
-function textOf(done: Answer | undefined): string {
-  return JSON.stringify(done?.body ?? PROMISED);
-}
+const promised = (done: Answer | undefined) => textOf(done?.body ?? PROMISED);
 
 function sendHalf(res: ServerResponse, done: Answer | undefined, hang: boolean): void {
   if (res.closed) return;
-  const bytes = Buffer.from(textOf(done));
+  const bytes = Buffer.from(promised(done));
   res.writeHead(done?.body ? done.status : 201, {
     "content-type": "application/json; charset=utf-8",
     "content-length": bytes.length,
@@ -86,13 +97,13 @@ function sendHalf(res: ServerResponse, done: Answer | undefined, hang: boolean):
   res.write(bytes.subarray(0, Math.floor(bytes.length / 2)), () => hang || res.destroy());
 }
 
-function sendGarbage(res: ServerResponse, done: Answer | undefined, as: "html" | "truncated" | "shape"): void {
+function sendGarbage(res: ServerResponse, done: Answer | undefined, as: string): void {
   if (res.closed) return;
   const json = { "content-type": "application/json; charset=utf-8" };
   if (as === "html") {
     res.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>Back soon</title><p>Back soon.</p>");
   } else if (as === "truncated") {
-    const text = textOf(done);
+    const text = promised(done);
     res.writeHead(200, json).end(text.slice(0, Math.floor(text.length / 2)));
   } else {
     res.writeHead(200, json).end(JSON.stringify({ data: [{ answer: 42 }] }));

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { ODD_BODIES } from "./odd.ts";
 import { isOneDraw } from "./random.ts";
 
 export const ChatStatus = z.enum(["ongoing", "ended", "error"]);
@@ -133,6 +134,8 @@ export const Webhook = z.strictObject({
   disorder: Disorder.optional(),
   /** Whoever makes an event happen gets an answer only when the receiver has answered the first attempt. */
   beforeAnswer: z.boolean().default(false),
+  /** What is odd about each event's chat. */
+  odd: z.array(z.enum(ODD_BODIES)).default([]),
 });
 export type Webhook = z.infer<typeof Webhook>;
 

@@ -2,6 +2,7 @@ import { request } from "node:http";
 import { finished } from "node:stream";
 import { symmetric } from "retell-sdk/lib/webhook_auth";
 import { Waiting } from "./log.ts";
+import { oddBody, textOf } from "./odd.ts";
 import { hexOf, kindAt, numbersFrom } from "./random.ts";
 import { Refusal } from "./refusal.ts";
 import { type Chat, type ChatEvent, type Disorder, TROUBLES, Webhook } from "./schema.ts";
@@ -116,7 +117,8 @@ export class Webhooks {
   #tell(chat: Chat, event: ChatEvent, at: number): void {
     const webhook = this.#webhookOf(chat);
     if (!webhook?.events.includes(event)) return;
-    const body = JSON.stringify({ event, chat: payload(chat, event, this.#world, at) });
+    const told = payload(chat, event, this.#world, at);
+    const body = textOf({ event, chat: webhook.odd.reduce<unknown>((odd, name) => oddBody(name, odd), told) });
     const delivery = { chat, event, body, signal: this.#era.signal };
     const trouble = webhook.disorder && troubleOf(webhook.disorder, chat);
     const sendHeld = this.#held.get(chat.chat_id);

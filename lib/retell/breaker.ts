@@ -1,6 +1,15 @@
-/** So many calls in a row that met no Retell, and so long it is left alone then: as with Redis, but a send costs more. */
+/** So many failures in a row, of so many different chats, open a circuit, and for so long. */
 const failuresUntilOpen = 5;
+const chatsUntilOpen = 3;
 const openMs = 10_000;
+
+/** What a call is about. */
+export interface Subject {
+  /** A read changes nothing at Retell. */
+  isRead: boolean;
+  /** Absent: the call is about no chat that exists, such as a create or a list. */
+  chatId: string | undefined;
+}
 
 /** Retell was not asked. */
 export class LeftAlone extends Error {
@@ -18,42 +27,71 @@ export class LeftAlone extends Error {
 }
 
 /**
- * Keeps one account's calls from a Retell that is away, where each would hang for seconds or add to its load: after
- * five failures in a row they are refused for 10 s, then one is let through to try. A 429 has them refused for as long
- * as it says. One per account, so that nobody's trouble is another's.
+ * Keeps one account's calls from a Retell that is away, where each would hang for seconds or add to its load. After five
+ * failures in a row, of three chats at least, calls are refused for 10 s, then one is let through to try. A chat that
+ * always fails says nothing about the others; a create or a list counts like a chat of its own. A 429 refuses all calls
+ * for as long as it says. Each account has a breaker of its own, so that one tenant's trouble stays its own.
  *
- * Reads that would settle a turn are refused like all others: the turn stays open, and whoever comes next reads.
+ * Failed reads stop reads alone: what a user says or creates is not refused because histories cannot be read.
  */
 export class Breaker {
-  private failures = 0;
-  private awayUntil = 0;
+  private readonly reads = new Circuit();
+  private readonly writes = new Circuit();
   private limitedUntil = 0;
 
-  /** Why a call must not be made now; undefined when it may, and then what became of it is to be told. */
-  refusal(): LeftAlone | undefined {
-    const now = Date.now();
-    if (now < this.limitedUntil) return new LeftAlone("limited", this.limitedUntil - now);
-    if (now < this.awayUntil) return new LeftAlone("away", this.awayUntil - now);
-    // Half open. The time starts anew, so that one call in 10 s tries, even if the last one has not come back.
-    if (this.failures >= failuresUntilOpen) this.awayUntil = now + openMs;
-    return undefined;
+  /** Why a call must not be made now; undefined when it may, and then its outcome must be told. */
+  refusal({ isRead }: Subject): LeftAlone | undefined {
+    const limitedMs = this.limitedUntil - Date.now();
+    if (limitedMs > 0) return new LeftAlone("limited", limitedMs);
+    const awayMs = (isRead ? this.reads : this.writes).closedFor();
+    return awayMs > 0 ? new LeftAlone("away", awayMs) : undefined;
   }
 
   /** Retell has answered; a refusal is an answer, too. */
   answered(): void {
-    this.failures = 0;
-    this.awayUntil = 0;
+    this.reads.reset();
+    this.writes.reset();
   }
 
   /** No answer, or one that says that Retell cannot answer now. */
-  failed(): void {
-    this.failures += 1;
-    if (this.failures >= failuresUntilOpen) this.awayUntil = Date.now() + openMs;
+  failed({ isRead, chatId = crypto.randomUUID() }: Subject): void {
+    this.reads.failed(chatId);
+    if (!isRead) this.writes.failed(chatId);
   }
 
   /** @param seconds What its 429 asks for. */
   limited(seconds: number): void {
     this.answered();
     this.limitedUntil = Date.now() + seconds * 1_000;
+  }
+}
+
+class Circuit {
+  private failures = 0;
+  private readonly chats = new Set<string>();
+  private openUntil = 0;
+
+  /** How many ms calls are refused yet. Once they are over, the first call that asks is let through for 10 s. */
+  closedFor(): number {
+    const ms = this.openUntil - Date.now();
+    if (ms <= 0) this.open();
+    return ms;
+  }
+
+  failed(chatId: string): void {
+    this.failures += 1;
+    if (this.chats.size < chatsUntilOpen) this.chats.add(chatId);
+    this.open();
+  }
+
+  reset(): void {
+    this.failures = 0;
+    this.chats.clear();
+    this.openUntil = 0;
+  }
+
+  private open(): void {
+    const isAway = this.failures >= failuresUntilOpen && this.chats.size >= chatsUntilOpen;
+    if (isAway) this.openUntil = Date.now() + openMs;
   }
 }

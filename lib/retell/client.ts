@@ -1,15 +1,18 @@
 import { createHash } from "node:crypto";
-import Retell, { APIError } from "retell-sdk";
+import Retell, { APIError, type APIPromise } from "retell-sdk";
 import type { ChatListParams } from "retell-sdk/resources/chat";
 import * as z from "zod";
 import { config } from "../config.ts";
 import { ApiError, type ErrorCode, UnexpectedAnswer } from "../errors.ts";
 import { Connections, wasNotSent } from "../http.ts";
+import { parseExactly } from "../json.ts";
 import { Lru } from "../lru.ts";
 import type { Tenant } from "../tenant.ts";
+import { readRetryAfter } from "../time.ts";
 import { type Account, accountOf, reloadAccount } from "./account.ts";
-import { Breaker, LeftAlone } from "./breaker.ts";
-import { Completion, type Entry, History, Page } from "./schema.ts";
+import { Breaker, LeftAlone, type Subject } from "./breaker.ts";
+import { dataOf } from "./lenient.ts";
+import { type Entry, type History, readCompletion, readHistory, readPage } from "./schema.ts";
 
 /** A failed call as a value, for callers that go on without it. Anything else is not theirs to handle. */
 export function asFailure(error: unknown): RetellError {
@@ -59,9 +62,10 @@ export class RetellError extends ApiError {
     const seconds = failure === "limited" ? (known ?? retryAfter(cause)) : known;
     super(code, { cause, ...(details ? { details } : {}), ...(seconds === undefined ? {} : { retryAfter: seconds }) });
     this.failure = failure;
-    this.isUnsent =
-      failure === "unsent" || cause instanceof LeftAlone || (cause instanceof RetellError && cause.isUnsent);
-    this.isOfAccount = failure === "limited" || failure === "account" || cause instanceof LeftAlone;
+    const from = cause instanceof RetellError ? cause : undefined;
+    const isHeldBack = cause instanceof LeftAlone;
+    this.isUnsent = failure === "unsent" || isHeldBack || from?.isUnsent === true;
+    this.isOfAccount = failure === "limited" || failure === "account" || isHeldBack || from?.isOfAccount === true;
   }
 }
 
@@ -85,7 +89,7 @@ interface OurChat {
 
 /**
  * Retell, with one subaccount's key. No call is repeated behind the caller's back, and each ends by its signal. While
- * the account's breaker is open a call is not made: it fails as `unsent`, or `limited` after a 429, with retryAfter.
+ * the account's breaker is open a call is not made: it fails as `unsent`, with retryAfter.
  */
 export interface RetellClient {
   account: Account;
@@ -124,15 +128,16 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
 
   async function call<T>(
     code: ErrorCode,
+    subject: Subject,
     ask: (retell: Retell) => Promise<T>,
     { insists }: CallOptions = { insists: false },
   ): Promise<T> {
     const { sdk, breaker } = lineOf(account);
-    const refusal = insists ? undefined : breaker.refusal();
+    const refusal = insists ? undefined : breaker.refusal(subject);
     if (refusal) {
       tenant.log.fields.retellLeftAlone = refusal.reason;
       tenant.log.metrics.add("RetellFailures");
-      throw new RetellError(code, refusal.reason === "limited" ? "limited" : "unsent", refusal);
+      throw new RetellError(code, "unsent", refusal);
     }
     try {
       const answer = await tenant.log.time("retell", ask(sdk));
@@ -141,18 +146,31 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
     } catch (error) {
       const failure = classify(error);
       if (failure === "limited") breaker.limited(retryAfter(error));
-      else if (saysAway(failure, error)) breaker.failed();
+      else if (saysAway(failure, error)) breaker.failed(subject);
       else breaker.answered();
       // The key may have been changed since it was cached. Retell knows no account by a refused key: asking again is safe.
       if (failure === "account" && (error as APIError).status === 401) {
         const fresh = await reloadAccount(tenant);
         if (fresh.apiKey !== account.apiKey) {
           account = fresh;
-          return call(code, ask, { insists });
+          return call(code, subject, ask, { insists });
         }
       }
       if (failure !== "refused") tenant.log.metrics.add("RetellFailures");
       throw new RetellError(code, failure, error);
+    }
+  }
+
+  /** Retell filters by no metadata, so what the criteria let through is looked at here. Clocks may differ by a minute. */
+  async function* pages(retell: Retell, filter_criteria: ChatListParams["filter_criteria"], signal: AbortSignal) {
+    let place: { pagination_key?: string; skip?: number } | undefined = {};
+    for (let seen = 0; place; ) {
+      const answer = await jsonOf(retell.chat.list({ filter_criteria, limit: 1_000, ...place }, within(signal)));
+      const { items, has_more, pagination_key } = dataOf(readPage(answer), tenant.log);
+      for (const { chat_id, metadata } of items) yield { chat_id, ours: Ours.safeParse(metadata).data?.[reservedKey] };
+      seen += items.length;
+      if (pagination_key && pagination_key !== place.pagination_key && has_more !== false) place = { pagination_key };
+      else place = has_more && items.length > 0 ? { skip: seen } : undefined; // more, and no key to it
     }
   }
 
@@ -161,27 +179,24 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
       return account; // another one after a key was refused
     },
     create: ({ agentId, agentVersion, metadata, variables }, signal) =>
-      call("CHAT_CREATION_FAILED", async (retell) =>
-        History.parse(
-          await retell.chat.create(
-            {
-              agent_id: agentId,
-              ...(agentVersion === undefined ? {} : { agent_version: agentVersion }),
-              metadata,
-              retell_llm_dynamic_variables: variables,
-            },
-            within(signal),
-          ),
-        ),
-      ),
+      call("CHAT_CREATION_FAILED", { isRead: false, chatId: undefined }, async (retell) => {
+        const asked = {
+          agent_id: agentId,
+          ...(agentVersion === undefined ? {} : { agent_version: agentVersion }),
+          metadata,
+          retell_llm_dynamic_variables: variables,
+        };
+        return dataOf(readHistory(await jsonOf(retell.chat.create(asked, within(signal)))), tenant.log);
+      }),
     reply: (chatId, content, signal) =>
-      call("MESSAGE_SEND_FAILED", async (retell) => {
-        const answer = await retell.chat.createChatCompletion({ chat_id: chatId, content }, within(signal));
-        return Completion.parse(answer).messages;
+      call("MESSAGE_SEND_FAILED", { isRead: false, chatId }, async (retell) => {
+        const answer = await jsonOf(retell.chat.createChatCompletion({ chat_id: chatId, content }, within(signal)));
+        return dataOf(readCompletion(answer), tenant.log).messages;
       }),
     end: (chatId, signal, options) =>
       call(
         "CHAT_END_FAILED",
+        { isRead: false, chatId },
         async (retell) => {
           const answer = await retell.chat.end(chatId, within(signal)).asResponse();
           await answer.body?.cancel();
@@ -193,12 +208,19 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
     retrieve: (chatId, signal, options) =>
       call(
         "CHAT_RETRIEVE_FAILED",
-        async (retell) => History.parse(await retell.chat.retrieve(chatId, within(signal))),
+        { isRead: true, chatId },
+        async (retell) => {
+          const answer = await jsonOf(retell.chat.retrieve(chatId, within(signal)));
+          const history = dataOf(readHistory(answer), tenant.log);
+          if (history.chat_id !== chatId) throw new UnexpectedAnswer("Retell answered with another chat");
+          return history;
+        },
         options,
       ),
     findByRequest: (agentId, request, since, signal, options) =>
       call(
         "CHAT_CREATION_FAILED",
+        { isRead: true, chatId: undefined },
         async (retell) => {
           const criteria = {
             agent: [{ agent_id: agentId }],
@@ -213,7 +235,7 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
         options,
       ),
     ongoingOf: (subaccountId, { from, to }, signal) =>
-      call("CHAT_RETRIEVE_FAILED", async (retell) => {
+      call("CHAT_RETRIEVE_FAILED", { isRead: true, chatId: undefined }, async (retell) => {
         const criteria = {
           chat_status: { type: "enum" as const, op: "in" as const, value: ["ongoing" as const] },
           start_timestamp: { type: "range" as const, op: "bt" as const, value: [from, to] },
@@ -228,16 +250,10 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
   };
 }
 
-/** Retell filters by no metadata, so what the criteria let through is looked at here. Clocks may differ by a minute. */
-async function* pages(retell: Retell, filter_criteria: ChatListParams["filter_criteria"], signal: AbortSignal) {
-  let after: string | undefined;
-  do {
-    const asked = { filter_criteria, limit: 1_000, ...(after ? { pagination_key: after } : {}) };
-    const page = Page.parse(await retell.chat.list(asked, within(signal)));
-    for (const { chat_id, metadata } of page.items)
-      yield { chat_id, ours: Ours.safeParse(metadata).data?.[reservedKey] };
-    after = page.has_more ? page.pagination_key : undefined;
-  } while (after);
+/** Read here: the SDK would round large integers, and take a body for text by the type that it claims to have. */
+async function jsonOf(asked: APIPromise<unknown>): Promise<unknown> {
+  const answer = await asked.asResponse();
+  return parseExactly(await answer.text());
 }
 
 /** The SDK's own timeout ends with the headers and is 5 minutes for a completion: the signal bounds the body too. */
@@ -268,18 +284,19 @@ const connections = new Connections(4_000);
 
 /** What the SDK takes for fetch. */
 async function ask(url: string | URL | Request, init: RequestInit = {}): Promise<Response> {
-  const { status, headers, body } = await connections.ask(String(url), {
+  const answer = await connections.ask(String(url), {
     method: init.method ?? "GET",
     headers: { ...Object.fromEntries(new Headers(init.headers)), "accept-encoding": "gzip" },
     body: init.body as string | undefined,
     signal: init.signal as AbortSignal,
   });
-  const type = headers["content-type"] ?? "";
-  const after = headers["retry-after"];
-  return new Response(body === "" ? null : body, {
-    status,
-    headers: { "content-type": type, ...(after ? { "retry-after": after } : {}) },
+  const { status, headers } = answer;
+  const body = status >= 200 && status < 300 ? answer.body : ""; // of an error, status and headers say all
+  const known = ["retry-after", "retry-after-ms"].flatMap((name) => {
+    const value = headers[name];
+    return typeof value === "string" ? [[name, value] as [string, string]] : [];
   });
+  return new Response(body || null, { status, headers: known });
 }
 
 /** The statuses that Retell answers with itself. All others come from a proxy between, which knows no outcome. */
@@ -296,13 +313,12 @@ function classify(error: unknown): Failure {
   return failureOf.get(status ?? 0) ?? "unknown";
 }
 
-/** An answer of another shape than ours is an answer: one odd chat, read again and again, must not close the others. */
+/** No answer, a 5xx, or one that cannot be read at all. An answer of another shape than ours is an answer, and so is a 4xx. */
 function saysAway(failure: Failure, error: unknown): boolean {
-  return ["unsent", "failed", "unknown"].includes(failure) && !(error instanceof z.ZodError);
+  if (error instanceof z.ZodError) return false;
+  return (
+    ["unsent", "failed", "unknown"].includes(failure) && !(error instanceof APIError && Number(error.status) < 500)
+  );
 }
 
-/** Seconds that Retell asks to wait, between 1 and 60: it may say anything. */
-function retryAfter(error: unknown): number {
-  const asked = Number((error as { headers?: Headers }).headers?.get("retry-after"));
-  return Number.isFinite(asked) && asked >= 1 ? Math.min(60, Math.ceil(asked)) : 1;
-}
+const retryAfter = (error: unknown) => readRetryAfter(error instanceof APIError ? error.headers : undefined);

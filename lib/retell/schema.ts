@@ -1,73 +1,89 @@
 import * as z from "zod";
+import { readTime } from "../time.ts";
+import { type Reading, readLeniently } from "./lenient.ts";
 
 /** Of what Retell says, deeper levels are left out: MongoDB stores no more than a hundred and some, ours included. */
 const maxLevels = 50;
 
 /** Fields of a message that are ours alone, should Retell ever name one of its own so. */
 const ours = new Set(["internal", "seq", "delivery"]);
-const typeOf = new Map([
-  ["message_id", "string"],
-  ["tool_call_id", "string"],
-  ["created_timestamp", "number"],
-]);
+
+const Name = z.string().min(1);
+const Time = z
+  .unknown()
+  .transform((value, context) => {
+    const time = readTime(value);
+    if (time === undefined && value !== null) context.addIssue({ code: "custom", message: "No time" });
+    return time;
+  })
+  .optional();
 
 /** An entry of a chat as Retell has it. Ids and times are optional on every kind, and there may be kinds unknown to us. */
-export const Entry = z.preprocess(
+const Entry = z.preprocess(
   usable,
   z.looseObject({
     role: z.string(),
-    message_id: z.string().optional(),
-    created_timestamp: z.number().optional().catch(undefined), // 1e400 is none
+    message_id: Name.optional(),
+    created_timestamp: Time,
     content: z
       .string()
       .optional()
       .catch(({ value }) => JSON.stringify(value)), // what is no text, as it would be written
-    tool_call_id: z.string().optional(),
+    tool_call_id: Name.optional(),
   }),
 );
 export type Entry = z.infer<typeof Entry>;
 
-/** One odd entry must not hide all others, and with them whether a message has arrived. */
-const Entries = z
-  .array(z.unknown())
-  .transform((entries) => entries.flatMap((entry) => Entry.safeParse(entry).data ?? []));
+const Details = z.preprocess((value) => storable(value), z.record(z.string(), z.unknown()).nullish());
 
-const Details = z.preprocess((value) => storable(value), z.record(z.string(), z.unknown()).nullish()).catch(undefined);
-/** Epoch ms; of another kind, or of no year that a chat can be of, it is as good as absent. */
-const Time = z.int().min(1).max(Date.UTC(2100)).nullish().catch(undefined);
+const Chat = z
+  .object({
+    chat_id: Name,
+    agent_id: Name.optional(),
+    chat_status: z.enum(["ongoing", "ended", "error"]).optional(),
+    start_timestamp: Time,
+    end_timestamp: Time,
+    transcript: z.string().nullish(),
+    /** Absent where the agent's storage setting keeps no history. */
+    message_with_tool_calls: z.array(Entry).nullish(),
+    collected_dynamic_variables: Details,
+    chat_cost: Details,
+    chat_analysis: Details,
+  })
+  // A status that we do not know says that the chat is over only together with the time of its end.
+  .transform((chat) => ({ ...chat, chat_status: chat.chat_status ?? (chat.end_timestamp ? "ended" : "ongoing") }));
+/** A chat as Retell has it; everything but its id and status may be absent. */
+export type History = z.infer<typeof Chat>;
 
-export const History = z.object({
-  chat_id: z.string().min(1),
-  agent_id: z.string().optional().catch(undefined),
-  chat_status: z.enum(["ongoing", "ended", "error"]),
-  start_timestamp: Time,
-  end_timestamp: Time,
-  transcript: z.string().nullish().catch(undefined),
-  /** Absent where the agent's storage setting keeps no history. */
-  message_with_tool_calls: Entries.nullish(),
-  collected_dynamic_variables: Details,
-  chat_cost: Details,
-  chat_analysis: Details,
-});
-/** A chat as Retell has it; everything but its ids and status may be absent. */
-export type History = z.infer<typeof History>;
+/** Retell promises these with every chat. */
+const promised = ["agent_id", "chat_status"];
+
+/** @throws ZodError when it names no chat. */
+export function readHistory(value: unknown): Reading<History> {
+  const missing = promised.filter((name) => !Object.hasOwn(Object(value), name));
+  const { data, odd } = readLeniently(Chat, value);
+  return { data, odd: [...missing, ...odd] };
+}
 
 /** What a completion answers: the new messages of its turn, the user's own not among them. */
-export const Completion = z.object({ messages: Entries });
+const Completion = z.object({ messages: z.array(Entry) });
 
-/** Retell's chats, as a list gives them. */
-export const Page = z.object({
-  items: z.array(z.object({ chat_id: z.string(), metadata: z.unknown() })),
-  has_more: z.boolean().optional(),
-  pagination_key: z.string().optional(),
+/** @throws ZodError when it has no list of messages. */
+export const readCompletion = (value: unknown) => readLeniently(Completion, value);
+
+const Page = z.object({
+  items: z.array(z.object({ chat_id: Name, metadata: z.unknown().optional() })),
+  has_more: z.boolean().nullish(),
+  pagination_key: Name.nullish(),
 });
 
-/** A null is as good as nothing, and so is an id or a time that is none. */
+/** Retell's chats, as a list gives them. @throws ZodError when it has no list of items. */
+export const readPage = (value: unknown) => readLeniently(Page, value);
+
+/** A null is as good as nothing. */
 function usable(entry: unknown): unknown {
   if (typeof entry !== "object" || entry === null) return entry;
-  const fields = Object.entries(entry).filter(
-    ([name, value]) => value !== null && !ours.has(name) && typeof value === (typeOf.get(name) ?? typeof value),
-  );
+  const fields = Object.entries(entry).filter(([name, value]) => value !== null && !ours.has(name));
   return storable(Object.fromEntries(fields));
 }
 

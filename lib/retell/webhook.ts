@@ -1,20 +1,33 @@
 import * as z from "zod";
-import { parseJson } from "../json.ts";
+import { parseExactly } from "../json.ts";
 import type { CallLog } from "../logger.ts";
-import { History } from "./schema.ts";
+import { dataOf, type Reading } from "./lenient.ts";
+import { type History, readHistory } from "./schema.ts";
+
+const Event = z.object({ event: z.string(), chat: z.unknown().optional() });
 
 /**
  * What Retell tells of a chat. Events have no id and no order: chat_analyzed may come before a retried chat_ended,
  * and each may come again.
  */
-const Event = z.object({
-  event: z.string(),
+interface Event {
+  event: string;
   /** Voice events carry `call` instead, and others may come: they are none of ours. */
-  chat: History.optional().catch(undefined),
-});
-type Event = z.infer<typeof Event>;
+  chat: History | undefined;
+}
 
 /** What a signed body says. Where it cannot be read, an event that nothing follows from. */
-export function readEvent(body: string, _log: CallLog): Event {
-  return Event.safeParse(parseJson(body)).data ?? { event: "unreadable" };
+export function readEvent(body: string, log: CallLog): Event {
+  const { event, chat } = Event.safeParse(parseExactly(body)).data ?? { event: "unreadable", chat: undefined };
+  return { event, chat: chat === undefined ? undefined : dataOf(readChat(chat), log) };
+}
+
+function readChat(chat: unknown): Reading<History | undefined> {
+  try {
+    const { data, odd } = readHistory(chat);
+    return { data, odd: odd.map((path) => `chat.${path}`) };
+  } catch (error) {
+    if (!(error instanceof z.ZodError)) throw error;
+    return { data: undefined, odd: ["chat.chat_id"] };
+  }
 }

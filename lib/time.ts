@@ -1,0 +1,40 @@
+const earliest = Date.UTC(2000, 0);
+const latest = Date.UTC(2100, 0);
+/** How many ms a unit has: ms, s, µs, ns. In no two of them does one number stand for a time in our range. */
+const units = [1, 1_000, 1e-3, 1e-6];
+
+const iso = /^(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?) ?([Zz]|[+-]\d\d:?\d\d)?)?$/;
+
+/**
+ * A time that another party has written, in epoch ms: a number or a numeric text, whose unit follows from its
+ * magnitude, or ISO text, UTC where it names no zone. Undefined for anything else, and outside of 2000 to 2100.
+ */
+export function readTime(value: unknown): number | undefined {
+  if (typeof value !== "number" && typeof value !== "string") return undefined;
+  const text = String(value).trim();
+  const number = text === "" ? Number.NaN : Number(text);
+  const times = Number.isNaN(number) ? [fromIso(text)] : units.map((ms) => number * ms);
+  const time = times.find((ms) => ms >= earliest && ms < latest);
+  return time === undefined ? undefined : Math.round(time);
+}
+
+function fromIso(text: string): number {
+  const [, date, clock = "00:00", zone = "Z"] = iso.exec(text) ?? [];
+  return date === undefined ? Number.NaN : Date.parse(`${date}T${clock.replace(",", ".")}${zone.toUpperCase()}`);
+}
+
+/**
+ * How long an answer asks to wait, in s: `retry-after-ms`, or `retry-after` as seconds, an HTTP date or another time.
+ * Between 1 and 60, as it may say anything; 1 where it says nothing that can be read.
+ */
+export function readRetryAfter(headers: Pick<Headers, "get"> | undefined): number {
+  const ms = headers?.get("retry-after-ms")?.trim();
+  const after = headers?.get("retry-after")?.trim() ?? "";
+  const seconds = ms && Number.isFinite(Number(ms)) ? Number(ms) / 1_000 : secondsOf(after);
+  return Math.min(60, Math.max(1, Math.ceil(seconds) || 1));
+}
+
+function secondsOf(after: string): number {
+  const time = readTime(after) ?? (Number.isNaN(Number(after)) ? Date.parse(after) : undefined);
+  return time === undefined ? Number(after) : (time - Date.now()) / 1_000;
+}
