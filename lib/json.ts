@@ -28,7 +28,10 @@ export function pathOf(member: Member): string[] {
   return path.reverse();
 }
 
-/** What a text says; undefined where it is no JSON, or there is none. */
+/** Some clients begin a text with a byte order mark. It says nothing in UTF-8, and JSON.parse refuses it. */
+export const withoutBom = (text: string) => (text.startsWith("\ufeff") ? text.slice(1) : text);
+
+/** The value of a JSON text; undefined where it is no JSON, or there is none. */
 export function parseJson(text: string | null | undefined): unknown {
   return parse(text, (json) => JSON.parse(json));
 }
@@ -41,7 +44,7 @@ export function parseExactly(text: string | null | undefined): unknown {
 function parse(text: string | null | undefined, read: (json: string) => unknown): unknown {
   if (!text) return undefined;
   try {
-    return read(text.replace(/^\uFEFF/, "")); // a byte order mark
+    return read(withoutBom(text));
   } catch {
     return undefined;
   }

@@ -13,6 +13,8 @@ export interface Route {
   name: string;
   method: "GET" | "POST" | "ANY";
   path: `/${string}` | "$default";
+  /** HEAD works like GET, without a body. API Gateway has no route for it: functions/default.ts answers. */
+  answersHead?: true;
   /** A heading for the API reference. */
   summary: string;
   /** The envelope's `message` on success. */
@@ -137,7 +139,7 @@ export interface Progress {
   rawBody?: string;
   /** The Idempotency-Key, as it was sent. */
   key?: string;
-  /** Started by `limit`, judged by `authorize`. */
+  /** Started by `limitUser` and `limitSubaccount`, judged by `authorize` (or `validate`, of what it refuses). */
   counts?: Counts;
   /** Started by the endpoint. */
   cached?: Promise<Cached>;

@@ -67,14 +67,14 @@ describe.each(guarded)("%s refuses", (name, route) => {
     "the subaccountId %j: 400",
     async (subaccountId) => {
       const { status, body } = await attempt({ subaccountId });
-      expect([status, body.code, body.errors[0].field]).toEqual([400, "VALIDATION_ERROR", "params.subaccountId"]);
+      expect([status, body.code, body.errors[0].field]).toEqual([400, "VALIDATION_ERROR", "subaccountId"]);
     },
   );
 
   if (route.path.includes("{chatId}")) {
     it.each(["a b", "a.b", "a$b", "x".repeat(65), "ä", ".."])("the chatId %j: 400", async (wrong) => {
       const { status, body } = await attempt({ chatId: wrong });
-      expect([status, body.code, body.errors[0].field]).toEqual([400, "VALIDATION_ERROR", "params.chatId"]);
+      expect([status, body.code, body.errors[0].field]).toEqual([400, "VALIDATION_ERROR", "chatId"]);
     });
   }
 
@@ -210,7 +210,9 @@ describe("routes that do not exist", () => {
     expect(await ask("GET", list.toUpperCase())).toMatchObject({ status: 404 });
     expect(await ask("GET", list.replace("/list", "%2flist"))).toMatchObject({ status: 404, allow: undefined });
     expect(await ask("POST", list)).toMatchObject({ status: 405, allow: "GET", body: { code: "METHOD_NOT_ALLOWED" } });
-    expect(await ask("DELETE", "/health")).toMatchObject({ status: 405, allow: "GET" });
+    expect(await ask("DELETE", "/health")).toMatchObject({ status: 405, allow: "GET, HEAD" });
+    expect(await ask("HEAD", list)).toMatchObject({ status: 405, allow: "GET" });
+    expect(await ask("HEAD", "/health/")).toMatchObject({ status: 404 });
   });
 
   it("a browser's preflight gets a 2xx where there is a route, should API Gateway hand it on", async () => {

@@ -1,6 +1,7 @@
 import { decide, load, type Permission, peek } from "../access.ts";
 import type { Rule } from "../chain.ts";
 import { ApiError } from "../errors.ts";
+import { loggable } from "../logger.ts";
 import type { GuardedRoute } from "../route.ts";
 import { openTenant } from "../tenant.ts";
 import { countRoute, judge } from "./limit.ts";
@@ -13,7 +14,7 @@ export function authorize(route: GuardedRoute): Rule {
   return {
     before: async ({ internal: { progress } }) => {
       const { actor, params, counts, log } = progress;
-      if (!actor || !params || !counts) throw new Error("authorize stands behind authenticate, validate and limit");
+      if (!actor || !params || !counts) throw new Error("authorize stands behind authenticate, limitUser and validate");
       const { subaccountId } = params;
 
       const peeked = peek(actor.id, subaccountId); // started before the first await: it travels with the counts
@@ -27,6 +28,8 @@ export function authorize(route: GuardedRoute): Rule {
         if (!verdict.allowed) throw denied(verdict, permission);
       };
       progress.require(route.permission);
+      const agentId = (progress.body as { agentId?: unknown } | undefined)?.agentId;
+      if (typeof agentId === "string") log.fields.agentId = loggable(agentId);
 
       const counted = await (counts.subaccount ?? countRoute(route, subaccountId));
       if (counted) judge(progress, counted);
