@@ -116,7 +116,18 @@ describe("control", () => {
   test("lists what it can do, and refuses what it cannot", async () => {
     const { commands, faultKinds } = await retell.command("GET", "");
     expect(Object.keys(commands as object)).toContain("PATCH /_control/chats/{id}");
-    expect(faultKinds).toEqual(["latency", "late", "lateReply", "status", "drop", "half", "garbage", "hang"]);
+    expect(faultKinds).toEqual([
+      "latency",
+      "late",
+      "lateReply",
+      "status",
+      "drop",
+      "half",
+      "garbage",
+      "hang",
+      "repeat",
+      "beginning",
+    ]);
     await expect(retell.command("GET", "/nothing")).rejects.toThrow("404");
     await expect(retell.command("PATCH", "/settings", { endTwice: 418 })).rejects.toThrow("400");
     await expect(retell.command("PUT", "/agents/a", { ids: "seldom" })).rejects.toThrow("400");
