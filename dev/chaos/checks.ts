@@ -31,7 +31,7 @@ interface Message {
 interface Placed {
   entry: Entry;
   place: number;
-  /** The send that it came of. */
+  /** The send that it came of, or that it answers. */
   sent: Sent | undefined;
 }
 
@@ -73,7 +73,9 @@ export function check(ledger: Ledger, found: Found): void {
 
 function hereOf(ledger: Ledger, found: Found, document: Document, chat: Chat, sends: Sent[]): Here {
   const byContent = new Map(sends.map((sent) => [sent.content, sent]));
-  const entries = chat.entries.map((entry, place) => ({ entry, place, sent: byContent.get(entry.truth?.said ?? "") }));
+  const said = new Map(chat.entries.map(({ message_id, truth }) => [message_id, truth?.said ?? ""]));
+  const sentBy = ({ message_id, truth }: Entry) => byContent.get(said.get(truth?.answers ?? message_id) ?? "");
+  const entries = chat.entries.map((entry, place) => ({ entry, place, sent: sentBy(entry) }));
   return {
     ledger,
     chatId: chat.chat_id,
@@ -169,8 +171,9 @@ function checkEntries(here: Here, delivered: Message[], matches: Map<Placed, Mes
     const message = matches.get(one);
     const what = `${chatId}: entry ${place + 1} of ${entries.length} (${lineOf(entry)})`;
     if (!message) {
-      const excuse = place < (chat.forgotten ?? 0) ? "forgotten by Retell" : sent && excuseOf(here, sent);
-      ledger.breaks("lost", `${what} is not here`, excuse);
+      // A chat in which nobody sends is not read for long: what a stranger said there may be forgotten before.
+      const isUnread = !sent && place < (chat.forgotten ?? 0);
+      ledger.breaks("lost", `${what} is not here`, isUnread ? "forgotten by Retell" : sent && excuseOf(here, sent));
       continue;
     }
     if (entry.role !== "user" && !isSame(message, entry)) {
@@ -227,7 +230,7 @@ function checkTold(here: Here, accepted: Accepted, own: Placed): void {
     }
     const entry = entries.find((one) => one.entry.message_id === reply.message_id);
     if (entry ? !wanted.includes(entry) : !wanted.some((one) => isSame({ ...reply, message_id: "" }, one.entry))) {
-      ledger.breaks("misattributed", `${what}: was given ${reply.content}, which answers another`, why);
+      ledger.breaks("misattributed", `${what}: was given ${normal(reply.content)}, which answers another`, why);
     }
   }
   if (told.messages.length < wanted.length) {
@@ -242,13 +245,14 @@ function isInterrupted({ entries }: Here, own: Placed, replies: Placed[]): boole
 }
 
 /** Why what is wrong with a send breaks no promise, if docs/turns.md calls it undecidable. */
-function excuseOf({ ledger, entries, chat }: Here, sent: Sent): Excuse | undefined {
+function excuseOf({ ledger, entries }: Here, sent: Sent): Excuse | undefined {
   if (ledger.isOverwritten(sent.chatId, sent.from)) return "overwritten by the old server";
   const isPlaceholder = (text: string) => text.includes(guardedWord);
   const text = normal(sent.content);
   for (const { entry, place } of entries) {
     if (entry.role !== "user") continue;
-    if (place < (chat.forgotten ?? 0) && entry.truth?.said === sent.content) return "forgotten by Retell";
+    const isOwn = entry.truth?.said === sent.content;
+    if (isOwn && ledger.isForgotten(sent.chatId, place, sent.to)) return "forgotten by Retell";
     const at = entry.created_timestamp ?? 0;
     if (!entry.truth?.isStrangers || at < sent.from - slackMs || at > sent.to + slackMs) continue;
     const said = entry.truth.said ?? "";
@@ -290,7 +294,7 @@ function checkOrder({ ledger, chatId, entries }: Here, delivered: Message[], mat
 }
 
 function checkCreates(ledger: Ledger, documents: Map<string, Document>, held: Chat[]): void {
-  const Ours = z.object({ [reservedKey]: z.object({ request: z.string() }) });
+  const Ours = z.object({ [reservedKey]: z.object({ request: z.string(), stage: z.string() }) });
   const handedOut = new Set(ledger.created.values());
   const alive = new Map<string, string[]>();
   for (const chat of held) {
@@ -299,9 +303,12 @@ function checkCreates(ledger: Ledger, documents: Map<string, Document>, held: Ch
       const isOurs = handedOut.has(chat.chat_id) || chat.entries.some(({ role }) => role === "user");
       if (isOurs) ledger.breaks("ended alive", chat.chat_id);
     }
-    const request = Ours.safeParse(chat.metadata).data?.[reservedKey].request;
-    if (request === undefined) continue;
-    if (chat.status === "ongoing" && !documents.has(chat.chat_id)) ledger.breaks("orphans", chat.chat_id);
+    const ours = Ours.safeParse(chat.metadata).data?.[reservedKey];
+    if (ours === undefined) continue;
+    const { request, stage } = ours;
+    if (chat.status === "ongoing" && !documents.has(chat.chat_id)) {
+      ledger.breaks("orphans", `${chat.chat_id} of ${stage}`);
+    }
     const isUsed = chat.status === "ongoing" || chat.entries.some(({ role }) => role === "user");
     if (isUsed) alive.set(request, [...(alive.get(request) ?? []), chat.chat_id]);
   }
@@ -318,5 +325,5 @@ function idOf({ subaccountId, userId }: Found, chatId: string, key: string): str
 
 /** An entry by role and content; what has no content by its other fields that say what it is. */
 function lineOf({ role, content, tool_call_id }: Omit<Message, "message_id"> | Entry): string {
-  return `${role}: ${content ?? ""}${tool_call_id === undefined ? "" : ` (${tool_call_id})`}`;
+  return `${role}: ${normal(content)}${tool_call_id === undefined ? "" : ` (${tool_call_id})`}`;
 }

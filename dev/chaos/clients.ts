@@ -45,36 +45,47 @@ export async function crowd(run: Crowd): Promise<string[]> {
 const asPromise = (chatId: string | undefined) => (chatId === undefined ? undefined : Promise.resolve(chatId));
 
 async function client(run: Crowd, number: number, slots: Slot[], left: { sends: number }): Promise<void> {
-  const dice = new Dice(run.seed, run.name, "client", number);
+  const { door, seed, name } = run;
   const isHot = number < run.clients / 2;
   const mine: Accepted[] = [];
   for (let sent = 0; left.sends > 0; sent++) {
     left.sends -= 1;
-    const place = isHot || slots.length === 1 ? 0 : dice.between(1, slots.length - 1);
-    const slot = slots[place] as Slot;
-    slot.chat ??= aChat(run, `${run.seed}-${run.name}-chat-${place}-${slot.chatNumber}`);
+    const key = `${seed}-${name}-${number}-${sent}`;
+    // What is decided for one message depends on nothing that happened before; how often it is asked for is drawn apart.
+    const will = plan(new Dice(seed, key, "plan"), slots.length, isHot);
+    const dice = new Dice(seed, key);
+    const slot = slots[will.place] as Slot;
+    slot.chat ??= aChat(run, `${seed}-${name}-chat-${will.place}-${slot.chatNumber}`);
     const here = slot.chat;
     const chatId = await here;
-    const key = `${run.seed}-${run.name}-${number}-${sent}`;
     const content = textOf(dice, key, number * 1_000_000 + sent, !isHot);
     run.others.meet(dice, chatId);
-    const outcome = await send(run.door, dice, { key, client: number, chatId, content });
+    const outcome = await send(door, dice, { key, client: number, chatId, content });
     const accepted = typeof outcome === "string" ? undefined : outcome;
     run.onSend?.(run.sends - left.sends);
     if (accepted) mine.push(accepted);
     // An end is what a repeat is most likely to be told otherwise.
-    if (accepted && (dice.chance(repeats) || accepted.told.chat_status !== "ongoing")) {
-      await repeat(run.door, dice, accepted);
-    }
-    if (mine.length > 0 && dice.chance(lateRepeats)) await repeat(run.door, dice, dice.of(mine as [Accepted]));
-    if (dice.chance(reads)) await read(run, dice, chatId, mine);
-    if (!isHot && dice.chance(ends)) await endChat(run.door, dice, chatId);
+    if (accepted && (will.repeat || accepted.told.chat_status !== "ongoing")) await repeat(door, dice, accepted);
+    if (mine.length > 0 && will.repeatEarlier) await repeat(door, dice, dice.of(mine as [Accepted]));
+    if (will.read) await read(run, dice, chatId, mine);
+    if (will.end) await endChat(door, dice, chatId);
     const isOver = outcome === "ended" || (accepted && accepted.told.chat_status !== "ongoing");
     if (isOver && slot.chat === here) {
       slot.chat = undefined;
       slot.chatNumber += 1;
     }
   }
+}
+
+/** What a client does with one message, and beside it. */
+function plan(dice: Dice, chats: number, isHot: boolean) {
+  return {
+    place: isHot || chats === 1 ? 0 : dice.between(1, chats - 1),
+    repeat: dice.chance(repeats),
+    repeatEarlier: dice.chance(lateRepeats),
+    read: dice.chance(reads),
+    end: !isHot && dice.chance(ends),
+  };
 }
 
 async function aChat({ door, seed, agentIds }: Crowd, key: string): Promise<string> {

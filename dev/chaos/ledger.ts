@@ -64,6 +64,8 @@ export class Ledger {
   readonly endsAsked = new Set<string>();
   /** When the old server overwrote the messages of which chat (epoch ms). */
   readonly overwritten: { chatId: string; at: number }[] = [];
+  /** When Retell lost so many entries at the beginning of which chat's history (epoch ms). */
+  readonly forgotten: { chatId: string; count: number; at: number }[] = [];
   /** Requests to send a message; a message takes as many as it needs. */
   requests = 0;
   replays = 0;
@@ -89,6 +91,11 @@ export class Ledger {
   /** Whether the old server has overwritten the messages of a chat since then. */
   isOverwritten(chatId: string, since: number): boolean {
     return this.overwritten.some((one) => one.chatId === chatId && one.at >= since);
+  }
+
+  /** Whether Retell has lost the entry at a place before then. */
+  isForgotten(chatId: string, place: number, before: number): boolean {
+    return this.forgotten.some((one) => one.chatId === chatId && place < one.count && one.at <= before);
   }
 
   get isKept(): boolean {

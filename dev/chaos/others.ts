@@ -77,6 +77,7 @@ export function others({ parts, control, ledger, chats, oldChats }: Options): Ot
     const old = chat.entries.filter(({ created_timestamp: at = 0 }) => Date.now() - at > 30_000).length;
     const forgotten = Math.min(old, chat.entries.length - 6);
     if (forgotten <= (chat.forgotten ?? 0)) return;
+    ledger.forgotten.push({ chatId, count: forgotten, at: Date.now() });
     await control("PATCH", `/chats/${chatId}`, { forgotten });
     troubles["histories lost their beginning"] += 1;
   }
