@@ -45,6 +45,8 @@ interface Here {
   entries: Placed[];
   /** By the message_id of the user's entry that they answer. */
   replies: Map<string, Placed[]>;
+  /** Which of our messages is which entry. */
+  matches: Map<Placed, Message>;
   idOf: (sent: Sent) => string;
 }
 
@@ -87,6 +89,7 @@ function hereOf(ledger: Ledger, found: Found, document: Document, chat: Chat, se
       entries.filter(({ entry }) => entry.truth?.answers !== undefined),
       ({ entry }) => String(entry.truth?.answers),
     ),
+    matches: new Map(),
     idOf: (sent) => idOf(found, sent.chatId, sent.key),
   };
 }
@@ -103,8 +106,8 @@ function checkChat(here: Here): void {
     ledger.breaks("told otherwise", `${chatId}: message_count ${document.message_count}, there are ${counted}`);
   }
 
-  const matches = match(here, delivered);
-  checkEntries(here, delivered, matches);
+  match(here, delivered);
+  checkEntries(here, delivered);
   const times = Map.groupBy(
     entries.filter(({ sent, entry }) => sent && entry.role === "user"),
     ({ sent }) => sent?.key,
@@ -129,13 +132,13 @@ function checkChat(here: Here): void {
       ledger.breaks("misattributed", what, excuseOf(here, accepted));
     }
   }
-  checkOrder(here, delivered, matches);
+  checkOrder(here, delivered);
 }
 
 /** Which of our messages is which entry of Retell's: by key or id, else by role and text, each once. */
-function match(here: Here, delivered: Message[]): Map<Placed, Message> {
+function match(here: Here, delivered: Message[]): void {
+  const { matches } = here;
   const left = new Set(delivered);
-  const matches = new Map<Placed, Message>();
   const take = (isIt: (message: Message, one: Placed) => boolean) => {
     for (const one of here.entries) {
       if (matches.has(one)) continue;
@@ -155,7 +158,6 @@ function match(here: Here, delivered: Message[]): Map<Placed, Message> {
   take((message, { entry }) => message.message_id === entry.message_id);
   take((message, { entry }) => !message.internal?.key && isSame(message, entry));
   take((message, { entry }) => isSame(message, entry));
-  return matches;
 }
 
 function isSame(message: Message, entry: Entry): boolean {
@@ -164,8 +166,8 @@ function isSame(message: Message, entry: Entry): boolean {
   return isSameText && message.tool_call_id === entry.tool_call_id;
 }
 
-function checkEntries(here: Here, delivered: Message[], matches: Map<Placed, Message>): void {
-  const { ledger, chatId, chat, entries } = here;
+function checkEntries(here: Here, delivered: Message[]): void {
+  const { ledger, chatId, chat, entries, matches } = here;
   for (const one of entries) {
     const { entry, sent, place } = one;
     const message = matches.get(one);
@@ -245,16 +247,19 @@ function isInterrupted({ entries }: Here, own: Placed, replies: Placed[]): boole
 }
 
 /** Why what is wrong with a send breaks no promise, if docs/turns.md calls it undecidable. */
-function excuseOf({ ledger, entries }: Here, sent: Sent): Excuse | undefined {
+function excuseOf({ ledger, entries, matches, idOf }: Here, sent: Sent): Excuse | undefined {
   if (ledger.isOverwritten(sent.chatId, sent.from)) return "overwritten by the old server";
   const isPlaceholder = (text: string) => text.includes(guardedWord);
   const text = normal(sent.content);
-  for (const { entry, place } of entries) {
+  for (const one of entries) {
+    const { entry, place } = one;
     if (entry.role !== "user") continue;
     const isOwn = entry.truth?.said === sent.content;
     if (isOwn && ledger.isForgotten(sent.chatId, place, sent.to)) return "forgotten by Retell";
     const at = entry.created_timestamp ?? 0;
-    if (!entry.truth?.isStrangers || at < sent.from - slackMs || at > sent.to + slackMs) continue;
+    if (!entry.truth?.isStrangers || at > sent.to + slackMs) continue;
+    // What was said before the send may have been read before: that it was not shows by its being taken for the send.
+    if (at < sent.from - slackMs && matches.get(one)?.internal?.key !== idOf(sent)) continue;
     const said = entry.truth.said ?? "";
     if (normal(said) === text || isPlaceholder(said) || isPlaceholder(sent.content)) return "a stranger's equal text";
   }
@@ -268,7 +273,7 @@ const slackMs = 1_000;
  * A client that has been told of one message before it sent the next finds them in that order; and what came of our
  * sends stands in Retell's order. What strangers said may have been learned later.
  */
-function checkOrder({ ledger, chatId, entries }: Here, delivered: Message[], matches: Map<Placed, Message>): void {
+function checkOrder({ ledger, chatId, entries, matches }: Here, delivered: Message[]): void {
   const last = new Map<number, number>();
   for (const { client, key, told, from } of ledger.accepted.filter((accepted) => accepted.chatId === chatId)) {
     const { seq } = told.user_message;

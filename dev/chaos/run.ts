@@ -247,7 +247,7 @@ export async function run(size: Size): Promise<Report> {
       await sweeper.stop();
       // Chats younger than ten minutes are nobody's orphans yet: the last sweep runs twenty minutes later.
       const args = ["--ahead-ms", String(20 * 60_000)];
-      const options = { args, env, ...(size.onLine ? { onStdout: size.onLine } : {}) };
+      const options = { args, env, ...(size.onLine ? { onStdout: size.onLine, onStderr: size.onLine } : {}) };
       const last = await startChild<Swept>(new URL("./sweeper.ts", import.meta.url), options);
       await last.stop();
       orphansEnded += last.about.orphansEnded;
