@@ -341,6 +341,9 @@ describe("entries that are told otherwise than they stand", () => {
     const [, one, , two] = ids(await shown());
     await retell.fault({ step: "retrieve", kind: "repeat", which: "earlier" });
     expect(ids(await shown()).slice(1)).toEqual([one, expect.anything(), two, one]);
+    await retell.command("POST", `/chats/${chat_id}`, { content: "ping" });
+    await retell.fault({ step: "completion", kind: "repeat", which: "earlier" });
+    expect((await say("ping 4")).messages.at(-1)?.message_id).toBe(two);
   });
 
   test("beginning: a get-chat has only the beginning of the agent's last text, the next one all of it", async () => {

@@ -56,7 +56,7 @@ export const Fault = z.discriminatedUnion("kind", [
   z.strictObject({ ...aim, ...effect, kind: z.literal("hang") }),
   /**
    * An entry stands twice under one message_id in the answer to a completion or a get-chat: its last one ("twice"), or
-   * one from before the last message of the user ("earlier"). Of a user's, in a get-chat alone.
+   * one from before the last message of the user ("earlier"), of no stranger's. Of a user's, in a get-chat alone.
    */
   z.strictObject({
     ...aim,

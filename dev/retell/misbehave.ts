@@ -21,7 +21,7 @@ export function respond(res: ServerResponse, { status, body }: Answer, headers: 
  * Does the work and answers, or does it as the fault will have it.
  *
  * @param work      What was asked for. It never throws: a refusal is an answer, too.
- * @param history   The chat's, as a get-chat would show it now.
+ * @param history   The chat's, as a get-chat would show it now, without what strangers said and were told.
  */
 export async function answer(
   res: ServerResponse,

@@ -101,9 +101,12 @@ async function serveStep(
   const chatNumber = world.chats.get(chatId ?? "")?.number ?? 0;
   const fault = faults.take({ step, key: key ?? "", chat_id: chatId, chatNumber });
   logged.fault = fault?.kind;
+  // What a stranger was told no caller can know to be told again.
   const historyNow = () => {
     const chat = world.chats.get(chatId ?? "");
-    return chat ? history(chat, world.profileOf(chat), world.clock.now()).message_with_tool_calls : [];
+    if (!chat) return [];
+    const { message_with_tool_calls: shown } = history(chat, world.profileOf(chat), world.clock.now());
+    return shown.filter((_, index) => !chat.entries[index + (chat.forgotten ?? 0)]?.truth?.isStrangers);
   };
   const answered = answer(res, world.clock, fault, work, historyNow);
   // Told of only now that it is under way: who waits to see it come may move the clock at once.
