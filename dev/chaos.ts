@@ -5,8 +5,8 @@
 import { createWriteStream } from "node:fs";
 import { parseArgs } from "node:util";
 import { settings } from "../lib/config.ts";
-import { promises } from "./chaos/ledger.ts";
-import { type Report, run } from "./chaos/run.ts";
+import { excuses, promises } from "./chaos/ledger.ts";
+import { type Part, parts, type Report, run } from "./chaos/run.ts";
 
 const options = {
   seed: { type: "string" },
@@ -14,10 +14,12 @@ const options = {
   chats: { type: "string", default: "40" },
   clients: { type: "string", default: "20" },
   instances: { type: "string", default: "3" },
+  without: { type: "string", default: "" },
   log: { type: "string" },
 } as const;
 
-const USAGE = "npm run chaos -- [--seed N] [--sends N] [--chats N] [--clients N] [--instances N] [--log FILE]";
+const USAGE =
+  "npm run chaos -- [--seed N] [--sends N] [--chats N] [--clients N] [--instances N] [--without PART,PART] [--log FILE]";
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options });
@@ -33,6 +35,10 @@ async function main(): Promise<void> {
     chats: whole(values.chats),
     clients: whole(values.clients),
     instances: whole(values.instances),
+    without: values.without
+      .split(",")
+      .filter((name) => name !== "")
+      .map(part),
     onProgress: (line) => console.log(line),
     ...(log ? { onLine: (line: string) => void log.write(`${line}\n`) } : {}),
   });
@@ -46,6 +52,12 @@ function whole(text: string): number {
   return Number(text);
 }
 
+function part(name: string): Part {
+  const found = parts.find((known) => known === name);
+  if (!found) throw new Error(`${name} is no part of a run. There are ${parts.join(", ")}. Usage: ${USAGE}`);
+  return found;
+}
+
 function print(seed: number, { ledger, troubles, orphansEnded, seconds }: Report): void {
   const refused = [...ledger.answers].sort(([, a], [, b]) => b - a);
   const { accepted, refused: ended, unanswered } = ledger;
@@ -56,6 +68,8 @@ function print(seed: number, { ledger, troubles, orphansEnded, seconds }: Report
     ["  requests for them", ledger.requests],
     ["accepted", accepted.length],
     ["  learned from a repeat", ledger.replays],
+    ["  repeated, and held against the first answer", ledger.repeats],
+    ["  of which a text was corrected", ledger.corrected],
     ["refused for good: CHAT_ENDED", ended.length],
     ["requests not accepted, by code", ""],
     ...refused.map(([code, count]): [string, number] => [`  ${code}`, count]),
@@ -63,9 +77,14 @@ function print(seed: number, { ledger, troubles, orphansEnded, seconds }: Report
     ...Object.entries(troubles).map(([name, count]): [string, number] => [`  ${name}`, count]),
     ["chats created", ledger.created.size],
     ["orphans ended by the last sweep", orphansEnded],
+    ["undecidable, by reason", ""],
+    ...excuses.map((name): [string, number] => [`  ${name}`, ledger.undecidable.get(name)?.length ?? 0]),
     ...promises.map((name): [string, number] => [name, ledger.broken.get(name)?.length ?? 0]),
   ];
   for (const [name, value] of rows) console.log(`${name.padEnd(44)}${value}`);
+  for (const [name, found] of ledger.undecidable) {
+    for (const what of found.slice(0, 10)) console.log(`? ${name}: ${what}`);
+  }
   for (const [name, found] of ledger.broken) {
     for (const what of found.slice(0, 20)) console.log(`! ${name}: ${what}`);
   }

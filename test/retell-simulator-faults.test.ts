@@ -290,6 +290,124 @@ describe("failures", () => {
   });
 });
 
+describe("refusals", () => {
+  test.each([400, 401, 402, 403, 404, 413, 415, 422, 429])("%i may be answered after the effect", async (status) => {
+    await retell.fault({ step: "completion", kind: "status", status, effect: "before" });
+    await expect(say("ping")).rejects.toHaveProperty("status", status);
+    expect(await words()).toEqual(PING);
+    await retell.fault({ step: "create", kind: "status", status, effect: "before" });
+    await expect(chats.create({ agent_id: "a" })).rejects.toHaveProperty("status", status);
+    expect((await retell.command("GET", "/chats")).chats).toHaveLength(2);
+  });
+
+  test.each([408, 409, 423, 424, 425, 499, 502, 503, 504])("%i may be answered before the effect", async (status) => {
+    await retell.fault({ step: "completion", kind: "status", status, effect: "after", effectAfterMs: 4_000 });
+    await expect(say("ping")).rejects.toHaveProperty("status", status);
+    expect(await words()).toEqual([]);
+    await retell.advance(4_000);
+    expect(await words()).toEqual(PING);
+  });
+});
+
+describe("entries that are told otherwise than they stand", () => {
+  const shown = async () => (await chats.retrieve(chat_id)).message_with_tool_calls ?? [];
+  const ids = (entries: { message_id?: string }[]) => entries.map(({ message_id }) => message_id);
+
+  test("repeat: the last entry of an answer stands in it twice, under one id", async () => {
+    await retell.fault({ step: "completion", kind: "repeat" });
+    const { messages } = await say("ping");
+    expect(messages).toHaveLength(2);
+    expect(messages[1]).toEqual(messages[0]);
+    const [user, agent] = ids(await shown());
+    await retell.fault([
+      { step: "retrieve", kind: "repeat" },
+      { step: "retrieve", kind: "repeat", role: "user" },
+    ]);
+    expect(ids(await shown())).toEqual([user, agent, agent]);
+    expect(ids(await shown())).toEqual([user, agent, user]);
+    expect(ids(await shown())).toEqual([user, agent]);
+  });
+
+  test("repeat: an earlier entry stands in an answer once more; the first turn has none", async () => {
+    await retell.fault({ step: "completion", kind: "repeat", which: "earlier", count: 2 });
+    const { messages: first } = await say("ping 1");
+    expect(first).toHaveLength(1);
+    const { messages: second } = await say("ping 2");
+    expect(second.map((entry) => "content" in entry && entry.content)).toEqual([
+      "You said: ping 2 (message 2)",
+      "You said: ping 1 (message 1)",
+    ]);
+    expect(second[1]?.message_id).toBe(first[0]?.message_id);
+    const [, one, , two] = ids(await shown());
+    await retell.fault({ step: "retrieve", kind: "repeat", which: "earlier" });
+    expect(ids(await shown()).slice(1)).toEqual([one, expect.anything(), two, one]);
+    await retell.command("POST", `/chats/${chat_id}`, { content: "ping" });
+    await retell.fault({ step: "completion", kind: "repeat", which: "earlier" });
+    expect((await say("ping 4")).messages.at(-1)?.message_id).toBe(two);
+  });
+
+  test("beginning: a get-chat has only the beginning of the agent's last text, the next one all of it", async () => {
+    await say("ping");
+    await retell.fault({ step: "retrieve", kind: "beginning" });
+    const half = await chats.retrieve(chat_id);
+    expect(half.message_with_tool_calls).toMatchObject([{ content: "ping" }, { content: "You said: pin" }]);
+    expect(half.transcript).toBe("User: ping\nAgent: You said: ping (message 1)\n");
+    expect(await words()).toEqual(PING);
+  });
+
+  test("an agent whose model reuses the ids of tool calls begins each turn with call_0", async () => {
+    await retell.agent("agent_calls", { opening: "none", toolCallIds: "reused" });
+    ({ chat_id } = await chats.create({ agent_id: "agent_calls" }));
+    await say("order 1042");
+    await say("order 1043");
+    const calls = (await shown()).filter((entry) => "tool_call_id" in entry);
+    expect(calls.map((entry) => "tool_call_id" in entry && entry.tool_call_id)).toEqual(Array(4).fill("call_0"));
+    expect(new Set(ids(calls)).size).toBe(4);
+  });
+
+  test.each([
+    ["trim", " two\r\nlines \u00e9 \t", "two\r\nlines \u00e9"],
+    ["lf", "two\r\nlines", "two\nlines"],
+    ["nfd", "caf\u00e9", "cafe\u0301"],
+    ["nfc", "cafe\u0301", "caf\u00e9"],
+  ])("an agent may have the user's text otherwise in its history: %s", async (kind, said, kept) => {
+    await retell.agent("agent_words", { opening: "none", userText: [kind] });
+    ({ chat_id } = await chats.create({ agent_id: "agent_words" }));
+    await say(said);
+    expect((await shown())[0]).toMatchObject({ role: "user", content: kept });
+    expect((await chats.retrieve(chat_id)).transcript).toContain(`User: ${kept}\n`);
+    expect((await retell.held(chat_id)).entries[0]?.content).toBe(said);
+  });
+
+  test("a history may lose its beginning, and goes on", async () => {
+    await say("ping 1");
+    await say("ping 2");
+    await retell.command("PATCH", `/chats/${chat_id}`, { forgotten: 3 });
+    expect(await words()).toEqual(["agent: You said: ping 2 (message 2)"]);
+    await say("ping 3");
+    expect((await words()).slice(1)).toEqual(["user: ping 3", "agent: You said: ping 3 (message 3)"]);
+  });
+
+  test("a stranger may say something at any time; the simulator knows who said what, and tells it to nobody", async () => {
+    await retell.agent("agent_guarded_too", { opening: "none", guardrail: { input: ["secret"] } });
+    ({ chat_id } = await chats.create({ agent_id: "agent_guarded_too" }));
+    await say("secret");
+    await retell.command("POST", `/chats/${chat_id}`, { content: "ping" });
+    await retell.command("PATCH", `/chats/${chat_id}`, { add: [{ role: "user", content: "me too" }] });
+    expect((await shown()).filter((entry) => "truth" in entry)).toEqual([]);
+    expect((await words()).filter((line) => line.startsWith("user"))).toEqual([
+      "user: [blocked by guardrail]",
+      "user: ping",
+      "user: me too",
+    ]);
+    const { entries } = await retell.held(chat_id);
+    const [mine, answer, theirs, other, too] = entries.map(({ message_id, truth }) => ({ message_id, ...truth }));
+    expect([mine?.said, mine?.isStrangers, answer?.answers]).toEqual(["secret", undefined, mine?.message_id]);
+    expect([theirs?.said, theirs?.isStrangers, other?.answers]).toEqual(["ping", true, theirs?.message_id]);
+    expect([too?.said, too?.isStrangers]).toEqual(["me too", true]);
+  });
+});
+
 describe("which request a fault meets", () => {
   const fails = { kind: "status", status: 500 };
   const statusOf = async (id = chat_id, key = "key_one") =>
@@ -373,7 +491,25 @@ describe("chaos", () => {
     expect(await words()).toEqual(PING);
   });
 
-  test.each(["latency", "late", "lateReply", "drop", "half", "garbage"])("it can draw %s", async (kind) => {
+  test("it draws refusals for what changes something alone, and what stands between for all", async () => {
+    const statuses = async (kind: string) => {
+      await retell.command("POST", "/chaos", { seed: 1, rates: { [kind]: 1 }, maxMs: 5 });
+      const seen = new Set<number>();
+      for (let n = 0; n < 60; n++) {
+        await say(`ping ${n}`).catch(({ status }) => seen.add(status));
+        await chats.end(chat_id).catch(({ status }) => seen.add(status));
+      }
+      const read = await retell.raw("GET", `/get-chat/${chat_id}`);
+      return { read: read.status, seen: [...seen].sort((one, other) => one - other) };
+    };
+    const refused = await statuses("refused");
+    expect(refused).toEqual({ read: 200, seen: [400, 401, 402, 403, 404, 413, 415, 422, 429] });
+    const between = await statuses("between");
+    expect(between.seen.filter((status) => status !== 422)).toEqual([408, 409, 423, 424, 425, 499, 502, 503, 504]);
+    expect(between.seen).toContain(between.read);
+  });
+
+  test.each(["latency", "late", "lateReply", "drop", "half", "garbage", "repeat"])("it can draw %s", async (kind) => {
     await retell.command("POST", "/chaos", { seed: 1, rates: { [kind]: 1 }, maxMs: 5 });
     await outcomeOf(say("ping"));
     expect((await retell.arrived("completion")).requests).toMatchObject([{ fault: kind }]);

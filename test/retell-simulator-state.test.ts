@@ -116,7 +116,18 @@ describe("control", () => {
   test("lists what it can do, and refuses what it cannot", async () => {
     const { commands, faultKinds, odd } = await retell.command("GET", "");
     expect(Object.keys(commands as object)).toContain("PATCH /_control/chats/{id}");
-    expect(faultKinds).toEqual(["latency", "late", "lateReply", "status", "drop", "half", "garbage", "hang"]);
+    expect(faultKinds).toEqual([
+      "latency",
+      "late",
+      "lateReply",
+      "status",
+      "drop",
+      "half",
+      "garbage",
+      "hang",
+      "repeat",
+      "beginning",
+    ]);
     const docs = await readFile(new URL("../docs/local-services.md", import.meta.url), "utf8");
     const documented = [...docs.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, names = ""]) => names.match(/\w+/g) ?? []);
     expect(documented.filter((name) => name !== "as").sort()).toEqual((odd as string[]).toSorted());

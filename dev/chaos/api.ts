@@ -6,7 +6,7 @@ import type { Dice } from "./dice.ts";
 import type { Ledger } from "./ledger.ts";
 
 type Name = "create" | "message" | "end" | "transcript";
-type Data<N extends Name> = z.output<(typeof routes)[N]["data"]>;
+export type Data<N extends Name> = z.output<(typeof routes)[N]["data"]>;
 
 /** What a client may be told here, and what it makes of it. Any other code means that something was not thought of. */
 const passing: Record<Name, ErrorCode[]> = {
@@ -34,6 +34,9 @@ const Success = z.strictObject({
   meta: z.looseObject({ operationId: z.uuid(), duration: z.string() }),
 });
 
+/** What API Gateway itself answers for a function that has no answer. */
+const OwnAnswer = z.strictObject({ message: z.string() });
+
 /** How an API call came out for a client that repeats it until it knows. */
 export type Known<N extends Name> =
   | { kind: "done"; data: Data<N>; meta: Record<string, unknown>; isReplay: boolean }
@@ -55,6 +58,8 @@ export interface Door {
   subaccountId: string;
   token: string;
   ledger: Ledger;
+  /** Whether an instance was stopped a moment ago: then API Gateway may have to answer for it. */
+  wasStopped(url: string): boolean;
   /** A call that has no answer by then counts as stuck. */
   patienceMs: number;
 }
@@ -86,13 +91,13 @@ async function ask<N extends Name>(door: Door, dice: Dice, name: N, request: Req
     .replace("{chatId}", request.chatId ?? "")
     .concat(request.query ?? "");
   const patience = dice.chance(impatience) ? dice.between(20, 1_500) : 20_000;
-  const url = dice.of(door.urls as [string, ...string[]]) + path;
+  const instance = dice.of(door.urls as [string, ...string[]]);
   if (name === "message") ledger.requests += 1;
   let status: number;
   let headers: Headers;
   let text: string;
   try {
-    const response = await fetch(url, {
+    const response = await fetch(instance + path, {
       method: routes[name].method,
       headers: {
         authorization: `Bearer ${door.token}`,
@@ -106,9 +111,14 @@ async function ask<N extends Name>(door: Door, dice: Dice, name: N, request: Req
     text = await response.text();
   } catch (error) {
     const isOver = error instanceof Error && error.name === "TimeoutError";
-    if (isOver && patience === 20_000) ledger.breaks("undocumented answers", `${name}: no answer in ${patience} ms`);
+    if (isOver && patience === 20_000 && !door.wasStopped(instance))
+      ledger.breaks("undocumented answers", `${name}: no answer in ${patience} ms`);
     if (name === "message") ledger.count(isOver ? "(client left)" : "(connection lost)");
     return { kind: "again", why: String(error), afterMs: isOver ? 0 : 100 };
+  }
+  if ((status === 500 || status === 503) && OwnAnswer.safeParse(parse(text)).success && door.wasStopped(instance)) {
+    if (name === "message") ledger.count("(API Gateway's own)");
+    return { kind: "again", why: "the instance was stopped", afterMs: 100 };
   }
   return judge(name, status, headers, text, ledger);
 }

@@ -3,16 +3,17 @@ import * as z from "zod";
 import { idempotencyOf } from "../../lib/idempotency.ts";
 import { reservedKey } from "../../lib/retell/client.ts";
 import { routes } from "../../lib/routes.ts";
-import { Chat } from "../retell/schema.ts";
-import { type Accepted, commonText, type Ledger } from "./ledger.ts";
+import { Chat, type Entry } from "../retell/schema.ts";
+import type { Accepted, Excuse, Ledger, Sent } from "./ledger.ts";
+import { guardedWord, normal } from "./texts.ts";
 
 /** What is there at the end of a run, on both sides. */
 export interface Found {
   subaccountId: string;
   userId: string;
-  /** The chats collection. */
+  /** The chats of all stages. */
   documents: Document[];
-  /** The simulator's chats, as it holds them. */
+  /** The simulator's chats, as it holds them: the truth. */
   held: Chat[];
 }
 
@@ -22,123 +23,297 @@ interface Message {
   message_id: string;
   role: string;
   content?: string;
+  tool_call_id?: string;
   internal?: { key?: string; turn?: string; failed?: true };
 }
 
-/** Holds what is stored against what the simulator holds and against what clients were told. */
-export function check(ledger: Ledger, found: Found): void {
-  const documents = new Map(found.documents.map((document) => [String(document.chat_id), document]));
-  const held = new Map(found.held.map((chat) => [chat.chat_id, chat]));
+/** An entry of Retell's, and where it stands. */
+interface Placed {
+  entry: Entry;
+  place: number;
+  /** The send that it came of, or that it answers. */
+  sent: Sent | undefined;
+}
 
+/** One chat: ours, Retell's, and who sent what in it. */
+interface Here {
+  ledger: Ledger;
+  chatId: string;
+  document: Document;
+  all: Message[];
+  chat: Chat;
+  entries: Placed[];
+  /** By the message_id of the user's entry that they answer. */
+  replies: Map<string, Placed[]>;
+  /** Which of our messages is which entry. */
+  matches: Map<Placed, Message>;
+  idOf: (sent: Sent) => string;
+}
+
+/** Holds what is stored against what the simulator knows and against what clients were told. */
+export function check(ledger: Ledger, found: Found): void {
+  // What only remembers that there was a chat is none.
+  const stored = found.documents.filter(({ internal }) => !internal?.gone);
+  const documents = new Map(stored.map((document) => [String(document.chat_id), document]));
+  const held = new Map(found.held.map((chat) => [chat.chat_id, chat]));
+  if (documents.size < stored.length) ledger.breaks("doubled", "a chat is stored in two stages");
+
+  const byChat = Map.groupBy([...ledger.accepted, ...ledger.refused, ...ledger.unanswered], ({ chatId }) => chatId);
   for (const [chatId, document] of documents) {
     const chat = held.get(chatId);
-    if (!chat) ledger.breaks("lost", `${chatId} is not at Retell`);
-    else checkChat(ledger, found, document, chat);
+    if (chat) checkChat(hereOf(ledger, found, document, chat, byChat.get(chatId) ?? []));
+    else ledger.breaks("lost", `${chatId} is not at Retell`);
   }
   for (const { chatId, key } of ledger.accepted) {
     if (!documents.has(chatId)) ledger.breaks("lost", `${key}: ${chatId} is not stored`);
   }
+  for (const [key, chatId] of ledger.created) {
+    if (!documents.has(chatId)) ledger.breaks("lost", `create ${key}: ${chatId} is not stored`);
+  }
   checkCreates(ledger, documents, found.held);
 }
 
-function checkChat(ledger: Ledger, found: Found, document: Document, chat: Chat): void {
-  const { chat_id: chatId } = chat;
-  const all: Message[] = document.messages;
+function hereOf(ledger: Ledger, found: Found, document: Document, chat: Chat, sends: Sent[]): Here {
+  const byContent = new Map(sends.map((sent) => [sent.content, sent]));
+  const said = new Map(chat.entries.map(({ message_id, truth }) => [message_id, truth?.said ?? ""]));
+  const sentBy = ({ message_id, truth }: Entry) => byContent.get(said.get(truth?.answers ?? message_id) ?? "");
+  const entries = chat.entries.map((entry, place) => ({ entry, place, sent: sentBy(entry) }));
+  return {
+    ledger,
+    chatId: chat.chat_id,
+    document,
+    all: document.messages,
+    chat,
+    entries,
+    replies: Map.groupBy(
+      entries.filter(({ entry }) => entry.truth?.answers !== undefined),
+      ({ entry }) => String(entry.truth?.answers),
+    ),
+    matches: new Map(),
+    idOf: (sent) => idOf(found, sent.chatId, sent.key),
+  };
+}
+
+function checkChat(here: Here): void {
+  const { ledger, chatId, document, all, chat, entries } = here;
   const delivered = all.filter(({ internal }) => !internal?.failed);
-  if (document.internal.turn) ledger.breaks("stuck", `${chatId}: turn ${document.internal.turn.id} is open`);
+  if (document.internal?.turn) ledger.breaks("stuck", `${chatId}: turn ${document.internal.turn.id} is open`);
   if (document.chat_status !== chat.status) {
     ledger.breaks("told otherwise", `${chatId} is ${document.chat_status}, at Retell ${chat.status}`);
   }
   const counted = delivered.filter(({ role }) => role === "agent" || role === "user").length;
-  if (document.message_count !== counted) {
+  if (document.internal && document.message_count !== counted) {
     ledger.breaks("told otherwise", `${chatId}: message_count ${document.message_count}, there are ${counted}`);
   }
 
-  compare(ledger, chatId, delivered.map(lineOf), chat.entries.map(lineOf));
-
-  // The k-th user's message that was delivered is the k-th user's entry: that is how equal texts are told apart.
-  const users = delivered.filter(({ role }) => role === "user");
-  const entries = chat.entries.filter(({ role }) => role === "user");
-  const timesByKey = new Map<string, number>();
-  for (const [index] of entries.entries()) {
-    const id = users[index]?.internal?.key;
-    if (id) timesByKey.set(id, (timesByKey.get(id) ?? 0) + 1);
-    else ledger.breaks("doubled", `${chatId}: user entry ${index + 1} is under no key (${lineOf(entries[index])})`);
-  }
-  const times = ({ key }: { key: string }) => timesByKey.get(idOf(found, chatId, key)) ?? 0;
-  const timesByText = countBy(entries, ({ content }) => content ?? "");
-  const isOfOne = (content: string) => content !== commonText;
-
-  for (const one of [...ledger.accepted, ...ledger.refused, ...ledger.unanswered].filter((o) => o.chatId === chatId)) {
-    const what = `${one.key} in ${chatId}: ${times(one)} times by key, ${timesByText.get(one.content) ?? 0} by text`;
-    if (times(one) > 1) ledger.breaks("doubled under one key", what);
-    if (isOfOne(one.content) && (timesByText.get(one.content) ?? 0) > 1) ledger.breaks("doubled", what);
-  }
-  for (const one of ledger.accepted.filter((accepted) => accepted.chatId === chatId)) {
-    if (times(one) === 0 || (isOfOne(one.content) && !timesByText.has(one.content))) {
-      ledger.breaks("lost", `${one.key} in ${chatId} was accepted as ${one.seq} and is not there`);
-    }
-    checkTold(ledger, document, all, users, one);
-  }
-  for (const one of ledger.refused.filter((refused) => refused.chatId === chatId)) {
-    if (times(one) > 0 || (isOfOne(one.content) && timesByText.has(one.content))) {
-      ledger.breaks("refused, yet delivered", `${one.key} in ${chatId}`);
+  match(here, delivered);
+  checkEntries(here, delivered);
+  const times = Map.groupBy(
+    entries.filter(({ sent, entry }) => sent && entry.role === "user"),
+    ({ sent }) => sent?.key,
+  );
+  const timesOf = ({ key }: Sent) => times.get(key) ?? [];
+  for (const sent of [...ledger.accepted, ...ledger.refused, ...ledger.unanswered].filter((s) => s.chatId === chatId)) {
+    const found = timesOf(sent).length;
+    if (found > 1) {
+      ledger.breaks("doubled under one key", `${sent.key} in ${chatId}: ${found} times`, excuseOf(here, sent));
     }
   }
-  checkOrder(ledger, chatId);
+  for (const sent of ledger.refused.filter((refused) => refused.chatId === chatId)) {
+    if (timesOf(sent).length > 0) {
+      ledger.breaks("refused, yet delivered", `${sent.key} in ${chatId}`, excuseOf(here, sent));
+    }
+  }
+  for (const accepted of ledger.accepted.filter((one) => one.chatId === chatId)) {
+    const [own] = timesOf(accepted);
+    if (own) checkTold(here, accepted, own);
+    else {
+      const what = `${accepted.key} in ${chatId} was accepted as ${accepted.told.user_message.seq}; Retell never had it`;
+      ledger.breaks("misattributed", what, excuseOf(here, accepted));
+    }
+  }
+  checkOrder(here, delivered);
 }
 
-/** What a client was told with its 200 is what is stored, where it was told. */
-function checkTold(ledger: Ledger, document: Document, all: Message[], users: Message[], told: Accepted): void {
-  const base = document.internal.base ?? 0;
+/** Which of our messages is which entry of Retell's: by key or id, else by role and text, each once. */
+function match(here: Here, delivered: Message[]): void {
+  const { matches } = here;
+  const left = new Set(delivered);
+  const take = (isIt: (message: Message, one: Placed) => boolean) => {
+    for (const one of here.entries) {
+      if (matches.has(one)) continue;
+      for (const message of left) {
+        if (message.role !== one.entry.role || !isIt(message, one)) continue;
+        matches.set(one, message);
+        left.delete(message);
+        break;
+      }
+    }
+  };
+  take((message, { entry, sent }) =>
+    entry.role === "user"
+      ? sent !== undefined && message.internal?.key === here.idOf(sent)
+      : message.message_id === entry.message_id,
+  );
+  take((message, { entry }) => message.message_id === entry.message_id);
+  take((message, { entry }) => !message.internal?.key && isSame(message, entry));
+  take((message, { entry }) => isSame(message, entry));
+}
+
+function isSame(message: Message, entry: Entry): boolean {
+  const said = [entry.content, entry.truth?.said].filter((text) => text !== undefined).map(normal);
+  const isSameText = said.length === 0 ? message.content === undefined : said.includes(normal(message.content));
+  return isSameText && message.tool_call_id === entry.tool_call_id;
+}
+
+function checkEntries(here: Here, delivered: Message[]): void {
+  const { ledger, chatId, chat, entries, matches } = here;
+  for (const one of entries) {
+    const { entry, sent, place } = one;
+    const message = matches.get(one);
+    const what = `${chatId}: entry ${place + 1} of ${entries.length} (${lineOf(entry)})`;
+    if (!message) {
+      // A chat in which nobody sends is not read for long: what a stranger said there may be forgotten before.
+      const isUnread = !sent && place < (chat.forgotten ?? 0);
+      ledger.breaks("lost", `${what} is not here`, isUnread ? "forgotten by Retell" : sent && excuseOf(here, sent));
+      continue;
+    }
+    if (entry.role !== "user" && !isSame(message, entry)) {
+      ledger.breaks("lost", `${what} is ${JSON.stringify(message.content)} here`);
+    }
+    if (entry.role === "user" && sent && message.internal?.key !== here.idOf(sent)) {
+      ledger.breaks("misattributed", `${what} is of ${sent.key}, and under another key or none`, excuseOf(here, sent));
+    }
+    if (entry.truth?.isStrangers && message.internal?.key) {
+      const taken = sentUnder(here, message.internal.key);
+      ledger.breaks(
+        "misattributed",
+        `${what} is a stranger's, and stands for ${taken?.key}`,
+        taken && excuseOf(here, taken),
+      );
+    }
+  }
+  const known = new Set(matches.values());
+  for (const message of delivered.filter((one) => !known.has(one))) {
+    const taken = message.internal?.key ? sentUnder(here, message.internal.key) : undefined;
+    // Of a send that Retell never had, its answer tells: it counts once.
+    if (taken && ledger.accepted.some(({ key }) => key === taken.key)) continue;
+    ledger.breaks("doubled", `${chatId}: Retell has no such ${lineOf(message)}`, taken && excuseOf(here, taken));
+  }
+}
+
+function sentUnder({ ledger, chatId, idOf }: Here, id: string): Sent | undefined {
+  const all = [...ledger.accepted, ...ledger.refused, ...ledger.unanswered];
+  return all.find((sent) => sent.chatId === chatId && idOf(sent) === id);
+}
+
+/** What a client was told with its 200 is what is stored, where it was told, and is the answer to what it said. */
+function checkTold(here: Here, accepted: Accepted, own: Placed): void {
+  const { ledger, all, document, replies, entries } = here;
+  const { told, content, chatId } = accepted;
+  const excuse = excuseOf(here, accepted);
+  const base = document.internal?.base ?? 0;
   const at = (seq: number) => all[seq - 1 + base];
-  const what = `${told.key} in ${told.chatId}`;
-  const own = at(told.seq);
-  if (own?.message_id !== told.messageId || own.content !== told.content || own.internal?.failed) {
-    ledger.breaks("told otherwise", `${what}: told as ${told.seq}, where ${JSON.stringify(own)} is`);
+  const what = `${accepted.key} in ${chatId}`;
+  const { message_id, seq } = told.user_message;
+  const stored = at(seq);
+  if (stored?.message_id !== message_id || stored.content !== content || stored.internal?.failed) {
+    ledger.breaks("told otherwise", `${what}: told as ${seq}, where ${JSON.stringify(stored)} is`, excuse);
     return;
   }
-  for (const reply of told.replies) {
+  const theirs = replies.get(own.entry.message_id ?? "") ?? [];
+  const wanted = theirs.filter(({ entry }) => entry.role === "agent");
+  const isMingled = isInterrupted(here, own, theirs);
+  const why = excuse ?? (isMingled ? "a stranger in the middle of a turn" : undefined);
+  for (const reply of told.messages) {
     const message = at(reply.seq);
-    if (message?.message_id !== reply.message_id || message.content !== reply.content) {
-      ledger.breaks("told otherwise", `${what}: reply ${reply.seq} is ${JSON.stringify(message)}`);
+    if (message?.message_id !== reply.message_id || !message?.content?.startsWith(reply.content ?? "")) {
+      ledger.breaks("told otherwise", `${what}: reply ${reply.seq} is ${JSON.stringify(message)}`, why);
     }
-    // The simulator's echo says which of the user's messages it answers.
-    const answered = /^You said: .* \(message (\d+)\)$/.exec(reply.content ?? "")?.[1];
-    if (answered !== undefined && users[Number(answered) - 1] !== own) {
-      ledger.breaks("told otherwise", `${what}: was given the answer to message ${answered}`);
+    const entry = entries.find((one) => one.entry.message_id === reply.message_id);
+    if (entry ? !wanted.includes(entry) : !wanted.some((one) => isSame({ ...reply, message_id: "" }, one.entry))) {
+      ledger.breaks("misattributed", `${what}: was given ${normal(reply.content)}, which answers another`, why);
     }
+  }
+  if (told.messages.length < wanted.length) {
+    ledger.breaks("told otherwise", `${what}: was given ${told.messages.length} of ${wanted.length} replies`, why);
   }
 }
 
-/** A client that has been told of one message before it sent the next finds them in that order. */
-function checkOrder(ledger: Ledger, chatId: string): void {
+/** Whether somebody else's entry stands between a message and the end of its reply. */
+function isInterrupted({ entries }: Here, own: Placed, replies: Placed[]): boolean {
+  const end = replies.at(-1)?.place ?? own.place;
+  return entries.slice(own.place, end).some(({ entry }) => entry.truth?.isStrangers);
+}
+
+/** Why what is wrong with a send breaks no promise, if docs/turns.md calls it undecidable. */
+function excuseOf({ ledger, entries, matches, idOf }: Here, sent: Sent): Excuse | undefined {
+  if (ledger.isOverwritten(sent.chatId, sent.from)) return "overwritten by the old server";
+  const isPlaceholder = (text: string) => text.includes(guardedWord);
+  const text = normal(sent.content);
+  for (const one of entries) {
+    const { entry, place } = one;
+    if (entry.role !== "user") continue;
+    const isOwn = entry.truth?.said === sent.content;
+    if (isOwn && ledger.isForgotten(sent.chatId, place, sent.to)) return "forgotten by Retell";
+    const at = entry.created_timestamp ?? 0;
+    if (!entry.truth?.isStrangers || at > sent.to + slackMs) continue;
+    // What was said before the send may have been read before: that it was not shows by its being taken for the send.
+    if (at < sent.from - slackMs && matches.get(one)?.internal?.key !== idOf(sent)) continue;
+    const said = entry.truth.said ?? "";
+    if (normal(said) === text || isPlaceholder(said) || isPlaceholder(sent.content)) return "a stranger's equal text";
+  }
+  return undefined;
+}
+
+/** Between the clock of who sends and that of the simulator, and what a request takes. */
+const slackMs = 1_000;
+
+/**
+ * A client that has been told of one message before it sent the next finds them in that order; and what came of our
+ * sends stands in Retell's order. What strangers said may have been learned later.
+ */
+function checkOrder({ ledger, chatId, entries, matches }: Here, delivered: Message[]): void {
   const last = new Map<number, number>();
-  for (const { client, key, seq } of ledger.accepted.filter((accepted) => accepted.chatId === chatId)) {
-    if (seq <= (last.get(client) ?? 0)) ledger.breaks("out of order", `${key} in ${chatId}: ${seq}`);
+  for (const { client, key, told, from } of ledger.accepted.filter((accepted) => accepted.chatId === chatId)) {
+    const { seq } = told.user_message;
+    if (seq <= (last.get(client) ?? Number.NEGATIVE_INFINITY)) {
+      const excuse = ledger.isOverwritten(chatId, from) ? "overwritten by the old server" : undefined;
+      ledger.breaks("out of order", `${key} in ${chatId}: ${seq}`, excuse);
+    }
     last.set(client, seq);
   }
-}
 
-function compare(ledger: Ledger, chatId: string, ours: string[], theirs: string[]): void {
-  const first = Array.from({ length: Math.max(ours.length, theirs.length) }).findIndex((_, i) => ours[i] !== theirs[i]);
-  if (first < 0) return;
-  const where = `${chatId}: from entry ${first + 1} on we have [${ours.slice(first, first + 4).join(" | ")}], Retell [${theirs
-    .slice(first, first + 4)
-    .join(" | ")}]`;
-  const [mine, yours] = [countBy(ours, String), countBy(theirs, String)];
-  const lacking = theirs.some((line) => (mine.get(line) ?? 0) < (yours.get(line) ?? 0));
-  const extra = ours.some((line) => (mine.get(line) ?? 0) > (yours.get(line) ?? 0));
-  ledger.breaks(lacking ? "lost" : extra ? "doubled" : "out of order", where);
+  const places = new Map(delivered.map((message, place) => [message, place]));
+  let before: { here: number; one: Placed } | undefined;
+  for (const one of entries) {
+    const place = places.get(matches.get(one) as Message);
+    if (place === undefined || one.entry.truth?.isStrangers) continue;
+    if (before && place < before.here) {
+      const lines = [before.one, one].map(({ entry, place }) => `${place + 1} (${lineOf(entry)})`);
+      const excuse = ledger.isOverwritten(chatId, 0) ? "overwritten by the old server" : undefined;
+      ledger.breaks("out of order", `${chatId}: ${lines.join(" stands behind ")}`, excuse);
+    }
+    before = { here: place, one };
+  }
 }
 
 function checkCreates(ledger: Ledger, documents: Map<string, Document>, held: Chat[]): void {
-  const Ours = z.object({ [reservedKey]: z.object({ request: z.string() }) });
+  const Ours = z.object({ [reservedKey]: z.object({ request: z.string(), stage: z.string() }) });
+  const handedOut = new Set(ledger.created.values());
   const alive = new Map<string, string[]>();
   for (const chat of held) {
-    const request = Ours.safeParse(chat.metadata).data?.[reservedKey].request;
-    if (request === undefined) continue;
-    if (chat.status === "ongoing" && !documents.has(chat.chat_id)) ledger.breaks("orphans", chat.chat_id);
+    const isEndedByUs = chat.status === "ended" && chat.disconnection_reason === "manual_stopped";
+    if (isEndedByUs && !ledger.endsAsked.has(chat.chat_id)) {
+      const isOurs = handedOut.has(chat.chat_id) || chat.entries.some(({ role }) => role === "user");
+      if (isOurs) ledger.breaks("ended alive", chat.chat_id);
+    }
+    const ours = Ours.safeParse(chat.metadata).data?.[reservedKey];
+    if (ours === undefined) continue;
+    const { request, stage } = ours;
+    if (chat.status === "ongoing" && !documents.has(chat.chat_id)) {
+      ledger.breaks("orphans", `${chat.chat_id} of ${stage}`);
+    }
     const isUsed = chat.status === "ongoing" || chat.entries.some(({ role }) => role === "user");
     if (isUsed) alive.set(request, [...(alive.get(request) ?? []), chat.chat_id]);
   }
@@ -154,13 +329,6 @@ function idOf({ subaccountId, userId }: Found, chatId: string, key: string): str
 }
 
 /** An entry by role and content; what has no content by its other fields that say what it is. */
-function lineOf(entry: { role: string; content?: string | undefined } | undefined): string {
-  const { role, content, tool_call_id } = { tool_call_id: undefined, role: "", content: undefined, ...entry };
-  return `${role}: ${content ?? ""}${tool_call_id === undefined ? "" : ` (${tool_call_id})`}`;
-}
-
-function countBy<T>(items: T[], name: (item: T) => string): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const item of items) counts.set(name(item), (counts.get(name(item)) ?? 0) + 1);
-  return counts;
+function lineOf({ role, content, tool_call_id }: Omit<Message, "message_id"> | Entry): string {
+  return `${role}: ${normal(content)}${tool_call_id === undefined ? "" : ` (${tool_call_id})`}`;
 }

@@ -1,69 +1,91 @@
-import { type Door, type Known, persist } from "./api.ts";
+import { type Data, type Door, persist } from "./api.ts";
 import { Dice } from "./dice.ts";
-import { type Accepted, commonText, type Ledger } from "./ledger.ts";
+import type { Accepted, Ledger, Sent } from "./ledger.ts";
+import type { Others } from "./others.ts";
+import { textOf } from "./texts.ts";
 
 /** What the clients of a run do together. */
 export interface Crowd {
   door: Door;
   seed: number;
+  /** Tells the crowds of one run apart. */
+  name: string;
   agentIds: readonly [string, ...string[]];
   clients: number;
   chats: number;
   /** Messages, over all clients. */
   sends: number;
+  /** Chats that are there already. */
+  oldChats: string[];
+  others: Others;
   onSend?: (done: number) => void;
 }
 
-/** A place in the crowd's list of chats. Whoever finds its chat over puts another there. */
+/** A place in the crowd's list of chats. A client that finds its chat over puts another there. */
 interface Slot {
   chat: Promise<string> | undefined;
   chatNumber: number;
 }
 
 /** Rates of what clients do beside sending, per message. */
-const [reads, repeats, ends, farewells] = [0.04, 0.03, 0.003, 0.004];
+const [reads, repeats, ends, lateRepeats, createRepeats] = [0.04, 0.08, 0.003, 0.04, 0.3];
 
 /** Has the clients send all messages, half of the clients to one chat, the others to all the others. */
 export async function crowd(run: Crowd): Promise<string[]> {
-  const slots = Array.from({ length: run.chats }, (): Slot => ({ chat: undefined, chatNumber: 0 }));
+  const slots = Array.from(
+    { length: run.chats },
+    (_, place): Slot => ({ chat: asPromise(run.oldChats[place - 1]), chatNumber: 0 }),
+  );
   const left = { sends: run.sends };
   await Promise.all(Array.from({ length: run.clients }, (_, number) => client(run, number, slots, left)));
   const open = await Promise.all(slots.map(({ chat }) => chat));
   return open.filter((chat) => chat !== undefined);
 }
 
+const asPromise = (chatId: string | undefined) => (chatId === undefined ? undefined : Promise.resolve(chatId));
+
 async function client(run: Crowd, number: number, slots: Slot[], left: { sends: number }): Promise<void> {
-  const dice = new Dice(run.seed, "client", number);
+  const { door, seed, name } = run;
   const isHot = number < run.clients / 2;
   const mine: Accepted[] = [];
   for (let sent = 0; left.sends > 0; sent++) {
     left.sends -= 1;
-    const place = isHot || slots.length === 1 ? 0 : dice.between(1, slots.length - 1);
-    const slot = slots[place] as Slot;
-    slot.chat ??= aChat(run, `${run.seed}-chat-${place}-${slot.chatNumber}`);
+    const key = `${seed}-${name}-${number}-${sent}`;
+    // What is decided for one message depends on nothing that happened before; how often it is asked for is drawn apart.
+    const will = plan(new Dice(seed, key, "plan"), slots.length, isHot);
+    const dice = new Dice(seed, key);
+    const slot = slots[will.place] as Slot;
+    slot.chat ??= aChat(run, `${seed}-${name}-chat-${will.place}-${slot.chatNumber}`);
     const here = slot.chat;
     const chatId = await here;
-    const key = `${run.seed}-${number}-${sent}`;
-    const content = textOf(dice, key, isHot);
-    const known = await persist(run.door, dice, "message", { chatId, key, body: { content } });
-    const accepted = note(run.door.ledger, { key, client: number, chatId, content }, known);
+    const content = textOf(dice, key, number * 1_000_000 + sent, !isHot);
+    run.others.meet(dice, chatId);
+    const outcome = await send(door, dice, { key, client: number, chatId, content });
+    const accepted = typeof outcome === "string" ? undefined : outcome;
     run.onSend?.(run.sends - left.sends);
     if (accepted) mine.push(accepted);
-    if (accepted && dice.chance(repeats)) await repeat(run, dice, accepted);
-    if (dice.chance(reads)) await read(run, dice, chatId, mine);
-    if (!isHot && dice.chance(ends)) await endChat(run, dice, chatId);
-    if (known.kind === "ended" && slot.chat === here) {
+    // An end is what a repeat is most likely to be told otherwise.
+    if (accepted && (will.repeat || accepted.told.chat_status !== "ongoing")) await repeat(door, dice, accepted);
+    if (mine.length > 0 && will.repeatEarlier) await repeat(door, dice, dice.of(mine as [Accepted]));
+    if (will.read) await read(run, dice, chatId, mine);
+    if (will.end) await endChat(door, dice, chatId);
+    const isOver = outcome === "ended" || (accepted && accepted.told.chat_status !== "ongoing");
+    if (isOver && slot.chat === here) {
       slot.chat = undefined;
       slot.chatNumber += 1;
     }
   }
 }
 
-function textOf(dice: Dice, key: string, isHot: boolean): string {
-  if (dice.chance(0.5)) return commonText;
-  if (!isHot && dice.chance(farewells * 2)) return `goodbye ${key}`;
-  const kinds = ["my", "my", "my", "my", "my", "order 1042 for", "refund for", "think of", "silence for"] as const;
-  return `${dice.of(kinds)} ${key}`;
+/** What a client does with one message, and beside it. */
+function plan(dice: Dice, chats: number, isHot: boolean) {
+  return {
+    place: isHot || chats === 1 ? 0 : dice.between(1, chats - 1),
+    repeat: dice.chance(repeats),
+    repeatEarlier: dice.chance(lateRepeats),
+    read: dice.chance(reads),
+    end: !isHot && dice.chance(ends),
+  };
 }
 
 async function aChat({ door, seed, agentIds }: Crowd, key: string): Promise<string> {
@@ -73,6 +95,7 @@ async function aChat({ door, seed, agentIds }: Crowd, key: string): Promise<stri
     const known = await persist(door, dice, "create", { key, body });
     if (known.kind === "done") {
       door.ledger.created.set(key, known.data.chat_id);
+      if (dice.chance(createRepeats)) await repeatCreate(door, dice, key, body, known.data);
       return known.data.chat_id;
     }
     door.ledger.breaks("stuck", `create ${key}: ${known.kind === "unanswered" ? known.last : known.kind}`);
@@ -80,63 +103,96 @@ async function aChat({ door, seed, agentIds }: Crowd, key: string): Promise<stri
   }
 }
 
-type Sent = Pick<Accepted, "key" | "client" | "chatId" | "content">;
+async function repeatCreate(door: Door, dice: Dice, key: string, body: object, told: Data<"create">): Promise<void> {
+  const known = await persist(door, dice, "create", { key, body });
+  door.ledger.repeats += 1;
+  const differ = known.kind === "done" ? differences(told, known.data) : [`it is ${known.kind}`];
+  if (differ.length > 0) door.ledger.breaks("told otherwise", `a repeat of create ${key}: ${differ.join(", ")}`);
+}
 
-function note(ledger: Ledger, sent: Sent, known: Known<"message">): Accepted | undefined {
+/** Sends until it is known what became of it, and notes that. */
+async function send(
+  { ledger, ...door }: Door,
+  dice: Dice,
+  given: Pick<Sent, "key" | "client" | "chatId" | "content">,
+): Promise<Accepted | "ended" | "unanswered"> {
+  const { key, chatId, content } = given;
+  const from = Date.now();
+  const known = await persist({ ledger, ...door }, dice, "message", { chatId, key, body: { content } });
+  const sent: Sent = { ...given, from, to: Date.now() };
   if (known.kind === "ended") ledger.refused.push(sent);
   if (known.kind === "unanswered") {
     ledger.unanswered.push(sent);
-    ledger.breaks("stuck", `${sent.key} in ${sent.chatId}: at last ${known.last}`);
+    ledger.breaks("stuck", `${key} in ${chatId}: at last ${known.last}`, overwritten(ledger, sent));
   }
-  if (known.kind !== "done") return undefined;
+  if (known.kind !== "done") return known.kind;
   if (known.isReplay) ledger.replays += 1;
-  const { user_message, messages } = known.data;
-  const replies = messages.map(({ message_id = "", seq, content }) => ({ message_id, seq, content }));
-  const accepted = { ...sent, messageId: user_message.message_id, seq: user_message.seq, replies };
+  const accepted = { ...sent, told: known.data };
   ledger.accepted.push(accepted);
   return accepted;
 }
 
-/** A repeat with the same key must tell the same. */
-async function repeat({ door }: Crowd, dice: Dice, told: Accepted): Promise<void> {
+/** A repeat with the same key must be told the same, field by field. */
+export async function repeat(door: Door, dice: Dice, told: Accepted): Promise<void> {
   const { key, chatId, content } = told;
+  const { ledger } = door;
+  // Its key is gone with what the old server overwrote, and it would be sent again.
+  if (overwritten(ledger, told)) return;
   const known = await persist(door, dice, "message", { chatId, key, body: { content } });
-  if (known.kind !== "done") {
-    door.ledger.breaks("told otherwise", `${key} in ${chatId}: a repeat after its 200 is ${known.kind}`);
-    return;
-  }
-  const ids = [known.data.user_message, ...known.data.messages].map(({ message_id, seq }) => `${seq} ${message_id}`);
-  const before = [
-    `${told.seq} ${told.messageId}`,
-    ...told.replies.map(({ message_id, seq }) => `${seq} ${message_id}`),
-  ];
-  if (!known.isReplay || ids.join() !== before.join()) {
-    door.ledger.breaks("told otherwise", `${key} in ${chatId}: first ${before.join()}, repeated ${ids.join()}`);
+  ledger.repeats += 1;
+  const differ = known.kind === "done" ? differences(told.told, known.data) : [`it is ${known.kind}`];
+  if (known.kind === "done" && !known.isReplay) differ.push("it is no replay");
+  ledger.corrected += differ.filter(isCorrection).length;
+  const wrong = differ.filter((line) => !isCorrection(line));
+  if (wrong.length > 0) {
+    ledger.breaks("told otherwise", `a repeat of ${key} in ${chatId}: ${wrong.join(", ")}`, overwritten(ledger, told));
   }
 }
+
+const overwritten = (ledger: Ledger, { chatId, from }: Sent) =>
+  ledger.isOverwritten(chatId, from) ? "overwritten by the old server" : undefined;
+
+/** What two answers differ in: paths, with both values. */
+function differences(first: unknown, again: unknown, path = "data"): string[] {
+  if (first === again) return [];
+  if (typeof first === "object" && typeof again === "object" && first !== null && again !== null) {
+    const names = new Set([...Object.keys(first), ...Object.keys(again)]);
+    return [...names].flatMap((name) =>
+      differences(Reflect.get(first, name), Reflect.get(again, name), `${path}.${name}`),
+    );
+  }
+  const isBegun = typeof first === "string" && typeof again === "string" && again.startsWith(first);
+  const isContent = path.endsWith(".content") && isBegun && first !== "";
+  return [`${isContent ? correction : ""}${path} was ${JSON.stringify(first)}, is ${JSON.stringify(again)}`];
+}
+
+/** Retell had given the beginning of a text, and gives all of it now. */
+const correction = "corrected: ";
+const isCorrection = (line: string) => line.startsWith(correction);
 
 /** What a client was told is in what it reads afterwards, where it was told. */
 async function read({ door }: Crowd, dice: Dice, chatId: string, mine: Accepted[]): Promise<void> {
   const told = mine.filter((accepted) => accepted.chatId === chatId).slice(-5);
   const first = told[0];
   if (!first) return;
-  const known = await persist(door, dice, "transcript", { chatId, query: `?after_seq=${first.seq - 1}&limit=500` });
+  const after = Math.max(0, first.told.user_message.seq - 1);
+  const known = await persist(door, dice, "transcript", { chatId, query: `?after_seq=${after}&limit=500` });
   if (known.kind !== "done") return;
   const shown = new Map(known.data.messages.map((message) => [message.seq, message]));
   const end = known.meta.hasMore ? Number(known.meta.nextSeq) : Number.POSITIVE_INFINITY;
-  for (const { key, seq, messageId } of told.filter((one) => one.seq <= end)) {
+  for (const accepted of told) {
+    const { message_id, seq } = accepted.told.user_message;
+    if (seq > end || seq <= after) continue;
     const message = shown.get(seq);
-    if (!message || message.message_id !== messageId || message.delivery) {
-      door.ledger.breaks(
-        "told otherwise",
-        `${key} in ${chatId}: accepted as ${seq} ${messageId}, read as ${JSON.stringify(message)}`,
-      );
-    }
+    if (message && message.message_id === message_id && !message.delivery) continue;
+    const what = `${accepted.key} in ${chatId}: accepted as ${seq} ${message_id}, read as ${JSON.stringify(message)}`;
+    door.ledger.breaks("told otherwise", what, overwritten(door.ledger, accepted));
   }
 }
 
-/** Ends a chat, whoever is talking in it. */
-export async function endChat({ door }: Pick<Crowd, "door">, dice: Dice, chatId: string): Promise<void> {
+/** Ends a chat, also while others talk in it. */
+export async function endChat(door: Door, dice: Dice, chatId: string): Promise<void> {
+  door.ledger.endsAsked.add(chatId);
   const known = await persist(door, dice, "end", { chatId });
   if (known.kind !== "done") door.ledger.breaks("stuck", `the end of ${chatId}`);
 }

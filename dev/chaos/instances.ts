@@ -2,11 +2,14 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Child, startChild } from "../child.ts";
 import { Dice } from "./dice.ts";
 
-/** A process that is killed and started again until it is told to stay. */
+/** A process that is killed and started again, or stopped and let go on, until it is told to stay. */
 export interface Mortal {
   /** "" for one that does not listen. */
   url: string;
   kills: number;
+  stops: number;
+  /** It was stopped, and has not run for long since. */
+  wasStopped(): boolean;
   /** No more deaths; resolves when it runs. */
   stay(): Promise<void>;
   stop(): Promise<void>;
@@ -19,12 +22,17 @@ interface Options {
   env: NodeJS.ProcessEnv;
   /** How long it lives, at least and at most. */
   livesMs: readonly [number, number];
+  /** How likely it is stopped for a while instead of killed. */
+  stopRate: number;
   onLine(line: string): void;
   /** It has ended, and not by our hand. */
   onDeath(line: string): void;
 }
 
 const deadMs = [0, 800] as const;
+/** Longer than a lease, as a machine that was suspended; how long that counts as an excuse of what then ran. */
+const stoppedMs = [3_200, 4_200] as const;
+const excusedMs = 15_000;
 
 /** Runs a program of ours as a process that is killed with SIGKILL at moments drawn from the seed, and started again. */
 export async function mortal(file: URL, options: Options): Promise<Mortal> {
@@ -51,6 +59,18 @@ export async function mortal(file: URL, options: Options): Promise<Mortal> {
   // Where it listens stays the same.
   if (url) args = [...args, "--port", new URL(url).port];
   let kills = 0;
+  let stops = 0;
+  let stoppedAt = Number.NEGATIVE_INFINITY;
+
+  async function suspend(): Promise<void> {
+    if (isGone) return;
+    stops += 1;
+    stoppedAt = Number.POSITIVE_INFINITY;
+    process.kill(child.pid, "SIGSTOP");
+    await delay(dice.between(...stoppedMs));
+    process.kill(child.pid, "SIGCONT");
+    stoppedAt = Date.now();
+  }
 
   async function kill(): Promise<void> {
     if (!isGone) {
@@ -70,7 +90,7 @@ export async function mortal(file: URL, options: Options): Promise<Mortal> {
     for (;;) {
       await delay(dice.between(...options.livesMs), undefined, { signal: ending.signal }).catch(() => {});
       if (ending.signal.aborted) return;
-      await kill();
+      await (dice.chance(options.stopRate) ? suspend() : kill());
     }
   })();
 
@@ -83,6 +103,10 @@ export async function mortal(file: URL, options: Options): Promise<Mortal> {
     get kills() {
       return kills;
     },
+    get stops() {
+      return stops;
+    },
+    wasStopped: () => Date.now() - stoppedAt < excusedMs,
     stay,
     async stop() {
       await stay();

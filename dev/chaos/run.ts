@@ -1,19 +1,44 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { decodeJwt } from "jose";
-import { MongoClient } from "mongodb";
+import { type Collection, type Db, MongoClient, ObjectId } from "mongodb";
 import type { Swept } from "../../lib/chat/sweep.ts";
 import { startChild } from "../child.ts";
+import { type ReplicaSet, startReplicaSet } from "../mongod/replica-set.ts";
 import { demo, demoTokens, seedDemo } from "../seed/demo.ts";
-import { startServices } from "../services.ts";
+import { type Services, startServices } from "../services.ts";
 import { unlimited } from "../unlimited.ts";
 import { type Door, persist } from "./api.ts";
 import { check, type Found, Held } from "./checks.ts";
-import { crowd, endChat } from "./clients.ts";
+import { type Crowd, crowd, endChat, repeat } from "./clients.ts";
 import { Dice } from "./dice.ts";
+import { type Failovers, failovers } from "./failovers.ts";
 import { type Mortal, mortal } from "./instances.ts";
 import { Ledger } from "./ledger.ts";
-import { badNetwork } from "./proxy.ts";
+import { type Control, others } from "./others.ts";
+import { type BadNetwork, badNetwork } from "./proxy.ts";
+import { guardedWord } from "./texts.ts";
+
+/** What a run can do without, each by name. */
+export const parts = [
+  /** Somebody else speaks in the same chats at Retell. */
+  "strangers",
+  /** Retell refuses, with and without an effect, and so does what stands between. */
+  "refusals",
+  /** MongoDB loses its primary. Without it there is one mongod. */
+  "failovers",
+  /** Chats of the old server, which goes on writing into them. */
+  "old",
+  /** A second stage on the same cluster, with the same workspace at Retell. */
+  "stages",
+  /** The instances' clocks are a minute apart. */
+  "clocks",
+  /** Instances are stopped for longer than a lease, and go on. */
+  "stops",
+  /** Retell tells entries twice, in halves, otherwise than they were said, or not any more; it reuses tool call ids. */
+  "oddities",
+] as const;
+export type Part = (typeof parts)[number];
 
 /** How large a run is. */
 export interface Size {
@@ -22,6 +47,7 @@ export interface Size {
   chats: number;
   clients: number;
   instances: number;
+  without: Part[];
   /** Gets every line that the instances log. */
   onLine?: (line: string) => void;
   onProgress?: (line: string) => void;
@@ -31,7 +57,7 @@ export interface Size {
 export interface Report {
   ledger: Ledger;
   troubles: Record<string, number>;
-  /** By the last sweep: chats of creates whose outcome nobody learned. */
+  /** By the last sweeps: chats of creates whose outcome nobody learned. */
   orphansEnded: number;
   seconds: number;
 }
@@ -42,27 +68,55 @@ export interface Report {
  */
 const functionMs = 8_000;
 /** Of the simulator's delays: longer than a call may take, so that Retell does what its caller has given up. */
-const longestDelayMs = 4_000;
+const longestDelayMs = 3_500;
 /** No longer than a call may take: senders that are alive lose their turns, which the fence by the turn's id must bear. */
 const leaseSeconds = 3;
 /**
  * Absence in Retell's history must prove nothing while a send may still show up there: it comes there within the 3 s
- * of its call, and is done after the longest delay. The remaining 2 s are for a machine that has other things to do.
+ * of its call, or 4.2 s later where its instance was stopped, and is done after the longest delay. The rest is for a
+ * machine that has other things to do.
  */
-const settleSeconds = 9;
+const settleSeconds = 13;
 /** After a 500 the API waits 15 s, whatever the settings, and in the shared chat each waits for all the others. */
 const patienceMs = 180_000;
+/** One clock is that much ahead of the service's, one that much behind. */
+const clockOffMs = 30_000;
 
 const rates = {
   latency: 0.05,
   late: 0.03,
   lateReply: 0.03,
-  status: 0.03,
+  status: 0.02,
   drop: 0.02,
   half: 0.015,
   garbage: 0.015,
   hang: 0.004,
 };
+const refusalRates = { refused: 0.04, between: 0.03 };
+const oddityRates = { repeat: 0.04, beginning: 0.03 };
+
+const apiKey = "key_demo_of_the_simulator";
+const database = "demo_support";
+/** Of the second stage, whose subaccount is the same one: its central database was copied. */
+const secondDatabase = "demo_support_2";
+
+/** Agents by what Retell's history makes of what is said. All wait for the user: an opening is not what is tried here. */
+const agents = {
+  plain: { userText: ["trim"] },
+  calls: { userText: ["trim"], toolCallIds: "reused" },
+  words: { userText: ["trim", "lf", "nfd"] },
+  guarded: { userText: ["trim", "nfc"], guardrail: { input: [guardedWord] } },
+};
+const agentIds = ["agent_quiet_plain", "agent_quiet_calls", "agent_quiet_words", "agent_quiet_guarded"] as const;
+
+/** One stage: its instances, and the way in. */
+interface Stage {
+  door: Door;
+  gateways: Mortal[];
+  sweeper: Mortal;
+  /** Of a process of this stage, whatever its clock. */
+  env: NodeJS.ProcessEnv;
+}
 
 /**
  * Runs it all: services, bad networks, mortal instances and clients; then peace, and the checks. Once in a process: the
@@ -70,113 +124,238 @@ const rates = {
  */
 export async function run(size: Size): Promise<Report> {
   const { seed } = size;
+  const has = (part: Part) => !size.without.includes(part);
   const say = size.onProgress ?? (() => {});
   const startedAt = Date.now();
   const stops: (() => Promise<unknown>)[] = [];
   try {
+    const set = await startReplicaSet({ members: has("failovers") ? 3 : 1 });
+    stops.push(set.stop);
+    await ownConcernOnly(set);
+    process.env.MONGODB_URL = set.url;
     const services = await startServices({ log: () => {} });
     stops.push(() => services.stop());
-    const secret = randomBytes(32).toString("hex");
-    const mongodb = new URL(services.mongodb.url);
+    const mongo = new MongoClient(set.url);
+    stops.push(() => mongo.close());
+    const control: Control = (method, path, body) => ask(services.retell.control, method, path, body);
+
     const upstash = new URL(services.upstash.url);
-    const [toMongo, toUpstash] = await Promise.all([
-      // After an outage of Redis the API leaves it alone for 10 s: it needs longer times of peace to be used at all.
-      badNetwork(Number(mongodb.port), seed, "mongo", { cut: 0.0015, slow: 0.005, peaceMs: [4_000, 10_000] }),
-      badNetwork(Number(upstash.port), seed, "upstash", { cut: 0.004, slow: 0.01, peaceMs: [8_000, 30_000] }),
-    ]);
-    stops.push(toMongo.stop, toUpstash.stop);
-
-    // The seed finds its configuration where the instances find theirs; it goes past the bad network.
-    Object.assign(process.env, environment(secret, services, mongodb, upstash));
-    await seedDemo(services.mongodb.url);
-    const token = (await demoTokens(secret)).owner;
-    const ledger = new Ledger();
-    mongodb.port = String(toMongo.port);
-    mongodb.search = "?directConnection=true"; // or the driver asks the server for its own address, and goes there
-    upstash.port = String(toUpstash.port);
-    const env = { ...process.env, ...environment(secret, services, mongodb, upstash) };
-    const onLine = (line: string) => {
-      if (/unhandled rejection|Task timed out/.test(line)) ledger.breaks("unhandled rejections", line);
-      size.onLine?.(line);
-    };
-    const common = { seed, env, onLine, onDeath: (line: string) => died(ledger, line) };
-
-    const gateways = await Promise.all(
-      Array.from({ length: size.instances }, (_, number) =>
-        mortal(new URL("../gateway.ts", import.meta.url), {
-          ...common,
-          name: `gateway ${number}`,
-          args: ["--function-ms", String(functionMs)],
-          livesMs: [3_000, 25_000],
+    const toMongo = await Promise.all(
+      set.members.map(({ host }, index) =>
+        // After an outage of Redis the API leaves it alone for 10 s: it needs longer times of peace to be used at all.
+        badNetwork(Number(new URL(`http://${host}`).port), seed, `mongo ${index}`, {
+          cut: 0.0015,
+          slow: 0.005,
+          peaceMs: [4_000, 10_000],
         }),
       ),
     );
-    stops.push(...gateways.map(({ stop }) => stop));
-    const sweeper = await mortal(new URL("./sweeper.ts", import.meta.url), {
-      ...common,
-      name: "sweeper",
-      args: [],
-      livesMs: [5_000, 30_000],
+    const toUpstash = await badNetwork(Number(upstash.port), seed, "upstash", {
+      cut: 0.004,
+      slow: 0.01,
+      peaceMs: [8_000, 30_000],
     });
-    stops.push(sweeper.stop);
+    const networks = [...toMongo, toUpstash];
+    stops.push(...networks.map(({ stop }) => stop));
+    const instead = set.members.map(({ host }, index) => [host.split(":")[1] ?? "", toMongo[index]?.port ?? 0]);
+    const secret = randomBytes(32).toString("hex");
+    const preloaded = {
+      CHAOS_PORTS: JSON.stringify(Object.fromEntries(instead)),
+      NODE_OPTIONS: `--import=${new URL("./preload.ts", import.meta.url).href}`,
+    };
+    const settings = { secret, services };
+    upstash.port = String(toUpstash.port);
 
-    const control = (method: string, path: string, body?: object) => ask(services.retell.control, method, path, body);
-    await control("POST", "/chaos", { seed, rates, maxMs: longestDelayMs });
-    await control("PUT", "/webhooks/key_demo_of_the_simulator", {
-      url: `${gateways[0]?.url}/api/webhooks/retell/${demo.subaccountId}`,
+    const ledger = new Ledger();
+    const startStage = (name: string, mongoUrl: string, instances: number) =>
+      aStage({
+        size,
+        name,
+        ledger,
+        instances,
+        stops,
+        env: { ...environment(settings, name, mongoUrl, upstash), ...preloaded },
+      });
+    // The seed finds its configuration where the instances find theirs; it goes past the bad network.
+    Object.assign(process.env, environment(settings, "chaos", set.url, new URL(services.upstash.url)));
+    await seedStage(mongo, set.url, database);
+    const first = await startStage("chaos", set.url, size.instances);
+    let second: Stage | undefined;
+    if (has("stages")) {
+      const url = set.url.replace("/scalai?", "/scalai_2?");
+      await seedStage(mongo, url, secondDatabase);
+      second = await startStage("chaos-2", url, 1);
+    }
+    const stages = second ? [first, second] : [first];
+
+    for (const [name, profile] of Object.entries(agents)) {
+      const given = has("oddities") ? profile : {};
+      await control("PUT", `/agents/agent_quiet_${name}`, { begin_message: "", opening: "none", ...given });
+    }
+    await control("POST", "/chaos", {
+      seed,
+      rates: { ...rates, ...(has("refusals") ? refusalRates : {}), ...(has("oddities") ? oddityRates : {}) },
+      maxMs: longestDelayMs,
+    });
+    await control("PUT", `/webhooks/${apiKey}`, {
+      url: `${first.gateways[0]?.url}/api/webhooks/retell/${demo.subaccountId}`,
       disorder: { seed, rates: { delay: 0.2, duplicate: 0.2, swap: 0.1, drop: 0.1 }, maxMs: 2_000 },
     });
 
-    const urls = gateways.map(({ url }) => url);
-    const door: Door = { urls, subaccountId: demo.subaccountId, token, ledger, patienceMs };
-    let toldAt = 0;
-    const chats = await crowd({
-      ...size,
-      door,
-      // The one that waits for the user: an opening that comes late, between two turns, is not looked for by the API.
-      agentIds: [demo.agentIds[1]],
-      onSend: (done) => {
-        if (Date.now() - toldAt < 10_000) return;
-        toldAt = Date.now();
-        say(`${Math.round((Date.now() - startedAt) / 1_000)} s: ${done} of ${size.sends} messages taken up`);
-      },
+    const chats = mongo.db(database).collection("chats");
+    const oldChats = has("old") ? await putOldChats(control, chats, seed, Math.floor(size.chats / 4)) : [];
+    const there = others({
+      parts: { strangers: has("strangers"), oddities: has("oddities") },
+      control,
+      ledger,
+      chats,
+      oldChats: new Set(oldChats),
     });
+    const failing = has("failovers") ? failovers(set, seed) : undefined;
+    let toldAt = 0;
+    const common = { seed, agentIds, others: there };
+    const onSend = (done: number) => {
+      if (Date.now() - toldAt < 10_000) return;
+      toldAt = Date.now();
+      say(`${Math.round((Date.now() - startedAt) / 1_000)} s: ${done} of ${size.sends} messages taken up`);
+    };
+    const ofSecond = second ? Math.floor(size.sends / 10) : 0;
+    const crowds: Crowd[] = [
+      { ...common, ...size, name: "a", door: first.door, sends: size.sends - ofSecond, oldChats, onSend },
+    ];
+    if (second) {
+      const few = { clients: Math.ceil(size.clients / 8), chats: Math.ceil(size.chats / 8), sends: ofSecond };
+      crowds.push({ ...common, ...few, name: "b", door: second.door, oldChats: [] });
+    }
+    const open = await Promise.all(crowds.map(crowd));
 
     say("Peace: faults stop, everything is settled");
+    await there.rest();
     await Promise.all([
-      toMongo.calm(),
-      toUpstash.calm(),
+      failing?.calm(),
+      ...networks.map((network) => network.calm()),
       control("DELETE", "/chaos"),
-      ...gateways.map((g) => g.stay()),
+      ...stages.flatMap(({ gateways, sweeper }) => [...gateways, sweeper].map((instance) => instance.stay())),
     ]);
-    await sweeper.stay();
-    await bringToRest(door, seed, chats, services.mongodb.url);
-    await sweeper.stop();
-    // Chats younger than ten minutes are nobody's orphans yet: the last sweep runs twenty minutes later.
-    const args = ["--ahead-ms", String(20 * 60_000)];
-    const last = await startChild<Swept>(new URL("./sweeper.ts", import.meta.url), { args, env });
-    await last.stop();
-    await checkAll(ledger, services.mongodb.url, token, Held.parse(await control("GET", "/chats")).chats);
-    const troubles = { ...deaths(gateways, sweeper), ...prefixed("Mongo", toMongo), ...prefixed("Redis", toUpstash) };
-    const { orphansEnded } = last.about;
+    for (const [index, stage] of stages.entries()) {
+      const dice = new Dice(seed, "rest", index);
+      await bringToRest(stage.door, dice, open[index] ?? [], mongo.db(index === 0 ? database : secondDatabase));
+    }
+    await repeatSome(stages, ledger, seed);
+    let orphansEnded = 0;
+    for (const { sweeper, env } of stages) {
+      await sweeper.stop();
+      // Chats younger than ten minutes are nobody's orphans yet: the last sweep runs twenty minutes later.
+      const args = ["--ahead-ms", String(20 * 60_000)];
+      const options = { args, env, ...(size.onLine ? { onStdout: size.onLine, onStderr: size.onLine } : {}) };
+      const last = await startChild<Swept>(new URL("./sweeper.ts", import.meta.url), options);
+      await last.stop();
+      orphansEnded += last.about.orphansEnded;
+    }
+    const documents = await Promise.all(
+      [database, secondDatabase].map((name) => mongo.db(name).collection("chats").find().toArray()),
+    );
+    const userId = String(decodeJwt((await demoTokens(secret)).owner).id);
+    const { chats: held } = Held.parse(await control("GET", "/chats"));
+    const found: Found = { subaccountId: demo.subaccountId, userId, documents: documents.flat(), held };
+    check(ledger, found);
+    const troubles = { ...deaths(stages), ...ofNetworks(toMongo, toUpstash), ...ofSet(failing), ...there.troubles };
     return { ledger, troubles, orphansEnded, seconds: Math.round((Date.now() - startedAt) / 1_000) };
   } finally {
     for (const stop of stops.reverse()) await stop().catch(() => {});
   }
 }
 
+/** What a write is acknowledged by is what the API itself asks for: left to its default, the set asks for little. */
+async function ownConcernOnly(set: ReplicaSet): Promise<void> {
+  const client = new MongoClient(set.url);
+  try {
+    const writeConcern = { w: "majority" };
+    await client.db("admin").command({ setDefaultRWConcern: 1, defaultWriteConcern: { w: 1 }, writeConcern });
+  } finally {
+    await client.close();
+  }
+}
+
+/** The demo tenant with the agents of a run, its chats in a database of their own. */
+async function seedStage(mongo: MongoClient, url: string, name: string): Promise<void> {
+  await seedDemo(url);
+  const central = mongo.db(/\/(\w+)\?/.exec(url)?.[1]);
+  const _id = new ObjectId(demo.subaccountId);
+  await central.collection("subaccounts").updateOne({ _id }, { $set: { databaseName: name } });
+  const indexes = await mongo.db(database).collection("chats").indexes();
+  const own = mongo.db(name);
+  if (name !== database) {
+    for (const { v: _v, key, name: index, ...options } of indexes) {
+      if (index !== "_id_") await own.collection("chats").createIndex(key, { ...options, name: index });
+    }
+  }
+  const agents = agentIds.map((agentId) => ({ agentId, subaccountId: demo.subaccountId, name: agentId }));
+  await own.collection("chatagents").insertMany(agents);
+}
+
+interface StageOptions {
+  size: Size;
+  name: string;
+  ledger: Ledger;
+  instances: number;
+  env: NodeJS.ProcessEnv;
+  stops: (() => Promise<unknown>)[];
+}
+
+async function aStage({ size, name, ledger, instances, env, stops }: StageOptions): Promise<Stage> {
+  const { seed, without } = size;
+  const common = {
+    seed,
+    stopRate: without.includes("stops") ? 0 : 0.3,
+    onDeath: (line: string) => ledger.breaks("instances that died by themselves", line),
+  };
+  const off = (number: number) => (without.includes("clocks") ? 0 : [clockOffMs, -clockOffMs, 0][number % 3]);
+  const start = async (file: string, number: number, args: string[], livesMs: readonly [number, number]) => {
+    let itself: Mortal | undefined;
+    const onLine = (line: string) => {
+      const isBad = /unhandled rejection/.test(line) || (/Task timed out/.test(line) && !itself?.wasStopped());
+      if (isBad) ledger.breaks("unhandled rejections", line);
+      size.onLine?.(line);
+    };
+    const own = { ...env, CHAOS_CLOCK_MS: String(off(number)) };
+    const options = { ...common, name: `${name} ${file} ${number}`, args, livesMs, onLine, env: own };
+    itself = await mortal(new URL(file, import.meta.url), options);
+    stops.push(itself.stop);
+    return itself;
+  };
+  const gateways = await Promise.all(
+    Array.from({ length: instances }, (_, number) =>
+      start("../gateway.ts", number, ["--function-ms", String(functionMs)], [3_000, 25_000]),
+    ),
+  );
+  const sweeper = await start("./sweeper.ts", 1, [], [5_000, 30_000]);
+  const byUrl = new Map(gateways.map((gateway) => [gateway.url, gateway]));
+  const door: Door = {
+    urls: [...byUrl.keys()],
+    subaccountId: demo.subaccountId,
+    token: (await demoTokens(String(env.JWT_SECRET))).owner,
+    ledger,
+    wasStopped: (url) => byUrl.get(url)?.wasStopped() ?? false,
+    patienceMs,
+  };
+  return { door, gateways, sweeper, env };
+}
+
+/** The environment of a stage's processes. */
 function environment(
-  secret: string,
-  { upstash, retell }: { upstash: { token: string }; retell: { url: string } },
-  mongoUrl: URL,
+  { secret, services }: { secret: string; services: Services },
+  stage: string,
+  mongoUrl: string,
   upstashUrl: URL,
 ): Record<string, string> {
   return {
-    STAGE: "chaos",
-    MONGODB_URL: mongoUrl.href,
+    ...process.env,
+    STAGE: stage,
+    MONGODB_URL: mongoUrl,
     UPSTASH_REDIS_REST_URL: upstashUrl.href.replace(/\/$/, ""),
-    UPSTASH_REDIS_REST_TOKEN: upstash.token,
-    RETELL_BASE_URL: retell.url,
+    UPSTASH_REDIS_REST_TOKEN: services.upstash.token,
+    RETELL_BASE_URL: services.retell.url,
     JWT_SECRET: secret,
     ENCRYPTION_KEY: secret,
     TURN_LEASE_SECONDS: String(leaseSeconds),
@@ -186,11 +365,61 @@ function environment(
   };
 }
 
+/** Chats as the old server leaves them: Retell has the whole history, the document only the last turn's reply. */
+async function putOldChats(control: Control, chats: Collection, seed: number, count: number): Promise<string[]> {
+  const ids: string[] = [];
+  for (let number = 0; number < count; number++) {
+    const chatId = `chat_${String(seed).padStart(12, "0")}${String(number).padStart(15, "0")}`;
+    const at = Date.now() - 3_600_000 / 2;
+    const said = [
+      ["user", `old question ${number}`],
+      ["agent", `Old answer ${number}`],
+      ["user", "ok"],
+      ["agent", `You are welcome, ${number}. Anything else?`],
+    ] as const;
+    const entries = said.map(([role, content], place) => ({
+      message_id: `message_old_${number}_${place}`,
+      role,
+      content,
+      created_timestamp: at + place * 1_000,
+      truth: { said: content, isStrangers: true },
+    }));
+    const chat = { chat_id: chatId, key: apiKey, agent_id: agentIds[number % agentIds.length], start_timestamp: at };
+    await control("POST", "/chats", { ...chat, entries });
+    const [last] = entries.slice(-1).map(({ truth: _, ...entry }) => entry);
+    const date = new Date(at);
+    await chats.insertOne({
+      chat_id: chatId,
+      agent_id: chat.agent_id,
+      chat_status: "ongoing",
+      start_timestamp: at,
+      end_timestamp: null,
+      transcript: "",
+      message_count: 1,
+      messages: [last],
+      metadata: {},
+      retell_llm_dynamic_variables: { agent_id: chat.agent_id, subaccount_id: demo.subaccountId, chat_id: chatId },
+      collected_dynamic_variables: {},
+      chat_cost: null,
+      chat_analysis: null,
+      subaccountId: demo.subaccountId,
+      createdBy: "64a000000000000000000001",
+      createdAt: date,
+      updatedAt: date,
+      lastMessageAt: date,
+      operationId: crypto.randomUUID(),
+      retellAccountId: "64c000000000000000000001",
+    });
+    ids.push(chatId);
+  }
+  return ids;
+}
+
 /** Ends a fifth of the chats, then reads every chat until nothing in it is pending. */
-async function bringToRest(door: Door, seed: number, open: string[], mongodbUrl: string): Promise<void> {
-  const dice = new Dice(seed, "rest");
-  for (const chatId of open) if (dice.chance(0.2)) await endChat({ door }, dice, chatId);
-  const all = await withDocuments(mongodbUrl, (chats) => chats.distinct("chat_id"));
+async function bringToRest(door: Door, dice: Dice, open: string[], db: Db): Promise<void> {
+  for (const chatId of open) if (dice.chance(0.2)) await endChat(door, dice, chatId);
+  // What only remembers that there was a chat is none.
+  const all = await db.collection("chats").distinct("chat_id", { "internal.gone": { $exists: false } });
   const until = Date.now() + 60_000;
   await Promise.all(all.map((chatId) => restOf(door, dice, String(chatId), until)));
 }
@@ -205,21 +434,18 @@ async function restOf(door: Door, dice: Dice, chatId: string, until: number): Pr
   door.ledger.breaks("stuck", `${chatId} does not come to rest`);
 }
 
-async function checkAll(ledger: Ledger, mongodbUrl: string, token: string, held: Found["held"]): Promise<void> {
-  const documents = await withDocuments(mongodbUrl, (chats) => chats.find().toArray());
-  check(ledger, { subaccountId: demo.subaccountId, userId: String(decodeJwt(token).id), documents, held });
-}
-
-async function withDocuments<T>(
-  url: string,
-  use: (chats: ReturnType<ReturnType<MongoClient["db"]>["collection"]>) => Promise<T>,
-): Promise<T> {
-  const client = new MongoClient(url);
-  try {
-    return await use(client.db("demo_support").collection("chats"));
-  } finally {
-    await client.close();
-  }
+/** Repeats some of what was accepted, now that much has happened since. */
+async function repeatSome([first, second]: Stage[], ledger: Ledger, seed: number): Promise<void> {
+  const dice = new Dice(seed, "repeats");
+  const rate = Math.min(1, 1_000 / ledger.accepted.length);
+  const left = ledger.accepted.filter(() => dice.chance(rate));
+  const next = async (): Promise<void> => {
+    for (let told = left.pop(); told; told = left.pop()) {
+      const stage = told.key.startsWith(`${seed}-b-`) ? second : first;
+      if (stage) await repeat(stage.door, dice, told);
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, next));
 }
 
 async function ask(base: string, method: string, path: string, body?: object): Promise<unknown> {
@@ -228,17 +454,30 @@ async function ask(base: string, method: string, path: string, body?: object): P
   return answer.json();
 }
 
-function died(ledger: Ledger, line: string): void {
-  ledger.breaks("instances that died by themselves", line);
-}
-
-function deaths(gateways: Mortal[], sweeper: Mortal): Record<string, number> {
+function deaths(stages: Stage[]): Record<string, number> {
+  const gateways = stages.flatMap((stage) => stage.gateways);
+  const sweepers = stages.map(({ sweeper }) => sweeper);
+  const sum = (instances: Mortal[], name: "kills" | "stops") => instances.reduce((all, one) => all + one[name], 0);
   return {
-    "gateways killed": gateways.reduce((sum, { kills }) => sum + kills, 0),
-    "sweepers killed": sweeper.kills,
+    "gateways killed": sum(gateways, "kills"),
+    "gateways stopped": sum(gateways, "stops"),
+    "sweepers killed": sum(sweepers, "kills"),
+    "sweepers stopped": sum(sweepers, "stops"),
   };
 }
 
-function prefixed(name: string, { troubles }: { troubles: Record<string, number> }): Record<string, number> {
-  return Object.fromEntries(Object.entries(troubles).map(([kind, count]) => [`${name} ${kind}`, count]));
+function ofNetworks(toMongo: BadNetwork[], toUpstash: BadNetwork): Record<string, number> {
+  const all: Record<string, number> = {};
+  for (const [name, networks] of [["Mongo", toMongo] as const, ["Redis", [toUpstash]] as const]) {
+    for (const { troubles } of networks) {
+      for (const [kind, count] of Object.entries(troubles)) {
+        all[`${name} ${kind}`] = (all[`${name} ${kind}`] ?? 0) + count;
+      }
+    }
+  }
+  return all;
+}
+
+function ofSet(failing: Failovers | undefined): Record<string, number> {
+  return { "primaries killed": failing?.troubles.killed ?? 0, "primaries frozen": failing?.troubles.frozen ?? 0 };
 }

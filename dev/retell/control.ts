@@ -4,7 +4,7 @@ import { ODD_BODIES, ODD_ENCODINGS } from "./odd.ts";
 import { missing, parse, Refusal } from "./refusal.ts";
 import { Chat, ChatEvent, ChatStatus, Entry, Json, Profile, Settings, Variables, Webhook } from "./schema.ts";
 import type { Simulator } from "./server.ts";
-import type { Answer } from "./steps.ts";
+import { type Answer, steps } from "./steps.ts";
 import { defined } from "./world.ts";
 
 export const CONTROL = "/_control";
@@ -47,12 +47,16 @@ const ChatPatch = z.strictObject({
   entries: z.array(Entry).optional(),
   /** After the history: what an operator or another client has put in. */
   add: z.array(Entry).default([]),
+  /** So many entries at the beginning of the history are not shown any more. */
+  forgotten: Chat.shape.forgotten,
   /** Every entry gets another message_id. */
   newIds: z.boolean().default(false),
   storage: Chat.shape.storage,
   metadata: Json.optional(),
   variables: Variables.optional(),
 });
+
+const Said = z.strictObject({ content: z.string().min(1) });
 
 const ageMs = z.int().optional();
 const Replay = z.union([
@@ -148,8 +152,16 @@ const COMMANDS: Record<string, Command> = {
       return chat;
     },
   },
+  "POST /chats/{id}": {
+    does: "a stranger says something in it: {content}; answers with the reply, once no other completion is before it",
+    run: async (asked) => {
+      const { chat_id: chatId, key } = held(asked);
+      const said = { key, chatId, body: { ...parse(Said, asked.body), chat_id: chatId }, isStrangers: true };
+      return (await steps.completion(asked.world, said)).body;
+    },
+  },
   "PATCH /chats/{id}": {
-    does: "force something: {status?, reason?, retained?, entries?, add?, newIds?, storage?, metadata?, variables?}",
+    does: "force something: {status?, reason?, retained?, entries?, add?, forgotten?, newIds?, storage?, metadata?, variables?}",
     run: (asked) => patch(asked),
   },
   "DELETE /chats": {
@@ -271,7 +283,10 @@ function patch(asked: Asked): Chat {
     chat.entries = [];
     world.append(chat, entries);
   }
-  if (add.length > 0) world.append(chat, add);
+  if (add.length > 0) {
+    const added = add.map((entry) => ({ ...entry, truth: { said: entry.content, isStrangers: true } }));
+    world.append(chat, added);
+  }
   if (newIds) chat.entries = chat.entries.map((entry) => ({ ...entry, message_id: world.newId(chat, "message") }));
   if (status) world.end(chat, status, reason);
   world.touched(chat);

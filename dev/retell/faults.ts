@@ -60,12 +60,35 @@ export const Fault = z.discriminatedUnion("kind", [
   }),
   /** No answer, ever. */
   z.strictObject({ ...aim, ...effect, kind: z.literal("hang") }),
+  /**
+   * An entry stands twice under one message_id in the answer to a completion or a get-chat: its last one ("twice"), or
+   * one from before the last message of the user ("earlier"), of no stranger's. Of a user's, in a get-chat alone.
+   */
+  z.strictObject({
+    ...aim,
+    kind: z.literal("repeat"),
+    which: z.enum(["twice", "earlier"]).default("twice"),
+    role: z.enum(["agent", "user"]).default("agent"),
+  }),
+  /** The last entry of the agent in a get-chat is only the beginning of its text; `transcript` has the whole. */
+  z.strictObject({ ...aim, kind: z.literal("beginning") }),
 ]);
 export type Fault = z.infer<typeof Fault>;
 export type FaultKind = Fault["kind"];
 
-const KINDS = ["latency", "late", "lateReply", "status", "drop", "half", "garbage", "hang"] as const;
+/** What can be drawn. The first eight and the last two are kinds of faults; the others are statuses of two origins. */
+const KINDS = [
+  ...(["latency", "late", "lateReply", "status", "drop", "half", "garbage", "hang"] as const),
+  /** A 4xx that Retell itself may give, with or without an effect before it; not for what only reads. */
+  "refused",
+  /** A status that comes from what stands between, with no effect, one before it, or one after it. */
+  "between",
+  ...(["repeat", "beginning"] as const),
+] as const;
 const STATUSES = [429, 500, 502, 503];
+const REFUSALS = [400, 401, 402, 403, 404, 413, 415, 422, 429];
+const BETWEEN = [408, 409, 423, 424, 425, 499, 502, 503, 504];
+const WRITES: Step[] = ["create", "completion", "end"];
 
 /** Faults by chance: how likely each kind is, and for which steps. */
 export const Chaos = z.strictObject({
@@ -139,8 +162,28 @@ export class Faults {
     if (!kind) return undefined;
 
     const ms = Math.ceil(number() * chaos.maxMs);
-    const status = STATUSES[Math.floor(number() * STATUSES.length)] ?? 500;
+    const status = of(STATUSES, number());
     const isDone = number() < 0.5 && !(kind === "status" && status === 429); // who is over the limit was not served
+    switch (kind) {
+      case "refused": {
+        if (!WRITES.includes(step)) return undefined;
+        return Fault.parse({
+          step,
+          kind: "status",
+          status: of(REFUSALS, number()),
+          effect: isDone ? "before" : "none",
+        });
+      }
+      case "between": {
+        const effect = of(["none", "before", "after"], number());
+        const effectAfterMs = effect === "after" ? ms : 0;
+        return Fault.parse({ step, kind: "status", status: of(BETWEEN, number()), effect, effectAfterMs });
+      }
+      case "repeat": {
+        const role = step === "retrieve" && number() < 0.25 ? "user" : "agent";
+        return Fault.parse({ step, kind, role, which: isDone ? "twice" : "earlier" });
+      }
+    }
     return Fault.parse({
       step,
       kind,
@@ -151,4 +194,9 @@ export class Faults {
       ...(["status", "drop", "half", "garbage", "hang"].includes(kind) && { effect: isDone ? "before" : "none" }),
     });
   }
+}
+
+/** One of several, by a number from 0 to 1. */
+function of<T>(choices: T[], number: number): T {
+  return choices[Math.floor(number * choices.length)] as T;
 }

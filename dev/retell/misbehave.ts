@@ -2,6 +2,7 @@ import type { ServerResponse } from "node:http";
 import type { Clock } from "./clock.ts";
 import type { Fault } from "./faults.ts";
 import { isOdd, isOddBody, type Odd, oddBody, oddBytes, textOf } from "./odd.ts";
+import type { Entry } from "./schema.ts";
 import type { Answer } from "./steps.ts";
 
 type Work = (replyAfterMs?: number) => Promise<Answer>;
@@ -32,9 +33,16 @@ function respondAs(name: Odd, res: ServerResponse, { status, body }: Answer, hea
 /**
  * Does the work and answers, or does it as the fault will have it.
  *
- * @param work   What was asked for. It never throws: a refusal is an answer, too.
+ * @param work      What was asked for. It never throws: a refusal is an answer, too.
+ * @param history   The chat's, as a get-chat would show it now, without what strangers said and were told.
  */
-export async function answer(res: ServerResponse, clock: Clock, fault: Fault | undefined, work: Work): Promise<void> {
+export async function answer(
+  res: ServerResponse,
+  clock: Clock,
+  fault: Fault | undefined,
+  work: Work,
+  history: () => Entry[],
+): Promise<void> {
   if (!fault) return respond(res, await work());
   switch (fault.kind) {
     case "latency":
@@ -45,6 +53,9 @@ export async function answer(res: ServerResponse, clock: Clock, fault: Fault | u
       return respond(res, await work());
     case "lateReply":
       return respond(res, await work(fault.replyAfterMs));
+    case "repeat":
+    case "beginning":
+      return respond(res, altered(fault, await work(), history()));
   }
 
   if (fault.kind === "garbage" && isOdd(fault.as)) return respondAs(fault.as, res, await work());
@@ -108,4 +119,31 @@ function sendGarbage(res: ServerResponse, done: Answer | undefined, as: string):
   } else {
     res.writeHead(200, json).end(JSON.stringify({ data: [{ answer: 42 }] }));
   }
+}
+
+type Told = { messages?: Entry[]; message_with_tool_calls?: Entry[] };
+
+/** An answer with entries that stands otherwise than it was given; any other as it is. */
+function altered(fault: Extract<Fault, { kind: "repeat" | "beginning" }>, done: Answer, history: Entry[]): Answer {
+  const told = done.body as Told | undefined;
+  const name = told?.messages ? "messages" : "message_with_tool_calls";
+  const entries = told?.[name];
+  if (!entries) return done;
+  return {
+    ...done,
+    body: { ...told, [name]: fault.kind === "repeat" ? repeated(fault, entries, history) : begun(entries) },
+  };
+}
+
+function repeated({ which, role }: Extract<Fault, { kind: "repeat" }>, entries: Entry[], history: Entry[]): Entry[] {
+  const last = history.findLastIndex((entry) => entry.role === "user");
+  const from = which === "earlier" ? history.slice(0, Math.max(0, last)) : entries;
+  const again = from.findLast((entry) => entry.role === role && entry.message_id !== undefined);
+  return again ? [...entries, again] : entries;
+}
+
+function begun(entries: Entry[]): Entry[] {
+  const last = entries.findLastIndex(({ role }) => role === "agent");
+  const half = ({ content = "" }: Entry) => content.slice(0, Math.ceil(content.length / 2));
+  return entries.map((entry, index) => (index === last ? { ...entry, content: half(entry) } : entry));
 }

@@ -17,6 +17,17 @@ export const Entry = z.looseObject({
   content: z.string().optional(),
   message_id: z.string().optional(),
   created_timestamp: z.number().optional(),
+  /** What the simulator alone knows of it, for programs that check others. The API never shows it. */
+  truth: z
+    .strictObject({
+      /** On a user's entry: the text as it was sent. */
+      said: z.string().optional(),
+      /** On an entry of a reply: the message_id of the user's entry that it answers. */
+      answers: z.string().optional(),
+      /** It was put in by the control endpoint, not by a caller of the API. */
+      isStrangers: z.boolean().optional(),
+    })
+    .optional(),
 });
 export type Entry = z.infer<typeof Entry>;
 
@@ -49,6 +60,10 @@ export const Profile = z.strictObject({
   storage: Storage.default("everything"),
   scrub: z.array(PiiCategory).default(["email", "phone_number", "credit_card", "ssn"]),
   scrubDelayMs: DelayMs.default(0),
+  /** What becomes of a user's text in the history: trimmed, CRLF as LF, Unicode composed (nfc) or decomposed (nfd). */
+  userText: z.array(z.enum(["trim", "lf", "nfc", "nfd"])).default([]),
+  /** "reused": each turn counts from call_0 on, as some models do. */
+  toolCallIds: z.enum(["unique", "reused"]).default("unique"),
   /** null: never. */
   end_chat_after_silence_ms: z.number().positive().nullable().default(3_600_000),
   auto_close_message: z.string().nullable().default(null),
@@ -172,6 +187,8 @@ export const Chat = z.object({
   /** Where in the conversation flow the agent stands. */
   place: z.string(),
   entries: z.array(Entry),
+  /** So many entries at its beginning are not shown any more, as after a retention time. */
+  forgotten: z.int().min(0).optional(),
   /** How many ids its entries have used. */
   minted: z.number(),
   pending: z.array(Pending),

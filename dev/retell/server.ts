@@ -6,6 +6,7 @@ import type { Logged, RequestLog } from "./log.ts";
 import { answer, respond } from "./misbehave.ts";
 import { Refusal } from "./refusal.ts";
 import { type Answer, type Step, steps } from "./steps.ts";
+import { history } from "./view.ts";
 import type { Webhooks } from "./webhooks.ts";
 import type { World } from "./world.ts";
 
@@ -100,7 +101,14 @@ async function serveStep(
   const chatNumber = world.chats.get(chatId ?? "")?.number ?? 0;
   const fault = faults.take({ step, key: key ?? "", chat_id: chatId, chatNumber });
   logged.fault = fault?.kind;
-  const answered = answer(res, world.clock, fault, work);
+  // What a stranger was told no caller can know to be told again.
+  const historyNow = () => {
+    const chat = world.chats.get(chatId ?? "");
+    if (!chat) return [];
+    const { message_with_tool_calls: shown } = history(chat, world.profileOf(chat), world.clock.now());
+    return shown.filter((_, index) => !chat.entries[index + (chat.forgotten ?? 0)]?.truth?.isStrangers);
+  };
+  const answered = answer(res, world.clock, fault, work, historyNow);
   // Told of only now that it is under way: who waits to see it come may move the clock at once.
   log.add(logged);
   res.once("close", () =>

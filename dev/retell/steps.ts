@@ -11,7 +11,7 @@ export const Step = z.enum(["create", "completion", "end", "retrieve", "list", "
 export type Step = z.infer<typeof Step>;
 
 /** A request that has passed the door: whose workspace, about which chat, saying what. */
-export type Call = { key: string; chatId: string; body: unknown; replyAfterMs?: number };
+export type Call = { key: string; chatId: string; body: unknown; replyAfterMs?: number; isStrangers?: boolean };
 export type Answer = { status: number; body?: unknown };
 
 const METADATA_BYTES = 51_200; // "50 kB": which kB is not said
@@ -62,7 +62,7 @@ export const steps: Record<Step, (world: World, call: Call) => Answer | Promise<
     return { status: 201, body: { ...basics, ...words } };
   },
 
-  completion(world, { key, body, replyAfterMs }) {
+  completion(world, { key, body, replyAfterMs, isStrangers }) {
     const { chat_id, content } = parse(CompletionBody, body);
     return world.inTurn(world.find(key, chat_id), async () => {
       const chat = world.find(key, chat_id); // it may have gone while this waited for its turn
@@ -71,7 +71,10 @@ export const steps: Record<Step, (world: World, call: Call) => Answer | Promise<
       if (chat.status !== "ongoing") throw new Refusal(completionAfterEnd, "Chat is not ongoing");
 
       const isBlocked = holds(content, profile.guardrail?.input);
-      world.append(chat, [{ role: "user", content: isBlocked ? (profile.guardrail?.placeholder ?? "") : content }]);
+      const shownAs = isBlocked ? (profile.guardrail?.placeholder ?? "") : content;
+      const [user] = world.append(chat, [{ role: "user", content: shownAs, truth: { said: content, isStrangers } }]);
+      const truth = { answers: user?.message_id, isStrangers };
+      let calls = 0;
       const reply = isBlocked
         ? { messages: [REFUSES], outcome: "ongoing" as const, place: chat.place, collected: {} }
         : converse(
@@ -80,14 +83,15 @@ export const steps: Record<Step, (world: World, call: Call) => Answer | Promise<
               turn: chat.entries.filter(({ role }) => role === "user").length,
               variables: variablesOf(chat) ?? {},
               place: chat.place,
-              newId: () => world.newId(chat, "tool_call"),
+              // A call and its result ask for one id together.
+              newId: () => (profile.toolCallIds === "reused" ? `call_${calls++}` : world.newId(chat, "tool_call")),
             },
             profile.script,
           );
       chat.place = reply.place;
       Object.assign(chat.collected, reply.collected);
 
-      const messages = reply.messages.map((message) => guarded(message, profile));
+      const messages = reply.messages.map((message) => ({ ...guarded(message, profile), truth }));
       const spoken = await world.speak(chat, messages, reply.outcome, replyAfterMs ?? profile.replyDelayMs);
       if (!spoken) throw new Refusal(completionAfterEnd, "Chat is not ongoing");
       const shown = spoken.map((entry) => showEntry(entry, chat.entries.indexOf(entry), profile, "reply"));

@@ -20,7 +20,10 @@ function scrubbed(value: unknown, categories: PiiCategory[]): unknown {
 
 /** One entry as the API shows it: with or without its id and time, by the agent's profile and the entry's place. */
 export function showEntry(entry: Entry, place: number, profile: Profile, where: "reply" | "history"): Entry {
-  const { message_id, created_timestamp, ...rest } = entry;
+  const { message_id, created_timestamp, truth: _, ...rest } = entry;
+  if (where === "history" && rest.role === "user" && rest.content !== undefined) {
+    rest.content = rewritten(rest.content, profile);
+  }
   const hidden = profile.ids === "never" || (profile.ids === "history" && where === "reply");
   const patchy = profile.ids === "sometimes";
   return {
@@ -28,6 +31,14 @@ export function showEntry(entry: Entry, place: number, profile: Profile, where: 
     ...(!hidden && !(patchy && place % 3 === 2) && message_id !== undefined && { message_id }),
     ...(!hidden && !(patchy && place % 4 > 1) && created_timestamp !== undefined && { created_timestamp }),
   };
+}
+
+function rewritten(text: string, { userText }: Profile): string {
+  const has = (kind: (typeof userText)[number]) => userText.includes(kind);
+  const lines = has("lf") ? text.replace(/\r\n?/g, "\n") : text;
+  const form = has("nfc") ? "NFC" : has("nfd") ? "NFD" : undefined;
+  const composed = form ? lines.normalize(form) : lines;
+  return has("trim") ? composed.trim() : composed;
 }
 
 function transcriptOf(entries: Entry[]): string {
@@ -85,7 +96,9 @@ export function show(chat: Chat, profile: Profile, now: number): Record<string, 
 /** The words alone. */
 export function history(chat: Chat, profile: Profile, now: number) {
   const scrub = isScrubbed(chat, profile, now);
-  const entries = chat.entries.map((entry, place) => {
+  const forgotten = chat.forgotten ?? 0;
+  const entries = chat.entries.slice(forgotten).map((entry, index) => {
+    const place = index + forgotten;
     const shown = showEntry(entry, place, profile, "history");
     for (const field of scrub ? ["content", "arguments"] : []) {
       if (field in shown) shown[field] = scrubbed(shown[field], profile.scrub);

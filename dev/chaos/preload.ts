@@ -1,0 +1,25 @@
+/**
+ * `node --import` runs this in the instances of a run before anything else: their clock is off by CHAOS_CLOCK_MS, and
+ * their connections to the ports in CHAOS_PORTS go to others, where a bad network stands before the same service.
+ */
+import { Socket } from "node:net";
+
+const offMs = Number(process.env.CHAOS_CLOCK_MS ?? 0);
+const ports: Record<string, number> = JSON.parse(process.env.CHAOS_PORTS ?? "{}");
+
+const RealDate = Date;
+const realNow = RealDate.now;
+RealDate.now = () => realNow() + offMs;
+globalThis.Date = new Proxy(RealDate, {
+  construct: (target, args, newTarget) =>
+    Reflect.construct(target, args.length === 0 ? [target.now()] : args, newTarget),
+});
+
+const connect = Socket.prototype.connect;
+Socket.prototype.connect = function (this: Socket, ...args: unknown[]) {
+  // Node hands on what it has normalized: a list of the options and a callback.
+  const options = Array.isArray(args[0]) ? args[0][0] : args[0];
+  const port = ports[options?.port];
+  if (port !== undefined) options.port = port;
+  return Reflect.apply(connect, this, args);
+};

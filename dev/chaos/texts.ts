@@ -1,0 +1,44 @@
+import type { Dice } from "./dice.ts";
+
+/**
+ * Every other message has this text, as far as anybody but the checks can tell: the number of the send follows in white
+ * space, which Retell's history leaves away.
+ */
+export const commonText = "ok";
+
+/** What the agents of a run with a guardrail show as a placeholder. */
+export const guardedWord = "secret";
+
+/** The common text of one send. */
+export function common(number: number): string {
+  const space = [...number.toString(2)].map((digit) => (digit === "1" ? "\t" : " ")).join("");
+  return `${commonText}${space}\n`;
+}
+
+/** What a client says: unlike what any other says, and now and then in a form that Retell does not keep. */
+export function textOf(dice: Dice, key: string, number: number, mayEnd: boolean): string {
+  if (dice.chance(0.5)) return common(number);
+  if (mayEnd && dice.chance(0.008)) return `goodbye ${key}`;
+  const say = dice.of(kinds);
+  return say(key);
+}
+
+const plain = (key: string) => `my ${key}`;
+const kinds: [(key: string) => string, ...((key: string) => string)[]] = [
+  plain,
+  ...Array.from({ length: 10 }, () => plain),
+  (key) => `order 1042 for ${key}`,
+  (key) => `order 1043 for ${key}`,
+  (key) => `refund for ${key}`,
+  (key) => `think of ${key}`,
+  (key) => `silence for ${key}`,
+  (key) => `  caf\u00e9 of ${key} \t`,
+  (key) => `cafe\u0301 of ${key}\r\n`,
+  (key) => `two\r\nlines of ${key}`,
+  (key) => `${guardedWord} of ${key}`,
+];
+
+/** A text without what Retell may change of it. */
+export function normal(text: string | undefined): string {
+  return (text ?? "").normalize("NFC").replace(/\s+/g, " ").trim();
+}
