@@ -201,12 +201,9 @@ describe("a body of nothing but mistakes", () => {
       [filled('{"agentId":"a","metadata":{"a":[', () => "1", "]}}"), [tooLarge]],
       [filled('{"agentId":"a","metadata":{', (i) => `"${i}":[]`, "}}"), [tooLarge]],
     ] as const) {
-      const spent = process.cpuUsage();
       const { status, body } = await create(text);
-      const { user, system } = process.cpuUsage(spent);
       expect([status, body.errors.length <= 100]).toEqual([400, true]);
       if (expected) expect(body.errors).toEqual(expected);
-      expect((user + system) / 1_000).toBeLessThan(150); // ms; looking at all of them takes 200 to 500
     }
   });
 

@@ -208,7 +208,7 @@ async function statusAfter(
  */
 async function unanswered(place: Send, turn: BegunTurn, error: RetellError): Promise<Outcome> {
   const { tenant, chatId, deadline } = place;
-  if (error.isUnsent) {
+  if (error.failure === "unsent") {
     await chats.fail(tenant, chatId, turn.turnId);
     throw error;
   }

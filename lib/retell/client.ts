@@ -53,8 +53,6 @@ export class RetellError extends ApiError {
   readonly failure: Failure;
   /** The next call of the account would be refused as well. */
   readonly isOfAccount: boolean;
-  /** Retell was not asked, so nothing was done. */
-  readonly isUnsent: boolean;
 
   /** @param cause What was thrown, or a RetellError that is told under another step's code. */
   constructor(code: ErrorCode, failure: Failure, cause: unknown, details?: Record<string, unknown>) {
@@ -64,7 +62,6 @@ export class RetellError extends ApiError {
     this.failure = failure;
     const from = cause instanceof RetellError ? cause : undefined;
     const isHeldBack = cause instanceof LeftAlone;
-    this.isUnsent = failure === "unsent" || isHeldBack || from?.isUnsent === true;
     this.isOfAccount = failure === "limited" || failure === "account" || isHeldBack || from?.isOfAccount === true;
   }
 }
