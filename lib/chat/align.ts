@@ -44,7 +44,7 @@ export const normalized = (text: unknown) =>
  * send's text. Of the rest, the order decides if there are as many entries as candidates. Everything else was said by
  * others.
  *
- * @param decideByOrder Whether the open turn may be found by order yet: as long as it may still arrive, its text may, too.
+ * @param decideByOrder Whether order may decide yet: as long as the open turn may still arrive, its text may, too.
  */
 export function align(chat: ReadChat, entries: Entry[], decideByOrder: boolean): Alignment {
   const turn = chat.internal?.turn;
@@ -62,7 +62,9 @@ export function align(chat: ReadChat, entries: Entry[], decideByOrder: boolean):
 
   const left = pairs.left().filter((part) => !owners.has(part));
   const open = candidates.filter((candidate) => ![...owners.values()].includes(candidate));
-  const undecided = giveByOrder(left, open, owners, turn, decideByOrder, isPlausible);
+  // Where others have spoken before, an unknown text is as likely theirs.
+  const isAlone = !chat.messages.some((message) => isUser(message) && !message.internal?.turn);
+  const undecided = giveByOrder(left, open, owners, turn, decideByOrder && isAlone, isPlausible);
   const news = pairs
     .left()
     .flatMap((part) => (part.user ? [{ ...part, user: part.user, owner: owners.get(part) }] : []));
@@ -72,9 +74,12 @@ export function align(chat: ReadChat, entries: Entry[], decideByOrder: boolean):
 /** Sends that Retell may have got though it did not confirm them: the open turn, and those that were given up. */
 function candidatesOf({ messages }: ReadChat, turn: Turn | undefined): StoredMessage[] {
   const found = new Set(messages.map(({ internal }) => internal?.supersedes));
-  return messages.filter(({ role, internal }) => {
-    if (role !== "user" || !internal?.turn || found.has(internal.turn)) return false;
-    return internal.turn === turn?.id || internal.mayArrive === true;
+  const lastOf = new Map(messages.map((message) => [message.internal?.key, message]));
+  return messages.filter((message) => {
+    const { turn: id, mayArrive, key } = message.internal ?? {};
+    if (!isUser(message) || id === undefined || found.has(id)) return false;
+    // A send that was repeated with its key is waited for under the repeat's turn.
+    return id === turn?.id || (mayArrive === true && (key === undefined || lastOf.get(key) === message));
   });
 }
 
@@ -113,9 +118,8 @@ function giveByOrder(
   // Retell refused it: only its own text shows that it was taken all the same.
   const able = candidates.filter(({ internal }) => !(turn?.answered && internal?.turn === turn.id));
   const spoken = left.filter((part) => able.some((candidate) => isPlausible(part, candidate)));
-  const isOpen = able.some(({ internal }) => internal?.turn === turn?.id);
   const areAll = spoken.length === able.length && able.every((one, i) => isPlausible(spoken[i], one));
-  if (!areAll || (isOpen && !decideByOrder)) return new Set(spoken.length > 0 ? able : []);
+  if (!areAll || !decideByOrder) return new Set(spoken.length > 0 ? able : []);
   for (const [i, part] of spoken.entries()) {
     const owner = able[i];
     if (owner) owners.set(part, owner);
