@@ -82,7 +82,7 @@ export const chats = {
   /** The chat that a create with a key has stored; null when it has not come that far. */
   async byRequest(tenant: Tenant, request: string): Promise<StoredChat | null> {
     const filter = { subaccountId: tenant.subaccountId, "internal.request": request } as Filter<StoredChat>;
-    return run(tenant, (chats) => chats.findOne(filter, { projection: { _id: 0 } }));
+    return findDurable(tenant, filter, (chats) => chats.findOne(filter, { projection: { _id: 0 } }));
   },
 
   /** Lets another chat stand for the create that this one came of. */
@@ -93,16 +93,16 @@ export const chats = {
 
   /** The whole chat with the server's clock; null when this subaccount has no such chat. */
   async get(tenant: Tenant, chatId: string): Promise<ReadChat | null> {
-    const [chat] = await run(tenant, (chats) =>
+    return findDurable(tenant, one(tenant, chatId), (chats) =>
       chats
         .aggregate<ReadChat>([
           { $match: one(tenant, chatId) },
           { $addFields: { now: "$$NOW", messages: listOfMessages } },
           { $unset: "_id" },
         ])
-        .toArray(),
+        .toArray()
+        .then(([chat]) => chat ?? null),
     );
-    return chat ?? null;
   },
 
   /**
@@ -182,7 +182,7 @@ export const chats = {
 
   /** What stood in the way of BEGIN; null when this subaccount has no such chat. */
   async obstacle(tenant: Tenant, chatId: string, key: string | undefined): Promise<Obstacle | null> {
-    const found = await run(tenant, (chats) =>
+    const found = await findDurable(tenant, one(tenant, chatId), (chats) =>
       chats.findOne(one(tenant, chatId), {
         projection: {
           _id: 0,
@@ -384,7 +384,7 @@ export const chats = {
   /** Which of these chats the tenant has. */
   async known(tenant: Tenant, chatIds: string[]): Promise<Set<string>> {
     const filter = { subaccountId: tenant.subaccountId, chat_id: { $in: chatIds } };
-    const found = await run(tenant, (chats) => chats.find(filter).project({ chat_id: 1 }).toArray());
+    const found = await run(tenant, (chats) => chats.find(filter, local).project({ chat_id: 1 }).toArray());
     return new Set(found.map(({ chat_id }) => chat_id));
   },
 
@@ -526,6 +526,28 @@ function replaceSeen(tenant: Tenant, seen: ReadChat, update: object): Promise<Re
     return changed && { ...(changed as StoredChat), now: seen.now };
   });
 }
+
+/**
+ * Finds what a majority of the set has: what a client is told, no failover may take back. A document that only the
+ * primary has is neither there nor absent.
+ *
+ * @throws CONNECTION_FAILED then, too
+ */
+function findDurable<T>(
+  tenant: Tenant,
+  filter: Filter<StoredChat>,
+  find: (chats: Collection<StoredChat>) => Promise<T | null>,
+): Promise<T | null> {
+  return run(tenant, async (chats) => {
+    const found = await find(chats);
+    if (!found && (await chats.findOne(filter, { ...local, projection: { _id: 1 } })))
+      throw new ApiError("CONNECTION_FAILED");
+    return found;
+  });
+}
+
+/** Reads what the primary has, durable or not: what is there must not be taken for absent. */
+const local = { readConcern: "local" } as const;
 
 function run<T>(tenant: Tenant, operation: (chats: Collection<StoredChat>) => Promise<T>): Promise<T> {
   const work = async () => operation((await tenant.db()).collection<StoredChat>("chats"));
