@@ -68,16 +68,17 @@ export const driver = () => import("./mongo-driver.ts");
 function isOfConnection(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { name, code, codeName } = error as { name: string; code?: unknown; codeName?: unknown };
-  // The driver lets a socket's bare error through where it writes to one that the other side has just closed.
-  if (typeof code === "string") return /^E[A-Z0-9]+$/.test(code);
   if (name === "MongoWriteConcernError") return true;
-  if (typeof code === "number") return !requestErrors.has(code) && !/^Location/.test(String(codeName));
-  return ofDriver.test(name) && !ofMisuse.test(name);
+  if (typeof code === "number")
+    return !requestErrors.has(code) && !(code > 10_000 && /^Location/.test(String(codeName)));
+  if (ofDriver.test(name)) return !ofMisuse.test(name);
+  // The driver lets a socket's bare error through where it writes to one that the other side has just closed.
+  return typeof code === "string" && /^E[A-Z0-9]+$/.test(code);
 }
 
 /**
  * Errors by which the server says that a request was wrong, or does not fit what is stored. Assertions that have no name
- * of their own, which it calls `Location` and a number, are of this kind, too.
+ * of their own, which it calls `Location` and a number above 10,000, are of this kind, too. Lower ones are Atlas's.
  *
  * @see github.com/mongodb/mongo, src/mongo/base/error_codes.yml
  */
