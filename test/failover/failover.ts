@@ -1,11 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Db, MongoClient, ObjectId } from "mongodb";
+import { MongoClient } from "mongodb";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Member, type ReplicaSet, startReplicaSet } from "../../dev/mongod/replica-set.ts";
-import { seal } from "../../lib/crypto.ts";
-import { indexes } from "../../lib/indexes.ts";
+import { aTenantOn } from "../support/tenant-on.ts";
 import { owned, verdict } from "../support/wire.ts";
-import { aWorld, call, central, control, fault, type Name, type Request, type World } from "../support/world.ts";
+import { call, control, fault, type Name, type Request, type World } from "../support/world.ts";
 
 /** What a connection string may say against what the API promises. */
 const against = [
@@ -27,13 +26,10 @@ describe.each([
 ])("a replica set of %s:", (_what, members) => {
   let set: ReplicaSet;
   let client: MongoClient;
-  /** The subaccount's database as the primary has it. */
-  let stored: (world: World) => Db;
 
   beforeAll(async () => {
     set = await startReplicaSet(members);
     client = new MongoClient(set.url, { w: "majority" });
-    stored = ({ subaccountId }) => client.db(`t_${subaccountId}`);
   });
   /** Every member runs, and copies. */
   const heal = async () => {
@@ -54,19 +50,7 @@ describe.each([
     await set?.stop();
   });
 
-  /** A subaccount whose cluster is the set. */
-  async function aTenant(options = ""): Promise<World> {
-    const world = await aWorld();
-    const db = stored(world);
-    for (const { collection, key, options = {} } of indexes.tenant) {
-      if (options.unique) await db.collection(collection).createIndex(key, options);
-    }
-    await db.collection("chatagents").insertOne({ agentId: world.agentId, subaccountId: world.subaccountId });
-    const mongodbUrl = await seal(set.url + options, world.subaccountId);
-    const _id = new ObjectId(world.subaccountId);
-    await central.collection("subaccounts").updateOne({ _id }, { $set: { mongodbUrl } });
-    return world;
-  }
+  const aTenant = (options = "") => aTenantOn(client, set.url + options);
   const create = (world: World, headers = {}): Request => ({
     ...owned(world),
     body: { agentId: world.agentId },
@@ -172,15 +156,17 @@ describe.each([
     await fault(world, "completion", { kind: "latency", ms: 1_500, chat_id: chatId });
     const sending = call("message", request);
     await expect
-      .poll(async () => (await stored(world).collection("chats").findOne({ chat_id: chatId }))?.internal.turn)
+      .poll(async () => (await world.db.collection("chats").findOne({ chat_id: chatId }))?.internal.turn)
       .toBeDefined();
     await hold();
     const sent = await sending;
     expect([...verdict(sent), sent.body.details?.outcome]).toEqual([504, "MESSAGE_SEND_FAILED", "unknown"]);
     expect((await call("message", request)).status).toBeGreaterThanOrEqual(409);
+    const shown = await call("transcript", request);
+    expect(shown.body.data.messages.map(({ role }: { role: string }) => role)).toEqual(["agent", "user"]);
 
     await failOver();
-    const chats = stored(world).collection("chats");
+    const chats = world.db.collection("chats");
     const lease = { $set: { "internal.turn.at": new Date(Date.now() - 60_000) } };
     await expect
       .poll(() => chats.updateOne({ chat_id: chatId, "internal.turn.state": "sending" }, lease).catch(() => undefined))
