@@ -13,6 +13,9 @@ const maxChatBytes = 12_582_912;
 /** After this an ongoing chat is looked at again: Retell closes silent chats after an hour by default. */
 const silenceMs = 65 * 60_000;
 
+/** Cancelled turns that a chat remembers: a BEGIN is late by seconds, and a chat has few senders at a time. */
+const maxCancelled = 10;
+
 /** A chat as lists show it. */
 export type ListedChat = Pick<
   StoredChat,
@@ -160,6 +163,7 @@ export const chats = {
           chat_status: "ongoing",
           "internal.turn": { $exists: false },
           "internal.heard": { $exists: true },
+          "internal.cancelled": { $ne: id },
           ...(key ? { messages: { $not: { $elemMatch: sentWith(key) } } } : {}),
           $expr: { $lt: [{ $bsonSize: "$$ROOT" }, maxChatBytes] },
         },
@@ -251,24 +255,21 @@ export const chats = {
 
   /** FAIL: the message stays, marked as failed; the chat is free, and its key too unless the outcome is `undecided`. */
   async fail(tenant: Tenant, chatId: string, turnId: string, why: FailedWhy = {}): Promise<boolean> {
-    const { modifiedCount } = await run(tenant, (chats) =>
-      chats.updateOne(
-        { ...one(tenant, chatId), "internal.turn.id": turnId },
-        {
-          $set: {
-            "messages.$[m].internal.failed": true,
-            ...(why.mayArrive ? { "messages.$[m].internal.mayArrive": true } : {}),
-            ...(why.undecided ? { "messages.$[m].internal.undecided": true } : {}),
-            "internal.due": new Date(Date.now() + silenceMs),
-          },
-          $unset: { "internal.turn": "" },
-          $inc: { "internal.rev": 1, message_count: -1 },
-          $currentDate: { updatedAt: true },
-        } as UpdateFilter<StoredChat>,
-        { arrayFilters: [{ "m.internal.turn": turnId, "m.role": "user" }] },
-      ),
-    );
+    const { filter, update, arrayFilters } = failure(tenant, chatId, turnId, why);
+    const { modifiedCount } = await run(tenant, (chats) => chats.updateOne(filter, update, { arrayFilters }));
     return modifiedCount === 1;
+  },
+
+  /**
+   * FAIL of a turn whose BEGIN had no answer. MongoDB may still be working on that BEGIN, and may take this first: then
+   * the turn does not begin any more. Both in one command, in this order.
+   */
+  async cancel(tenant: Tenant, chatId: string, turnId: string): Promise<void> {
+    const note = { $push: { "internal.cancelled": { $each: [turnId], $slice: -maxCancelled } } };
+    const cancelled = { filter: one(tenant, chatId), update: note as UpdateFilter<StoredChat> };
+    await run(tenant, (chats) =>
+      chats.bulkWrite([{ updateOne: cancelled }, { updateOne: failure(tenant, chatId, turnId) }]),
+    );
   },
 
   /** MARK: the outcome of the turn is unknown; the next send, read or sweep settles it. */
@@ -509,6 +510,25 @@ const sentWith = (key: string) => ({
 
 function one({ subaccountId }: Tenant, chatId: string) {
   return { subaccountId, chat_id: chatId } satisfies Filter<StoredChat>;
+}
+
+/** What FAIL writes. */
+function failure(tenant: Tenant, chatId: string, turnId: string, why: FailedWhy = {}) {
+  return {
+    filter: { ...one(tenant, chatId), "internal.turn.id": turnId } as Filter<StoredChat>,
+    update: {
+      $set: {
+        "messages.$[m].internal.failed": true,
+        ...(why.mayArrive ? { "messages.$[m].internal.mayArrive": true } : {}),
+        ...(why.undecided ? { "messages.$[m].internal.undecided": true } : {}),
+        "internal.due": new Date(Date.now() + silenceMs),
+      },
+      $unset: { "internal.turn": "" },
+      $inc: { "internal.rev": 1, message_count: -1 },
+      $currentDate: { updatedAt: true },
+    } as UpdateFilter<StoredChat>,
+    arrayFilters: [{ "m.internal.turn": turnId, "m.role": "user" }],
+  };
 }
 
 /** Changes a chat only if it still is as it was read: same revision, same turn or none. */
