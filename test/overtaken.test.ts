@@ -1,8 +1,19 @@
-import { describe, expect, it } from "vitest";
+import { MongoClient } from "mongodb";
+import { afterAll, describe, expect, it } from "vitest";
+import { startMongod } from "../dev/mongod.ts";
+import { aTenantOn } from "./support/tenant-on.ts";
 import { aChatBy, anInstance, aWire, type Instance, owned, verdict } from "./support/wire.ts";
-import { aWorld, control, type World } from "./support/world.ts";
+import { control, type World } from "./support/world.ts";
 
 const wire = await aWire();
+// A fail point is the whole server's: other files have theirs.
+const mongod = await startMongod({ args: ["--setParameter", "enableTestCommands=1"] });
+const client = new MongoClient(mongod.url);
+afterAll(async () => {
+  await client.close();
+  await mongod.stop();
+});
+const aTenant = () => aTenantOn(client, mongod.url);
 const messagesOf = ({ body }: { body: { data: { messages: Record<string, string>[] } } }) =>
   body.data.messages.map(({ role, delivery }) => [role, delivery]);
 const aKey = () => ({ "idempotency-key": crypto.randomUUID() });
@@ -24,7 +35,7 @@ async function holdBack(world: World, collection: string, work: () => Promise<un
 
 describe("what MongoDB does after it was given up", () => {
   it("begins no turn: the chat is free, and the message was not sent", async () => {
-    const world = await aWorld();
+    const world = await aTenant();
     const instance = await anInstance();
     const request = { ...owned(world), chatId: await aChatBy(instance, world), body: { content: "ping" } };
     const headers = aKey();
@@ -41,7 +52,7 @@ describe("what MongoDB does after it was given up", () => {
   });
 
   it("takes no key of a create: its repeat creates the chat at once", async () => {
-    const world = await aWorld();
+    const world = await aTenant();
     const instance: Instance = await anInstance();
     const request = { ...owned(world), body: { agentId: world.agentId }, headers: aKey() };
     await holdBack(world, "chatrequests", async () => {
@@ -60,7 +71,7 @@ describe("what MongoDB does after it was given up", () => {
 });
 
 it("a key that is tried again when its day is nearly over is remembered beyond it", async () => {
-  const world = await aWorld();
+  const world = await aTenant();
   const instance = await anInstance();
   const request = { ...owned(world), body: { agentId: world.agentId }, headers: aKey() };
   const requests = world.db.collection<{ _id: string; expires?: Date }>("chatrequests");
