@@ -31,7 +31,7 @@ async function examine(subaccountId: string | undefined): Promise<Finding[]> {
         : ill("subaccount", `${subaccountId} does not exist`, "look for it in the collection subaccounts"),
     );
   }
-  for (const subaccount of found) findings.push(await database(subaccount), ...(await account(subaccount.id)));
+  for (const subaccount of found) findings.push(...(await database(subaccount)), ...(await account(subaccount.id)));
   return findings;
 }
 

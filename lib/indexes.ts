@@ -62,10 +62,7 @@ export interface Done {
 export async function ensureIndexes(db: Db, kind: keyof typeof indexes): Promise<Done[]> {
   const done: Done[] = [];
   for (const { collection, key, options = {} } of indexes[kind]) {
-    const before = await db
-      .collection(collection)
-      .indexes()
-      .catch(() => []); // the collection does not exist yet
+    const before = await indexesOf(db, collection);
     const name = await db.collection(collection).createIndex(key, options);
     done.push({ database: db.databaseName, collection, name, created: !before.some((index) => index.name === name) });
   }
@@ -76,10 +73,7 @@ export async function ensureIndexes(db: Db, kind: keyof typeof indexes): Promise
 export async function missingIndexes(db: Db, kind: keyof typeof indexes): Promise<string[]> {
   const missing: string[] = [];
   for (const { collection, key, options } of indexes[kind]) {
-    const there = await db
-      .collection(collection)
-      .indexes()
-      .catch(() => []);
+    const there = await indexesOf(db, collection);
     const isIt = (index: Document) =>
       JSON.stringify(index.key) === JSON.stringify(key) && (index.unique ?? false) === (options?.unique ?? false);
     if (!there.some(isIt)) {
@@ -88,3 +82,15 @@ export async function missingIndexes(db: Db, kind: keyof typeof indexes): Promis
   }
   return missing;
 }
+
+async function indexesOf(db: Db, collection: string): Promise<Document[]> {
+  return db
+    .collection(collection)
+    .indexes()
+    .catch((error) => {
+      if (error.code === namespaceNotFound) return []; // the collection does not exist yet
+      throw error;
+    });
+}
+
+const namespaceNotFound = 26;

@@ -91,6 +91,7 @@ interface Description {
   name: string;
   message?: string;
   code?: string | number;
+  codeName?: string;
   status?: number;
   stack?: string[];
   cause?: Description;
@@ -140,7 +141,7 @@ const isQuotable = ({ name, message }: Error) =>
 export function describe(error: unknown, depth = 0): Description {
   if (!(error instanceof Error)) return { name: `thrown ${typeof error}` };
 
-  const { code, status } = error as { code?: unknown; status?: unknown };
+  const { code, codeName, status } = error as { code?: unknown; codeName?: unknown; status?: unknown };
   // A stack begins with the message, and its lines may look like frames.
   const [, trace = ""] = error.stack?.split(error.message || error.name) ?? [];
   const frames = trace.split("\n").filter((line) => /^\s+at .*:\d+:\d+\)?$/.test(line));
@@ -149,6 +150,8 @@ export function describe(error: unknown, depth = 0): Description {
     name: error.name === "Error" ? Object.getPrototypeOf(error).constructor.name : error.name,
     ...(isQuotable(error) ? { message: error.message } : {}),
     ...(typeof code === "number" || /^[A-Z0-9_]{1,64}$/.test(String(code ?? "")) ? { code: code as string } : {}),
+    // MongoDB's name for its number.
+    ...(typeof codeName === "string" && /^[A-Za-z0-9]{1,64}$/.test(codeName) ? { codeName } : {}),
     ...(typeof status === "number" ? { status } : {}),
     stack: frames.slice(0, 10).map((line) => line.trim()),
     ...(error.cause === undefined || depth > 3 ? {} : { cause: describe(error.cause, depth + 1) }),

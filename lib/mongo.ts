@@ -1,4 +1,4 @@
-import type { Db, MongoClient, MongoClientOptions } from "mongodb";
+import type { Db, DbOptions, MongoClient, MongoClientOptions } from "mongodb";
 import { config } from "./config.ts";
 import { ApiError } from "./errors.ts";
 
@@ -20,14 +20,26 @@ const options: MongoClientOptions = {
   maxPoolSize: 10, // one invocation at a time in Lambda; the local gateway runs them side by side
   minPoolSize: 0,
   maxIdleTimeMS: 60_000,
+  readPreference: "primary", // the connection string must not send the first connection to a secondary
+};
+
+/**
+ * How every database is written, whatever its connection string says. A write that is acknowledged is journaled by a
+ * majority of the replica set, so that no failover takes it back. The server gives up waiting for the majority before
+ * `bounded` does: the write is applied then, and not durable, which the driver throws as an error.
+ */
+const durable: DbOptions = {
+  writeConcern: { w: "majority", wtimeoutMS: 2_000, journal: true },
+  readPreference: "primary",
 };
 
 /**
  * Awaits one operation for 2.3 s at most. The driver's own limits apply to parts of an operation (finding a server,
  * a socket, one of two tries), so none of them bounds the whole.
  *
- * @throws CONNECTION_FAILED when Mongo cannot be reached or does not answer. What was asked may still take effect:
- *         callers that write say what happens then. What Mongo itself refuses is thrown as it is.
+ * @throws CONNECTION_FAILED when Mongo does not do what it was asked to: it cannot be reached, does not answer in time,
+ *         refuses the user, has no majority. What was asked may still take effect: callers that write say what happens
+ *         then. An error that says that the request itself was wrong is thrown as it is.
  */
 export async function bounded<T>(operation: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
@@ -37,7 +49,7 @@ export async function bounded<T>(operation: Promise<T>): Promise<T> {
   try {
     return await Promise.race([operation, late]);
   } catch (error) {
-    if (isNetwork(error)) {
+    if (isOfConnection(error)) {
       throw new ApiError("CONNECTION_FAILED", { cause: error });
     }
     throw error;
@@ -52,27 +64,51 @@ export async function bounded<T>(operation: Promise<T>): Promise<T> {
  */
 export const driver = () => import("./mongo-driver.ts");
 
-function isNetwork(error: unknown): boolean {
+/** Whether an error is the driver's, the server's or the network's, and does not say that our request was wrong. */
+function isOfConnection(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  return unreachable.test(error.name) || ("code" in error && unreachableCodes.has(error.code));
+  const { name, code, codeName } = error as { name: string; code?: unknown; codeName?: unknown };
+  if (name === "MongoWriteConcernError") return true;
+  if (typeof code === "number")
+    return !requestErrors.has(code) && !(code > 10_000 && /^Location/.test(String(codeName)));
+  if (ofDriver.test(name)) return !ofMisuse.test(name);
+  // The driver lets a socket's bare error through where it writes to one that the other side has just closed.
+  return typeof code === "string" && /^E[A-Z0-9]+$/.test(code);
 }
 
 /**
- * Also of a client that was closed because its first connection failed, while others still waited for it; and of what
- * was under way when the monitor lost the server, whose name is unlike the others'.
+ * Errors by which the server says that a request was wrong, or does not fit what is stored. Assertions that have no name
+ * of their own, which it calls `Location` and a number above 10,000, are of this kind, too. Lower ones are Atlas's.
+ *
+ * @see github.com/mongodb/mongo, src/mongo/base/error_codes.yml
  */
-const unreachable =
-  /^(PoolCleared|Mongo(Network|ServerSelection|PoolCleared|PoolClosed|WaitQueue|Topology|NotConnected|ServerClosed|ClientClosed|ExpiredSession))/;
-
-const unreachableCodes = new Set<unknown>([
-  // The driver lets a socket's bare error through where it writes to one that the other side has just closed.
-  ...["EPIPE", "ECONNRESET"],
-  // A server that is not the primary (any more), steps down or shuts down: soon there is another one.
-  // @see github.com/mongodb/specifications, server-discovery-and-monitoring, "not writable primary" and "node is recovering"
-  ...[91, 189, 10058, 10107, 11600, 11602, 13435, 13436],
+const requestErrors = new Set([
+  2, // BadValue
+  9, // FailedToParse
+  14, // TypeMismatch
+  15, // Overflow
+  16, // InvalidLength
+  22, // InvalidBSON
+  28, // PathNotViable
+  ...[40, 52, 53, 54, 55, 56, 57], // ConflictingUpdateOperators, and names of fields that are not allowed
+  66, // ImmutableField
+  ...[67, 85, 86, 197], // an index that cannot be created
+  72, // InvalidOptions
+  73, // InvalidNamespace
+  121, // DocumentValidationFailure
+  ...[166, 167, 168], // what a view or a pipeline does not take
+  241, // ConversionFailure
+  10334, // BSONObjectTooLarge
+  11000, // DuplicateKey
 ]);
 
-/** Whether an error of `bounded` means that Mongo cannot be reached, rather than that it refused what was asked. */
+/** What was under way when the monitor lost the server has a name that is unlike the others'. */
+const ofDriver = /^(Mongo|PoolCleared)/;
+/** What the driver says of calls that contradict its interface. Of a connection string it says so when it connects. */
+const ofMisuse =
+  /^Mongo(API|InvalidArgument|Transaction|BatchReExecution|CursorInUse|CursorExhausted|TailableCursor)Error$/;
+
+/** Whether an error of `bounded` is one of the connection, rather than of what was asked. */
 export function isUnreachable(error: unknown): boolean {
   return error instanceof ApiError && error.code === "CONNECTION_FAILED";
 }
@@ -97,15 +133,22 @@ const clusters = new Map<string, Cluster>();
 
 /** A database in use. Its client stays open until it is released. */
 export interface Lease {
-  /** @throws CONNECTION_FAILED when the connection string cannot be read. */
+  /**
+   * What a majority of the set has is read, unless an operation says otherwise.
+   *
+   * @throws CONNECTION_FAILED when there is no connection, or no valid connection string.
+   */
   db(): Promise<Db>;
   release(): void;
 }
 
-/** The central database: subaccounts, memberships, Retell accounts. Its client is never closed. */
+/**
+ * The central database: subaccounts, memberships, Retell accounts. Its client is never closed. What it has last is
+ * read: a revocation takes effect even while the set has no majority.
+ */
 export async function central(): Promise<Db> {
   const url = config().MONGODB_URL;
-  return (await open(clusterAt(url), url)).db();
+  return open(clusterAt(url), url, undefined, "local");
 }
 
 /**
@@ -124,7 +167,7 @@ export function lease(url: string, name: string | undefined): Lease {
 
   let released = false;
   return {
-    db: async () => (await open(cluster, url)).db(name),
+    db: () => open(cluster, url, name, "majority"),
     release() {
       if (released) return;
       released = true;
@@ -142,21 +185,29 @@ function clusterAt(url: string): Cluster {
   return cluster;
 }
 
-async function open(cluster: Cluster, url: string): Promise<MongoClient> {
-  const { MongoClient } = await driver();
-  if (cluster.client) return cluster.client;
+/** @throws CONNECTION_FAILED */
+async function open(cluster: Cluster, url: string, name: string | undefined, level: "local" | "majority"): Promise<Db> {
+  const { MongoClient, ReadConcern } = await driver();
   try {
-    const client = new MongoClient(url, options);
-    // The driver closes a client for good when its first connection fails: whoever comes next gets a new one.
-    client.on("topologyClosed", () => {
-      if (cluster.client === client) cluster.client = undefined;
-    });
-    cluster.client = client;
-    return client;
+    if (!cluster.client) {
+      const client = new MongoClient(withoutStaleness(url), options);
+      // The driver closes a client for good when its first connection fails: whoever comes next gets a new one.
+      client.on("topologyClosed", () => {
+        if (cluster.client === client) cluster.client = undefined;
+      });
+      cluster.client = client;
+    }
+    // Left to the first operation, what is wrong with the connection string could not be told from what is wrong with
+    // that operation.
+    const client = await cluster.client.connect();
+    return client.db(name, { ...durable, readConcern: new ReadConcern(level) });
   } catch (cause) {
     throw new ApiError("CONNECTION_FAILED", { cause });
   }
 }
+
+/** `maxStalenessSeconds` is about secondaries: the driver refuses it beside a read preference of `primary`. */
+const withoutStaleness = (url: string) => url.replace(/(?<=[?&])maxStalenessSeconds=[^&]*&?/i, "");
 
 /** At a lease, not by a timer: that would keep a process alive, and stand still in a Lambda that is frozen. */
 function closeIdle(): void {

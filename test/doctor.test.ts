@@ -114,6 +114,26 @@ describe("npm run doctor", () => {
     expect(stdout).not.toContain("password@");
   });
 
+  it.each([
+    ["user:wrong@", "", "MongoServerError 18 AuthenticationFailed", "user and password"],
+    ["", "?compressors=snappy", "MODULE_NOT_FOUND", "its compressors or its authMechanism need snappy"],
+    ["user:x@", "?authMechanism=GSSAPI", "MODULE_NOT_FOUND", "its compressors or its authMechanism need kerberos"],
+    ["user:x@", "?authMechanism=PLAIN", "MongoServerError 334 MechanismUnavailable", "its authMechanism"],
+    ["", "?nonsense=1", "MongoParseError", "not a valid connection string"],
+    ["", "?tls=true&tlsCAFile=/nowhere", "ENOENT", "tlsCAFile"],
+  ])("names what is wrong with a subaccount's connection string (%s%s)", async (user, options, detail, advice) => {
+    const { host } = new URL(process.env.MONGODB_URL ?? "");
+    const { subaccountId } = await healthy();
+    const mongodbUrl = await seal(`mongodb://${user}${host}/x${options}`, subaccountId);
+    const _id = new ObjectId(subaccountId);
+    await central.collection("subaccounts").updateOne({ _id }, { $set: { mongodbUrl } });
+    const { wrong, stdout } = await wrongs();
+    expect(wrong).toEqual([expect.stringContaining(`database of ${subaccountId}: `)]);
+    expect(wrong[0]).toContain(detail);
+    expect(stdout).toMatch(new RegExp(`its mongodbUrl: .*${advice}`));
+    expect(stdout).not.toContain("wrong@");
+  });
+
   it("says that Redis does not take the token", async () => {
     await healthy();
     const { wrong, stdout } = await wrongs({ UPSTASH_REDIS_REST_TOKEN: "another" });

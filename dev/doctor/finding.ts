@@ -28,9 +28,10 @@ export function saying(error: unknown): string {
   let deepest = error;
   while (deepest instanceof Error && deepest.cause) deepest = deepest.cause;
   if (!(deepest instanceof Error)) return "failed";
-  const { code, status } = deepest as { code?: unknown; status?: unknown };
+  const { code, codeName, status } = deepest as { code?: unknown; codeName?: unknown; status?: unknown };
   const more = [
     ...(typeof code === "string" || typeof code === "number" ? [String(code)] : []),
+    ...(typeof codeName === "string" ? [codeName] : []),
     ...(typeof status === "number" ? [`answered ${status}`] : []),
   ];
   const isTelling = deepest.name !== "Error" || more.length === 0;

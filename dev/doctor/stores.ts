@@ -1,10 +1,11 @@
+import type { Db, Document } from "mongodb";
 import { type Access, subaccountOf } from "../../lib/access.ts";
 import { config } from "../../lib/config.ts";
 import { isLegacy } from "../../lib/crypto.ts";
 import { missingIndexes } from "../../lib/indexes.ts";
 import { bounded, central } from "../../lib/mongo.ts";
 import { key, redis } from "../../lib/redis.ts";
-import { openTenant } from "../../lib/tenant.ts";
+import { addressOf, openTenant } from "../../lib/tenant.ts";
 import { aLog, clock, type Finding, ill, saying, well } from "./finding.ts";
 
 /** A subaccount that is to be looked at. */
@@ -13,7 +14,7 @@ export interface Subaccount {
   location: NonNullable<Access["subaccount"]>;
 }
 
-/** The central database: whether it answers, what it is, its clock and indexes. */
+/** The central database: whether it answers, what it is, its clock and indexes, and whether it keeps what is written. */
 export async function mongo(): Promise<Finding[]> {
   try {
     const db = await central();
@@ -21,38 +22,109 @@ export async function mongo(): Promise<Finding[]> {
     const asked = Date.now();
     const hello = await bounded(db.command({ hello: 1 }));
     const answered = Date.now();
-    const isReplicated = typeof hello.setName === "string" || hello.msg === "isdbgrid";
     return [
       well("MongoDB", `${db.databaseName}, ${answered - asked} ms`),
-      isReplicated
-        ? well("replica set", hello.setName ?? "sharded")
-        : ill("replica set", "a single server", "make it a replica set: rs.initiate(); Atlas always is one"),
+      replicated("replica set", hello),
       clock("MongoDB", hello.localTime.getTime(), (asked + answered) / 2),
       indexed("central", await missingIndexes(db, "central")),
+      await writable("central", "MONGODB_URL", db, config().MONGODB_URL),
     ];
   } catch (error) {
-    const mend = "MONGODB_URL: is the address right, is this machine on its access list, are user and password?";
-    return [ill("MongoDB", saying(error), mend)];
+    return [ill("MongoDB", saying(error), mendOf(error, "MONGODB_URL"))];
   }
 }
 
 /** A subaccount's own database. Several may be the same: it is looked at for each. */
-export async function database({ id, location }: Subaccount): Promise<Finding> {
+export async function database({ id, location }: Subaccount): Promise<Finding[]> {
   const what = `database of ${id}`;
+  let url: string;
+  try {
+    url = await addressOf(id, location);
+  } catch (error) {
+    return [ill(what, saying(error), "its mongodbUrl: ENCRYPTION_KEY or one of ENCRYPTION_KEYS_OLD must open it")];
+  }
+  const setting = location.mongodbUrl ? "its mongodbUrl" : "MONGODB_URL";
   try {
     const tenant = await openTenant(id, location, { log: aLog(), trailing: [] });
     try {
       const db = await tenant.db();
-      await bounded(db.command({ ping: 1 }));
-      return indexed(id, await missingIndexes(db, "tenant"));
+      const hello = await bounded(db.command({ hello: 1 }));
+      return [
+        ...(location.mongodbUrl ? [replicated(`replica set of ${id}`, hello)] : []),
+        indexed(id, await missingIndexes(db, "tenant")),
+        await writable(id, setting, db, url),
+      ];
     } finally {
       tenant.release();
     }
   } catch (error) {
-    const mend =
-      "its mongodbUrl: does ENCRYPTION_KEY or one of ENCRYPTION_KEYS_OLD open it, and does its cluster answer?";
-    return ill(what, saying(error), mend);
+    return [ill(what, saying(error), mendOf(error, setting))];
   }
+}
+
+/** What a set is made of. Without a majority of its members it takes no writes, and so no sends. */
+function replicated(what: string, hello: Document): Finding {
+  if (hello.msg === "isdbgrid") return well(what, "sharded");
+  if (typeof hello.setName !== "string") {
+    return ill(what, "a single server", "make it a replica set: rs.initiate(); Atlas always is one");
+  }
+  const [withData, arbiters] = [hello.hosts?.length ?? 0, hello.arbiters?.length ?? 0];
+  const members = `${hello.setName}, ${withData} with data`;
+  if (arbiters === 0) return well(what, members);
+  return well(
+    what,
+    `${members}, ${arbiters} arbiter: an arbiter keeps no data, so sends stop when one of the others does`,
+  );
+}
+
+/** Settings of a connection string that have no effect. */
+const overridden = /[?&](w|wtimeoutMS|wtimeout|journal|j|readConcernLevel|readPreference|maxStalenessSeconds)=/gi;
+
+/** Whether a majority of the set takes a write, of the kind that every send makes. It changes nothing. */
+async function writable(of: string, setting: string, db: Db, url: string): Promise<Finding> {
+  const what = `writes of ${of}`;
+  const ignored = Array.from(url.matchAll(overridden), ([, name]) => name);
+  try {
+    await bounded(db.collection("chats").updateOne({ subaccountId: "-", chat_id: "-" }, { $set: { doctor: true } }));
+    return well(what, `by a majority${ignored.length > 0 ? `; ${ignored.join(", ")} of ${setting} not used` : ""}`);
+  } catch (error) {
+    return ill(what, saying(error), mendOf(error, setting));
+  }
+}
+
+/** Which part of a connection string an error of MongoDB is about, and what to do about it. */
+function mendOf(error: unknown, setting: string): string {
+  const { names, codes, dependency } = chainOf(error);
+  const has = (...some: unknown[]) => some.some((code) => codes.has(code));
+  if (dependency)
+    return `${setting}: its compressors or its authMechanism need ${dependency}, which is not part of this API`;
+  if (has(18, 11)) return `${setting}: user and password, and authSource; a password must be percent-encoded`;
+  if (has(8000))
+    return `${setting}: Atlas refuses it: user and password, or the cluster is paused or at a limit of its plan`;
+  if (has(334)) return `${setting}: its authMechanism is none that the server takes`;
+  if (has(13, 31)) return `${setting}: its user may not read and write this database: give it the role readWrite`;
+  if (has(148)) return "enableMajorityReadConcern: false is set on its servers: remove it";
+  if (names.has("MongoWriteConcernError"))
+    return "too few members that hold data are running: until a majority has copied a write, every send is refused";
+  if (names.has("MongoParseError") || names.has("MongoInvalidArgumentError"))
+    return `${setting}: not a valid connection string: look at its options, and percent-encode user and password`;
+  if (names.has("MongoCompatibilityError"))
+    return `${setting}: the server is too old, or loadBalanced or directConnection do not fit it`;
+  if (has("ENOTFOUND", "ENODATA", "ESERVFAIL")) return `${setting}: there is no such host`;
+  if (has("ENOENT", "EACCES")) return `${setting}: it names a file that is not here (tlsCAFile, tlsCertificateKeyFile)`;
+  return `${setting}: is the address right (replicaSet and tls, too), is this machine on its access list, is the server running?`;
+}
+
+/** The names and codes of an error and its causes, and the package that is missing, if one is. */
+function chainOf(error: unknown) {
+  const [names, codes] = [new Set<string>(), new Set<unknown>()];
+  let dependency: string | undefined;
+  for (let one = error; one instanceof Error; one = one.cause) {
+    names.add(one.name);
+    if ("code" in one) codes.add(one.code);
+    if ("dependencyName" in one) dependency ??= String(one.dependencyName);
+  }
+  return { names, codes, dependency };
 }
 
 function indexed(of: string, missing: string[]): Finding {

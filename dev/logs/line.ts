@@ -12,6 +12,7 @@ const Reason = z.strictObject({
   name: z.string(),
   message: z.string().optional(),
   code: z.union([z.number(), z.string()]).optional(),
+  codeName: z.string().optional(),
   status: z.number().optional(),
   stack: z.array(z.string()).optional(),
   get cause() {

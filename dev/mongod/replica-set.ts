@@ -43,6 +43,8 @@ export interface ReplicaSet {
   members: Member[];
   /** Waits until a member takes writes, and returns it. With `other`, a member besides that one. */
   primary(other?: Member): Promise<Member>;
+  /** Waits until every member is running and copies, after `start` or a rollback. */
+  ready(): Promise<void>;
   /** Members that hold data and are not the primary. */
   secondaries(): Promise<Member[]>;
   /** Kills all members and removes their data. */
@@ -73,10 +75,7 @@ export async function startReplicaSet(options: ReplicaSetOptions = {}): Promise<
       settings: { electionTimeoutMillis: electionMs, heartbeatIntervalMillis: Math.round(electionMs / 4) },
     };
     await members[0]?.admin({ replSetInitiate: config });
-    await until("all members are ready", async () => {
-      const states = await Promise.all(members.map(({ hello }) => hello()));
-      return states.every((state) => state?.isWritablePrimary || state?.secondary || state?.arbiterOnly);
-    });
+    await ready(members);
   } catch (error) {
     await stop();
     throw error;
@@ -87,18 +86,26 @@ export async function startReplicaSet(options: ReplicaSetOptions = {}): Promise<
       for (const member of members) if (member !== other && (await member.hello())?.isWritablePrimary) return member;
       return undefined;
     });
-  await primary();
   const hosts = members.filter(({ isArbiter }) => !isArbiter).map(({ host }) => host);
   return {
     url: `mongodb://${hosts.join(",")}/${DATABASE}?replicaSet=${NAME}`,
     members,
     primary,
+    ready: () => ready(members),
     async secondaries() {
       const theirs = await primary();
       return members.filter((member) => member !== theirs && !member.isArbiter);
     },
     stop,
   };
+}
+
+async function ready(members: StartedMember[]): Promise<void> {
+  await until("every member is the primary, a secondary or an arbiter", async () => {
+    const states = await Promise.all(members.map(({ hello }) => hello()));
+    const isReady = states.every((state) => state?.isWritablePrimary || state?.secondary || state?.arbiterOnly);
+    return isReady && states.some((state) => state?.isWritablePrimary);
+  });
 }
 
 interface Hello {

@@ -112,9 +112,9 @@ async function prepare(tenant: Tenant, wish: Wish, request: Attempt | undefined)
     if (!isOurs) throw new ApiError("AGENT_NOT_FOUND");
     return retell;
   } catch (error) {
-    // The key may have been taken without an answer. Retell was not asked, so nobody need wait for it. Not awaited:
+    // The key may have been taken without an answer, or be taken later. Retell was not asked, so nobody need wait for it. Not awaited:
     // Mongo has just kept us waiting, and where this comes to nothing the key is looked into like a dead attempt's.
-    if (request && isUnreachable(error)) requests.release(tenant, request.id, request.owner).catch(() => {});
+    if (request && isUnreachable(error)) requests.cancel(tenant, request.id, request.owner).catch(() => {});
     throw error;
   }
 }

@@ -83,6 +83,8 @@ export interface StoredChat {
     /** Opening messages that were put in front later: a message's seq is its index + 1 - base. */
     base?: number;
     turn?: Turn;
+    /** Turns whose sender has given up before BEGIN was answered: they begin no more. */
+    cancelled?: string[];
     /** The turn in which the agent ended the chat. */
     endedIn?: string;
     /** When the sweep looks next. */

@@ -19,6 +19,8 @@ export interface StoredRequest {
   /** The chat that came of it. */
   chat_id?: string;
   expires: Date;
+  /** Attempts that gave up before their claim was answered. Stands alone: a claim replaces it. */
+  cancelled?: string[];
 }
 
 /** A request as it was read, with the server's clock at that moment. */
@@ -33,6 +35,12 @@ export const nameOf = ({ _id, expires }: StoredRequest) => `${_id}.${expires.get
 /** For how long a key is remembered. */
 const keptMs = 24 * 3_600_000;
 
+/** An attempt takes seconds; what it leaves unknown is settled in minutes. */
+const attemptMs = 3_600_000;
+
+/** A claim is late by seconds. */
+const cancelledMs = 10 * 60_000;
+
 /** The chatrequests collection of a tenant's database. */
 export const requests = {
   /** Takes a key if it is free. What comes back is ours if its owner is; else it is an earlier attempt's. */
@@ -45,10 +53,12 @@ export const requests = {
       at: "$$NOW",
       expires: { $add: ["$$NOW", keptMs] },
     };
+    const isFree = { $eq: [{ $type: "$owner" }, "missing"] };
+    const isWanted = { $not: { $in: [owner, { $ifNull: ["$cancelled", []] }] } };
     const request = await run(tenant, (requests) =>
       requests.findOneAndUpdate(
         { _id: id },
-        [{ $replaceWith: { $cond: [{ $eq: [{ $type: "$owner" }, "missing"] }, mine, "$$ROOT"] } }],
+        [{ $replaceWith: { $cond: [{ $and: [isFree, isWanted] }, mine, "$$ROOT"] } }],
         { upsert: true, returnDocument: "after", projection: { ...everything, now: "$$NOW" } },
       ),
     );
@@ -56,14 +66,18 @@ export const requests = {
     return request as unknown as ReadRequest;
   },
 
-  /** Takes over from an attempt that died, or that left nothing, unless somebody else was faster: the next claim tells. */
+  /**
+   * Takes over from an attempt that died, or that left nothing, unless somebody else was faster: the next claim tells.
+   * A day that is nearly over gets an hour more, so that it does not end in the middle of this attempt.
+   */
   async takeOver(tenant: Tenant, { _id, owner }: StoredRequest, newOwner: string): Promise<void> {
-    await run(tenant, (requests) =>
-      requests.updateOne(
-        { _id, owner },
-        { $set: { owner: newOwner, state: "running" }, $currentDate: { at: true }, $unset: { finishedAt: "" } },
-      ),
-    );
+    const taken = {
+      owner: newOwner,
+      state: "running",
+      at: "$$NOW",
+      expires: { $max: ["$expires", { $add: ["$$NOW", attemptMs] }] },
+    };
+    await run(tenant, (requests) => requests.updateOne({ _id, owner }, [{ $set: taken }, { $unset: "finishedAt" }]));
   },
 
   /** Notes the chat that came of it. */
@@ -74,6 +88,20 @@ export const requests = {
   /** Nothing came of it, for sure: the key is free. */
   async release(tenant: Tenant, id: string, owner: string): Promise<void> {
     await run(tenant, (requests) => requests.deleteOne({ _id: id, owner }));
+  },
+
+  /**
+   * Releases a key whose claim had no answer. MongoDB may still be working on that claim, and may take this first: then
+   * the claim takes nothing any more. Both in one command, in this order.
+   */
+  async cancel(tenant: Tenant, id: string, owner: string): Promise<void> {
+    const note = { $push: { cancelled: owner }, $set: { expires: new Date(Date.now() + cancelledMs) } };
+    const cancelled = { filter: { _id: id, owner: { $exists: false } }, update: note, upsert: true };
+    const released = { filter: { _id: id, owner } };
+    await run(tenant, (requests) =>
+      // The note is a duplicate where the key is taken already.
+      requests.bulkWrite([{ updateOne: cancelled }, { deleteOne: released }], { ordered: false }),
+    );
   },
 
   /** Something may have come of it: the next attempt looks before it tries anew. */

@@ -13,6 +13,9 @@ const maxChatBytes = 12_582_912;
 /** After this an ongoing chat is looked at again: Retell closes silent chats after an hour by default. */
 const silenceMs = 65 * 60_000;
 
+/** Cancelled turns that a chat remembers: a BEGIN is late by seconds, and a chat has few senders at a time. */
+const maxCancelled = 10;
+
 /** A chat as lists show it. */
 export type ListedChat = Pick<
   StoredChat,
@@ -82,7 +85,7 @@ export const chats = {
   /** The chat that a create with a key has stored; null when it has not come that far. */
   async byRequest(tenant: Tenant, request: string): Promise<StoredChat | null> {
     const filter = { subaccountId: tenant.subaccountId, "internal.request": request } as Filter<StoredChat>;
-    return run(tenant, (chats) => chats.findOne(filter, { projection: { _id: 0 } }));
+    return findDurable(tenant, filter, (chats) => chats.findOne(filter, { projection: { _id: 0 } }));
   },
 
   /** Lets another chat stand for the create that this one came of. */
@@ -93,16 +96,16 @@ export const chats = {
 
   /** The whole chat with the server's clock; null when this subaccount has no such chat. */
   async get(tenant: Tenant, chatId: string): Promise<ReadChat | null> {
-    const [chat] = await run(tenant, (chats) =>
+    return findDurable(tenant, one(tenant, chatId), (chats) =>
       chats
         .aggregate<ReadChat>([
           { $match: one(tenant, chatId) },
           { $addFields: { now: "$$NOW", messages: listOfMessages } },
           { $unset: "_id" },
         ])
-        .toArray(),
+        .toArray()
+        .then(([chat]) => chat ?? null),
     );
-    return chat ?? null;
   },
 
   /**
@@ -160,6 +163,7 @@ export const chats = {
           chat_status: "ongoing",
           "internal.turn": { $exists: false },
           "internal.heard": { $exists: true },
+          "internal.cancelled": { $ne: id },
           ...(key ? { messages: { $not: { $elemMatch: sentWith(key) } } } : {}),
           $expr: { $lt: [{ $bsonSize: "$$ROOT" }, maxChatBytes] },
         },
@@ -182,7 +186,7 @@ export const chats = {
 
   /** What stood in the way of BEGIN; null when this subaccount has no such chat. */
   async obstacle(tenant: Tenant, chatId: string, key: string | undefined): Promise<Obstacle | null> {
-    const found = await run(tenant, (chats) =>
+    const found = await findDurable(tenant, one(tenant, chatId), (chats) =>
       chats.findOne(one(tenant, chatId), {
         projection: {
           _id: 0,
@@ -251,24 +255,21 @@ export const chats = {
 
   /** FAIL: the message stays, marked as failed; the chat is free, and its key too unless the outcome is `undecided`. */
   async fail(tenant: Tenant, chatId: string, turnId: string, why: FailedWhy = {}): Promise<boolean> {
-    const { modifiedCount } = await run(tenant, (chats) =>
-      chats.updateOne(
-        { ...one(tenant, chatId), "internal.turn.id": turnId },
-        {
-          $set: {
-            "messages.$[m].internal.failed": true,
-            ...(why.mayArrive ? { "messages.$[m].internal.mayArrive": true } : {}),
-            ...(why.undecided ? { "messages.$[m].internal.undecided": true } : {}),
-            "internal.due": new Date(Date.now() + silenceMs),
-          },
-          $unset: { "internal.turn": "" },
-          $inc: { "internal.rev": 1, message_count: -1 },
-          $currentDate: { updatedAt: true },
-        } as UpdateFilter<StoredChat>,
-        { arrayFilters: [{ "m.internal.turn": turnId, "m.role": "user" }] },
-      ),
-    );
+    const { filter, update, arrayFilters } = failure(tenant, chatId, turnId, why);
+    const { modifiedCount } = await run(tenant, (chats) => chats.updateOne(filter, update, { arrayFilters }));
     return modifiedCount === 1;
+  },
+
+  /**
+   * FAIL of a turn whose BEGIN had no answer. MongoDB may still be working on that BEGIN, and may take this first: then
+   * the turn does not begin any more. Both in one command, in this order.
+   */
+  async cancel(tenant: Tenant, chatId: string, turnId: string): Promise<void> {
+    const note = { $push: { "internal.cancelled": { $each: [turnId], $slice: -maxCancelled } } };
+    const cancelled = { filter: one(tenant, chatId), update: note as UpdateFilter<StoredChat> };
+    await run(tenant, (chats) =>
+      chats.bulkWrite([{ updateOne: cancelled }, { updateOne: failure(tenant, chatId, turnId) }]),
+    );
   },
 
   /** MARK: the outcome of the turn is unknown; the next send, read or sweep settles it. */
@@ -384,7 +385,7 @@ export const chats = {
   /** Which of these chats the tenant has. */
   async known(tenant: Tenant, chatIds: string[]): Promise<Set<string>> {
     const filter = { subaccountId: tenant.subaccountId, chat_id: { $in: chatIds } };
-    const found = await run(tenant, (chats) => chats.find(filter).project({ chat_id: 1 }).toArray());
+    const found = await run(tenant, (chats) => chats.find(filter, local).project({ chat_id: 1 }).toArray());
     return new Set(found.map(({ chat_id }) => chat_id));
   },
 
@@ -511,6 +512,25 @@ function one({ subaccountId }: Tenant, chatId: string) {
   return { subaccountId, chat_id: chatId } satisfies Filter<StoredChat>;
 }
 
+/** What FAIL writes. */
+function failure(tenant: Tenant, chatId: string, turnId: string, why: FailedWhy = {}) {
+  return {
+    filter: { ...one(tenant, chatId), "internal.turn.id": turnId } as Filter<StoredChat>,
+    update: {
+      $set: {
+        "messages.$[m].internal.failed": true,
+        ...(why.mayArrive ? { "messages.$[m].internal.mayArrive": true } : {}),
+        ...(why.undecided ? { "messages.$[m].internal.undecided": true } : {}),
+        "internal.due": new Date(Date.now() + silenceMs),
+      },
+      $unset: { "internal.turn": "" },
+      $inc: { "internal.rev": 1, message_count: -1 },
+      $currentDate: { updatedAt: true },
+    } as UpdateFilter<StoredChat>,
+    arrayFilters: [{ "m.internal.turn": turnId, "m.role": "user" }],
+  };
+}
+
 /** Changes a chat only if it still is as it was read: same revision, same turn or none. */
 function replaceSeen(tenant: Tenant, seen: ReadChat, update: object): Promise<ReadChat | null> {
   return run(tenant, async (chats) => {
@@ -526,6 +546,28 @@ function replaceSeen(tenant: Tenant, seen: ReadChat, update: object): Promise<Re
     return changed && { ...(changed as StoredChat), now: seen.now };
   });
 }
+
+/**
+ * Finds what a majority of the set has: what a client is told, no failover may take back. A document that only the
+ * primary has is neither there nor absent.
+ *
+ * @throws CONNECTION_FAILED then, too
+ */
+function findDurable<T>(
+  tenant: Tenant,
+  filter: Filter<StoredChat>,
+  find: (chats: Collection<StoredChat>) => Promise<T | null>,
+): Promise<T | null> {
+  return run(tenant, async (chats) => {
+    const found = await find(chats);
+    if (!found && (await chats.findOne(filter, { ...local, projection: { _id: 1 } })))
+      throw new ApiError("CONNECTION_FAILED");
+    return found;
+  });
+}
+
+/** Reads what the primary has, durable or not: what is there must not be taken for absent. */
+const local = { readConcern: "local" } as const;
 
 function run<T>(tenant: Tenant, operation: (chats: Collection<StoredChat>) => Promise<T>): Promise<T> {
   const work = async () => operation((await tenant.db()).collection<StoredChat>("chats"));

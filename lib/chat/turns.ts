@@ -95,9 +95,10 @@ async function begin(place: Send, content: string, idempotency: Idempotency | un
     const begun = await chats
       .begin(tenant, chatId, { id: turnId, operationId, message, leaseMs: leaseMs() })
       .catch((error) => {
-        // It may have been stored and not answered. Nothing was sent, so nobody need wait for it. Not awaited: Mongo
-        // has just kept us waiting, and where this comes to nothing the turn is settled like a dead sender's.
-        chats.fail(tenant, chatId, turnId).catch(() => {});
+        // It may have been stored and not answered, or be stored later. Nothing was sent, so nobody need wait for it.
+        // Not awaited: Mongo has just kept us waiting, and where this comes to nothing the turn is settled like a dead
+        // sender's.
+        chats.cancel(tenant, chatId, turnId).catch(() => {});
         throw error;
       });
     if (begun) {

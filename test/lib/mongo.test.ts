@@ -25,7 +25,7 @@ it.each([
   expect(await bounded(Promise.reject(error)).catch(isUnreachable)).toBe(true);
 });
 
-it.each([new MongoServerError({ message: "E11000" }), new MongoAPIError("misused"), new Error("a bug")])(
+it.each([new MongoServerError({ message: "E11000", code: 11_000 }), new MongoAPIError("misused"), new Error("a bug")])(
   "$name is not",
   async (error) => {
     expect(await bounded(Promise.reject(error)).catch((thrown) => thrown)).toBe(error);

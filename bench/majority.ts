@@ -1,0 +1,37 @@
+/**
+ * `node bench/majority.ts`: what it costs a send that its two writes are acknowledged by a majority, in a set of one and
+ * of three on this machine. Both kinds take turns, so that what else the machine does falls on both.
+ */
+import { MongoClient, type WriteConcernSettings } from "mongodb";
+import { startReplicaSet } from "../dev/mongod/replica-set.ts";
+import { spread } from "./numbers.ts";
+
+const kinds: Record<string, WriteConcernSettings> = {
+  "w: 1": { w: 1, journal: false },
+  majority: { w: "majority", journal: true },
+};
+const text = "x".repeat(300);
+const warmUp = 20;
+const rounds = 300;
+
+for (const members of [1, 3]) {
+  const set = await startReplicaSet({ members, electionMs: 10_000 });
+  const client = new MongoClient(set.url, { retryWrites: false });
+  const chats = client.db().collection<{ _id: string; messages: object[] }>("chats");
+  await chats.insertOne({ _id: "chat", messages: [] }, { writeConcern: { w: "majority" } });
+
+  const times = Object.fromEntries(Object.keys(kinds).map((kind) => [kind, [] as number[]]));
+  for (let round = 0; round < warmUp + rounds; round++) {
+    for (const [kind, writeConcern] of Object.entries(kinds)) {
+      const start = performance.now();
+      for (const role of ["user", "agent"]) {
+        const push = { $push: { messages: { $each: [{ role, content: text }], $slice: -40 } } };
+        await chats.findOneAndUpdate({ _id: "chat" }, push, { writeConcern, projection: { _id: 1 } });
+      }
+      if (round >= warmUp) times[kind]?.push(performance.now() - start);
+    }
+  }
+  for (const [kind, all] of Object.entries(times)) console.log(`${members} members, ${kind}:`, spread(all));
+  await client.close();
+  await set.stop();
+}

@@ -1,0 +1,23 @@
+import { type MongoClient, ObjectId } from "mongodb";
+import { seal } from "../../lib/crypto.ts";
+import { indexes } from "../../lib/indexes.ts";
+import { aWorld, central, type World } from "./world.ts";
+
+/**
+ * A subaccount whose database is on a cluster of its own.
+ *
+ * @param client Connected to that cluster.
+ * @param url    What the subaccount's connection string says.
+ */
+export async function aTenantOn(client: MongoClient, url: string): Promise<World> {
+  const world = await aWorld();
+  const db = client.db(world.db.databaseName);
+  for (const { collection, key, options = {} } of indexes.tenant) {
+    if (options.unique) await db.collection(collection).createIndex(key, options);
+  }
+  await db.collection("chatagents").insertOne({ agentId: world.agentId, subaccountId: world.subaccountId });
+  const mongodbUrl = await seal(url, world.subaccountId);
+  const _id = new ObjectId(world.subaccountId);
+  await central.collection("subaccounts").updateOne({ _id }, { $set: { mongodbUrl } });
+  return { ...world, db };
+}
