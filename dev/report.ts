@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { type Db, MongoClient } from "mongodb";
 import { loadSubaccount } from "../lib/access.ts";
+import { isPresent } from "../lib/chat/store.ts";
 import { addressOf } from "../lib/tenant.ts";
 import { type Chat, type Spread, type Tally, tally } from "./report/tally.ts";
 import { runTool } from "./run-tool.ts";
@@ -23,7 +24,7 @@ type Report = { subaccountId: string } & Tally & { collection: Size };
 /** All chats of a subaccount, of each only what is counted. */
 export function chatsOf(db: Db, subaccountId: string) {
   return db.collection("chats").find<Chat>(
-    { subaccountId },
+    { subaccountId, ...isPresent },
     {
       projection: {
         _id: 0,

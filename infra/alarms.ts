@@ -177,6 +177,12 @@ export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
       source: ours(stage, "Sweeps"),
       statistic: "Sum",
     },
+    count(
+      "changed-database",
+      "ChangedDatabases",
+      0,
+      "a subaccount's chats are in another database than before; the sweep ends none of its chats at Retell",
+    ),
     count("webhook-signatures", "Errors", 5, "more than 5 webhooks in 5 minutes had no valid signature", {
       Code: "INVALID_SIGNATURE",
     }),

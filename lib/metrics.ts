@@ -36,6 +36,8 @@ export const metrics = {
   OldestOpenTurn: { unit: "Seconds" },
   /** Runs of the sweep that came to their end. */
   Sweeps: { unit: "Count" },
+  /** Looks for orphans that ended none, since a subaccount's database is another one than before. */
+  ChangedDatabases: { unit: "Count" },
 } as const satisfies Record<string, { unit: string; by?: "Operation" | "Code" }>;
 
 export type Metric = keyof typeof metrics;

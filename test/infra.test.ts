@@ -157,6 +157,8 @@ group("what watches a stage", () => {
       "The sweep failed",
       "Turn settled",
       "A subaccount could not be swept",
+      "Retell shows none of the subaccount's chats",
+      "Retell sent what could not be read",
     ];
     expect(quoted.filter((name = "") => !(name in queries) && !ofLogs.includes(name))).toEqual([]);
     expect(Object.keys(queries).filter((name) => !runbook.includes(name))).toEqual([]);

@@ -372,16 +372,44 @@ describe("a create with an Idempotency-Key", () => {
     expect(await atRetell(tenant)).toMatchObject([{ status: "ongoing" }, { status: "ongoing" }]);
   });
 
-  it("does not replay a chat that is over and in which nobody has spoken, where it was not noted", async () => {
+  it("replays a chat in which nobody has spoken, also when it was not noted and is over since", async () => {
+    const tenant = await aWorld();
+    const first = await create("k1", {}, tenant);
+    await tenant.db.collection("chatrequests").updateOne({}, { $unset: { chat_id: "" } });
+    await age(tenant, 3_600_000);
+    await control("retell", "PATCH", `/chats/${first.body.data.chat_id}`, { status: "ended" });
+    for (let i = 0; i < 2; i++) {
+      const again = await create("k1", {}, tenant);
+      expect([again.status, again.headers["idempotent-replayed"]]).toEqual([200, "true"]);
+      expect(again.body.data).toEqual(first.body.data);
+    }
+    expect(await atRetell(tenant)).toHaveLength(1);
+  });
+
+  it.each([
+    ["was noted", {}],
+    ["was not noted", { $unset: { chat_id: "" } }],
+  ])("answers 404 once its chat is gone, whether the chat %s or not, and creates no other", async (_what, note) => {
     const tenant = await aWorld();
     const chatId = (await create("k1", {}, tenant)).body.data.chat_id;
-    await tenant.db.collection("chatrequests").updateOne({}, { $unset: { chat_id: "" } });
+    if ("$unset" in note) await tenant.db.collection("chatrequests").updateOne({}, note);
     await age(tenant, 41_000);
     await control("retell", "PATCH", `/chats/${chatId}`, { status: "ended" });
-    const again = await create("k1", {}, tenant);
-    expect([again.status, again.headers["idempotent-replayed"]]).toEqual([200, undefined]);
-    expect(again.body.data.chat_id).not.toBe(chatId);
-    expect((await create("k1", {}, tenant)).body.data).toEqual(again.body.data);
+    const gone = { "internal.gone": { at: new Date(), why: "deleted" } };
+    await tenant.db.collection("chats").updateOne({ chat_id: chatId }, { $set: gone });
+    for (let i = 0; i < 2; i++) {
+      const { status, body } = await create("k1", {}, tenant);
+      expect([status, body.code]).toEqual([404, "CHAT_NOT_FOUND"]);
+    }
+    expect(await atRetell(tenant)).toHaveLength(1);
+  });
+
+  it("answers 404 when its chat was removed from the database", async () => {
+    const tenant = await aWorld();
+    await create("k1", {}, tenant);
+    await tenant.db.collection("chats").deleteMany({});
+    expect((await create("k1", {}, tenant)).body.code).toBe("CHAT_NOT_FOUND");
+    expect(await atRetell(tenant)).toHaveLength(1);
   });
 
   it("does not replay a chat that was ended because it could not be stored", async () => {
@@ -396,3 +424,89 @@ describe("a create with an Idempotency-Key", () => {
     expect(chats.find((chat: { status: string }) => chat.status === "ongoing").chat_id).toBe(again.body.data.chat_id);
   });
 });
+
+describe("a create that Retell answers with a 4xx of its own", () => {
+  const own = [400, 401, 402, 403, 404, 413, 415, 422, 429];
+  const keyless = (tenant: World) =>
+    call("create", { token: tenant.owner.token, subaccountId: tenant.subaccountId, body: { agentId: tenant.agentId } });
+
+  it.each(own)("%i, and has done: the chat is found and answered", async (status) => {
+    for (const ask of [(tenant: World) => create("k1", {}, tenant), keyless]) {
+      const tenant = await aWorld();
+      await fault(tenant, "create", { kind: "status", status, effect: "before" });
+      const { status: answered, headers, body } = await ask(tenant);
+      expect([answered, body.code, headers["idempotent-replayed"]]).toEqual([200, undefined, undefined]);
+      expect(await atRetell(tenant)).toMatchObject([{ chat_id: body.data.chat_id, status: "ongoing" }]);
+      const chat = await tenant.db.collection("chats").findOne({ chat_id: body.data.chat_id });
+      expect(chat?.messages).toHaveLength(body.data.messages.length);
+      if (ask !== keyless) expect((await create("k1", {}, tenant)).body.data).toEqual(body.data);
+    }
+  });
+
+  it.each(own)("%i, and has not done: it has failed, and its key is free", async (status) => {
+    const tenant = await aWorld();
+    await fault(tenant, "create", { kind: "status", status });
+    const { status: answered, body } = await create("k1", {}, tenant);
+    expect([answered, body.code, body.details]).toEqual([503, "CHAT_CREATION_FAILED", undefined]);
+    expect(await request(tenant)).toBeNull();
+    const lists = (await control("retell", "GET", `/requests?step=list&key=${tenant.apiKey}`)).requests;
+    expect(lists).toHaveLength(1);
+  });
+
+  it("and whose list cannot be read, is of unknown outcome; a repeat looks first", async () => {
+    const [made, none] = [await aWorld(), await aWorld()];
+    for (const tenant of [made, none]) {
+      const effect = tenant === made ? "before" : "none";
+      await fault(tenant, "create", { kind: "status", status: 422, effect });
+      await fault(tenant, "list", { kind: "status", status: 503 });
+      const { status, body } = await create("k1", {}, tenant);
+      expect([status, body.code, body.details]).toEqual([503, "CHAT_CREATION_FAILED", { outcome: "unknown" }]);
+    }
+    const found = await create("k1", {}, made);
+    expect([found.status, found.headers["idempotent-replayed"]]).toEqual([200, "true"]);
+    expect(await atRetell(made)).toHaveLength(1);
+
+    expect((await create("k1", {}, none)).body.code).toBe("REQUEST_IN_PROGRESS");
+    const finishedAt = new Date(Date.now() - 16_000);
+    await none.db.collection("chatrequests").updateOne({}, { $set: { finishedAt } });
+    const anew = await create("k1", {}, none);
+    expect([anew.status, anew.headers["idempotent-replayed"]]).toEqual([200, undefined]);
+    expect(await atRetell(none)).toHaveLength(1);
+  });
+
+  it("takes no other create's chat, though both have one operationId", async () => {
+    const tenant = await aWorld();
+    const asked = {
+      token: tenant.owner.token,
+      subaccountId: tenant.subaccountId,
+      body: { agentId: tenant.agentId },
+      headers: { "x-operation-id": crypto.randomUUID() },
+    };
+    expect((await call("create", asked)).status).toBe(200);
+    await fault(tenant, "create", { kind: "status", status: 422 });
+    expect((await call("create", asked)).status).toBe(503);
+  });
+
+  it("is not looked for where Retell was not asked: the breaker was open", async () => {
+    const tenant = await aWorld();
+    await fault(tenant, "create", { kind: "status", status: 429, retryAfter: 30 });
+    for (let i = 0; i < 2; i++) expect((await create("k1", {}, tenant)).status).toBe(503);
+    const lists = (await control("retell", "GET", `/requests?step=list&key=${tenant.apiKey}`)).requests;
+    expect(lists).toHaveLength(1);
+  });
+});
+
+it.each([408, 409, 423, 424, 425, 499, 502])(
+  "a create that something in between answers with %i is of unknown outcome, and its key finds the chat",
+  async (status) => {
+    const tenant = await aWorld();
+    await fault(tenant, "create", { kind: "status", status, effect: "after", effectAfterMs: 60_000 });
+    const lost = await create("k1", {}, tenant);
+    expect([lost.status, lost.body.details]).toEqual([504, { outcome: "unknown" }]);
+    expect((await create("k1", {}, tenant)).body.code).toBe("REQUEST_IN_PROGRESS");
+    await control("retell", "POST", "/clock", { advanceMs: 60_000 });
+    const found = await create("k1", {}, tenant);
+    expect([found.status, found.headers["idempotent-replayed"]]).toEqual([200, "true"]);
+    expect(await atRetell(tenant)).toHaveLength(1);
+  },
+);

@@ -259,6 +259,30 @@ describe("a chat that Mongo does not take", () => {
     } else expect(await world.db.collection("chats").countDocuments()).toBe(0);
   });
 
+  it.each([
+    ["mute", "that has been stored all the same"],
+    ["hang", "that may be stored later"],
+  ] as const)("does not stand for its key (%s), neither one %s: the repeat creates another", async (how, _what) => {
+    const world = await aWorld();
+    const instance = await anInstance();
+    await instance.call("list", owned(world));
+    onNth("insert chats", 1, how);
+    const request = { ...owned(world), body: { agentId: world.agentId }, headers: aKey() };
+    expect(outcome(await ask(instance, "create", request))).toEqual(unreachable);
+    await wire.quiet();
+    const at = new Date(Date.now() - 41_000);
+    await world.db.collection("chatrequests").updateOne({}, { $set: { at } });
+    const again = await instance.call("create", request);
+    expect([...verdict(again), again.headers["idempotent-replayed"]]).toEqual([200, undefined, undefined]);
+    const ongoing = (await atRetell(world)).filter(({ status }) => status === "ongoing");
+    expect(ongoing.map(({ chat_id }) => chat_id)).toEqual([again.body.data.chat_id]);
+    expect((await instance.call("create", request)).body.data).toEqual(again.body.data);
+    if (how === "mute") return;
+    // Its place is taken: it can no longer be stored.
+    const [given] = (await atRetell(world)).filter(({ status }) => status === "ended");
+    expect(await stored(world, given?.chat_id ?? "")).toMatchObject({ internal: { gone: { why: "unstored" } } });
+  });
+
   it("and that Retell does not end is an ERROR in the log, with its id", async () => {
     const world = await aWorld();
     const instance = await anInstance();

@@ -3,12 +3,13 @@ import { ApiError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { isDuplicate, isUnreachable } from "../mongo.ts";
 import type { Account } from "../retell/account.ts";
+import { LeftAlone } from "../retell/breaker.ts";
 import { asFailure, type NewChat, type RetellClient, RetellError, reservedKey, retellFor } from "../retell/client.ts";
 import type { History } from "../retell/schema.ts";
 import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
 import * as cache from "./cache.ts";
-import { isUser, type StoredChat, stored } from "./document.ts";
+import { type StoredChat, stored } from "./document.ts";
 import { nameOf, type ReadRequest, requests } from "./requests.ts";
 import { finishedMs } from "./settle.ts";
 import { chats, newChat } from "./store.ts";
@@ -48,13 +49,16 @@ class Earlier extends Error {
 }
 
 const rounds = 3;
+/** When the sweep ends at Retell what could not be ended here. */
+const buriedMs = 60_000;
 
 /**
  * Creates a chat, once per key: at Retell, then in the database. What was created and not answered is found again by
  * our ids in Retell's metadata.
  *
  * @throws AGENT_NOT_FOUND; CHAT_CREATION_FAILED, or TIMEOUT without an answer, with `details.outcome: "unknown"` when
- *         it may exist all the same; IDEMPOTENCY_KEY_REUSED; REQUEST_IN_PROGRESS; what `retellFor` throws
+ *         it may exist all the same; CHAT_NOT_FOUND when the key's chat is gone; IDEMPOTENCY_KEY_REUSED;
+ *         REQUEST_IN_PROGRESS; what `retellFor` throws
  */
 export async function create(place: Place, wish: Wish, idempotency: Idempotency | undefined): Promise<Created> {
   if (!idempotency) return attempt(place, wish, undefined);
@@ -84,25 +88,23 @@ export async function create(place: Place, wish: Wish, idempotency: Idempotency 
   throw inProgress(2);
 }
 
-async function attempt({ tenant, deadline }: Place, wish: Wish, request: Attempt | undefined): Promise<Created> {
+async function attempt(place: Place, wish: Wish, request: Attempt | undefined): Promise<Created> {
+  const { tenant } = place;
   const { subaccountId } = tenant;
   const retell = await prepare(tenant, wish, request);
 
   const name = request && nameOf(await request.claimed);
-  const { operationId } = wish;
-  const ids = { operationId, subaccountId, stage: config().STAGE, ...(name ? { request: name } : {}) };
-  const created = await ask(retell, { ...wish, metadata: { ...wish.metadata, [reservedKey]: ids } }, deadline);
+  const created = await ask(place, retell, wish, name);
   tenant.log.fields.chatId = created.chat_id;
-  const chat = documentOf(tenant, wish, created, retell.account, name);
-  await keep(tenant, retell, chat, deadline);
-  tenant.log.metrics.add("ChatsCreated");
+  const made = documentOf(tenant, wish, created, retell.account, name);
+  const chat = await keep(place, retell, made);
   await Promise.all([
     cache.forget([cache.listEntry(subaccountId)], tenant.log),
     // Not noted, it is found by the chat itself.
     request &&
       requests.done(tenant, request.id, chat.chat_id).catch((error) => tenant.log.warn("Key not noted", error)),
   ]);
-  return { chat, account: retell.account, isReplay: false };
+  return { chat, account: retell.account, isReplay: chat !== made };
 }
 
 /** Reads what a create needs, and takes its key, side by side. */
@@ -127,31 +129,131 @@ async function all<T extends unknown[]>(work: [...{ [I in keyof T]: Promise<T[I]
   return (await Promise.all(work)) as T;
 }
 
-async function ask(retell: RetellClient, wish: Wish, deadline: Deadline): Promise<History> {
+async function ask(
+  { tenant, deadline }: Place,
+  retell: RetellClient,
+  wish: Wish,
+  request: string | undefined,
+): Promise<History> {
+  const { subaccountId } = tenant;
+  const { operationId } = wish;
+  const ids = { operationId, subaccountId, stage: config().STAGE, ...(request ? { request } : {}) };
+  const since = new Date();
   try {
-    return await retell.create(wish, deadline.call());
+    return await retell.create({ ...wish, metadata: { ...wish.metadata, [reservedKey]: ids } }, deadline.call());
   } catch (cause) {
+    if (!(cause instanceof RetellError)) throw cause;
+    if (isRefused(cause)) {
+      const chat = await createdAllTheSame({ tenant, deadline }, retell, wish, { request, since, refusal: cause });
+      if (chat) return chat;
+    }
     const details = { outcome: "unknown" };
-    if (isFinished(cause)) throw new RetellError(cause.code, cause.failure, cause.cause, details);
-    if (!(cause instanceof RetellError) || cause.failure !== "unknown") throw cause;
+    if (cause.failure === "failed") throw new RetellError(cause.code, cause.failure, cause.cause, details);
+    if (cause.failure !== "unknown") throw cause;
     throw new ApiError("TIMEOUT", { cause, message: "Retell has not answered in time; the chat may exist", details });
+  }
+}
+
+/** Retell itself has answered a create with a 4xx. It was not asked while the breaker was open. */
+const isRefused = ({ failure, cause }: RetellError) =>
+  ["account", "limited", "refused"].includes(failure) && !(cause instanceof LeftAlone);
+
+/**
+ * The chat of a create that Retell has refused: a 4xx does not prove that there is none. Its list is read once, and
+ * decides.
+ *
+ * @throws The refusal, with an unknown outcome, when Retell cannot be read.
+ */
+async function createdAllTheSame(
+  { tenant, deadline }: Place,
+  retell: RetellClient,
+  { agentId, operationId }: Wish,
+  { request, since, refusal }: { request: string | undefined; since: Date; refusal: RetellError },
+): Promise<History | undefined> {
+  const insists = { insists: true };
+  const by = request ? { request } : { subaccountId: tenant.subaccountId, operationId };
+  try {
+    const chatId = await retell.findCreated(agentId, by, since, deadline.answer(), insists);
+    if (!chatId) return undefined;
+    // A client may give several requests one operationId: the chat of another create is not this one's.
+    if (!request && (await chats.known(tenant, [chatId])).has(chatId)) return undefined;
+    const history = await retell.retrieve(chatId, deadline.answer(), insists);
+    return history.chat_status === "ongoing" ? history : undefined;
+  } catch (error) {
+    if (!(error instanceof RetellError)) throw error;
+    tenant.log.warn("Not known whether a refused create has left a chat", error);
+    throw new RetellError(refusal.code, refusal.failure, refusal, { outcome: "unknown" });
   }
 }
 
 /**
  * Stores a chat that Retell has just created. When that fails the chat is ended at Retell, so that nobody pays for a
- * chat that nobody can reach; if Mongo stored it after all, the next read finds it ended. The breaker is not asked:
- * Retell has answered just now, and what is not ended here goes on until the sweep finds it, ten minutes later or more.
+ * chat that nobody can reach. The breaker is not asked: Retell has answered just now.
+ *
+ * @returns The chat of this create: another attempt's, where that one was faster.
  */
-async function keep(tenant: Tenant, retell: RetellClient, chat: StoredChat, deadline: Deadline): Promise<void> {
+async function keep(place: Place, retell: RetellClient, chat: StoredChat): Promise<StoredChat> {
+  const { tenant, deadline } = place;
   try {
-    await chats.insert(tenant, chat);
+    return await insert(tenant, chat);
   } catch (error) {
-    await retell
-      .end(chat.chat_id, deadline.answer(), { insists: true })
-      .catch((failure) => tenant.log.error("A chat that was not stored could not be ended at Retell", failure));
+    if (isDuplicate(error)) return inItsPlace(place, retell, chat, error);
+    // Past its time an attempt does not know whether a repeat has taken the chat over: the sweep finds out.
+    if (deadline.leftMs <= 0) throw error;
+    disown(tenant, chat).catch(() => {}); // not awaited: Mongo has just kept us waiting
+    await endAtRetell(place, retell, chat.chat_id);
     throw error;
   }
+}
+
+/** Stores a chat of which only Retell knew. Repeats at the same time find the same one: the first stores it for all. */
+async function adopt(place: Place, retell: RetellClient, chat: StoredChat): Promise<StoredChat> {
+  try {
+    return await insert(place.tenant, chat);
+  } catch (error) {
+    if (isDuplicate(error)) return inItsPlace(place, retell, chat, error);
+    throw error;
+  }
+}
+
+async function insert(tenant: Tenant, chat: StoredChat): Promise<StoredChat> {
+  await chats.insert(tenant, chat);
+  tenant.log.metrics.add("ChatsCreated");
+  return chat;
+}
+
+/**
+ * What stands in the way of a chat that could not be stored. Before that is known nothing is ended: a repeat may have
+ * handed out this very chat.
+ *
+ * @returns The chat that stands for the create: this one, stored by another attempt, or the one of another attempt.
+ * @throws CHAT_NOT_FOUND when the chat was given up.
+ */
+async function inItsPlace(place: Place, retell: RetellClient, chat: StoredChat, error: unknown): Promise<StoredChat> {
+  const { tenant } = place;
+  const request = chat.internal?.request;
+  const theirs = (await chats.get(tenant, chat.chat_id)) ?? (request ? await chats.byRequest(tenant, request) : null);
+  if (theirs && theirs.chat_id !== chat.chat_id && (await chats.bury(tenant, chat, "unstored", buriedMs))) {
+    await endAtRetell(place, retell, chat.chat_id);
+  }
+  if (theirs) return theirs;
+  if (await chats.gone(tenant, chat.chat_id)) throw gone(error);
+  throw error;
+}
+
+/**
+ * Sees to it that no repeat takes over a chat that is about to be ended: with a tombstone, or where the chat was stored
+ * all the same, without the name by which a repeat would find it.
+ */
+async function disown(tenant: Tenant, chat: StoredChat): Promise<void> {
+  const tombstone = await chats.bury(tenant, chat, "unstored", buriedMs);
+  if (!tombstone) await chats.forgetRequest(tenant, chat.chat_id);
+}
+
+async function endAtRetell({ tenant, deadline }: Place, retell: RetellClient, chatId: string): Promise<void> {
+  await retell
+    .end(chatId, deadline.answer(), { insists: true })
+    .catch((failure) => tenant.log.error("A chat that was not stored could not be ended at Retell", failure));
 }
 
 function documentOf(
@@ -197,7 +299,8 @@ async function outcomeOf(
   const replay = (chat: StoredChat): Created => ({ chat, account: retell.account, isReplay: true });
   if (request.chat_id) {
     const chat = await chats.get(tenant, request.chat_id);
-    return chat ? replay(chat) : undefined;
+    if (!chat) throw gone();
+    return replay(chat);
   }
 
   const chat = await findAgain({ tenant, deadline }, wish, request, retell);
@@ -209,7 +312,10 @@ async function outcomeOf(
 
 /**
  * The chat of an attempt that died, or that Retell did not answer. Either the attempt stored it and did not note it, or
- * only Retell knows of it, and it is stored now. Undefined when there is none, or one that nobody can use.
+ * only Retell knows of it, and it is stored now. Undefined when there is none, or one that is over and was never stored:
+ * nobody was told of it.
+ *
+ * @throws CHAT_NOT_FOUND when the chat was given up.
  */
 async function findAgain(
   { tenant, deadline }: Place,
@@ -219,11 +325,10 @@ async function findAgain(
 ): Promise<StoredChat | undefined> {
   const name = nameOf(request);
   const storedChat = await chats.byRequest(tenant, name);
-  // Whoever has spoken in it was told of it: it is what came of the key, over or not. One that is over without a word
-  // may be one that `keep` has ended, and is of no use to whoever asks again.
-  if (storedChat?.messages.some(isUser)) return storedChat;
+  // It may have been handed out: it is what came of the key, over or not. Of one that `keep` has ended the name is gone.
+  if (storedChat) return storedChat;
 
-  const chatId = storedChat?.chat_id ?? (await retell.findByRequest(wish.agentId, name, request.at, deadline.call()));
+  const chatId = await retell.findCreated(wish.agentId, { request: name }, request.at, deadline.call());
   if (!chatId) {
     const ageMs = ageOf(request);
     const isPast = request.finishedAt
@@ -235,36 +340,29 @@ async function findAgain(
   const history = await retell.retrieve(chatId, deadline.answer()).catch((error) => {
     throw new RetellError("CHAT_CREATION_FAILED", asFailure(error).failure, error);
   });
-  if (history.chat_status !== "ongoing") {
-    // Nothing came of it, and the key is free for another.
-    await chats.forgetRequest(tenant, chatId);
-    return undefined;
+  if (history.chat_status === "ongoing") {
+    return adopt({ tenant, deadline }, retell, documentOf(tenant, wish, history, retell.account, name));
   }
-  return storedChat ?? adopt(tenant, documentOf(tenant, wish, history, retell.account, name), name);
-}
-
-/** Stores a chat that only Retell knew of. Repeats at the same time find the same one: the first stores it for all. */
-async function adopt(tenant: Tenant, chat: StoredChat, request: string): Promise<StoredChat> {
-  try {
-    await chats.insert(tenant, chat);
-    tenant.log.metrics.add("ChatsCreated");
-    return chat;
-  } catch (error) {
-    const theirs = isDuplicate(error) ? await chats.byRequest(tenant, request) : null;
-    if (!theirs) throw error;
-    return theirs;
-  }
+  const tombstone = await chats.gone(tenant, chatId);
+  if (tombstone && tombstone.why !== "unstored") throw gone();
+  return undefined;
 }
 
 const ageOf = ({ at, now }: ReadRequest) => now.getTime() - at.getTime();
 
-/** Retell has failed with a 500: it has finished, with or without a chat. */
-const isFinished = (error: unknown): error is RetellError => error instanceof RetellError && error.failure === "failed";
+/** Retell has answered, with a 500 or a refusal: it has finished, with or without a chat. */
+const isFinished = (error: unknown) => error instanceof RetellError;
 
 /** Whether a failed attempt may have left a chat: at Retell, or in a database that did not answer. */
 function mayExist(error: unknown): boolean {
   if (!(error instanceof ApiError)) return true;
-  return error.details?.outcome === "unknown" || ["CONNECTION_FAILED", "INTERNAL_ERROR"].includes(error.code);
+  const codes = ["CONNECTION_FAILED", "INTERNAL_ERROR", "CHAT_NOT_FOUND"];
+  return error.details?.outcome === "unknown" || codes.includes(error.code);
+}
+
+/** The chat that came of a key is no more. It came of it all the same: a repeat makes no other. */
+function gone(cause?: unknown): ApiError {
+  return new ApiError("CHAT_NOT_FOUND", { cause, message: "The chat that was created with this key is gone" });
 }
 
 function inProgress(retryAfter: number): ApiError {

@@ -44,6 +44,18 @@ export interface Turn {
   finished?: true;
 }
 
+/**
+ * What is left of a chat that is given up: a tombstone. It holds the chat's place under the unique index, so that
+ * nothing stores the chat again, and no read shows it.
+ */
+export interface Gone {
+  at: Date;
+  /** `orphan`: at Retell, and stored by no create; `unstored`: its create could not store it; `deleted`: by a client. */
+  why: "orphan" | "unstored" | "deleted";
+  /** Since when it is known to be over at Retell. Absent: the sweep ends it. */
+  endedAt?: Date;
+}
+
 /** The chat document: the fields of the server that this one replaces, and ours under `internal`. */
 export interface StoredChat {
   chat_id: string;
@@ -89,6 +101,10 @@ export interface StoredChat {
     endedIn?: string;
     /** When the sweep looks next. */
     due?: Date;
+    /** Since when Retell has refused each read of the sweep's. */
+    refusedSince?: Date;
+    /** The document is a tombstone. */
+    gone?: Gone;
     /** `key=value` of the scalars in metadata, for filtering. */
     tags?: string[];
   };

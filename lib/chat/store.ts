@@ -1,11 +1,19 @@
 import type { Collection, Filter, ObjectId, UpdateFilter } from "mongodb";
 import { ApiError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
-import { bounded, isUnreachable } from "../mongo.ts";
+import { bounded, isDuplicate, isUnreachable } from "../mongo.ts";
 import type { Position } from "../page.ts";
 import type { Entry } from "../retell/schema.ts";
 import type { Tenant } from "../tenant.ts";
-import { countOf, newMessageId, type ReadChat, type StoredChat, type StoredMessage, type Turn } from "./document.ts";
+import {
+  countOf,
+  type Gone,
+  newMessageId,
+  type ReadChat,
+  type StoredChat,
+  type StoredMessage,
+  type Turn,
+} from "./document.ts";
 
 /** A chat takes no new turn above this: MongoDB refuses documents over 16 MB, and the reply needs room. */
 const maxChatBytes = 12_582_912;
@@ -29,7 +37,14 @@ export interface Due {
   due: Date;
   /** Its open turn, if it has one. */
   turn?: Turn;
+  /** It is a tombstone: what is left of a chat that was given up. */
+  gone?: Gone;
+  /** Of the create that it came of. */
+  operationId: string;
 }
+
+/** What a tombstone says of its chat. */
+type Buried = Pick<StoredChat, "chat_id"> & Partial<Pick<StoredChat, "agent_id" | "start_timestamp" | "operationId">>;
 
 /** What BEGIN writes. */
 interface NewTurn {
@@ -75,7 +90,7 @@ export type Ending = Partial<
 /**
  * The chats collection. Every function takes the tenant and every query carries its subaccountId. Writes of messages
  * and turns follow the turn protocol (docs/turns.md): each names the state that it was decided on, and changes nothing in
- * another. All of them throw CONNECTION_FAILED when the tenant's database does not answer in time.
+ * another. Tombstones are found by the functions that speak of them, and by `due`. All of them throw CONNECTION_FAILED when the tenant's database does not answer in time.
  */
 export const chats = {
   async insert(tenant: Tenant, chat: StoredChat): Promise<void> {
@@ -84,7 +99,7 @@ export const chats = {
 
   /** The chat that a create with a key has stored; null when it has not come that far. */
   async byRequest(tenant: Tenant, request: string): Promise<StoredChat | null> {
-    const filter = { subaccountId: tenant.subaccountId, "internal.request": request } as Filter<StoredChat>;
+    const filter = { ...present(tenant), "internal.request": request } as Filter<StoredChat>;
     return findDurable(tenant, filter, (chats) => chats.findOne(filter, { projection: { _id: 0 } }));
   },
 
@@ -114,15 +129,15 @@ export const chats = {
    * @throws CHAT_LIST_FAILED when Mongo answers with an error
    */
   async page(tenant: Tenant, limit: number, after: Position | undefined): Promise<ListedChat[]> {
-    const { subaccountId } = tenant;
-    // Two ranges of one index, merged in its order: no document is read that is not shown.
+    const shown = present(tenant);
+    // Two ranges of one index, merged in its order: but for tombstones, no document is read that is not shown.
     const older = after && [
-      { subaccountId, start_timestamp: { $lt: after.start_timestamp } },
-      { subaccountId, start_timestamp: after.start_timestamp, chat_id: { $lt: after.chat_id } },
+      { ...shown, start_timestamp: { $lt: after.start_timestamp } },
+      { ...shown, start_timestamp: after.start_timestamp, chat_id: { $lt: after.chat_id } },
     ];
     return run(tenant, (chats) =>
       chats
-        .find(older ? { $or: older } : { subaccountId })
+        .find(older ? { $or: older } : shown)
         .sort({ start_timestamp: -1, chat_id: -1 })
         .limit(limit)
         .project<ListedChat>({
@@ -355,14 +370,20 @@ export const chats = {
     });
   },
 
-  /** The tenant's chats that the sweep should look at by now, the longest due first. */
+  /** The tenant's chats and tombstones that the sweep should look at by now, the longest due first. */
   async due(tenant: Tenant, limit: number): Promise<Due[]> {
     return run(tenant, (chats) =>
       chats
         .find({ subaccountId: tenant.subaccountId, "internal.due": { $lte: new Date() } } as Filter<StoredChat>)
         .sort({ "internal.due": 1 })
         .limit(limit)
-        .project<Due>({ chat_id: 1, due: "$internal.due", turn: "$internal.turn" })
+        .project<Due>({
+          chat_id: 1,
+          due: "$internal.due",
+          turn: "$internal.turn",
+          gone: "$internal.gone",
+          operationId: 1,
+        })
         .toArray(),
     );
   },
@@ -374,19 +395,83 @@ export const chats = {
     return (await run(tenant, (chats) => chats.updateOne(filter, update))).modifiedCount === 1;
   },
 
-  /** Sets when a claimed chat is looked at again; undefined: not any more. A send that came first has set its own. */
-  async setDue(tenant: Tenant, _id: Due["_id"], due: Date | undefined, seen: ReadChat): Promise<void> {
-    const { subaccountId } = tenant;
-    const filter = { _id, subaccountId, "internal.rev": seen.internal?.rev } as Filter<StoredChat>;
-    const update = due ? { $set: { "internal.due": due } } : { $unset: { "internal.due": "" } };
-    await run(tenant, (chats) => chats.updateOne(filter, update as unknown as UpdateFilter<StoredChat>));
+  /**
+   * Sets when a claimed chat is looked at again, and since when Retell has refused to show it; undefined: not any more,
+   * and it has not. A send that came first has set its own time.
+   */
+  async setDue(
+    tenant: Tenant,
+    _id: Due["_id"],
+    { due, refusedSince }: { due: Date | undefined; refusedSince: Date | undefined },
+    seen: ReadChat,
+  ): Promise<void> {
+    const filter = { _id, ...present(tenant), "internal.rev": seen.internal?.rev } as Filter<StoredChat>;
+    const $set = {
+      ...(due && { "internal.due": due }),
+      ...(refusedSince && { "internal.refusedSince": refusedSince }),
+    };
+    const $unset = { ...(!due && { "internal.due": "" }), ...(!refusedSince && { "internal.refusedSince": "" }) };
+    await run(tenant, (chats) => chats.updateOne(filter, { $set, $unset } as UpdateFilter<StoredChat>));
   },
 
   /** Which of these chats the tenant has. */
   async known(tenant: Tenant, chatIds: string[]): Promise<Set<string>> {
-    const filter = { subaccountId: tenant.subaccountId, chat_id: { $in: chatIds } };
+    const filter = { ...present(tenant), chat_id: { $in: chatIds } };
     const found = await run(tenant, (chats) => chats.find(filter, local).project({ chat_id: 1 }).toArray());
     return new Set(found.map(({ chat_id }) => chat_id));
+  },
+
+  /**
+   * Gives a chat up for good: puts a tombstone in its place, unless there is one. Whoever comes first has the chat: from
+   * now on no create can store it.
+   *
+   * @param lookMs When the sweep looks at the tombstone: after that it ends the chat at Retell.
+   * @returns The tombstone; null when the chat is stored, and so not to be given up.
+   */
+  async bury(tenant: Tenant, chat: Buried, why: Gone["why"], lookMs: number): Promise<Gone | null> {
+    const { chat_id, subaccountId: _inFilter, ...rest } = tombstoneOf(tenant, chat, why, lookMs);
+    const filter = tombstone(tenant, chat_id);
+    try {
+      const found = await run(tenant, (chats) =>
+        chats.findOneAndUpdate(
+          filter,
+          { $setOnInsert: rest },
+          { upsert: true, returnDocument: "after", projection: { internal: 1 } },
+        ),
+      );
+      return found?.internal?.gone ?? null;
+    } catch (error) {
+      if (isDuplicate(error)) return null;
+      throw error;
+    }
+  },
+
+  /** The tombstone of a chat; null when there is none. */
+  async gone(tenant: Tenant, chatId: string): Promise<Gone | null> {
+    // As the primary has it, durable or not: a tombstone that is there must not be taken for absent.
+    const options = { projection: { internal: 1 }, readConcern: "local" as const };
+    const found = await run(tenant, (chats) => chats.findOne(tombstone(tenant, chatId), options));
+    return found?.internal?.gone ?? null;
+  },
+
+  /** Notes that a chat that was given up is over at Retell. `due`: when the sweep looks at the tombstone again. */
+  async goneAtRetell(tenant: Tenant, chatId: string, due: Date): Promise<void> {
+    const filter = tombstone(tenant, chatId);
+    const update = { $set: { "internal.gone.endedAt": new Date(), "internal.due": due } };
+    await run(tenant, (chats) => chats.updateOne(filter, update as unknown as UpdateFilter<StoredChat>));
+  },
+
+  /** Has the sweep look at a tombstone, not before. */
+  async postponeGone(tenant: Tenant, chatId: string, ms: number): Promise<void> {
+    const filter = tombstone(tenant, chatId);
+    const update = { $set: { "internal.due": new Date(Date.now() + ms) } } as unknown as UpdateFilter<StoredChat>;
+    await run(tenant, (chats) => chats.updateOne(filter, update));
+  },
+
+  /** Removes a tombstone. */
+  async removeGone(tenant: Tenant, chatId: string): Promise<void> {
+    const filter = tombstone(tenant, chatId);
+    await run(tenant, (chats) => chats.deleteOne(filter));
   },
 
   /** Has the sweep look at a chat, not before. */
@@ -508,8 +593,45 @@ const sentWith = (key: string) => ({
   $or: [{ "internal.failed": { $exists: false } }, { "internal.undecided": true }],
 });
 
-function one({ subaccountId }: Tenant, chatId: string) {
-  return { subaccountId, chat_id: chatId } satisfies Filter<StoredChat>;
+/** A subaccount's chats. This is the one place that leaves tombstones out. */
+const present = ({ subaccountId }: Pick<Tenant, "subaccountId">) => ({ subaccountId, ...isPresent });
+
+export const isPresent = { "internal.gone": { $exists: false } };
+const isGone = { "internal.gone": { $exists: true } };
+
+function one(tenant: Tenant, chatId: string) {
+  return { ...present(tenant), chat_id: chatId } satisfies Filter<StoredChat>;
+}
+
+const tombstone = ({ subaccountId }: Tenant, chatId: string) =>
+  ({ subaccountId, chat_id: chatId, ...isGone }) as Filter<StoredChat>;
+
+/** Every field that a reader of chats expects, this server or the one that it replaces: an empty chat that has ended. */
+function tombstoneOf(
+  { subaccountId }: Tenant,
+  { chat_id, agent_id = "", start_timestamp, operationId = "" }: Buried,
+  why: Gone["why"],
+  lookMs: number,
+): StoredChat {
+  const at = new Date();
+  const fields = {
+    chat_id,
+    agent_id,
+    chat_status: "ended" as const,
+    start_timestamp: start_timestamp ?? at.getTime(),
+    metadata: {},
+    retell_llm_dynamic_variables: {},
+    subaccountId,
+    createdBy: "",
+    operationId,
+    retellAccountId: "",
+  };
+  return {
+    ...newChat(fields, [], undefined),
+    end_timestamp: at.getTime(),
+    endedAt: at,
+    internal: { rev: 1, heard: 0, due: new Date(at.getTime() + lookMs), gone: { at, why } },
+  };
 }
 
 /** What FAIL writes. */

@@ -3,9 +3,10 @@ import { subaccountOf } from "../access.ts";
 import { ApiError } from "../errors.ts";
 import { CallLog } from "../logger.ts";
 import { bounded, central, driver } from "../mongo.ts";
-import { asFailure, type RetellClient, type RetellError, retellFor } from "../retell/client.ts";
+import { asFailure, type RetellClient, RetellError, retellFor } from "../retell/client.ts";
 import { openTenant, type Tenant } from "../tenant.ts";
-import type { ReadChat, Turn } from "./document.ts";
+import { databaseId } from "./database.ts";
+import type { Gone, ReadChat, Turn } from "./document.ts";
 import type { Place } from "./place.ts";
 import { leaseMs, type Settled, settle } from "./settle.ts";
 import { chats, type Due } from "./store.ts";
@@ -46,6 +47,7 @@ interface Run {
 
 const minute = 60_000;
 const hour = 60 * minute;
+const week = 7 * 24 * hour;
 /**
  * For how long a call to Retell is waited for. It counts from its beginning, whatever is left until `until`: a call that
  * is given milliseconds fails, and counts against an account that may be well.
@@ -56,6 +58,14 @@ const claimMs = 2 * minute;
 /** How often a subaccount's Retell account is looked through for orphans, and from which age on a chat may be one. */
 const orphansEveryMs = 10 * minute;
 const orphanMs = 10 * minute;
+/** How far back orphans are looked for: a chat that is closed for its silence needs no end of ours. */
+const orphansUntilMs = 73 * hour;
+/** For how long a tombstone stays: no create comes back for its chat after that. */
+const goneMs = 72 * hour;
+/** Instances may create chats in a database that a subaccount has left for so long. */
+const movingMs = hour;
+/** Of how many of a subaccount's chats one must be readable before another is taken for gone. */
+const witnesses = 5;
 /** Subaccounts that are read at a time. */
 const pageSize = 100;
 
@@ -91,6 +101,15 @@ interface Note {
   place?: ObjectId;
   /** When the last look for orphans that came to its end began. */
   done?: Date;
+}
+
+/** In which database a subaccount's chats were when orphans were last looked for. Kept as long as the subaccount. */
+interface DatabaseNote {
+  /** `database of ` and the subaccount's id. */
+  _id: string;
+  database: string;
+  /** That is not the first one: chats that were begun before this time may be in another. */
+  judgesFrom?: Date;
 }
 
 const notes = async () => (await central()).collection<Note>("chatsweeps");
@@ -162,6 +181,10 @@ async function settleDue(tenant: Tenant, { bounds, swept }: Run): Promise<void> 
       const log = new CallLog({ ...tenant.log.fields, chatId: due.chat_id }, tenant.log.metrics);
       const place = { tenant: { ...tenant, log }, chatId: due.chat_id, retell };
       try {
+        if (due.gone) {
+          if (await sweepGone(place, { ...due, gone: due.gone })) swept.orphansEnded += 1;
+          continue;
+        }
         const { chat, failure } = await sweepChat(place, due._id);
         if (!chat.internal?.turn) open.delete(due.chat_id);
         if (!chat.internal?.turn && isAnswer(failure)) swept.settled += 1;
@@ -201,8 +224,78 @@ async function sweepChat(place: Place, id: ObjectId): Promise<Settled> {
   const turn = chat.internal?.turn;
   if (turn && open === "unknown") tellOpen(place.tenant.log, chat.chat_id, turn, failure);
   if (failure?.isOfAccount) throw failure;
-  await chats.setDue(place.tenant, id, nextLook(chat, failure), chat);
+  const refusedSince =
+    failure?.failure === "refused" && chat.chat_status === "ongoing"
+      ? (chat.internal?.refusedSince ?? new Date())
+      : undefined;
+  if (refusedSince && (await isGoneAtRetell(place, chat, refusedSince))) return closeGone(place, id);
+  await chats.setDue(place.tenant, id, { due: nextLook(chat, failure), refusedSince }, chat);
   return settled;
+}
+
+/**
+ * Whether Retell has refused to show a chat for a week in which nothing happened in it. A key of another workspace is
+ * refused every chat, and proves nothing: so Retell must show another of the subaccount's chats, if it has any.
+ */
+async function isGoneAtRetell({ tenant, chatId, retell }: Place, chat: ReadChat, since: Date): Promise<boolean> {
+  const isOld = (date: unknown) => !(date instanceof Date) || Date.now() - date.getTime() >= week;
+  if (chat.internal?.turn || !isOld(since) || !isOld(chat.lastMessageAt)) return false;
+  const newest = await chats.page(tenant, witnesses + 1, undefined);
+  const others = newest.filter(({ chat_id }) => chat_id !== chatId).slice(0, witnesses);
+  for (const { chat_id } of others) {
+    const read = await retell.retrieve(chat_id, AbortSignal.timeout(callMs)).catch(asFailure);
+    if (!(read instanceof RetellError)) return true;
+    if (read.isOfAccount) throw read;
+  }
+  if (others.length > 0)
+    tenant.log.warn("Retell shows none of the subaccount's chats: is its key another workspace's?");
+  return others.length === 0;
+}
+
+/** Closes a chat that Retell has not any more. */
+async function closeGone(place: Place, id: ObjectId): Promise<Settled> {
+  const { tenant, chatId } = place;
+  const given = { chat_id: chatId, chat_status: "ended" as const, end_timestamp: Date.now(), isAssumed: true as const };
+  const settled = await settle(place, { given, signal: AbortSignal.timeout(callMs) });
+  tenant.log.warn("A chat was closed: Retell has refused to show it for a week");
+  // There is nothing more to come of it.
+  await chats.setDue(tenant, id, { due: undefined, refusedSince: undefined }, settled.chat);
+  return settled;
+}
+
+/** Ends at Retell what was given up, and removes its tombstone in the end. Returns whether it was ended now. */
+async function sweepGone(place: Place, { operationId, gone }: Due & { gone: Gone }): Promise<boolean> {
+  const isPast = Date.now() - gone.at.getTime() >= goneMs;
+  if (isPast && gone.why !== "deleted") {
+    await chats.removeGone(place.tenant, place.chatId);
+    return false;
+  }
+  if (gone.endedAt) return false;
+  const failure = await endGone(place, gone, operationId);
+  if (failure?.isOfAccount) throw failure;
+  if (failure) await chats.postponeGone(place.tenant, place.chatId, Math.max(minute, Date.now() - gone.at.getTime()));
+  return !failure;
+}
+
+/**
+ * Ends a chat at Retell whose tombstone we have put up.
+ *
+ * @param operationId Of the create that left it, where that is known: it is told under that.
+ * @returns Why it could not be ended.
+ */
+async function endGone({ tenant, chatId, retell }: Place, gone: Gone, operationId?: string) {
+  const refusal = await retell.end(chatId, AbortSignal.timeout(callMs)).then(() => undefined, asFailure);
+  if (refusal) {
+    if (refusal.failure !== "refused") return refusal;
+    // Over already, or not to be ended: reading it tells.
+    const read = await retell.retrieve(chatId, AbortSignal.timeout(callMs)).catch(asFailure);
+    if (read instanceof RetellError) return read;
+    if (read.chat_status === "ongoing") return refusal;
+  }
+  await chats.goneAtRetell(tenant, chatId, new Date(gone.at.getTime() + goneMs));
+  const about = operationId ? { operationId, settledBy: tenant.log.fields.operationId } : {};
+  tenant.log.warn("An orphan was ended at Retell", refusal, { ...about, chatId });
+  return undefined;
 }
 
 /** Logged under the operationId of the send itself: how it came out is not known yet, and why. */
@@ -249,7 +342,7 @@ export function nextLook(chat: ReadChat, failure?: RetellError): Date | undefine
   }
   const isOngoing = chat.chat_status === "ongoing";
   const age = isOngoing ? since(chat.lastMessageAt, chat.updatedAt) : since(chat.endedAt, chat.updatedAt);
-  if (!isAnswer(failure) && age < 7 * 24 * hour) return new Date(now + 5 * minute);
+  if (!isAnswer(failure) && age < week) return new Date(now + 5 * minute);
   if (isOngoing) return new Date(now + Math.min(72 * hour, Math.max(65 * minute, age)));
   if (chat.chat_analysis) return undefined;
   const wait = [minute, 5 * minute, 30 * minute, 6 * hour].find((step) => age < step);
@@ -264,13 +357,38 @@ async function lookForOrphans(subaccount: Subaccount, run: Run): Promise<void> {
   const now = Date.now();
   if (now - (last?.at.getTime() ?? 0) < orphansEveryMs) return;
   await bounded(kept.updateOne({ _id: name }, { $currentDate: { at: true } }, { upsert: true }));
-  // A look may be late, and a chat that is closed for its silence needs no end of ours: the last hours are enough.
-  const from = Math.max((last?.done?.getTime() ?? 0) - hour, now - 73 * hour);
+  // A look may be late.
+  const from = Math.max((last?.done?.getTime() ?? 0) - hour, now - orphansUntilMs);
   await inTenant(subaccount, run, async (tenant) => {
-    const isDone = await endOrphans(tenant, { from, to: now - orphanMs }, run);
-    // One that has failed is made up for by the next. Two at once end a chat twice, which does no harm.
+    const judgesFrom = await judgedFrom(tenant);
+    const isDone = await endOrphans(tenant, { from: Math.max(from, judgesFrom), to: now - orphanMs }, run);
+    // One that has failed is made up for by the next.
     if (isDone) await bounded(kept.updateOne({ _id: name }, { $set: { done: new Date(now) } }));
   });
+}
+
+/**
+ * From when on chats at Retell can be judged by a subaccount's database (epoch ms). Which database that is was noted in
+ * the last run. Where it is another one now, chats that were begun before are stored elsewhere: none of them is ended.
+ */
+async function judgedFrom(tenant: Tenant): Promise<number> {
+  const { subaccountId, log } = tenant;
+  const kept = (await central()).collection<DatabaseNote>("chatsweeps");
+  const _id = `database of ${subaccountId}`;
+  const database = await databaseId(tenant);
+  const last = await bounded(
+    kept.findOneAndUpdate({ _id }, { $setOnInsert: { database } }, { upsert: true, returnDocument: "after" }),
+  );
+  let judgesFrom = last?.judgesFrom?.getTime() ?? 0;
+  if (last && last.database !== database) {
+    judgesFrom = Date.now() + movingMs;
+    await bounded(kept.updateOne({ _id }, { $set: { database, judgesFrom: new Date(judgesFrom) } }));
+  }
+  if (Date.now() < judgesFrom) {
+    log.error("A subaccount's database is another one than before: no chat at Retell is ended for it", undefined);
+    log.metrics.add("ChangedDatabases");
+  }
+  return judgesFrom;
 }
 
 /**
@@ -284,9 +402,10 @@ async function endOrphans(
   begun: { from: number; to: number },
   { bounds, swept }: Run,
 ): Promise<boolean> {
-  const { subaccountId, log } = tenant;
+  const { subaccountId } = tenant;
   const retell = await activeRetell(tenant);
   if (!retell) return false; // should the account be active again, what it left behind is still to be found
+  if (begun.from >= begun.to) return true;
   const ours = await retell.ongoingOf(subaccountId, begun, AbortSignal.timeout(callMs));
   const known = await chats.known(
     tenant,
@@ -295,16 +414,14 @@ async function endOrphans(
   let failure: RetellError | undefined;
   for (const { chatId, operationId } of ours.filter((chat) => !known.has(chat.chatId))) {
     if (Date.now() > bounds.until) return false;
-    const refusal = await retell.end(chatId, AbortSignal.timeout(callMs)).then(() => undefined, asFailure);
+    const chat = { chat_id: chatId, ...(operationId ? { operationId } : {}) };
+    const gone = await chats.bury(tenant, chat, "orphan", claimMs);
+    if (!gone || gone.endedAt) continue; // a create has come back for it, or Retell's list lags
+    const refusal = await endGone({ tenant, chatId, retell }, gone, operationId);
     if (refusal?.isOfAccount) throw refusal;
-    if (refusal && refusal.failure !== "refused") {
+    if (refusal)
       failure = refusal; // one that cannot be ended does not stand before the others
-      continue;
-    }
-    // Logged under the operationId of the create that left it, where it says so.
-    const about = operationId ? { operationId, settledBy: log.fields.operationId } : {};
-    log.warn("An orphan was ended at Retell", refusal, { ...about, chatId });
-    swept.orphansEnded += 1;
+    else swept.orphansEnded += 1;
   }
   if (failure) throw failure;
   return true;

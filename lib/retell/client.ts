@@ -78,6 +78,9 @@ export interface NewChat {
   variables: Record<string, string>;
 }
 
+/** By what a create of ours finds its chat at Retell again: its key's name, or without a key its operationId. */
+type CreateName = { request: string } | { subaccountId: string; operationId: string };
+
 /** A chat at Retell that came of a create of ours, and that create's operationId. */
 interface OurChat {
   chatId: string;
@@ -100,9 +103,9 @@ export interface RetellClient {
    * The chat whose metadata names a create of ours, among those begun since; undefined when there is none. Another
    * stage's is none: on a copy of its data the same user may use the same key, and would write into its chat.
    */
-  findByRequest(
+  findCreated(
     agentId: string,
-    request: string,
+    by: CreateName,
     since: Date,
     signal: AbortSignal,
     options?: CallOptions,
@@ -214,7 +217,7 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
         },
         options,
       ),
-    findByRequest: (agentId, request, since, signal, options) =>
+    findCreated: (agentId, by, since, signal, options) =>
       call(
         "CHAT_CREATION_FAILED",
         { isRead: true, chatId: undefined },
@@ -225,7 +228,7 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
           };
           const { STAGE } = config();
           for await (const { chat_id, ours } of pages(retell, criteria, signal)) {
-            if (ours?.request === request && (ours.stage ?? STAGE) === STAGE) return chat_id;
+            if (ours && isOf(ours, by) && (ours.stage ?? STAGE) === STAGE) return chat_id;
           }
           return undefined;
         },
@@ -251,6 +254,12 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
 async function jsonOf(asked: APIPromise<unknown>): Promise<unknown> {
   const answer = await asked.asResponse();
   return parseExactly(await answer.text());
+}
+
+function isOf(ours: z.infer<typeof Ours>[typeof reservedKey], by: CreateName): boolean {
+  if ("request" in by) return ours.request === by.request;
+  const { subaccountId, operationId } = by;
+  return ours.request === undefined && ours.operationId === operationId && ours.subaccountId === subaccountId;
 }
 
 /** The SDK's own timeout ends with the headers and is 5 minutes for a completion: the signal bounds the body too. */

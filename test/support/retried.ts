@@ -11,7 +11,11 @@ export const at = (world: World, chatId?: string) => ({
   ...(chatId === undefined ? {} : { chatId }),
 });
 export const stored = (world: World): Promise<Any[]> =>
-  world.db.collection("chats").find().sort({ createdAt: 1 }).toArray();
+  world.db
+    .collection("chats")
+    .find({ "internal.gone": { $exists: false } })
+    .sort({ createdAt: 1 })
+    .toArray();
 export const atRetell = async (world: World): Promise<Any[]> =>
   (await control("retell", "GET", `/chats?key=${world.apiKey}`)).chats;
 

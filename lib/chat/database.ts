@@ -1,0 +1,26 @@
+import { ApiError, UnexpectedAnswer } from "../errors.ts";
+import { bounded } from "../mongo.ts";
+import type { Tenant } from "../tenant.ts";
+
+interface Identity {
+  _id: "identity";
+  id: string;
+}
+
+/**
+ * The id of the database in which a tenant's chats are: random, and stored there itself. An address says less: another
+ * one may lead to the same database, and after a mistake the same one to another.
+ */
+export async function databaseId(tenant: Tenant): Promise<string> {
+  const work = async () =>
+    (await tenant.db())
+      .collection<Identity>("chatsdatabase")
+      .findOneAndUpdate(
+        { _id: "identity" },
+        { $setOnInsert: { id: crypto.randomUUID() } },
+        { upsert: true, returnDocument: "after" },
+      );
+  const identity = await tenant.log.time("mongo", bounded(work()));
+  if (!identity) throw new ApiError("INTERNAL_ERROR", { cause: new UnexpectedAnswer("An upsert returned nothing") });
+  return identity.id;
+}
