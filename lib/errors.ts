@@ -30,9 +30,11 @@ export const errors = {
 
 export type ErrorCode = keyof typeof errors;
 
-/** One thing that is wrong with an input: where (`body.content`) and what, in words for its author. */
+/** One thing that is wrong with an input, in words for its author. */
 export interface FieldError {
+  /** As the caller names it: `content`, `limit`, `idempotency-key`, `metadata.a.b`; `body` for the body as a whole. */
   field: string;
+  in: "body" | "query" | "path" | "header";
   message: string;
 }
 

@@ -28,11 +28,14 @@ export function pathOf(member: Member): string[] {
   return path.reverse();
 }
 
-/** What a text says; undefined where it is no JSON, or there is none. */
+/** Some clients begin a text with a byte order mark. It says nothing in UTF-8, and JSON.parse refuses it. */
+export const withoutBom = (text: string) => (text.startsWith("\ufeff") ? text.slice(1) : text);
+
+/** The value of a JSON text; undefined where it is no JSON, or there is none. */
 export function parseJson(text: string | null | undefined): unknown {
   if (!text) return undefined;
   try {
-    return JSON.parse(text);
+    return JSON.parse(withoutBom(text));
   } catch {
     return undefined;
   }

@@ -188,7 +188,7 @@ describe("a cursor", () => {
       expect(body.data.filter(({ chat_id }: { chat_id: string }) => !ours.includes(chat_id))).toEqual([]);
     } else {
       expect([status, body.code]).toEqual([400, "VALIDATION_ERROR"]);
-      expect(body.errors).toEqual([{ field: "query.cursor", message: "Must be a nextCursor of this list" }]);
+      expect(body.errors).toEqual([{ field: "cursor", in: "query", message: "Must be a nextCursor of this list" }]);
     }
   }
 

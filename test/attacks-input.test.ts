@@ -78,7 +78,7 @@ describe.each(withBody)("%s refuses in every field of its body", (name, route) =
     for (const field of fieldsOf(route.body)) {
       if (field === "agentId" && json.startsWith('"')) continue; // a text like any other: no such agent
       if (json === "null" && !required.has(field)) continue; // as good as absent
-      await expectRefused(attack(withMember(route, field, json)), new RegExp(`^body\\.${field}(\\.|$)`));
+      await expectRefused(attack(withMember(route, field, json)), new RegExp(`^${field}(\\.|$)`));
     }
   });
 
@@ -86,18 +86,20 @@ describe.each(withBody)("%s refuses in every field of its body", (name, route) =
     for (const json of ['{"__proto__":{"isAdmin":true}}', '{"constructor":{"prototype":{"isAdmin":true}}}']) {
       const [name] = Object.getOwnPropertyNames(JSON.parse(json));
       for (const field of fieldsOf(route.body)) {
-        await expectRefused(attack(withMember(route, field, json)), [`body.${field}.${name}`]);
+        await expectRefused(attack(withMember(route, field, json)), [`${field}.${name}`]);
       }
     }
     for (const member of ["__proto__", "constructor"]) {
-      await expectRefused(attack(withMember(route, member, '{"isAdmin":true,"prototype":{}}')), [`body.${member}`]);
+      await expectRefused(attack(withMember(route, member, '{"isAdmin":true,"prototype":{}}')), [member]);
     }
   });
 
   it("10,000 levels of nesting, and as many as a body has room for", async () => {
     for (const json of [deep(10_000), deepList(10_000), deepList(130_000)]) {
-      for (const field of fieldsOf(route.body)) await expectRefused(attack(withMember(route, field, json)), /^body/);
-      await expectRefused(attack(json), /^body/);
+      for (const field of fieldsOf(route.body)) {
+        await expectRefused(attack(withMember(route, field, json)), new RegExp(`^(body|${field}(\\..+)?)$`));
+      }
+      await expectRefused(attack(json), /^body$/);
     }
   });
 });
@@ -142,7 +144,7 @@ describe.each(withBody)("the body of %s", (_name, route) => {
     "*/*",
     "",
   ])("is refused by the type %j, though it is JSON", async (type) => {
-    await expectRefused(() => send(good, { "content-type": type }), ["headers.content-type"]);
+    await expectRefused(() => send(good, { "content-type": type }), ["content-type"]);
   });
 
   it.each<[string, () => Uint8Array]>([
@@ -156,7 +158,6 @@ describe.each(withBody)("the body of %s", (_name, route) => {
       "UTF-8, overlong",
       () => Buffer.concat([Buffer.from('{"content":"'), Buffer.from("c0ae", "hex"), Buffer.from('"}')]),
     ],
-    ["UTF-8 behind a byte order mark", () => Buffer.from(`\ufeff${good}`)],
     ["NUL", () => Buffer.alloc(100)],
     ["JSON with something behind it", () => Buffer.from(`${good}\0`)],
     ["two JSON texts", () => Buffer.from(good + good)],
@@ -185,7 +186,6 @@ describe.each(withQuery)("the query of %s", (name, route) => {
     const chats = await world.db.collection("chats").distinct("chat_id");
     for (const field of fieldsOf(route.query)) {
       for (const value of [
-        "",
         "1,2",
         '{"$gt":""}',
         "[object Object]",
@@ -216,7 +216,7 @@ describe.each(withQuery)("the query of %s", (name, route) => {
           expect(shown.filter((id: string) => !chats.includes(id))).toEqual([]);
         } else {
           expect([status, body.code]).toEqual([400, "VALIDATION_ERROR"]);
-          expect(body.errors[0].field).toBe(`query.${field}`);
+          expect(body.errors[0].field).toBe(field);
         }
       }
     }
@@ -253,7 +253,7 @@ describe.each(withQuery)("the query of %s", (name, route) => {
   });
 
   it("refuses a parameter that is given twice, equal or not", async () => {
-    for (const search of ["&limit=7", "&limit=8"]) await expectRefused(() => ask(search), ["query.limit"]);
+    for (const search of ["&limit=7", "&limit=8"]) await expectRefused(() => ask(search), ["limit"]);
   });
 });
 
@@ -275,7 +275,7 @@ describe.each(guarded)("the path of %s", (name, route) => {
     "-4b000000000000000000001",
     "x".repeat(5_000),
   ])("takes no other spelling of a subaccountId: %j", async (odd) => {
-    await expectRefused(() => call(name, right(route, { subaccountId: odd })), ["params.subaccountId"]);
+    await expectRefused(() => call(name, right(route, { subaccountId: odd })), ["subaccountId"]);
   });
 
   it("knows no chat by the name of a prototype", async () => {
@@ -284,7 +284,7 @@ describe.each(guarded)("the path of %s", (name, route) => {
       expect((await call(name, right(route, { chatId: odd }))).body.code).toBe("CHAT_NOT_FOUND");
     }
     for (const odd of ["chat\r\nx", "chat\0", "сhat", "chat\u200b", "%2e%2e", "../x".replace("/", "%2f"), "chat;x=1"]) {
-      await expectRefused(() => call(name, right(route, { chatId: odd })), ["params.chatId"]);
+      await expectRefused(() => call(name, right(route, { chatId: odd })), ["chatId"]);
     }
   });
 

@@ -210,24 +210,24 @@ describe("create validates", () => {
     ["an array", [], "body"],
     ["null", null, "body"],
     ["broken JSON", "{", "body"],
-    ["no agentId", {}, "body.agentId"],
-    ["an empty agentId", { agentId: "" }, "body.agentId"],
-    ["an agentId that is an operator", { agentId: { $gt: "" } }, "body.agentId"],
-    ["an agentId of 129", { agentId: "a".repeat(129) }, "body.agentId"],
-    ["a negative version", { agentId: "a", agent_version: -1 }, "body.agent_version"],
-    ["a broken version", { agentId: "a", agent_version: 1.5 }, "body.agent_version"],
-    ["a tag in capitals", { agentId: "a", agent_version: "PROD" }, "body.agent_version"],
-    ["metadata that is a list", { agentId: "a", metadata: [] }, "body.metadata"],
-    ["metadata with an operator", { agentId: "a", metadata: { $where: "1" } }, "body.metadata.$where"],
-    ["metadata with a dotted key", { agentId: "a", metadata: { "a.b": 1 } }, "body.metadata.a.b"],
-    ["metadata with a NUL key, deep", { agentId: "a", metadata: { a: [{ "\0": 1 }] } }, "body.metadata.a.0.?"],
-    ["metadata of 21 levels", { agentId: "a", metadata: deep(21) }, "body.metadata"],
-    ["metadata of 50,177 bytes", { agentId: "a", metadata: filler(50_177) }, "body.metadata"],
-    ["metadata with half a surrogate pair", { agentId: "a", metadata: { a: "\ud800" } }, "body.metadata.a"],
+    ["no agentId", {}, "agentId"],
+    ["an empty agentId", { agentId: "" }, "agentId"],
+    ["an agentId that is an operator", { agentId: { $gt: "" } }, "agentId"],
+    ["an agentId of 129", { agentId: "a".repeat(129) }, "agentId"],
+    ["a negative version", { agentId: "a", agent_version: -1 }, "agent_version"],
+    ["a broken version", { agentId: "a", agent_version: 1.5 }, "agent_version"],
+    ["a tag in capitals", { agentId: "a", agent_version: "PROD" }, "agent_version"],
+    ["metadata that is a list", { agentId: "a", metadata: [] }, "metadata"],
+    ["metadata with an operator", { agentId: "a", metadata: { $where: "1" } }, "metadata.$where"],
+    ["metadata with a dotted key", { agentId: "a", metadata: { "a.b": 1 } }, "metadata.a.b"],
+    ["metadata with a NUL key, deep", { agentId: "a", metadata: { a: [{ "\0": 1 }] } }, "metadata.a.0.?"],
+    ["metadata of 21 levels", { agentId: "a", metadata: deep(21) }, "metadata"],
+    ["metadata of 50,177 bytes", { agentId: "a", metadata: filler(50_177) }, "metadata"],
+    ["metadata with half a surrogate pair", { agentId: "a", metadata: { a: "\ud800" } }, "metadata.a"],
     [
       "a variable that is an object",
       { agentId: "a", retell_llm_dynamic_variables: { a: {} } },
-      "body.retell_llm_dynamic_variables.a",
+      "retell_llm_dynamic_variables.a",
     ],
     [
       "101 variables",
@@ -235,15 +235,15 @@ describe("create validates", () => {
         agentId: "a",
         retell_llm_dynamic_variables: Object.fromEntries([...Array(101).keys()].map((i) => [`k${i}`, "v"])),
       },
-      "body.retell_llm_dynamic_variables",
+      "retell_llm_dynamic_variables",
     ],
-    ["_bsontype in metadata", { agentId: "a", metadata: { a: { _bsontype: "Id" } } }, "body.metadata.a._bsontype"],
+    ["_bsontype in metadata", { agentId: "a", metadata: { a: { _bsontype: "Id" } } }, "metadata.a._bsontype"],
     [
       "_bsontype among the variables",
       { agentId: "a", retell_llm_dynamic_variables: { _bsontype: "Long" } },
-      "body.retell_llm_dynamic_variables._bsontype",
+      "retell_llm_dynamic_variables._bsontype",
     ],
-    ["__proto__", '{"agentId":"a","metadata":{"__proto__":{"a":1}}}', "body.metadata.__proto__"],
+    ["__proto__", '{"agentId":"a","metadata":{"__proto__":{"a":1}}}', "metadata.__proto__"],
     ["10,000 levels", `{"agentId":"a","metadata":${'{"a":'.repeat(10_000)}1${"}".repeat(10_000)}}`, "body"],
   ])("%s: 400", async (_name, body, field) => {
     const { status, body: answer } = await create(body);
@@ -254,16 +254,16 @@ describe("create validates", () => {
   it("says everything that is wrong at once", async () => {
     const { body } = await create({ agentId: "", agent_version: -1, metadata: [] }, { subaccountId: "nope" });
     expect(body.errors.map((error: { field: string }) => error.field)).toEqual([
-      "params.subaccountId",
-      "body.agentId",
-      "body.agent_version",
-      "body.metadata",
+      "subaccountId",
+      "agentId",
+      "agent_version",
+      "metadata",
     ]);
   });
 
   it.each(["text/plain", "application/x-www-form-urlencoded", ""])("refuses a body of type %j: 400", async (type) => {
     const { status, body } = await create({ agentId: world.agentId }, { headers: { "content-type": type } });
-    expect([status, body.errors[0].field]).toEqual([400, "headers.content-type"]);
+    expect([status, body.errors[0].field]).toEqual([400, "content-type"]);
   });
 
   it("accepts metadata of 50,176 bytes and 20 levels", async () => {
@@ -287,6 +287,6 @@ describe("create validates", () => {
 
   it.each(["", "x".repeat(256), "a b", "ä"])("refuses the Idempotency-Key %j: 400", async (key) => {
     const { status, body } = await create({ agentId: world.agentId }, { headers: { "idempotency-key": key } });
-    expect([status, body.errors[0].field]).toEqual([400, "headers.idempotency-key"]);
+    expect([status, body.errors[0].field]).toEqual([400, "idempotency-key"]);
   });
 });

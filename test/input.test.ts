@@ -20,7 +20,7 @@ const problems = async (body: unknown): Promise<[field: string, message: string]
 describe("a cursor that is none", () => {
   it.each(["!!", "WzFd", "x".repeat(600)])("is a mistake before it is a question of permission: %j", async (cursor) => {
     const { status, body } = await call("list", { token: stranger.token, subaccountId, query: { cursor } });
-    expect([status, body.code, body.errors[0].field]).toEqual([400, "VALIDATION_ERROR", "query.cursor"]);
+    expect([status, body.code, body.errors[0].field]).toEqual([400, "VALIDATION_ERROR", "cursor"]);
   });
 
   it("is named beside the other mistakes", async () => {
@@ -28,7 +28,7 @@ describe("a cursor that is none", () => {
     const { status, body } = await call("list", { token: owner.token, subaccountId: "nope", query });
     expect([status, body.errors.map(({ field }: { field: string }) => field).sort()]).toEqual([
       400,
-      ["params.subaccountId", "query.cursor", "query.limit"],
+      ["cursor", "limit", "subaccountId"],
     ]);
   });
 });
@@ -42,9 +42,9 @@ describe("a limit of a text", () => {
     const send = (content: string) => call("message", { token: owner.token, subaccountId, chatId, body: { content } });
     expect((await send(emoji(10_000))).status).toBe(200);
     for (const content of [emoji(10_002), "x".repeat(10_001)]) {
-      expect((await send(content)).body.errors).toEqual([{ field: "body.content", message: tooBig(10_000) }]);
+      expect((await send(content)).body.errors).toEqual([{ field: "content", in: "body", message: tooBig(10_000) }]);
     }
-    expect(await problems({ agentId: emoji(130) })).toEqual([["body.agentId", tooBig(128)]]);
+    expect(await problems({ agentId: emoji(130) })).toEqual([["agentId", tooBig(128)]]);
     const named = async (name: string) =>
       (await create({ agentId, retell_llm_dynamic_variables: { [name]: "v" } })).status;
     expect([await named(emoji(128)), await named(emoji(130))]).toEqual([200, 400]);
@@ -55,18 +55,16 @@ describe("a limit of a text", () => {
   });
 
   it("is not told of what is no text, nor a second rule of a text that is empty: one mistake, one error", async () => {
-    expect(await problems({ agentId: [] })).toEqual([
-      ["body.agentId", "Invalid input: expected string, received array"],
-    ]);
+    expect(await problems({ agentId: [] })).toEqual([["agentId", "Invalid input: expected string, received array"]]);
     const empty = "Too small: expected string to have >=1 characters";
-    expect(await problems({ agentId: "" })).toEqual([["body.agentId", empty]]);
+    expect(await problems({ agentId: "" })).toEqual([["agentId", empty]]);
     const { body } = await call("message", {
       token: owner.token,
       subaccountId,
       chatId: "chat_any",
       body: { content: "" },
     });
-    expect(body.errors).toEqual([{ field: "body.content", message: empty }]);
+    expect(body.errors).toEqual([{ field: "content", in: "body", message: empty }]);
   });
 });
 
@@ -87,11 +85,11 @@ describe("a field that is null", () => {
 
   it("is refused where it must not be: agentId, content, a variable", async () => {
     const text = "Invalid input: expected string, received null";
-    expect(await problems({ agentId: null })).toEqual([["body.agentId", text]]);
+    expect(await problems({ agentId: null })).toEqual([["agentId", text]]);
     const message = { token: owner.token, subaccountId, chatId: "chat_any", body: { content: null } };
-    expect((await call("message", message)).body.errors).toEqual([{ field: "body.content", message: text }]);
+    expect((await call("message", message)).body.errors).toEqual([{ field: "content", in: "body", message: text }]);
     expect(await problems({ agentId, retell_llm_dynamic_variables: { a: null } })).toMatchObject([
-      ["body.retell_llm_dynamic_variables.a", expect.any(String)],
+      ["retell_llm_dynamic_variables.a", expect.any(String)],
     ]);
   });
 });
@@ -102,18 +100,14 @@ describe("what is wrong is named", () => {
     "The name: Must not begin with $, hold a dot, NUL or half of a surrogate pair, or be __proto__ or _bsontype";
 
   it.each<[what: string, body: string, expected: [string, string][]]>([
-    ["__proto__", '{"agentId": "a", "__proto__": {}}', [["body.__proto__", refused]]],
-    [
-      "it, deeper",
-      '{"agentId": "a", "metadata": {"a": [7, {"__proto__": 1}]}}',
-      [["body.metadata.a.1.__proto__", refused]],
-    ],
+    ["__proto__", '{"agentId": "a", "__proto__": {}}', [["__proto__", refused]]],
+    ["it, deeper", '{"agentId": "a", "metadata": {"a": [7, {"__proto__": 1}]}}', [["metadata.a.1.__proto__", refused]]],
     [
       "what stands in it",
       '{"a": {"constructor": {"prototype": 1}}, "b": {"constructor": 1, "prototype": {"__proto__": null}}}',
       [
-        ["body.a.constructor", refused],
-        ["body.b.prototype.__proto__", refused],
+        ["a.constructor", refused],
+        ["b.prototype.__proto__", refused],
       ],
     ],
     [
@@ -121,11 +115,7 @@ describe("what is wrong is named", () => {
       `{"agentId": "a", "x": ${"[".repeat(10_000)}${"]".repeat(10_000)}}`,
       [["body", "Must be nested less deeply"]],
     ],
-    [
-      "a name at a depth",
-      `${"[".repeat(500)}{"__proto__": 1}${"]".repeat(500)}`,
-      [[`body${".0".repeat(100)}`.slice(0, 200), refused]],
-    ],
+    ["a name at a depth", `${"[".repeat(500)}{"__proto__": 1}${"]".repeat(500)}`, [["0.".repeat(100), refused]]],
     ["that it is none", '{"agentId": "a"', [["body", "Must be a JSON object"]]],
   ])("in JSON that is not taken: %s", async (_what, body, expected) => {
     expect(await problems(body)).toEqual(expected);
@@ -134,28 +124,28 @@ describe("what is wrong is named", () => {
   it("in metadata, with the way to it, and all of it at once", async () => {
     const metadata = { "a.b": 1, fine: { things: ["x", { $where: 1 }, "\ud800"] }, "": { "\0": { _bsontype: 1 } } };
     expect(await problems({ agentId, metadata })).toEqual([
-      ["body.metadata.a.b", unstorable],
-      ["body.metadata..?", unstorable],
-      ["body.metadata.fine.things.2", "Must not hold half of a surrogate pair"],
-      ["body.metadata..?._bsontype", unstorable],
-      ["body.metadata.fine.things.1.$where", unstorable],
+      ["metadata.a.b", unstorable],
+      ["metadata..?", unstorable],
+      ["metadata.fine.things.2", "Must not hold half of a surrogate pair"],
+      ["metadata..?._bsontype", unstorable],
+      ["metadata.fine.things.1.$where", unstorable],
     ]);
-    expect(await problems({ agentId, metadata: [] })).toEqual([["body.metadata", "Must be an object"]]);
+    expect(await problems({ agentId, metadata: [] })).toEqual([["metadata", "Must be an object"]]);
   });
 
   it("in numbers that JSON can say and no answer could: they would be null", async () => {
     const metadata = '{"a": 1e400, "b": [-1e400, 1e308], "c": 1e-400}';
     const finite = "Must be a finite number";
     expect(await problems(`{"agentId": "a", "metadata": ${metadata}}`)).toEqual([
-      ["body.metadata.a", finite],
-      ["body.metadata.b.0", finite],
+      ["metadata.a", finite],
+      ["metadata.b.0", finite],
     ]);
   });
 
   it("in the names and values of variables", async () => {
     const variables = { "": "v", [`${"n".repeat(129)}`]: "v", $x: "v", "a.b": "v", nil: null, many: [], ok: 1 };
     const kinds = "Must be a string, a finite number or a boolean";
-    const at = (name: string) => `body.retell_llm_dynamic_variables.${name}`;
+    const at = (name: string) => `retell_llm_dynamic_variables.${name}`;
     expect(await problems({ agentId, retell_llm_dynamic_variables: variables })).toEqual([
       [at(""), "The name: Too small: expected string to have >=1 characters"],
       [at("n".repeat(64)), "The name: Too big: expected string to have <=128 characters"],
@@ -168,13 +158,13 @@ describe("what is wrong is named", () => {
       [at("v"), kinds],
     ]);
     expect(await problems({ agentId, retell_llm_dynamic_variables: "v" })).toEqual([
-      ["body.retell_llm_dynamic_variables", "Must be an object"],
+      ["retell_llm_dynamic_variables", "Must be an object"],
     ]);
   });
 
   it.each([[1.5], [true], [[]], ["PROD"], [""]])("in the version %j", async (agent_version) => {
     const rule = "Must be an integer from 0, or a tag of 1 to 20 of a-z, 0-9, _ and -";
-    expect(await problems({ agentId, agent_version })).toEqual([["body.agent_version", rule]]);
+    expect(await problems({ agentId, agent_version })).toEqual([["agent_version", rule]]);
   });
 
   it("in as few words as there is room for, however deep and long its names are", async () => {
@@ -184,7 +174,7 @@ describe("what is wrong is named", () => {
     const told = await problems({ agentId, metadata });
     expect(told).toHaveLength(100);
     expect(Math.max(...told.map(([field]) => field.length))).toBe(200);
-    expect(told[0]?.[0]).toMatch(/^body\.metadata\.n{64}\.n{64}\.n+$/);
+    expect(told[0]?.[0]).toMatch(/^metadata\.n{64}\.n{64}\.n+$/);
   });
 });
 

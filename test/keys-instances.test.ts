@@ -135,7 +135,7 @@ describe("what an Idempotency-Key may be", () => {
     ] as const) {
       const refused = await one.call(name, { ...owned(world), chatId, body, headers: { "idempotency-key": key } });
       expect(verdict(refused)).toEqual([400, "VALIDATION_ERROR"]);
-      expect(refused.body.errors).toEqual([{ field: "headers.idempotency-key", message: expect.any(String) }]);
+      expect(refused.body.errors).toEqual([{ field: "idempotency-key", in: "header", message: expect.any(String) }]);
     }
     expect(await userEntries(chatId)).toHaveLength(0);
   });

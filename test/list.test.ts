@@ -130,7 +130,6 @@ describe("list", () => {
     ["limit", "1.5"],
     ["limit", "1e2"],
     ["limit", "1,2"],
-    ["limit", ""],
     ["limit", "٣"],
     ["cursor", "nonsense"],
     ["cursor", Buffer.from('[{"$gt":0},"a"]').toString("base64url")],
@@ -138,7 +137,7 @@ describe("list", () => {
     ["cursor", "x".repeat(513)],
   ])("refuses %s=%j: 400", async (name, value) => {
     const { status, body } = await list(await shared, { [name]: value });
-    expect([status, body.code, body.errors[0].field]).toEqual([400, "VALIDATION_ERROR", `query.${name}`]);
+    expect([status, body.code, body.errors[0].field]).toEqual([400, "VALIDATION_ERROR", name]);
   });
 
   it("says so when Mongo answers with an error: 503 CHAT_LIST_FAILED", async () => {

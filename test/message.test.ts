@@ -164,7 +164,7 @@ describe("message", () => {
     ["a list", ["a"]],
   ])("refuses %s as content: 400", async (_name, content) => {
     const { status, body } = await send("chat_any", content);
-    expect([status, body.code, body.errors[0].field]).toEqual([400, "VALIDATION_ERROR", "body.content"]);
+    expect([status, body.code, body.errors[0].field]).toEqual([400, "VALIDATION_ERROR", "content"]);
   });
 
   it("takes 10,000 characters, emoji and NUL as they are", async () => {

@@ -67,14 +67,14 @@ describe.each(guarded)("%s refuses", (name, route) => {
     "the subaccountId %j: 400",
     async (subaccountId) => {
       const { status, body } = await attempt({ subaccountId });
-      expect([status, body.code, body.errors[0].field]).toEqual([400, "VALIDATION_ERROR", "params.subaccountId"]);
+      expect([status, body.code, body.errors[0].field]).toEqual([400, "VALIDATION_ERROR", "subaccountId"]);
     },
   );
 
   if (route.path.includes("{chatId}")) {
     it.each(["a b", "a.b", "a$b", "x".repeat(65), "ä", ".."])("the chatId %j: 400", async (wrong) => {
       const { status, body } = await attempt({ chatId: wrong });
-      expect([status, body.code, body.errors[0].field]).toEqual([400, "VALIDATION_ERROR", "params.chatId"]);
+      expect([status, body.code, body.errors[0].field]).toEqual([400, "VALIDATION_ERROR", "chatId"]);
     });
   }
 

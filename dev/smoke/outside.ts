@@ -59,7 +59,7 @@ export const outside: Check[] = [
     (api) => api.post("create", { agentId: "" }),
     400,
     "VALIDATION_ERROR",
-    ({ body }) => same("errors' field", body.errors?.[0]?.field, "body.agentId"),
+    ({ body }) => same("errors' field", body.errors?.[0]?.field, "agentId"),
   ),
   refused("a body that is no JSON", mayEnter, (api) => api.post("create", "{"), 400, "VALIDATION_ERROR"),
   refused(

@@ -5,6 +5,7 @@ import { type Actor, canonical } from "../access.ts";
 import type { Rule } from "../chain.ts";
 import { config } from "../config.ts";
 import { ApiError } from "../errors.ts";
+import { headerOf } from "../headers.ts";
 import { Text } from "../text.ts";
 
 /** Signature algorithms of a key set. HS256 never goes by a key set, and these never by the secret. */
@@ -23,7 +24,7 @@ const Claims = z
 export function authenticate(): Rule {
   return {
     before: async ({ event, internal: { progress } }) => {
-      const token = bearer(event.headers?.authorization);
+      const token = bearer(headerOf(event, "authorization"));
       progress.actor = await verify(token);
       progress.log.fields.userId = progress.actor.id;
     },

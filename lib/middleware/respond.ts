@@ -3,24 +3,22 @@ import type { Rule } from "../chain.ts";
 import { SubaccountId } from "../chat/schema.ts";
 import { ApiError } from "../errors.ts";
 import { gzip, takesGzip, written } from "../gzip.ts";
+import { headerOf, valuesOf } from "../headers.ts";
 import { CallLog } from "../logger.ts";
 import { Deadline, type Progress, type Reply, type Route, routeKey } from "../route.ts";
 
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const functionMs = 29_000;
 /** What is shorter fits into one packet as it is. */
 const minGzipBytes = 1_024;
 let coldStart = true;
 
-/** Whoever invokes us by hand may send any event, and is answered: nothing stands before this. */
-const textOf = (header: unknown) => (typeof header === "string" ? header : undefined);
-
 /** Speaks first and last: gives the request its id, its log and its deadline, and makes an answer of how it ended. */
 export function respond(route: Route): Rule {
   return {
     before: ({ event, context, internal }) => {
-      const asked = textOf(event?.headers?.["x-operation-id"]);
-      const operationId = asked && uuid.test(asked) ? asked.toLowerCase() : crypto.randomUUID();
+      const [asked = "", ...others] = valuesOf(event, "x-operation-id", { spelled: (id) => id.toLowerCase() });
+      const operationId = uuid.test(asked) && others.length === 0 ? asked : crypto.randomUUID();
       const { name: operation } = route;
       const requestId = context.awsRequestId;
       const log = new CallLog({ operationId, requestId, operation, route: routeKey(route), coldStart });
@@ -34,7 +32,7 @@ export function respond(route: Route): Rule {
         log,
         deadline: new Deadline(context.getRemainingTimeInMillis?.() ?? functionMs),
         trailing: [],
-        takesGzip: takesGzip(textOf(event?.headers?.["accept-encoding"])),
+        takesGzip: takesGzip(headerOf(event, "accept-encoding")),
         headers: {
           "content-type": "application/json",
           "x-operation-id": operationId,

@@ -3,6 +3,7 @@ import { loadSubaccount } from "../access.ts";
 import { awake } from "../awake.ts";
 import type { Rule } from "../chain.ts";
 import { ApiError } from "../errors.ts";
+import { valuesOf } from "../headers.ts";
 import type { CallLog } from "../logger.ts";
 import { isUnreachable } from "../mongo.ts";
 import { webhookKeysOf } from "../retell/account.ts";
@@ -24,9 +25,10 @@ export function signature(route: Route): Rule {
     before: async ({ event, internal: { progress } }) => {
       const refused = () => new ApiError("INVALID_SIGNATURE");
       const params = route.params?.safeParse(event.pathParameters).data;
-      const header = event.headers?.["x-retell-signature"] ?? "";
+      const [header = "", ...others] = valuesOf(event, "x-retell-signature", { commas: 1 });
       const [, timestamp] = form.exec(header) ?? [];
-      if (!params || !timestamp || Math.abs(Date.now() - Number(timestamp)) > toleranceMs) throw refused();
+      if (!params || !timestamp || others.length > 0 || Math.abs(Date.now() - Number(timestamp)) > toleranceMs)
+        throw refused();
       const { subaccountId } = params;
       const { log, trailing } = progress;
       log.fields.subaccountId = subaccountId;

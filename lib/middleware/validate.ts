@@ -3,7 +3,8 @@ import jsonBodyParser from "@middy/http-json-body-parser";
 import type * as z from "zod";
 import type { ChatRequest, Rule } from "../chain.ts";
 import { ApiError, type FieldError, maxErrors } from "../errors.ts";
-import { type Member, members, parseJson, pathOf } from "../json.ts";
+import { headerOf, isJsonType, unquoted, valuesOf } from "../headers.ts";
+import { type Member, members, parseJson, pathOf, withoutBom } from "../json.ts";
 import type { Progress, Route } from "../route.ts";
 
 const maxBodyBytes = 262_144;
@@ -12,10 +13,11 @@ const maxFieldLength = 200;
 const maxLevels = 1_000;
 /** Visible ASCII: what a header can carry without two ways to read it. */
 const idempotencyKey = /^[\x21-\x7e]{1,255}$/;
+const differing = "Must have one value. Several lines, or a comma outside of quotes, are several";
 
-/** Path, query and body through the route's schemas. Everything that is wrong is said at once. */
+/** Path, query, body and headers by the route's schemas. Everything that is wrong is said at once. */
 export function validate(route: Route): Rule {
-  const parser = jsonBodyParser();
+  const parser = jsonBodyParser({ disableContentTypeCheck: true });
   return {
     before: (request) => {
       const { event, internal } = request;
@@ -25,14 +27,19 @@ export function validate(route: Route): Rule {
       const body = route.body ? readBody(request, parser, problems) : undefined;
 
       const parsed = {
-        params: check(route.params, event.pathParameters ?? {}, "params", problems),
-        query: check(route.query, event.queryStringParameters ?? {}, "query", problems),
+        params: check(route.params, event.pathParameters ?? {}, "path", problems),
+        query: check(route.query, presentOf(event.queryStringParameters), "query", problems),
         body: body && check(route.body, body.json, "body", problems),
       };
-      const key = event.headers?.["idempotency-key"];
-      if (route.method === "POST" && key !== undefined) {
-        if (idempotencyKey.test(key)) internal.progress.key = key;
-        else problems.push({ field: "headers.idempotency-key", message: "Must be 1 to 255 visible ASCII characters" });
+      if (valuesOf(event, "x-operation-id", { spelled: (id) => id.toLowerCase() }).length > 1) {
+        problems.push({ field: "x-operation-id", in: "header", message: differing });
+      }
+      if (route.method === "POST" && headerOf(event, "idempotency-key") !== undefined) {
+        const keys = valuesOf(event, "idempotency-key", { spelled: unquoted });
+        const [key = ""] = keys;
+        const wrong = keys.length > 1 ? differing : "Must be 1 to 255 visible ASCII characters";
+        if (keys.length === 1 && idempotencyKey.test(key)) internal.progress.key = key;
+        else problems.push({ field: "idempotency-key", in: "header", message: wrong });
       }
       if (problems.length > 0) throw new ApiError("VALIDATION_ERROR", { errors: problems.slice(0, maxErrors) });
 
@@ -50,16 +57,19 @@ function readBody(
 ): { json: unknown } | undefined {
   const { event } = request;
   const text = textOf(event.body, event.isBase64Encoded);
+  const types = valuesOf(event, "content-type");
+  // A body that is missing is the mistake, not that it has no type.
+  if (text !== "" && (types.length === 0 || !types.every(isJsonType))) {
+    problems.push({ field: "content-type", in: "header", message: "Must be application/json" });
+    return undefined;
+  }
   try {
-    // An empty body and an absent one are the same mistake.
-    if (!text) throw Object.assign(new Error(), { statusCode: 422 });
+    Object.assign(event, { body: text && withoutBom(text), isBase64Encoded: false });
     parser.before?.(request as never);
     return { json: event.body };
-  } catch (error) {
-    // The parser's own error carries the whole body: it must not become a cause, which is logged.
-    const isType = (error as { statusCode?: unknown }).statusCode === 415;
-    if (isType) problems.push({ field: "headers.content-type", message: "Must be application/json" });
-    else problems.push(...refusals(text));
+  } catch {
+    // The parser's error carries the whole body: it must not become a cause, which is logged.
+    problems.push(...refusals(text));
     return undefined;
   }
 }
@@ -67,15 +77,15 @@ function readBody(
 /** Why the parser did not take a text. Of JSON it refuses what could change a prototype, and deep nesting: its stack. */
 function refusals(text: string | undefined): FieldError[] {
   const json = parseJson(text);
-  if (json === undefined) return [{ field: "body", message: "Must be a JSON object" }];
+  if (json === undefined) return [{ field: "body", in: "body", message: "Must be a JSON object" }];
   const problems: FieldError[] = [];
   for (const member of members(json)) {
     if (member.level > maxLevels || problems.length === maxErrors) break;
     if (!reachesPrototypes(member)) continue;
     const message = "The name: Must not be __proto__, nor constructor with a prototype inside";
-    problems.push({ field: fieldOf("body", pathOf(member)), message });
+    problems.push({ field: fieldOf("body", pathOf(member)), in: "body", message });
   }
-  return problems.length > 0 ? problems : [{ field: "body", message: "Must be nested less deeply" }];
+  return problems.length > 0 ? problems : [{ field: "body", in: "body", message: "Must be nested less deeply" }];
 }
 
 function reachesPrototypes({ name, value }: Member): boolean {
@@ -83,27 +93,45 @@ function reachesPrototypes({ name, value }: Member): boolean {
   return name === "constructor" && typeof value === "object" && value !== null && Object.hasOwn(value, "prototype");
 }
 
-function check(schema: z.ZodType | undefined, input: unknown, place: string, problems: FieldError[]): unknown {
+/** An empty query parameter, as forms write a field that nobody filled in, is an absent one. */
+function presentOf(query: Record<string, string | undefined> | undefined): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(query ?? {}).filter(([, value]) => value !== ""));
+}
+
+function check(
+  schema: z.ZodType | undefined,
+  input: unknown,
+  place: FieldError["in"],
+  problems: FieldError[],
+): unknown {
   const result = schema?.safeParse(input);
   if (!result || result.success) return result?.data;
   for (const issue of result.error.issues) {
     const field = fieldOf(place, issue.path.map(String));
     // Of a name zod itself says only that it is a bad one.
-    if (issue.code !== "invalid_key") problems.push({ field, message: issue.message });
-    else problems.push(...issue.issues.map(({ message }) => ({ field, message: `The name: ${message}` })));
+    if (issue.code !== "invalid_key") problems.push({ field, in: place, message: issue.message });
+    else problems.push(...issue.issues.map(({ message }) => ({ field, in: place, message: `The name: ${message}` })));
   }
   return undefined;
 }
 
-/** Names that the caller chose, in an answer: short, and without anything that a log or a terminal would act on. */
-function fieldOf(place: string, path: string[]): string {
+/**
+ * Names that the caller chose, in an answer: short, and without anything that a log or a terminal would act on.
+ *
+ * @returns The place itself (`body`) where all of it is wrong.
+ */
+function fieldOf(place: FieldError["in"], path: string[]): string {
+  if (path.length === 0) return place;
   const names = path.slice(0, maxFieldLength).map((name) => name.slice(0, 64).replace(/[^\x20-\x7e]/g, "?"));
-  return [place, ...names].join(".").slice(0, maxFieldLength);
+  return names.join(".").slice(0, maxFieldLength);
 }
 
-/** JSON is UTF-8. Decoded all the same, other bytes would be stored as replacement characters: undefined. */
+/**
+ * A body's text, "" if there is none. JSON is UTF-8. Other bytes would be stored as replacement characters, so that
+ * they are no text: undefined.
+ */
 function textOf(body: string | undefined, isBase64: boolean): string | undefined {
-  if (!body || !isBase64) return body;
+  if (!body || !isBase64) return body ?? "";
   const bytes = Buffer.from(body, "base64");
   return isUtf8(bytes) ? bytes.toString() : undefined;
 }
