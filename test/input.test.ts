@@ -185,6 +185,31 @@ describe("a body of nothing but mistakes", () => {
     expect([status, body.code, body.errors.length]).toEqual([400, "VALIDATION_ERROR", 100]);
   });
 
+  it("is searched within a bound of work: keys are counted before they are looked at", async () => {
+    const filled = (open: string, member: (i: number) => string, close: string) => {
+      let text = open;
+      for (let i = 0; text.length < 261_000; i++) text += `${i > 0 ? "," : ""}${member(i)}`;
+      return `${text}${close}`;
+    };
+    const tooMany = { field: "retell_llm_dynamic_variables", in: "body", message: "Must be 100 keys at most" };
+    const tooLarge = { field: "metadata", in: "body", message: "Must be 50176 bytes of JSON at most" };
+    const variables = '{"agentId":"a","retell_llm_dynamic_variables":{';
+    for (const [text, expected] of [
+      [filled(variables, (i) => `"${i}":""`, "}}"), [tooMany]],
+      [filled(variables, (i) => `"v${i}":[]`, "}}"), undefined],
+      [filled(variables, (i) => `"$${i}":null`, "}}"), undefined],
+      [filled('{"agentId":"a","metadata":{"a":[', () => "1", "]}}"), [tooLarge]],
+      [filled('{"agentId":"a","metadata":{', (i) => `"${i}":[]`, "}}"), [tooLarge]],
+    ] as const) {
+      const spent = process.cpuUsage();
+      const { status, body } = await create(text);
+      const { user, system } = process.cpuUsage(spent);
+      expect([status, body.errors.length <= 100]).toEqual([400, true]);
+      if (expected) expect(body.errors).toEqual(expected);
+      expect((user + system) / 1_000).toBeLessThan(150); // ms; looking at all of them takes 200 to 500
+    }
+  });
+
   it("is answered shorter than it is, however long its names are", async () => {
     const variables = Object.fromEntries([...Array(50).keys()].map((i) => [`${i}${"\u001b".repeat(800)}`, null]));
     const sent = JSON.stringify({ agentId, retell_llm_dynamic_variables: variables });

@@ -7,6 +7,9 @@ import { Text } from "../text.ts";
 /** Retell takes 50 kB of metadata; this leaves room for ours beside the caller's. */
 const maxMetadataBytes = 50_176;
 const maxMetadataLevels = 20;
+/** A digit and a comma in a list. */
+const minMemberBytes = 2;
+const maxVariables = 100;
 
 /** `_bsontype` is how the driver tells its own types: a plain object that has one cannot be stored. */
 const reserved = new Set(["__proto__", "_bsontype"]);
@@ -43,11 +46,17 @@ const AgentVersion = z
   .meta({ description: "A version's number or a tag; absent: the latest", example: "prod" });
 
 const Metadata = z
-  .record(z.string(), z.unknown(), "Must be an object")
+  .looseObject({}, "Must be an object")
   .superRefine((metadata, context) => {
     for (const problem of problemsOf(metadata).take(maxErrors)) context.addIssue({ code: "custom", ...problem });
   })
   .meta({ description: "Your own data, echoed back", example: { crm_id: "C-99" } });
+
+/** A body has room for thousands of variables. One more than may be there is enough to see that there are too many. */
+const firstVariables = (given: unknown) => {
+  if (typeof given !== "object" || given === null || Array.isArray(given)) return given;
+  return Object.fromEntries(Object.entries(given).slice(0, maxVariables + 1));
+};
 
 const DynamicVariables = z
   .record(
@@ -58,7 +67,7 @@ const DynamicVariables = z
       .refine((text) => text.isWellFormed(), halved),
     "Must be an object",
   )
-  .refine((variables) => Object.keys(variables).length <= 100, "Must be 100 keys at most")
+  .refine((variables) => Object.keys(variables).length <= maxVariables, `Must be ${maxVariables} keys at most`)
   .meta({
     description: "Fills `{{name}}` in the agent's prompt. Numbers and booleans become strings",
     example: { customer_name: "Ana" },
@@ -69,7 +78,9 @@ export const NewChat = z.object({
   agentId: AgentId,
   agent_version: AgentVersion.nullish().transform((given) => given ?? undefined),
   metadata: Metadata.nullish().transform((given) => given ?? {}),
-  retell_llm_dynamic_variables: DynamicVariables.nullish().transform((given) => given ?? {}),
+  retell_llm_dynamic_variables: z
+    .preprocess(firstVariables, DynamicVariables.nullish())
+    .transform((given) => given ?? {}),
 });
 
 export const NewMessage = z.object({
@@ -168,8 +179,12 @@ export type Transcript = z.infer<typeof Transcript>;
 
 /** What is wrong with metadata, and where in it. */
 function* problemsOf(metadata: object): Generator<{ path: string[]; message: string }> {
+  const tooLarge = { path: [], message: `Must be ${maxMetadataBytes} bytes of JSON at most` };
+  let bytes = 0;
   for (const member of members(metadata)) {
     const { name, value, within, level } = member;
+    bytes += minMemberBytes;
+    if (bytes > maxMetadataBytes) return yield tooLarge; // without a look at the rest
     const wrong = (message: string) => ({ path: pathOf(member), message });
     if (level > maxMetadataLevels && typeof value === "object" && value !== null) {
       yield { path: [], message: `Must be ${maxMetadataLevels} levels deep at most` };
@@ -179,8 +194,7 @@ function* problemsOf(metadata: object): Generator<{ path: string[]; message: str
     if (typeof value === "string" && !value.isWellFormed()) yield wrong(halved);
     if (typeof value === "number" && !Number.isFinite(value)) yield wrong("Must be a finite number"); // JSON's 1e400
   }
-  const bytes = Buffer.byteLength(JSON.stringify(metadata));
-  if (bytes > maxMetadataBytes) yield { path: [], message: `Must be ${maxMetadataBytes} bytes of JSON at most` };
+  if (Buffer.byteLength(JSON.stringify(metadata)) > maxMetadataBytes) yield tooLarge;
 }
 
 function isStorable(name: string): boolean {
