@@ -2,7 +2,7 @@ import { compose, type Rule, type Unfinished } from "./chain.ts";
 import * as cache from "./chat/cache.ts";
 import { authenticate } from "./middleware/authenticate.ts";
 import { authorize } from "./middleware/authorize.ts";
-import { limit } from "./middleware/limit.ts";
+import { limitSubaccount, limitUser } from "./middleware/limit.ts";
 import { signature } from "./middleware/signature.ts";
 import { validate } from "./middleware/validate.ts";
 import { prefetch } from "./retell/account.ts";
@@ -15,10 +15,17 @@ interface Options<R extends GuardedRoute> {
 
 /**
  * Wraps what an endpoint does in the one chain that all of them share:
- * respond, authenticate, validate, limit, authorize, and then the handler.
+ * respond, authenticate, limitUser, validate, limitSubaccount, authorize, and then the handler.
  */
 export function endpoint<const R extends GuardedRoute>(route: R, options: Options<R> = {}): Unfinished<R> {
-  return compose(route, [authenticate(), validate(route), readAhead(route, options), limit(route), authorize(route)]);
+  return compose(route, [
+    authenticate(),
+    limitUser(),
+    validate(route),
+    readAhead(route, options),
+    limitSubaccount(route),
+    authorize(route),
+  ]);
 }
 
 /** The chain of what Retell itself calls: its signature stands for the token and the permission. */

@@ -34,11 +34,23 @@ export function routeRule(route: Route): Rule | undefined {
 
 const limiters = new Map<string, Ratelimit>();
 
+/** Who is over a limit, and until when. */
+const exceeded = new Lru<Count>(10_000);
+
+/** The count that refused this id last, as long as one more request would be refused too; no I/O. */
+export function recallExceeded(rule: Rule, id: string): Count | undefined {
+  const last = exceeded.get(`${rule.name}:${id}`);
+  return last && last.reset > Date.now() ? last : undefined;
+}
+
 /** Counts one request against a rule. Never rejects, and is never unlimited: without Redis each instance counts. */
 export async function count(rule: Rule, id: string): Promise<Count> {
   try {
     const { success, limit, remaining, reset } = await limiterFor(rule).limit(id);
-    return { success, limit, remaining, reset: success ? reset : await nextPass(rule, id, reset) };
+    if (success) return { success, limit, remaining, reset };
+    const refused = { success, limit, remaining, reset: await nextPass(rule, id, reset) };
+    exceeded.set(`${rule.name}:${id}`, refused);
+    return refused;
   } catch (error) {
     return { ...countAlone(rule, id), degraded: error ?? "failed" };
   }

@@ -137,7 +137,7 @@ export interface Progress {
   rawBody?: string;
   /** The Idempotency-Key, as it was sent. */
   key?: string;
-  /** Started by `limit`, judged by `authorize`. */
+  /** Started by `limitUser` and `limitSubaccount`, judged by `authorize` (or `validate`, of what it refuses). */
   counts?: Counts;
   /** Started by the endpoint. */
   cached?: Promise<Cached>;

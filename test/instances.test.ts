@@ -77,6 +77,24 @@ describe("limits", () => {
     expect((await instance.call("transcript", { ...request, token: world.viewer.token })).status).toBe(200);
   });
 
+  it("of a user count every request with a valid token, before what is wrong with it", async () => {
+    const world = await aWorld();
+    const { call } = await anInstance({ RATE_LIMIT_USER: "4" });
+    const create = (body: unknown, more: object = {}) => call("create", { ...owned(world), body, ...more });
+    const malformed = [await create({}), await create("{"), await create({}, { subaccountId: "nope" })];
+    for (const [index, { status, headers }] of malformed.entries()) {
+      expect([status, headers["ratelimit-limit"], headers["ratelimit-remaining"]]).toEqual([400, "4", `${3 - index}`]);
+    }
+    expect((await create("x".repeat(262_145))).status).toBe(413);
+    for (const body of [{}, "{", { agentId: world.agentId }, "x".repeat(262_145)]) {
+      const refused = await create(body);
+      expect(verdict(refused)).toEqual([429, "RATE_LIMIT_EXCEEDED"]);
+      expect(refused.headers["retry-after"]).toBe(String(refused.body.retryAfter));
+    }
+    expect((await call("create", { subaccountId: world.subaccountId, body: {} })).status).toBe(401);
+    expect(verdict(await create({}, { token: world.viewer.token }))).toEqual([400, "VALIDATION_ERROR"]);
+  });
+
   it("of a user are judged before the permission, a subaccount's after it", async () => {
     const world = await aWorld();
     const { call } = await anInstance({ RATE_LIMIT_USER: "2", RATE_LIMIT_LIST: "1" });
@@ -122,24 +140,27 @@ describe("limits", () => {
     expect(body.retryAfter).toBeLessThanOrEqual(60);
   });
 
-  it("let through whoever comes back when they say, and nobody a second sooner", async () => {
-    const world = await aWorld();
-    const { call } = await anInstance({ RATE_LIMIT_LIST: "10" });
-    const list = () => call("list", owned(world));
-    const later = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1_000 + 1);
-    const waits: number[] = [];
-    for (let i = 0; i < 10; i++) expect((await list()).status).toBe(200);
-    for (let i = 0; i < 12; i++) {
-      const { status, body } = await list();
-      expect(status).toBe(429);
-      waits.push(body.retryAfter);
-      later(body.retryAfter - 1);
-      expect((await list()).status).toBe(429);
-      later(1);
-      expect((await list()).status).toBe(200);
-    }
-    expect(waits).toEqual([60, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6]);
-  });
+  it.each(["RATE_LIMIT_LIST", "RATE_LIMIT_USER"])(
+    "let through whoever comes back when they say, and nobody a second sooner: %s",
+    async (setting) => {
+      const world = await aWorld();
+      const { call } = await anInstance({ [setting]: "10" });
+      const list = () => call("list", owned(world));
+      const later = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1_000 + 1);
+      const waits: number[] = [];
+      for (let i = 0; i < 10; i++) expect((await list()).status).toBe(200);
+      for (let i = 0; i < 12; i++) {
+        const { status, body } = await list();
+        expect(status).toBe(429);
+        waits.push(body.retryAfter);
+        later(body.retryAfter - 1);
+        expect((await list()).status).toBe(429);
+        later(1);
+        expect((await list()).status).toBe(200);
+      }
+      expect(waits).toEqual([60, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6]);
+    },
+  );
 });
 
 describe("a permission", () => {

@@ -184,13 +184,24 @@ describe.each(cases)("trips: $what", ({ name, prepare, more, ...expected }) => {
 });
 
 describe("trips of what is refused", () => {
-  it("a request without a token, or that is not valid, or for no route costs none", async () => {
+  it("a request without a token or for no route costs none, one that is not valid is counted", async () => {
     const world = await aWorld();
     const { call } = await anInstance();
     expect(await wire.steps(() => call("message", { subaccountId: world.subaccountId, chatId: "chat_any" }))).toBe("");
-    expect(await wire.steps(() => call("create", { ...owned(world), body: {} }))).toBe("");
+    expect(await wire.steps(() => call("create", { ...owned(world), body: {} }))).toBe("U");
     expect(await wire.steps(() => call("default"))).toBe("");
     expect(await wire.steps(() => call("health"))).toBe("");
+  });
+
+  it("a user who is over the limit costs none once this instance knows it", async () => {
+    const world = await aWorld();
+    const { call } = await anInstance({ RATE_LIMIT_USER: "1" });
+    await call("list", owned(world));
+    const refused = (body: unknown) => async () => {
+      expect((await call("create", { ...owned(world), body })).status).toBe(429);
+    };
+    await refused({})();
+    for (const body of [{}, "{", { agentId: world.agentId }]) expect(await wire.steps(refused(body))).toBe("");
   });
 
   it("a stranger costs one look in Mongo, and nothing goes on when the answer has left", async () => {

@@ -13,7 +13,7 @@ export function authorize(route: GuardedRoute): Rule {
   return {
     before: async ({ internal: { progress } }) => {
       const { actor, params, counts, log } = progress;
-      if (!actor || !params || !counts) throw new Error("authorize stands behind authenticate, validate and limit");
+      if (!actor || !params || !counts) throw new Error("authorize stands behind authenticate, limitUser and validate");
       const { subaccountId } = params;
 
       const peeked = peek(actor.id, subaccountId); // started before the first await: it travels with the counts

@@ -1,28 +1,44 @@
 import { decide, recall } from "../access.ts";
 import type { Rule } from "../chain.ts";
 import { ApiError } from "../errors.ts";
-import { type Count, count, routeRule, userRule } from "../limits.ts";
+import { type Count, count, recallExceeded, routeRule, userRule } from "../limits.ts";
 import type { GuardedRoute, Progress, Route } from "../route.ts";
 
-/** The counts of one request: started together, judged by `authorize` in the order of the verdicts. */
+/** The counts of one request, judged in the order of the verdicts. */
 export interface Counts {
   user: Promise<Count>;
   /** Started early only for a caller who is known to be allowed: a stranger must not use up a tenant's budget. */
-  subaccount: Promise<Count> | undefined;
+  subaccount?: Promise<Count> | undefined;
 }
 
-/** Starts counting; nothing is awaited here, so that the counts travel with the permission and the cache read. */
-export function limit(route: GuardedRoute): Rule {
+/**
+ * Starts counting against the user's limit, of every request with a valid token: also of one that is refused later. A
+ * user who is known to be over the limit is refused before anything else is looked at.
+ *
+ * The count is not awaited here, so that it travels with the permission and the cache read.
+ */
+export function limitUser(): Rule {
   return {
     before: ({ internal: { progress } }) => {
-      const { actor, params } = progress;
-      if (!actor || !params) return;
+      const { actor } = progress;
+      if (!actor) throw new Error("limitUser stands behind authenticate");
+      const rule = userRule();
+      const over = recallExceeded(rule, actor.id);
+      if (over) judge(progress, over);
+      progress.counts = { user: count(rule, actor.id) };
+    },
+  };
+}
+
+/** Starts counting against the subaccount's limit, if this instance knows that the caller is allowed. */
+export function limitSubaccount(route: GuardedRoute): Rule {
+  return {
+    before: ({ internal: { progress } }) => {
+      const { actor, params, counts } = progress;
+      if (!actor || !params || !counts) throw new Error("limitSubaccount stands behind limitUser and validate");
       const access = recall(actor.id, params.subaccountId);
       const isAllowed = access && decide(access, actor, route.permission, Date.now()).allowed;
-      progress.counts = {
-        user: count(userRule(), actor.id),
-        subaccount: isAllowed ? countRoute(route, params.subaccountId) : undefined,
-      };
+      if (isAllowed) counts.subaccount = countRoute(route, params.subaccountId);
     },
   };
 }

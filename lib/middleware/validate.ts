@@ -6,6 +6,7 @@ import { ApiError, type FieldError, maxErrors } from "../errors.ts";
 import { headerOf, isJsonType, unquoted, valuesOf } from "../headers.ts";
 import { type Member, members, parseJson, pathOf, withoutBom } from "../json.ts";
 import type { Progress, Route } from "../route.ts";
+import { judge } from "./limit.ts";
 
 const maxBodyBytes = 262_144;
 const maxFieldLength = 200;
@@ -19,11 +20,16 @@ const differing = "Must have one value. Several lines, or a comma outside of quo
 export function validate(route: Route): Rule {
   const parser = jsonBodyParser({ disableContentTypeCheck: true });
   return {
-    before: (request) => {
+    before: async (request) => {
       const { event, internal } = request;
       const problems: FieldError[] = [];
+      /** The verdict of the user's limit comes first. */
+      const refuse = async (error: ApiError): Promise<never> => {
+        if (internal.progress.counts) judge(internal.progress, await internal.progress.counts.user);
+        throw error;
+      };
 
-      if (bodyBytes(event.body, event.isBase64Encoded) > maxBodyBytes) throw new ApiError("PAYLOAD_TOO_LARGE");
+      if (bodyBytes(event.body, event.isBase64Encoded) > maxBodyBytes) await refuse(new ApiError("PAYLOAD_TOO_LARGE"));
       const body = route.body ? readBody(request, parser, problems) : undefined;
 
       const parsed = {
@@ -41,7 +47,9 @@ export function validate(route: Route): Rule {
         if (keys.length === 1 && idempotencyKey.test(key)) internal.progress.key = key;
         else problems.push({ field: "idempotency-key", in: "header", message: wrong });
       }
-      if (problems.length > 0) throw new ApiError("VALIDATION_ERROR", { errors: problems.slice(0, maxErrors) });
+      if (problems.length > 0) {
+        await refuse(new ApiError("VALIDATION_ERROR", { errors: problems.slice(0, maxErrors) }));
+      }
 
       Object.assign(internal.progress, parsed);
       Object.assign(internal.progress.log.fields, named(internal.progress));

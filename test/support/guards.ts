@@ -214,8 +214,8 @@ export const guards: Guard[] = [
   {
     name: "403 before the subaccount's limit: a stranger uses up nothing of it",
     file: "lib/middleware/limit.ts",
-    text: "subaccount: isAllowed ? countRoute(route, params.subaccountId) : undefined,",
-    instead: "subaccount: countRoute(route, params.subaccountId),",
+    text: "if (isAllowed) counts.subaccount =",
+    instead: "counts.subaccount =",
     test: ["test/refusals.test.ts", "the limits", "a stranger cannot use up a tenant's limit"],
   },
   {
