@@ -8,6 +8,9 @@ const unreachable: ErrorCode = "CONNECTION_FAILED";
 
 type Fields = Record<string, string | number | boolean | undefined>;
 
+/** An id that somebody else chose, if it can stand in a line and on a terminal: visible ASCII, and not a text. */
+export const loggable = (id: string) => (/^[\x21-\x7e]{1,128}$/.test(id) ? id : undefined);
+
 /** What every line says of the request that it belongs to. */
 interface Identity {
   operationId: string;

@@ -17,8 +17,40 @@ describe("a token with a good id", () => {
     { sub: "" },
     { role: null },
     { role: "something else" },
+    { iss: null },
+    { iss: 7 },
+    { iss: "" },
+    { aud: null },
+    { nbf: null },
+    { iat: null },
+    { iat: "yesterday" },
+    { jti: null },
+    { typ: null },
   ])("is accepted, whatever else is odd in it: %j", async (odd) => {
     expect((await list(await aToken({ id: owner.id, ...odd }))).status).toBe(200);
+  });
+
+  it.each([null, 42, "", "  ", true, [], {}, "x".repeat(129)])(
+    "is one whose sub is good, where id is %j",
+    async (id) => {
+      expect((await list(await aToken({ id, sub: owner.id }))).status).toBe(200);
+      expect((await list(await aToken({ id, sub: world.stranger.id }))).status).toBe(403);
+      for (const sub of [undefined, null, 7, "", { $gt: "" }]) {
+        expect((await list(await aToken({ id, ...(sub === undefined ? {} : { sub }) }))).body.code).toBe(
+          "INVALID_ACCESS_TOKEN",
+        );
+      }
+    },
+  );
+
+  it.each<Record<string, unknown>>([
+    { exp: null },
+    { exp: "9999999999" },
+    { nbf: "0" },
+    { nbf: Date.now() / 1_000 + 60 },
+  ])("is refused where its time is %j", async (times) => {
+    const token = await aToken({ id: owner.id, exp: 9_999_999_999, ...times }, { expires: "" });
+    expect((await list(token)).body.code).toBe("INVALID_ACCESS_TOKEN");
   });
 
   it("is that of the user it names, not of another one beside it", async () => {
@@ -42,6 +74,8 @@ describe("a bearer token", () => {
 
 describe("an id in capitals", () => {
   it("is the same user: allowed, counted and known by the same Idempotency-Key", async () => {
+    const world = await aWorld(); // nothing of its limits is used
+    const { subaccountId, owner } = world;
     const loud = await aToken({ id: owner.id.toUpperCase() });
     const instance = await anInstance({ RATE_LIMIT_USER: "20" }); // the tighter one: what the headers tell of
     const left = async (token: string) => (await instance.call("list", { token, subaccountId })).headers;

@@ -2,7 +2,7 @@ import { sign } from "retell-sdk/lib/webhook_auth";
 import { describe, expect, it } from "vitest";
 import { driver } from "../lib/mongo.ts";
 import { linesOf, logged } from "./support/instance.ts";
-import { aChat, aMembership, aUser, aWorld, call, fault } from "./support/world.ts";
+import { aChat, aMembership, aToken, aUser, aWorld, call, fault } from "./support/world.ts";
 
 const world = await aWorld();
 // The first request would load them while it waits for Redis; on a busy machine for longer than it may.
@@ -71,6 +71,22 @@ describe("a request's log", () => {
       expect((await ask(bad)).body.meta.operationId).toMatch(/^[0-9a-f-]{36}$/);
       expect((await ask(bad)).body.meta.operationId).not.toBe(bad);
     }
+  });
+
+  it("names what the caller chose once the caller is known, and only what has the form of an id", async () => {
+    const ask = async (agentId: string, token: string) =>
+      linesOf(
+        (await call("create", { token, subaccountId: world.subaccountId, body: { agentId } })).body.meta.operationId,
+      ).map((line) => line.agentId);
+    const [agent, forged] = ["agent_of_nobody", 'x\u001b[2K\n{"level":"INFO"}'];
+    expect(await ask(agent, world.owner.token)).toEqual([agent]);
+    expect(await ask(forged, world.owner.token)).toEqual([undefined]);
+    expect(await ask("what I wanted to say", world.owner.token)).toEqual([undefined]);
+    expect(await ask(agent, world.stranger.token)).toEqual([undefined]);
+    expect(await ask(agent, world.viewer.token)).toEqual([undefined]);
+    const token = await aToken({ id: "x\n\u202ey" });
+    const { body } = await call("list", { token, subaccountId: world.subaccountId });
+    expect(linesOf(body.meta.operationId)[0]).not.toHaveProperty("userId");
   });
 
   it("names the subaccount of what is refused, however early", async () => {

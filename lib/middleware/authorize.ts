@@ -1,6 +1,7 @@
 import { decide, load, type Permission, peek } from "../access.ts";
 import type { Rule } from "../chain.ts";
 import { ApiError } from "../errors.ts";
+import { loggable } from "../logger.ts";
 import type { GuardedRoute } from "../route.ts";
 import { openTenant } from "../tenant.ts";
 import { countRoute, judge } from "./limit.ts";
@@ -27,6 +28,8 @@ export function authorize(route: GuardedRoute): Rule {
         if (!verdict.allowed) throw denied(verdict, permission);
       };
       progress.require(route.permission);
+      const agentId = (progress.body as { agentId?: unknown } | undefined)?.agentId;
+      if (typeof agentId === "string") log.fields.agentId = loggable(agentId);
 
       const counted = await (counts.subaccount ?? countRoute(route, subaccountId));
       if (counted) judge(progress, counted);

@@ -148,12 +148,10 @@ function bodyBytes(body: string | undefined, isBase64: boolean): number {
   return body === undefined ? 0 : Buffer.byteLength(body, isBase64 ? "base64" : "utf8");
 }
 
-/** What of the input stands in the log: ids, and nothing else. */
-function named({ params, body }: Progress): Record<string, string> {
-  const agentId = (body as { agentId?: unknown } | undefined)?.agentId;
+/** What of the path stands in the log. What stands in the body is the caller's choice, and waits for the permission. */
+function named({ params }: Progress): Record<string, string> {
   return {
     ...(params ? { subaccountId: params.subaccountId } : {}),
     ...(params?.chatId ? { chatId: params.chatId } : {}),
-    ...(typeof agentId === "string" ? { agentId } : {}),
   };
 }
