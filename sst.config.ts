@@ -20,7 +20,9 @@ export default $config({
     const { secrets }: { secrets: Record<string, string> } = await import("./lib/" + "config.ts");
     const { functionsOf }: Functions = await import("./infra/" + "functions.ts");
     const { placeholderOf, problemsOf }: Settings = await import("./infra/" + "settings.ts");
+    const { readEnvFile }: { readEnvFile: (path: string) => unknown } = await import("./dev/" + "env-file.ts");
 
+    for (const file of [".env", `.env.${$app.stage}`]) readEnvFile(`${$cli.paths.root}/${file}`); // SST's own reading accepts any bytes
     const problems = problemsOf(process.env, $app.stage);
     if (problems.length > 0) throw new Error(["This stage cannot be deployed:", ...problems].join("\n  "));
 

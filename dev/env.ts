@@ -1,6 +1,9 @@
-/** Loaded ahead of the tools by their npm scripts: settings from `.env`, if there is one. */
+/** Loaded before the tools by their npm scripts: settings from `.env`, if there is one. The environment comes first. */
+import { readEnvFile } from "./env-file.ts";
+
 try {
-  process.loadEnvFile();
-} catch {
-  // There is none: everything has a default, or is started.
+  for (const [name, value] of Object.entries(readEnvFile(".env"))) process.env[name] ??= value;
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
 }

@@ -1,8 +1,8 @@
 /** `npm run resources -- --stage NAME`: the functions of a stage, and what each may do, as `sst deploy` would make them. */
-import { readFile } from "node:fs/promises";
-import { parseArgs, parseEnv } from "node:util";
+import { parseArgs } from "node:util";
 import { type Deployed, functionsOf } from "../infra/functions.ts";
 import { secrets } from "../lib/config.ts";
+import { readEnvFile } from "./env-file.ts";
 import { table } from "./table.ts";
 
 const { values } = parseArgs({ options: { stage: { type: "string" } } });
@@ -11,9 +11,13 @@ if (!values.stage) {
   process.exit(1);
 }
 // As sst reads them: what comes first counts, and what is empty is not set.
-for (const file of [".env", `.env.${values.stage}`]) {
-  const text = await readFile(file, "utf8").catch(() => "");
-  for (const [name, value] of Object.entries(parseEnv(text))) process.env[name] ||= value;
+try {
+  for (const file of [".env", `.env.${values.stage}`]) {
+    for (const [name, value] of Object.entries(readEnvFile(file))) process.env[name] ||= value;
+  }
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
 }
 
 const row = ({ name, on, memory, timeoutSeconds, reserved, permissions, secrets: linked, environment }: Deployed) => [

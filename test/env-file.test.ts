@@ -1,0 +1,69 @@
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+
+const dev = fileURLToPath(new URL("../dev/", import.meta.url));
+const text = "# Wörter\nMONGODB_URL=mongodb://127.0.0.1:9/named\r\nSTAGE=ada\n";
+const utf16 = Buffer.from(text, "utf16le");
+const bigEndian = Buffer.from(utf16).swap16();
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "scalai-env-"));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+/** Runs Node where the `.env` is, with nothing of the tests' environment. */
+async function node(...args: string[]) {
+  const ended = Promise.withResolvers<{ code: unknown; stdout: string; stderr: string }>();
+  const env = { PATH: process.env.PATH, PORT: "0" };
+  execFile(process.execPath, args, { cwd: folder, env, timeout: 30_000 }, (error, stdout, stderr) =>
+    ended.resolve({ code: error?.code ?? 0, stdout, stderr }),
+  );
+  return ended.promise;
+}
+const loaded = () =>
+  node("--import", `${dev}env.ts`, "-e", "console.log(process.env.MONGODB_URL, process.env.STAGE, process.env.PORT)");
+
+describe(".env", () => {
+  it.each<[string, string]>([
+    ["UTF-8", text],
+    ["UTF-8 behind a byte order mark", `\ufeff${text}`],
+    ["UTF-8 whose first line is a setting, behind a byte order mark", `\ufeff${text.slice(text.indexOf("\n") + 1)}`],
+  ])("is read as %s; the environment comes first", async (_what, content) => {
+    await writeFile(join(folder, ".env"), `${content}PORT=7\n`);
+    expect(await loaded()).toMatchObject({ code: 0, stdout: "mongodb://127.0.0.1:9/named ada 0\n" });
+  });
+
+  it("need not be there", async () => {
+    expect(await loaded()).toMatchObject({ code: 0, stdout: "undefined undefined 0\n" });
+  });
+
+  it.each<[string, Uint8Array]>([
+    ["UTF-16 LE", Buffer.concat([Buffer.from([0xff, 0xfe]), utf16])],
+    ["UTF-16 BE", Buffer.concat([Buffer.from([0xfe, 0xff]), bigEndian])],
+    ["UTF-16 LE without its mark", Buffer.from("STAGE=ada\n", "utf16le")],
+    ["UTF-16 BE without its mark", Buffer.from("STAGE=ada\n", "utf16le").swap16()],
+    ["ISO 8859-1", Buffer.from(text, "latin1")],
+  ])("in %s is said in one line, and nothing starts", async (_what, bytes) => {
+    await writeFile(join(folder, ".env"), bytes);
+    for (const program of [
+      [`${dev}env.ts`, `${dev}start.ts`],
+      [`${dev}tools.ts`, `${dev}doctor.ts`],
+      [`${dev}env.ts`, `${dev}gateway.ts`],
+    ] as const) {
+      const { code, stdout, stderr } = await node("--import", ...program);
+      expect([code, stdout]).toEqual([1, ""]);
+      expect(stderr).toMatch(/^\.env is not UTF-8 text .* nothing was started\n$/);
+    }
+    expect(await node(`${dev}resources.ts`, "--stage", "ada")).toMatchObject({ code: 1, stdout: "" });
+  });
+
+  it("that is no file is said, too", async () => {
+    await mkdir(join(folder, ".env"));
+    expect(await loaded()).toMatchObject({ code: 1, stderr: ".env cannot be read (EISDIR): nothing was started\n" });
+  });
+});
