@@ -13,6 +13,8 @@ export interface Route {
   name: string;
   method: "GET" | "POST" | "ANY";
   path: `/${string}` | "$default";
+  /** HEAD works like GET, without a body. API Gateway has no route for it: functions/default.ts answers. */
+  answersHead?: true;
   /** A heading for the API reference. */
   summary: string;
   /** The envelope's `message` on success. */

@@ -107,6 +107,7 @@ export const routes = table({
   health: {
     method: "GET",
     path: "/health",
+    answersHead: true,
     summary: "Whether the API is up",
     message: "OK",
     data: z.object({ status: z.literal("ok"), version: z.string() }),
@@ -128,7 +129,7 @@ export const routes = table({
 export function methodsOf(path: string): string[] {
   return Object.values<Route>(routes)
     .filter((route) => new RegExp(`^${route.path.replace(/\{\w+\}/g, "[^/]+")}$`).test(path))
-    .map(({ method }) => method);
+    .flatMap(({ method, answersHead }) => (answersHead ? [method, "HEAD"] : [method]));
 }
 
 /** Gives every row its key as its name, and keeps the row's own types. */

@@ -210,7 +210,9 @@ describe("routes that do not exist", () => {
     expect(await ask("GET", list.toUpperCase())).toMatchObject({ status: 404 });
     expect(await ask("GET", list.replace("/list", "%2flist"))).toMatchObject({ status: 404, allow: undefined });
     expect(await ask("POST", list)).toMatchObject({ status: 405, allow: "GET", body: { code: "METHOD_NOT_ALLOWED" } });
-    expect(await ask("DELETE", "/health")).toMatchObject({ status: 405, allow: "GET" });
+    expect(await ask("DELETE", "/health")).toMatchObject({ status: 405, allow: "GET, HEAD" });
+    expect(await ask("HEAD", list)).toMatchObject({ status: 405, allow: "GET" });
+    expect(await ask("HEAD", "/health/")).toMatchObject({ status: 404 });
   });
 
   it("a browser's preflight gets a 2xx where there is a route, should API Gateway hand it on", async () => {
