@@ -16,7 +16,7 @@ export default $config({
   async run() {
     // In two parts, so that tsc does not follow them: these files import one another by their full names, which the
     // compiler options of SST's own types refuse. esbuild joins the parts and bundles the files.
-    const { cors }: { cors: Cors } = await import("./lib/" + "cors.ts");
+    const { cors, originsOf, allowHeadersOf }: Cors = await import("./lib/" + "cors.ts");
     const { secrets }: { secrets: Record<string, string> } = await import("./lib/" + "config.ts");
     const { functionsOf }: Functions = await import("./infra/" + "functions.ts");
     const { placeholderOf, problemsOf }: Settings = await import("./infra/" + "settings.ts");
@@ -63,9 +63,9 @@ export default $config({
     const api = new sst.aws.ApiGatewayV2("Api", {
       domain,
       cors: {
-        allowOrigins: listOf(process.env.CORS_ORIGINS || "*"),
+        allowOrigins: originsOf(process.env.CORS_ORIGINS),
         allowMethods: cors.allowMethods,
-        allowHeaders: cors.allowHeaders,
+        allowHeaders: allowHeadersOf(process.env.CORS_HEADERS),
         exposeHeaders: cors.exposeHeaders,
         maxAge: `${cors.maxAgeSeconds} seconds`,
       },
@@ -152,13 +152,6 @@ const accessLogFormat = `{${[
   '"ip":"$context.identity.sourceIp"',
 ].join(",")}}`;
 
-function listOf(text: string): string[] {
-  return text
-    .split(",")
-    .map((item) => item.trim())
-    .filter((item) => item !== "");
-}
-
 /** What it uses of infra/functions.ts. */
 interface Functions {
   functionsOf(
@@ -176,11 +169,11 @@ interface Functions {
   }[];
 }
 
+/** What it uses of lib/cors.ts. */
 interface Cors {
-  allowMethods: ("GET" | "POST" | "OPTIONS")[];
-  allowHeaders: string[];
-  exposeHeaders: string[];
-  maxAgeSeconds: number;
+  cors: { allowMethods: ("GET" | "POST" | "PUT" | "DELETE")[]; exposeHeaders: string[]; maxAgeSeconds: number };
+  originsOf(text: string | undefined): string[];
+  allowHeadersOf(text: string | undefined): string[];
 }
 
 /** What it uses of infra/settings.ts. */

@@ -42,7 +42,7 @@ export interface Gateway {
 export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
   const { port = portOf(process.env.PORT), host = "127.0.0.1" } = options;
   const setup: Setup = {
-    cors: new Cors(options.corsOrigins ?? originsOf(process.env.CORS_ORIGINS)),
+    cors: new Cors(options.corsOrigins?.join(",") ?? process.env.CORS_ORIGINS, process.env.CORS_HEADERS),
     handlers: options.handlers ?? {},
     functionMs: options.functionMs ?? FUNCTION_MS,
     integrationMs: options.integrationMs ?? 30_000,
@@ -91,13 +91,6 @@ function portOf(text: string | undefined): number {
   const port = Number(text || 3000);
   if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Error(`${text} is no port`);
   return port;
-}
-
-function originsOf(text: string | undefined): string[] {
-  return (text || "*")
-    .split(",")
-    .map((origin) => origin.trim())
-    .filter((origin) => origin !== "");
 }
 
 if (import.meta.main) {

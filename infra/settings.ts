@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { secrets, settings } from "../lib/config.ts";
+import { allowHeadersOf, originsOf } from "../lib/cors.ts";
 import { routes } from "../lib/routes.ts";
 import { schedules } from "./schedules.ts";
 
@@ -18,7 +19,8 @@ const Deploying = {
     ),
   UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/, error: "Must be the https:// address of the REST API" }),
   AWS_REGION: z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "Must be a region, such as eu-central-1"),
-  CORS_ORIGINS: z.string(),
+  CORS_ORIGINS: z.string().superRefine(readBy(originsOf)),
+  CORS_HEADERS: z.string().superRefine(readBy(allowHeadersOf)),
   DOMAIN: z.string().regex(/^([a-z0-9-]+\.)+[a-z]{2,}$/, "Must be a host name, such as api.example.com"),
   ALARM_EMAIL: z.email(),
   RESERVED_CONCURRENCY: z.string().regex(new RegExp(`^((${functions.join("|")})=\\d+(,(?!$)|$))+$`), {
@@ -28,6 +30,17 @@ const Deploying = {
   // Metrics are lines of level INFO, and Lambda drops what is below its level: the alarms would never hear of anything.
   POWERTOOLS_LOG_LEVEL: z.enum(["DEBUG", "INFO"], "Must be DEBUG or INFO: without INFO there are no metrics"),
 };
+
+/** Refuses what a reader throws for, in its words. */
+function readBy(read: (text: string) => unknown) {
+  return (text: string, context: z.RefinementCtx) => {
+    try {
+      read(text);
+    } catch (error) {
+      context.addIssue({ code: "custom", message: error instanceof Error ? error.message : String(error) });
+    }
+  };
+}
 
 /** What is passed on to the functions: the settings that are set and no secrets. STAGE is SST's to say. */
 export function given(environment: Environment): Record<string, string> {

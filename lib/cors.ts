@@ -1,10 +1,24 @@
 /**
  * Which pages of other origins may call the API, and what they see of its answers. The origins are a setting of each
- * deployment (`CORS_ORIGINS`). API Gateway speaks CORS itself, here and in AWS: a function's own CORS headers are lost.
+ * deployment (`CORS_ORIGINS`), and so are further request headers (`CORS_HEADERS`). API Gateway answers preflights and
+ * adds the headers itself, here and in AWS: a function's own CORS headers are lost.
  */
 export const cors = {
-  allowMethods: ["GET", "POST", "OPTIONS"],
-  allowHeaders: ["authorization", "content-type", "idempotency-key", "x-operation-id", "prefer"],
+  allowMethods: ["GET", "POST", "PUT", "DELETE"],
+  allowHeaders: [
+    "authorization",
+    "content-type",
+    "idempotency-key",
+    "x-operation-id",
+    "prefer",
+    "if-none-match",
+    // Tracing libraries and XMLHttpRequest wrappers add these to each request.
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "sentry-trace",
+    "x-requested-with",
+  ],
   exposeHeaders: [
     "x-operation-id",
     "retry-after",
@@ -14,6 +28,61 @@ export const cors = {
     "x-ratelimit-mode",
     "idempotent-replayed",
     "etag",
+    "date",
+    "location",
+    "preference-applied",
   ],
   maxAgeSeconds: 86_400,
 };
+
+/**
+ * The origins of `CORS_ORIGINS` as browsers write them in an Origin header, which is compared byte by byte. Without the
+ * setting all may call.
+ *
+ * @throws An Error that says which entry no Origin header can match, without its value.
+ */
+export function originsOf(text: string | undefined): string[] {
+  return [...new Set(listOf(text?.trim() || "*").map(normalized))];
+}
+
+/**
+ * What a preflight allows: our own headers and those of `CORS_HEADERS`.
+ *
+ * @throws An Error that says which entry is no header name, without its value.
+ */
+export function allowHeadersOf(text: string | undefined): string[] {
+  const added = listOf(text ?? "").map((name, index) => {
+    if (/^[\w!#$%&'*+.^`|~-]+$/.test(name)) return name.toLowerCase();
+    throw new Error(`Must be header names, separated by commas: entry ${index + 1} is none`);
+  });
+  return [...new Set([...cors.allowHeaders, ...added])];
+}
+
+function listOf(text: string): string[] {
+  return text
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+}
+
+/** API Gateway knows these patterns, and no others. */
+const patterns = ["*", "http://*", "https://*"];
+const hostForm = /^(\[[\da-f:.]+\]|[\w.-]+)(:\d+)?$/;
+/** Schemes of URLs that are no pages. */
+const withoutPages = ["ws:", "wss:", "ftp:", "file:"];
+
+function normalized(entry: string, index: number): string {
+  if (patterns.includes(entry.toLowerCase())) return entry.toLowerCase();
+  const refused = (why: string) =>
+    new Error(`Entry ${index + 1} can never match: ${why}; an origin is a scheme, a host and a port`);
+  if (/\s/.test(entry)) throw refused("it has white space inside");
+  if (!/^[a-z][a-z\d+.-]*:\/\//i.test(entry)) throw refused("it has no scheme");
+  const [, authority = "", rest = ""] = /^[^/]+\/\/([^/?#\\]*)(.*)$/.exec(entry) ?? [];
+  if (authority.includes("@")) throw refused("it has a user");
+  if (authority.includes("*")) throw refused("a * may only stand for all hosts");
+  if (rest !== "" && rest !== "/") throw refused("it has a path, a query or a fragment");
+  const url = URL.canParse(entry) ? new URL(entry) : undefined;
+  const host = url?.host.toLowerCase() ?? ""; // without the scheme's default port; only of http the parser lowers it
+  if (!url || !hostForm.test(host) || withoutPages.includes(url.protocol)) throw refused("it is no address of a page");
+  return `${url.protocol}//${host}`; // `url.origin` is "null" for schemes that apps choose themselves
+}

@@ -4,8 +4,8 @@ import { text } from "node:stream/consumers";
 import { describe, expect, test, vi } from "vitest";
 import { startChild } from "../dev/child.ts";
 import { startGateway } from "../dev/gateway.ts";
-import { cors } from "../lib/cors.ts";
 import { type Asked, aGateway, ask, behind, muted, open } from "./support/gateway.ts";
+import { tool } from "./support/tool.ts";
 
 const MB = 1024 * 1024;
 const ok = () => ({ statusCode: 200, body: "ok" });
@@ -81,8 +81,9 @@ describe("limits", () => {
   });
 });
 
+const origin = "https://app.example.com";
+
 describe("CORS", () => {
-  const origin = "https://app.example.com";
   const preflight = (from: string): Asked => ({
     method: "OPTIONS",
     headers: { Origin: from, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "prefer" },
@@ -97,8 +98,10 @@ describe("CORS", () => {
     expect(answer.status).toBe(204);
     expect(answer.headers).toMatchObject({
       "access-control-allow-origin": origin,
-      "access-control-allow-methods": "GET,POST,OPTIONS",
-      "access-control-allow-headers": "authorization,content-type,idempotency-key,x-operation-id,prefer",
+      "access-control-allow-methods": "GET,POST,PUT,DELETE",
+      "access-control-allow-headers":
+        "authorization,content-type,idempotency-key,x-operation-id,prefer,if-none-match," +
+        "traceparent,tracestate,baggage,sentry-trace,x-requested-with",
       "access-control-max-age": "86400",
     });
     expect(health).not.toHaveBeenCalled();
@@ -124,7 +127,9 @@ describe("CORS", () => {
     const { headers } = await ask(gateway, "/health", { headers: { Origin: origin } });
     expect(corsOf(headers)).toEqual({
       "access-control-allow-origin": origin,
-      "access-control-expose-headers": cors.exposeHeaders.join(","),
+      "access-control-expose-headers":
+        "x-operation-id,retry-after,ratelimit-limit,ratelimit-remaining,ratelimit-reset,x-ratelimit-mode," +
+        "idempotent-replayed,etag,date,location,preference-applied",
     });
     expect(corsOf((await ask(gateway, "/health", { headers: { Origin: "https://evil.example" } })).headers)).toEqual(
       {},
@@ -136,6 +141,16 @@ describe("CORS", () => {
     [["*"], "https://any.example", "*"],
     [["https://*"], "https://any.example", "https://any.example"],
     [["https://*"], "http://any.example", undefined],
+    [["https://app.example.com/"], origin, origin],
+    [["HTTPS://App.Example.COM"], origin, origin],
+    [["https://app.example.com:443"], origin, origin],
+    [["http://localhost:3000/"], "http://localhost:3000", "http://localhost:3000"],
+    [["http://[::1]:80"], "http://[::1]", "http://[::1]"],
+    [["https://bücher.example"], "https://xn--bcher-kva.example", "https://xn--bcher-kva.example"],
+    [["capacitor://localhost"], "capacitor://localhost", "capacitor://localhost"],
+    [["Ionic://LOCALHOST/"], "ionic://localhost", "ionic://localhost"],
+    [["chrome-extension://abcdefgh"], "chrome-extension://abcdefgh", "chrome-extension://abcdefgh"],
+    [["https://app.example.com:8443"], origin, undefined],
   ])("of the origins %j, %s may read as %s", async (corsOrigins, from, allowed) => {
     const { headers } = await ask(await behind(ok, { corsOrigins }), "/health", { headers: { Origin: from } });
     expect(headers["access-control-allow-origin"]).toBe(allowed);
@@ -228,6 +243,24 @@ describe("as a process", () => {
     expect(JSON.parse(await logged.promise)).toMatchObject({ operation: "health", status: 200 });
     await child.stop();
     await expect(ask(gateway)).rejects.toThrow("ECONNREFUSED");
+  });
+
+  test("it allows the headers of CORS_HEADERS too; an origin that can never match is said in one line", async () => {
+    const env = { ...process.env, PORT: "0", CORS_HEADERS: "X-App-Version, x-tenant" };
+    const child = await startChild<{ url: string }>(file, { env });
+    const asked = { Origin: origin, "Access-Control-Request-Method": "POST" };
+    const { headers } = await ask({ url: child.about.url, stop: child.stop }, "/x", {
+      method: "OPTIONS",
+      headers: asked,
+    });
+    expect(headers["access-control-allow-headers"]).toMatch(/,x-requested-with,x-app-version,x-tenant$/);
+    await child.stop();
+    const { code, stderr } = await tool("gateway.ts", [], { ...env, CORS_ORIGINS: "https://a.example/app" });
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^Gateway: CORS_ORIGINS: Entry 1 can never match: .*\n$/),
+    ]);
+    expect(stderr).not.toContain("a.example");
   });
 
   test("a port in use is one clear line, and so is what is no port", async () => {

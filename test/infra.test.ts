@@ -278,6 +278,46 @@ group("what keeps a stage from being deployed", () => {
     expect([problem?.includes(value), others]).toEqual([false, []]);
   });
 
+  it.each([
+    "https://app.example.com/app",
+    "https://app.example.com?x=1",
+    "https://app.example.com#top",
+    "https://app.example.com//",
+    "app.example.com",
+    "localhost:3000",
+    "//app.example.com",
+    "https://app .example.com",
+    "https://a.example https://b.example",
+    "https://a.example;https://b.example",
+    "https://*.example.com",
+    "https://user@app.example.com",
+    "https://app.example.com:99999",
+    '"https://app.example.com"',
+    "https:app.example.com",
+    "https:\\\\app.example.com",
+    "wss://app.example.com",
+    "file:///index.html",
+    "capacitor://",
+    "null",
+  ])("is an origin that no page has: %s", (wrong) => {
+    const [problem = "", ...others] = problemsOf({ ...secrets, CORS_ORIGINS: `https://ok.example, ${wrong}` }, "ada");
+    expect(problem).toMatch(/^CORS_ORIGINS is malformed: Entry 2 can never match: .*; an origin is/);
+    expect([problem.includes(wrong), others]).toEqual([false, []]);
+  });
+
+  it("is no origin that a page may have, in whatever spelling", () => {
+    const CORS_ORIGINS = " *, https://*, HTTPS://App.Example.com:443/, capacitor://localhost, http://localhost:5173 ,";
+    expect(problemsOf({ ...secrets, CORS_ORIGINS, CORS_HEADERS: "X-App-Version , x-tenant" }, "ada")).toEqual([]);
+  });
+
+  it("is a header that has no header's name", () => {
+    for (const CORS_HEADERS of ["x app", "x-a, x:b", "ä"]) {
+      expect(problemsOf({ ...secrets, CORS_HEADERS }, "ada")).toEqual([
+        expect.stringMatching(/^CORS_HEADERS is malformed: Must be header names/),
+      ]);
+    }
+  });
+
   it("is production without anybody whom its alarms tell", () => {
     expect(problemsOf(secrets, "production")).toEqual([expect.stringMatching(/^ALARM_EMAIL is not set/)]);
   });

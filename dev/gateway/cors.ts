@@ -1,5 +1,5 @@
 import type { OutgoingHttpHeaders } from "node:http";
-import { cors } from "../../lib/cors.ts";
+import { allowHeadersOf, cors, originsOf } from "../../lib/cors.ts";
 
 /**
  * CORS as API Gateway speaks it for the functions behind it. It judges the origin alone: whether the method and the
@@ -9,10 +9,16 @@ import { cors } from "../../lib/cors.ts";
  */
 export class Cors {
   readonly #origins: string[];
+  readonly #allowHeaders: string[];
 
-  /** @param origins Each an origin, or `*`, `https://*`, `http://*`. */
-  constructor(origins: string[]) {
-    this.#origins = origins;
+  /**
+   * @param origins CORS_ORIGINS: each an origin, or `*`, `https://*`, `http://*`.
+   * @param headers CORS_HEADERS
+   * @throws        Where a deployment would be refused.
+   */
+  constructor(origins: string | undefined, headers: string | undefined) {
+    this.#origins = setting("CORS_ORIGINS", () => originsOf(origins));
+    this.#allowHeaders = setting("CORS_HEADERS", () => allowHeadersOf(headers));
   }
 
   /** What the answer to a preflight has besides. */
@@ -20,7 +26,7 @@ export class Cors {
     if (this.#allowed(origin) === undefined) return {};
     return {
       "access-control-allow-methods": cors.allowMethods.join(","),
-      "access-control-allow-headers": cors.allowHeaders.join(","),
+      "access-control-allow-headers": this.#allowHeaders.join(","),
       "access-control-max-age": String(cors.maxAgeSeconds),
     };
   }
@@ -44,5 +50,13 @@ export class Cors {
     if (this.#origins.includes("*")) return "*";
     const matches = (one: string) => (one.endsWith("*") ? origin.startsWith(one.slice(0, -1)) : one === origin);
     return this.#origins.some(matches) ? origin : undefined;
+  }
+}
+
+function setting<T>(name: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw new Error(`${name}: ${error instanceof Error ? error.message : error}`);
   }
 }
