@@ -2,6 +2,7 @@ import * as z from "zod";
 import { errors } from "../../lib/errors.ts";
 import { type Route, routeKey } from "../../lib/route.ts";
 import { routes } from "../../lib/routes.ts";
+import { visible } from "../visible.ts";
 
 const Ms = z.number().int().min(0);
 const Id = z.string().min(1).max(128);
@@ -119,7 +120,9 @@ export function linesIn(log: string): LoggedLine[] {
 
 function parse(text: string): LoggedLine | undefined {
   try {
-    return LoggedLine.safeParse(JSON.parse(text)).data;
+    return LoggedLine.safeParse(
+      JSON.parse(text, (_name, value) => (typeof value === "string" ? visible(value) : value)),
+    ).data;
   } catch {
     return undefined;
   }

@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { visible } from "../visible.ts";
 
 type Colour = Parameters<typeof styleText>[0];
 
@@ -40,7 +41,9 @@ export const isLog = (line: string) => line.startsWith('{"level":') || isMetric(
 function parse(line: string): Record<string, unknown> | undefined {
   if (!line.startsWith("{")) return undefined;
   try {
-    const fields: Record<string, unknown> = JSON.parse(line);
+    const fields: Record<string, unknown> = JSON.parse(line, (_name, value) =>
+      typeof value === "string" ? visible(value) : value,
+    );
     return "level" in fields && "timestamp" in fields ? fields : undefined;
   } catch {
     return undefined;
