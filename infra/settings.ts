@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { secrets, settings } from "../lib/config.ts";
+import { promised, secrets, settings } from "../lib/config.ts";
 import { allowHeadersOf, originsOf } from "../lib/cors.ts";
 import { routes } from "../lib/routes.ts";
 import { schedules } from "./schedules.ts";
@@ -18,6 +18,7 @@ const Deploying = {
       "Must be a mongodb:// or mongodb+srv:// address, without placeholders",
     ),
   UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/, error: "Must be the https:// address of the REST API" }),
+  ...promised, // a deployment never talks to a simulator on its own machine
   AWS_REGION: z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "Must be a region, such as eu-central-1"),
   CORS_ORIGINS: z.string().superRefine(readBy(originsOf)),
   CORS_HEADERS: z.string().superRefine(readBy(allowHeadersOf)),

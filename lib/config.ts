@@ -24,6 +24,30 @@ const List = z.string().transform((text) =>
 const PerMinute = z.coerce.number().int().min(1);
 const Seconds = z.coerce.number().int().min(1);
 
+/**
+ * What the protocol of turns needs of its times: shorter, and a message could be sent twice or be marked failed though
+ * the agent got it.
+ */
+export const promised = {
+  TURN_LEASE_SECONDS: Seconds.min(30, "Must be 30 at least: a function that holds the chat may run for 29 s"),
+  TURN_SETTLE_SECONDS: Seconds.min(330, "Must be 330 at least: Retell may take up a message for 300 s"),
+};
+
+/** A Retell on this machine is the simulator. Tests run it with shorter times than the real one has. */
+const isSimulated = (url: unknown) =>
+  URL.canParse(String(url)) && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(new URL(String(url)).hostname);
+
+/** Refuses a setting that undermines a promise, with the reason. */
+function keepsPromise(name: keyof typeof promised) {
+  const { error } = promised[name].safeParse(1);
+  const isKept = (config: Record<string, unknown>) => {
+    const value = config[name];
+    return !Number.isInteger(value) || isSimulated(config.RETELL_BASE_URL) || promised[name].safeParse(value).success;
+  };
+  const path: PropertyKey[] = [name];
+  return [isKept, { path, message: error?.issues[0]?.message ?? "", when: () => true }] as const;
+}
+
 /** The setting that an endpoint's own limit can be overridden by. */
 export const limitSetting = (name: string) => `RATE_LIMIT_${name.toUpperCase()}` as const;
 
@@ -58,7 +82,9 @@ const Config = z
     path: ["JWT_SECRET"],
     message: "JWT_SECRET or JWT_JWKS_URL must be set",
     when: () => true, // zod would skip it while anything else is wrong, and not everything were named at once
-  });
+  })
+  .refine(...keepsPromise("TURN_LEASE_SECONDS"))
+  .refine(...keepsPromise("TURN_SETTLE_SECONDS"));
 
 export type Config = z.infer<typeof Config>;
 

@@ -53,6 +53,27 @@ it("what is malformed is named, all of it, and its value never shown", async () 
   expect([...Object.values(wrong), ...Object.values(complete)].filter((value) => error.includes(value))).toEqual([]);
 });
 
+it.each([
+  ["TURN_SETTLE_SECONDS", "5", "300 s"],
+  ["TURN_SETTLE_SECONDS", "329", "300 s"],
+  ["TURN_LEASE_SECONDS", "29", "29 s"],
+])("%s=%s is refused with the reason, whatever else is set", async (name, value, reason) => {
+  const others: Record<string, string>[] = [
+    {},
+    { RETELL_BASE_URL: "https://retell.example" },
+    { RETELL_BASE_URL: "https://127.example" },
+    { STAGE: "test", RATE_LIMIT_LIST: "0" },
+  ];
+  for (const more of others) {
+    const { error = "" } = await configOf({ ...complete, ...more, [name]: value });
+    expect(error).toContain(`${name} (Must be`);
+    expect(error).toContain(reason);
+  }
+  for (const RETELL_BASE_URL of ["http://127.0.0.1:9", "http://localhost:9/", "http://[::1]:9"]) {
+    expect(await configOf({ ...complete, RETELL_BASE_URL, [name]: value })).toMatchObject({ [name]: Number(value) });
+  }
+});
+
 it("a key set will do in place of JWT_SECRET", async () => {
   const found = await configOf({ ...complete, JWT_SECRET: "", JWT_JWKS_URL: "https://issuer.example/keys" });
   expect(found).toMatchObject({ JWT_JWKS_URL: "https://issuer.example/keys" });

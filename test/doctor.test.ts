@@ -92,6 +92,17 @@ describe("npm run doctor", () => {
     ]);
   });
 
+  it("says what undermines a promise, and which origin can never match", async () => {
+    await healthy();
+    const { wrong } = await wrongs({ CORS_ORIGINS: "https://a.example/app", TURN_SETTLE_SECONDS: "5" });
+    expect(wrong).toEqual([
+      expect.stringMatching(/^for deploying: TURN_SETTLE_SECONDS is malformed: Must be 330 at least: /),
+      expect.stringMatching(/^for deploying: CORS_ORIGINS is malformed: Entry 1 can never match: it has a path/),
+    ]);
+    const real = await wrongs({ RETELL_BASE_URL: "https://retell.example", TURN_LEASE_SECONDS: "20" });
+    expect(real.wrong).toEqual([expect.stringMatching(/^TURN_LEASE_SECONDS: Must be 30 at least: /)]);
+  });
+
   it("says that MongoDB, Redis or Retell cannot be reached, and goes on with the others", async () => {
     const { wrong, stdout } = await wrongs({
       MONGODB_URL: "mongodb://user:password@127.0.0.1:9/x",

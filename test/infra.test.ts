@@ -318,6 +318,18 @@ group("what keeps a stage from being deployed", () => {
     }
   });
 
+  it.each([
+    ["TURN_SETTLE_SECONDS", "5"],
+    ["TURN_LEASE_SECONDS", "10"],
+    ["PERMISSION_CACHE_SECONDS", "61"],
+  ])("is a setting that undermines a promise, with the reason: %s", (name, value) => {
+    for (const more of [{}, { RETELL_BASE_URL: "http://127.0.0.1:9" }]) {
+      expect(problemsOf({ ...secrets, ...more, [name]: value }, "ada")).toEqual([
+        expect.stringMatching(`^${name} is malformed: `),
+      ]);
+    }
+  });
+
   it("is production without anybody whom its alarms tell", () => {
     expect(problemsOf(secrets, "production")).toEqual([expect.stringMatching(/^ALARM_EMAIL is not set/)]);
   });
