@@ -106,6 +106,25 @@ describe("webhook keys", () => {
     expect(await deliver(subaccountId, apiKey)).toBe(200);
   });
 
+  it("are not tried on more than 32 MB of forged deliveries in a minute: 429, for that subaccount alone", async () => {
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });
+    const [world, other] = [await aWorld(), await aWorld()];
+    const { subaccountId, apiKey } = world;
+    const large = `{"event":"${"x".repeat(4 * 1024 * 1024)}"}`;
+    const forge = async () => {
+      const headers = { "x-retell-signature": await sign(large, "forged") };
+      return verdict(await instance.call("webhook", { subaccountId, body: large, headers }));
+    };
+    for (let i = 0; i < 8; i++) expect(await forge()).toEqual([401, "INVALID_SIGNATURE"]);
+    expect(await forge()).toEqual([429, "RATE_LIMIT_EXCEEDED"]);
+    const told = await ask(subaccountId, apiKey);
+    expect([...verdict(told), told.headers["retry-after"]]).toEqual([429, "RATE_LIMIT_EXCEEDED", "60"]);
+    expect((await instance.call("webhook", { subaccountId, body: large })).status).toBe(401); // without a signature
+    expect(await deliver(other.subaccountId, other.apiKey)).toBe(200);
+    vi.setSystemTime(Date.now() + 60_000);
+    expect(await deliver(subaccountId, apiKey)).toBe(200);
+  });
+
   it("cannot be had while Mongo is away: 503, and at once again when it is back", async () => {
     const { subaccountId, apiKey } = await aWorld();
     wire.treat("mongo", "cut");

@@ -5,6 +5,7 @@ import type { Rule } from "../chain.ts";
 import { ApiError } from "../errors.ts";
 import { valuesOf } from "../headers.ts";
 import type { CallLog } from "../logger.ts";
+import { Lru } from "../lru.ts";
 import { isUnreachable } from "../mongo.ts";
 import { webhookKeysOf } from "../retell/account.ts";
 import type { Route } from "../route.ts";
@@ -13,6 +14,15 @@ import { openTenant } from "../tenant.ts";
 /** `v=<unix ms>,d=<64 hex>`; anything else is not worth a look at the database. */
 const form = /^v=(\d{13}),d=[0-9a-f]{64}$/;
 const toleranceMs = 5 * 60_000;
+
+/**
+ * What this instance spends on forged deliveries of a subaccount in a minute, in bytes to hash. Webhooks may be large,
+ * since transcripts are, so they are not counted one by one; the smallest costs something, too.
+ */
+const forgedBytes = 32 * 1024 * 1024;
+const minForgedBytes = 16 * 1024;
+const forgedMs = 60_000;
+const forged = new Lru<{ bytes: number; until: number }>(1_000);
 
 /**
  * Retell's signature over the raw body, in place of a token: by one of the account's webhook keys, not older than
@@ -32,11 +42,15 @@ export function signature(route: Route): Rule {
       const { subaccountId } = params;
       const { log, trailing } = progress;
       log.fields.subaccountId = subaccountId;
+      refuseFlood(subaccountId);
 
       // API Gateway may hand the body on as base64: what was signed are the bytes that Retell sent.
       const body = Buffer.from(event.body ?? "", event.isBase64Encoded ? "base64" : "utf8").toString("utf8");
       await awake();
-      if (!(await isSigned(body, header, webhookKeysOf({ subaccountId, log, trailing }), log))) throw refused();
+      if (!(await isSigned(body, header, webhookKeysOf({ subaccountId, log, trailing }), log))) {
+        countForged(subaccountId, Buffer.byteLength(body));
+        throw refused();
+      }
 
       const subaccount = await log.time("mongo", loadSubaccount(subaccountId));
       if (!subaccount) throw refused();
@@ -44,6 +58,22 @@ export function signature(route: Route): Rule {
       Object.assign(progress, { params, rawBody: body });
     },
   };
+}
+
+/** @throws RATE_LIMIT_EXCEEDED: Retell sends a true delivery again, and the sweep finds what was missed. */
+function refuseFlood(subaccountId: string): void {
+  const { bytes, until } = forged.get(subaccountId) ?? { bytes: 0, until: 0 };
+  const leftMs = until - Date.now();
+  if (leftMs <= 0 || bytes < forgedBytes) return;
+  throw new ApiError("RATE_LIMIT_EXCEEDED", { retryAfter: Math.ceil(leftMs / 1_000) });
+}
+
+function countForged(subaccountId: string, bytes: number): void {
+  const now = Date.now();
+  const last = forged.get(subaccountId);
+  const window = last && last.until > now ? last : { bytes: 0, until: now + forgedMs };
+  window.bytes += Math.max(bytes, minForgedBytes);
+  forged.set(subaccountId, window);
 }
 
 /** By one of the keys. All that are known are tried, so that the time tells nothing of which one it was. */
