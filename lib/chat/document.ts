@@ -1,4 +1,5 @@
 import type { Entry } from "../retell/schema.ts";
+import { hasGap, isNothing } from "./merge.ts";
 import type { ChatStatus, Message } from "./schema.ts";
 
 /** A message as it is stored: Retell's entry, and what is private to us. */
@@ -116,6 +117,11 @@ export const isUser = ({ role }: { role: string }) => role === "user";
 /** How many of these count: what a person would call messages. */
 export const countOf = (messages: StoredMessage[]) =>
   messages.filter(({ role, internal }) => (role === "agent" || role === "user") && !internal?.failed).length;
+
+/** Whether Retell has told of a chat that is over all that it tells afterwards, with no placeholder in it. */
+export function isComplete({ chat_analysis, chat_cost }: Pick<StoredChat, "chat_analysis" | "chat_cost">): boolean {
+  return !isNothing(chat_analysis) && !hasGap(chat_analysis) && typeof chat_cost?.combined_cost === "number";
+}
 
 /** Whether a turn is in the hands of a sender that may still be alive. */
 export function isLive(turn: Turn | undefined, now: Date, leaseMs: number): boolean {

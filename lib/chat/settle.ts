@@ -41,6 +41,9 @@ type StepOf<Kind extends Step["kind"]> = Extract<Step, { kind: Kind }>;
 /** For how long a sender may be alive. */
 export const leaseMs = () => config().TURN_LEASE_SECONDS * 1_000;
 
+/** For how long absence in Retell's history proves nothing. */
+export const limits = () => ({ settleMs: config().TURN_SETTLE_SECONDS * 1_000, finishedMs });
+
 /**
  * Makes our copy of a chat agree with Retell's history, and decides an open turn where that can be said. Anybody may
  * do it, at any time, any number at once: each write names the revision that it was decided on.
@@ -93,8 +96,7 @@ async function agree(
   let chat: ReadChat | null = start;
   while (chat) {
     // An old chat that ended under the old server keeps the messages that it has.
-    const limits = { settleMs: config().TURN_SETTLE_SECONDS * 1_000, finishedMs };
-    const step = isAdopted(chat) ? reconcile(chat, history, limits) : ({ kind: "none" } as const);
+    const step = isAdopted(chat) ? reconcile(chat, history, limits()) : ({ kind: "none" } as const);
     const turn: Turn | undefined = chat.internal?.turn;
     switch (step.kind) {
       case "later": {

@@ -5,7 +5,15 @@ import { bounded, isUnreachable } from "../mongo.ts";
 import type { Position } from "../page.ts";
 import type { Entry } from "../retell/schema.ts";
 import type { Tenant } from "../tenant.ts";
-import { countOf, newMessageId, type ReadChat, type StoredChat, type StoredMessage, type Turn } from "./document.ts";
+import {
+  countOf,
+  isComplete,
+  newMessageId,
+  type ReadChat,
+  type StoredChat,
+  type StoredMessage,
+  type Turn,
+} from "./document.ts";
 
 /** A chat takes no new turn above this: MongoDB refuses documents over 16 MB, and the reply needs room. */
 const maxChatBytes = 12_582_912;
@@ -345,10 +353,10 @@ export const chats = {
   /** Writes how a chat finished. The first end_timestamp and endedAt stay. */
   async close(tenant: Tenant, seen: ReadChat, ending: Ending): Promise<ReadChat | null> {
     const isOpen = seen.internal?.turn !== undefined; // whose due stays
-    const isComplete = (ending.chat_analysis ?? seen.chat_analysis ?? null) !== null;
+    const isDone = isComplete({ ...seen, ...ending });
     return replaceSeen(tenant, seen, {
-      $set: { ...ending, ...(isOpen || isComplete ? {} : { "internal.due": new Date(Date.now() + 60_000) }) },
-      ...(!isOpen && isComplete ? { $unset: { "internal.due": "" } } : {}),
+      $set: { ...ending, ...(isOpen || isDone ? {} : { "internal.due": new Date(Date.now() + 60_000) }) },
+      ...(!isOpen && isDone ? { $unset: { "internal.due": "" } } : {}),
       $inc: { "internal.rev": 1 },
       $currentDate: { updatedAt: true },
     });

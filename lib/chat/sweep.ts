@@ -5,7 +5,7 @@ import { CallLog } from "../logger.ts";
 import { bounded, central, driver } from "../mongo.ts";
 import { asFailure, type RetellClient, type RetellError, retellFor } from "../retell/client.ts";
 import { openTenant, type Tenant } from "../tenant.ts";
-import type { ReadChat, Turn } from "./document.ts";
+import { isComplete, type ReadChat, type Turn } from "./document.ts";
 import type { Place } from "./place.ts";
 import { leaseMs, type Settled, settle } from "./settle.ts";
 import { chats, type Due } from "./store.ts";
@@ -251,7 +251,7 @@ export function nextLook(chat: ReadChat, failure?: RetellError): Date | undefine
   const age = isOngoing ? since(chat.lastMessageAt, chat.updatedAt) : since(chat.endedAt, chat.updatedAt);
   if (!isAnswer(failure) && age < 7 * 24 * hour) return new Date(now + 5 * minute);
   if (isOngoing) return new Date(now + Math.min(72 * hour, Math.max(65 * minute, age)));
-  if (chat.chat_analysis) return undefined;
+  if (isComplete(chat)) return undefined;
   const wait = [minute, 5 * minute, 30 * minute, 6 * hour].find((step) => age < step);
   return wait === undefined ? undefined : new Date(now + wait);
 }
