@@ -86,6 +86,8 @@ export interface StoredChat {
     turn?: Turn;
     /** The turn in which the agent ended the chat. */
     endedIn?: string;
+    /** When an end was asked for that Retell did not make, server clock. */
+    endAsked?: Date;
     /** When the sweep looks next. */
     due?: Date;
     /** `key=value` of the scalars in metadata, for filtering. */

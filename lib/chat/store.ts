@@ -362,6 +362,16 @@ export const chats = {
     });
   },
 
+  /** Notes that an end was asked for and failed: the sweep tries again. */
+  async noteEnd(tenant: Tenant, chatId: string): Promise<void> {
+    await run(tenant, (chats) =>
+      chats.updateOne({ ...one(tenant, chatId), chat_status: "ongoing" }, {
+        $set: { "internal.due": new Date(Date.now() + 60_000) },
+        $currentDate: { "internal.endAsked": true },
+      } as UpdateFilter<StoredChat>),
+    );
+  },
+
   /** The tenant's chats that the sweep should look at by now, the longest due first. */
   async due(tenant: Tenant, limit: number): Promise<Due[]> {
     return run(tenant, (chats) =>
