@@ -1,8 +1,8 @@
 import { ObjectId } from "mongodb";
 import { describe, expect, it } from "vitest";
 import { seal } from "../lib/crypto.ts";
-import { CallLog } from "../lib/logger.ts";
 import { forgetAccount } from "../lib/retell/account.ts";
+import { aLog } from "./support/log.ts";
 import { anInstance, type Instance } from "./support/wire.ts";
 import { aChat, aWorld, call, central, control, fault, type World } from "./support/world.ts";
 
@@ -123,8 +123,7 @@ describe("end", () => {
     const sweepLater = async (instance: Instance, where: World, chatId: string) => {
       const due = { "internal.due": new Date(Date.now() - 1) };
       await where.db.collection("chats").updateOne({ chat_id: chatId }, { $set: due });
-      const ids = { operation: "sweep", operationId: crypto.randomUUID(), requestId: crypto.randomUUID() };
-      await instance.sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, new CallLog(ids));
+      await instance.sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, aLog("sweep"));
     };
     const atRetell = async (chatId: string) => (await control("retell", "GET", `/chats/${chatId}`)).status;
 

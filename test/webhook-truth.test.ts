@@ -2,8 +2,8 @@ import { sign } from "retell-sdk/lib/webhook_auth";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { toEvent } from "../dev/event.ts";
 import { handler } from "../functions/webhook.ts";
-import { CallLog } from "../lib/logger.ts";
 import { aRetellBetween } from "./support/between.ts";
+import { aLog } from "./support/log.ts";
 import { aChat, aContext, aWorld, call, control, fault, type World } from "./support/world.ts";
 
 /** A webhook is a hint, and what get-chat says is the truth. */
@@ -36,8 +36,7 @@ const readsAs = (more: Record<string, unknown>) => {
 async function sweepLater(world: World, chatId: string) {
   const { sweep } = await import("../lib/chat/sweep.ts");
   await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.due": new Date(1) } });
-  const log = new CallLog({ operation: "sweep", operationId: crypto.randomUUID(), requestId: crypto.randomUUID() });
-  await sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, log);
+  await sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, aLog("sweep"));
 }
 
 /** A chat that is over at Retell, with its id as a webhook names it. */

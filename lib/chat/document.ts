@@ -86,6 +86,10 @@ export interface StoredChat {
     turn?: Turn;
     /** The turn in which the agent ended the chat. */
     endedIn?: string;
+    /** It has ended before Retell's history could be imported: whoever comes next imports it. */
+    importPending?: true;
+    /** Its history does not fit into this document. */
+    overflows?: true;
     /** When an end was asked for that Retell did not make, server clock. */
     endAsked?: Date;
     /** When the sweep looks next. */

@@ -5,6 +5,7 @@ import type { Tenant } from "../tenant.ts";
 import * as cache from "./cache.ts";
 import { asText, countOf, type ReadChat } from "./document.ts";
 import { isNothing, merge } from "./merge.ts";
+import { fits } from "./size.ts";
 import { chats, type Ending } from "./store.ts";
 
 /** A history that shows the chat as over. */
@@ -85,7 +86,8 @@ export function endingOf(chat: ReadChat, history: Final): Ending | undefined {
 function finalText(chat: ReadChat, history: Final): Ending {
   if (chat.transcript !== "" || chat.internal?.turn || history.isAssumed) return {};
   const transcript = history.transcript || history.told?.chat.transcript || asText(chat.messages);
-  return transcript === "" || Buffer.byteLength(transcript) > maxTranscriptBytes ? {} : { transcript };
+  if (transcript === "" || Buffer.byteLength(transcript) > maxTranscriptBytes) return {};
+  return fits({ ...chat, transcript }, chat.messages) ? { transcript } : {};
 }
 
 /**

@@ -5,7 +5,7 @@ import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
 import type { ReadChat } from "./document.ts";
 import { endingOf, type Final } from "./ending.ts";
-import { isAdopted } from "./legacy.ts";
+import { isAdopted, needsImport } from "./legacy.ts";
 import { isNothing } from "./merge.ts";
 import { reconcile } from "./reconcile.ts";
 import { leaseMs, limits, settle } from "./settle.ts";
@@ -57,7 +57,7 @@ export async function learn(tenant: Tenant, body: string, deadline: Deadline): P
 
 /** Whether a webhook lacks, contradicts or improves on what is stored: a repeat does not, and costs no read at Retell. */
 function isNews(chat: ReadChat, told: History, event: string): boolean {
-  if (chat.chat_status === "ongoing" || chat.internal?.turn) return true;
+  if (chat.chat_status === "ongoing" || chat.internal?.turn || needsImport(chat)) return true;
   if (event === "chat_analyzed" && isNothing(chat.chat_analysis)) return true;
   if (endingOf(chat, told)) return true;
   return isAdopted(chat) && reconcile(chat, told, limits()).kind !== "none";

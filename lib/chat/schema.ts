@@ -156,7 +156,7 @@ export const Transcript = z.object({
   start_timestamp: Millis,
   end_timestamp: Millis.nullable(),
   transcript: z.string().optional().meta({ description: "Absent when the messages are paged" }),
-  messages: z.array(Message.loose()),
+  messages: z.array(Message.partial({ seq: true }).loose()),
   message_count: z.number().int(),
   metadata: Anything,
   retell_llm_dynamic_variables: Variables,

@@ -4,10 +4,11 @@ import { asFailure, RetellError } from "../retell/client.ts";
 import type { Tenant } from "../tenant.ts";
 import { isLive, type ReadChat, type StoredMessage, type Turn } from "./document.ts";
 import { close, type Final, forgetOver } from "./ending.ts";
-import { adopt, isAdopted } from "./legacy.ts";
+import { importHistory, isAdopted, needsImport, tellOverflow } from "./legacy.ts";
 import { found, type Place } from "./place.ts";
 import { reconcile, type Step } from "./reconcile.ts";
 import { shorten } from "./shorten.ts";
+import { fits } from "./size.ts";
 import { chats } from "./store.ts";
 
 interface SettleOptions {
@@ -57,10 +58,9 @@ export async function settle(place: Place, { signal, given, seen, insists = fals
   for (let round = 0; round < rounds; round++) {
     const chat = (round === 0 && seen) || (await found(tenant, chatId));
     const turn = chat.internal?.turn;
-    if (!isAdopted(chat) && chat.chat_status === "ongoing") {
-      // An old chat that cannot be adopted now is shown as it is.
-      const refusal = await adopt(place, "CHAT_RETRIEVE_FAILED", signal, given).then(() => undefined, asFailure);
-      if (refusal) return { chat, open: undefined, failure: refusal };
+    if (needsImport(chat)) {
+      const left = await importHistory(place, chat, signal, given);
+      if (left) return left;
       continue;
     }
     if (isLive(turn, chat.now, leaseMs()) || (turn && given?.isAssumed)) {
@@ -109,6 +109,12 @@ async function agree(
         return closed && { chat: closed, open: undefined };
       }
       case "append":
+        if (!turn && !fits(chat, [...chat.messages, ...step.entries])) {
+          await tellOverflow(tenant, chat);
+          const closed: ReadChat | undefined = history ? await close(tenant, chat, history) : chat;
+          const messages = [...chat.messages, ...step.entries];
+          return closed && { chat: { ...closed, messages }, open: undefined };
+        }
         chat = await append(tenant, chat, step);
         if (chat && turn) tellOf(tenant, chatId, turn, "delivered");
         break;

@@ -75,7 +75,7 @@ export type Ending = Partial<
     | "chat_analysis"
     | "collected_dynamic_variables"
   >
-> & { "internal.endedIn"?: string };
+> & { "internal.endedIn"?: string; "internal.importPending"?: true };
 
 /**
  * The chats collection. Every function takes the tenant and every query carries its subaccountId. Writes of messages
@@ -168,6 +168,7 @@ export const chats = {
           chat_status: "ongoing",
           "internal.turn": { $exists: false },
           "internal.heard": { $exists: true },
+          "internal.overflows": { $exists: false },
           ...(key ? { messages: { $not: { $elemMatch: sentWith(key) } } } : {}),
           $expr: { $lt: [{ $bsonSize: "$$ROOT" }, maxChatBytes] },
         },
@@ -208,7 +209,7 @@ export const chats = {
       chat_status,
       turn: internal?.turn,
       isAdopted: internal?.heard !== undefined,
-      isFull: bytes >= maxChatBytes,
+      isFull: bytes >= maxChatBytes || internal?.overflows === true,
       earlier: messages?.[0],
       now,
     };
@@ -412,25 +413,28 @@ export const chats = {
     await run(tenant, (chats) => chats.updateOne(one(tenant, chatId), update));
   },
 
-  /**
-   * ADOPT: takes over a chat of the old server, which kept only its last turn, with Retell's history where it has one.
-   * False when somebody else was faster.
-   */
-  async adopt(tenant: Tenant, chatId: string, messages: StoredMessage[], heard: number): Promise<boolean> {
-    const { modifiedCount } = await run(tenant, (chats) =>
-      chats.updateOne({ ...one(tenant, chatId), "internal.heard": { $exists: false } }, {
-        $set: {
-          messages,
-          message_count: countOf(messages),
-          transcript: "", // composed until the chat is over
-          "internal.heard": heard,
-          "internal.rev": 1,
-          "internal.due": new Date(Date.now() + silenceMs),
-        },
-        $currentDate: { updatedAt: true },
-      } as UpdateFilter<StoredChat>),
-    );
-    return modifiedCount === 1;
+  /** ADOPT: takes over a chat of the old server, with its history. Null: the chat has changed since it was read. */
+  async adopt(tenant: Tenant, seen: ReadChat, messages: StoredMessage[], heard: number): Promise<ReadChat | null> {
+    const lookMs = seen.chat_status === "ongoing" ? silenceMs : 60_000;
+    return replaceSeen(tenant, seen, {
+      $set: {
+        messages,
+        message_count: countOf(messages),
+        transcript: "", // composed until the chat is over
+        "internal.heard": heard,
+        "internal.due": new Date(Date.now() + lookMs),
+      },
+      $unset: { "internal.importPending": "" },
+      $inc: { "internal.rev": 1 },
+      $currentDate: { updatedAt: true },
+    });
+  },
+
+  /** Marks a chat whose history does not fit into its document; false when it is marked already. */
+  async overflows(tenant: Tenant, chatId: string): Promise<boolean> {
+    const filter = { ...one(tenant, chatId), "internal.overflows": { $exists: false } };
+    const update = { $set: { "internal.overflows": true } } as unknown as UpdateFilter<StoredChat>;
+    return (await run(tenant, (chats) => chats.updateOne(filter, update))).modifiedCount === 1;
   },
 };
 
