@@ -2,7 +2,7 @@ import type { Entry } from "../retell/schema.ts";
 import { hasGap, isNothing } from "./merge.ts";
 import type { ChatStatus, Message } from "./schema.ts";
 
-/** A message as it is stored: Retell's entry, and what is private to us. */
+/** A message as it is stored: Retell's entry, and what is private to us. Without `internal` the old server wrote it. */
 export interface StoredMessage extends Entry {
   internal?: {
     /** The turn that it belongs to. */
@@ -104,6 +104,7 @@ export type ReadChat = StoredChat & { now: Date };
 
 /** An entry as it is stored: it keeps Retell's id, or gets one of ours. */
 export function stored(entry: Entry, turn?: string): StoredMessage {
+  // Always there, as messages without it are the old server's.
   const internal = { ...(turn ? { turn } : {}), ...(entry.message_id ? {} : { own: true as const }) };
   const { content } = entry;
   return {
@@ -112,7 +113,7 @@ export function stored(entry: Entry, turn?: string): StoredMessage {
     ...(content === undefined ? {} : { content: content.toWellFormed() }),
     message_id: entry.message_id ?? newMessageId(),
     created_timestamp: entry.created_timestamp ?? Date.now(),
-    ...(Object.keys(internal).length > 0 ? { internal } : {}),
+    internal,
   };
 }
 
@@ -128,6 +129,22 @@ export const countOf = (messages: StoredMessage[]) =>
 export function isComplete({ chat_analysis, chat_cost }: Pick<StoredChat, "chat_analysis" | "chat_cost">): boolean {
   return !isNothing(chat_analysis) && !hasGap(chat_analysis) && typeof chat_cost?.combined_cost === "number";
 }
+
+/**
+ * Whether the messages of a chat are ours. The old server leaves `internal` out of a chat. In one that was moved to us
+ * it keeps the chat's, and replaces all messages by those of its last turn, which have none.
+ */
+export function isAdopted({ internal, messages: [first] }: Pick<StoredChat, "internal" | "messages">): boolean {
+  if (internal?.heard === undefined) return false;
+  return first ? first.internal !== undefined : internal.heard === 0 && !internal.opening;
+}
+
+/**
+ * Whether Retell's history is still to be imported: the old server keeps only the last turn's messages. A chat that has
+ * ended under the old server keeps the messages that it has.
+ */
+export const needsImport = (chat: ReadChat) =>
+  !isAdopted(chat) && (chat.chat_status === "ongoing" || chat.internal?.importPending === true);
 
 /** Whether a turn is in the hands of a sender that may still be alive. */
 export function isLive(turn: Turn | undefined, now: Date, leaseMs: number): boolean {

@@ -2,7 +2,7 @@ import { ApiError, type ErrorCode } from "../errors.ts";
 import { asFailure, RetellError } from "../retell/client.ts";
 import type { Entry } from "../retell/schema.ts";
 import type { Tenant } from "../tenant.ts";
-import { isUser, type ReadChat, type StoredMessage, stored } from "./document.ts";
+import { isUser, needsImport, type ReadChat, type StoredMessage, stored } from "./document.ts";
 import { close, type Final, forgetOver } from "./ending.ts";
 import { found, type Place } from "./place.ts";
 import { fits } from "./size.ts";
@@ -17,16 +17,6 @@ interface NotImported {
 }
 
 const weekMs = 7 * 24 * 3_600_000;
-
-/** The old server's chats have no `heard`, whatever else stands under `internal`. */
-export const isAdopted = ({ internal }: ReadChat) => internal?.heard !== undefined;
-
-/**
- * Whether Retell's history is still to be imported: the old server kept only the last turn's messages. A chat that has
- * ended under the old server keeps the messages that it has.
- */
-export const needsImport = (chat: ReadChat) =>
-  !isAdopted(chat) && (chat.chat_status === "ongoing" || chat.internal?.importPending === true);
 
 /**
  * ADOPT, before a send.
@@ -44,7 +34,7 @@ export async function adopt(place: Place, code: ErrorCode, signal: AbortSignal):
 }
 
 /**
- * ADOPT: gives a chat of the old server Retell's whole history, merged with what the old server stored. Without that
+ * ADOPT: gives a chat that the old server wrote Retell's whole history, merged with what the old server stored. Without that
  * history nothing is imported, as the messages would stand in the wrong order for good: an end is stored before, and
  * whoever comes next imports.
  *
@@ -173,7 +163,6 @@ function withOurs(entry: Entry, mine: StoredMessage | undefined): StoredMessage 
 /** As it is stored, and no longer placed by a number: it stands where it belongs. */
 function asImported({ internal, ...message }: StoredMessage): StoredMessage {
   const { after: _placed, ...rest } = internal ?? {};
-  const { internal: own, ...whole } = stored(message);
-  const ours = { ...own, ...rest };
-  return Object.keys(ours).length > 0 ? { ...whole, internal: ours } : whole;
+  const whole = stored(message);
+  return { ...whole, internal: { ...whole.internal, ...rest } };
 }

@@ -2,9 +2,9 @@ import { config } from "../config.ts";
 import { isTooLarge } from "../mongo.ts";
 import { asFailure, RetellError } from "../retell/client.ts";
 import type { Tenant } from "../tenant.ts";
-import { isLive, type ReadChat, type StoredMessage, type Turn } from "./document.ts";
+import { isAdopted, isLive, needsImport, type ReadChat, type StoredMessage, type Turn } from "./document.ts";
 import { close, type Final, forgetOver } from "./ending.ts";
-import { importHistory, isAdopted, needsImport, tellOverflow } from "./legacy.ts";
+import { importHistory, tellOverflow } from "./legacy.ts";
 import { found, type Place } from "./place.ts";
 import { reconcile, type Step } from "./reconcile.ts";
 import { shorten } from "./shorten.ts";
@@ -58,7 +58,7 @@ export async function settle(place: Place, { signal, given, seen, insists = fals
   for (let round = 0; round < rounds; round++) {
     const chat = (round === 0 && seen) || (await found(tenant, chatId));
     const turn = chat.internal?.turn;
-    if (needsImport(chat)) {
+    if (needsImport(chat) && !isLive(turn, chat.now, leaseMs())) {
       const left = await importHistory(place, chat, signal, given);
       if (left) return left;
       continue;

@@ -7,6 +7,7 @@ import type { Entry } from "../retell/schema.ts";
 import type { Tenant } from "../tenant.ts";
 import {
   countOf,
+  isAdopted,
   isComplete,
   newMessageId,
   type ReadChat,
@@ -169,6 +170,7 @@ export const chats = {
           "internal.turn": { $exists: false },
           "internal.heard": { $exists: true },
           "internal.overflows": { $exists: false },
+          $or: writtenByUs,
           ...(key ? { messages: { $not: { $elemMatch: sentWith(key) } } } : {}),
           $expr: { $lt: [{ $bsonSize: "$$ROOT" }, maxChatBytes] },
         },
@@ -199,16 +201,18 @@ export const chats = {
           internal: 1,
           bytes: { $bsonSize: "$$ROOT" },
           now: "$$NOW",
+          first: { $slice: [listOfMessages, 1] },
           ...(key ? { messages: { $elemMatch: sentWith(key) } } : {}),
         },
       }),
     );
     if (!found) return null;
-    const { chat_status, internal, bytes, now, messages } = found as unknown as ReadChat & { bytes: number };
+    type Found = ReadChat & { bytes: number; first: StoredMessage[] };
+    const { chat_status, internal, bytes, now, messages, first } = found as unknown as Found;
     return {
       chat_status,
       turn: internal?.turn,
-      isAdopted: internal?.heard !== undefined,
+      isAdopted: isAdopted({ internal, messages: first }),
       isFull: bytes >= maxChatBytes || internal?.overflows === true,
       earlier: messages?.[0],
       now,
@@ -424,7 +428,7 @@ export const chats = {
         "internal.heard": heard,
         "internal.due": new Date(Date.now() + lookMs),
       },
-      $unset: { "internal.importPending": "" },
+      $unset: { "internal.importPending": "", "internal.turn": "" },
       $inc: { "internal.rev": 1 },
       $currentDate: { updatedAt: true },
     });
@@ -507,6 +511,12 @@ function tagsOf(metadata: Record<string, unknown>): string[] {
 
 /** One document without a list of messages must not take a whole list of chats down. */
 const listOfMessages = { $cond: [{ $isArray: "$messages" }, "$messages", []] };
+
+/** `isAdopted`, of a chat that has `heard`. */
+const writtenByUs = [
+  { "messages.0.internal": { $exists: true } },
+  { messages: { $size: 0 }, "internal.heard": 0, "internal.opening": { $in: [0, null] } },
+];
 
 /** A chat of the old server counts tool calls as messages; ours need not be counted again. */
 const countedByUs = {

@@ -3,8 +3,7 @@ import { Lru } from "../lru.ts";
 import { reservedKey, retellFor } from "../retell/client.ts";
 import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
-import { asText, countOf, type ReadChat, type StoredChat, visible } from "./document.ts";
-import { needsImport } from "./legacy.ts";
+import { asText, countOf, needsImport, type ReadChat, type StoredChat, visible } from "./document.ts";
 import { found } from "./place.ts";
 import type { Message, Transcript } from "./schema.ts";
 import { type Settled, settle } from "./settle.ts";
@@ -76,7 +75,8 @@ export interface Window {
  * A stored copy whose places will change: a chat of the old server that could not be imported yet. It is shown whole and
  * without seq, as a seq that was shown never changes.
  */
-export const isUnplaced = (chat: ReadChat, stale: boolean) => stale && needsImport(chat);
+export const isUnplaced = (chat: ReadChat, stale: boolean) =>
+  needsImport(chat) && (stale || chat.internal?.turn !== undefined);
 
 /** A chat as clients see it, whole or a page of it, and what is said of the page. */
 export function transcriptOf(
