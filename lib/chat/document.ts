@@ -102,6 +102,28 @@ export interface StoredChat {
 /** A chat as it was read, with the server's clock at that moment. */
 export type ReadChat = StoredChat & { now: Date };
 
+/**
+ * A chat as it was found: others write into the collection too. What is no message keeps its place, so that the seq of
+ * those behind it stays.
+ */
+export function readable<Chat extends StoredChat>(chat: Chat): Chat {
+  const found: unknown = chat.messages;
+  return { ...chat, messages: Array.isArray(found) ? found.map(readableMessage) : [] };
+}
+
+function readableMessage(found: unknown): StoredMessage {
+  const { role, content, message_id, created_timestamp, ...more } = Object(found);
+  if (typeof role !== "string") return { role: "unreadable" };
+  const isText = typeof content === "string";
+  return {
+    ...(typeof message_id === "string" ? { message_id } : {}),
+    role,
+    ...(content === undefined || content === null ? {} : { content: isText ? content : JSON.stringify(content) }),
+    ...(typeof created_timestamp === "number" ? { created_timestamp } : {}),
+    ...more,
+  };
+}
+
 /** An entry as it is stored: it keeps Retell's id, or gets one of ours. */
 export function stored(entry: Entry, turn?: string): StoredMessage {
   // Always there, as messages without it are the old server's.

@@ -11,6 +11,7 @@ import {
   isComplete,
   newMessageId,
   type ReadChat,
+  readable,
   type StoredChat,
   type StoredMessage,
   type Turn,
@@ -91,7 +92,8 @@ export const chats = {
   /** The chat that a create with a key has stored; null when it has not come that far. */
   async byRequest(tenant: Tenant, request: string): Promise<StoredChat | null> {
     const filter = { subaccountId: tenant.subaccountId, "internal.request": request } as Filter<StoredChat>;
-    return run(tenant, (chats) => chats.findOne(filter, { projection: { _id: 0 } }));
+    const chat = await run(tenant, (chats) => chats.findOne(filter, { projection: { _id: 0 } }));
+    return chat && readable(chat);
   },
 
   /** Lets another chat stand for the create that this one came of. */
@@ -104,14 +106,10 @@ export const chats = {
   async get(tenant: Tenant, chatId: string): Promise<ReadChat | null> {
     const [chat] = await run(tenant, (chats) =>
       chats
-        .aggregate<ReadChat>([
-          { $match: one(tenant, chatId) },
-          { $addFields: { now: "$$NOW", messages: listOfMessages } },
-          { $unset: "_id" },
-        ])
+        .aggregate<ReadChat>([{ $match: one(tenant, chatId) }, { $addFields: { now: "$$NOW" } }, { $unset: "_id" }])
         .toArray(),
     );
-    return chat ?? null;
+    return chat ? readable(chat) : null;
   },
 
   /**
@@ -555,7 +553,7 @@ function replaceSeen(tenant: Tenant, seen: ReadChat, update: object): Promise<Re
       update as UpdateFilter<StoredChat>,
       { returnDocument: "after", projection: { _id: 0 } },
     );
-    return changed && { ...(changed as StoredChat), now: seen.now };
+    return changed && readable({ ...(changed as StoredChat), now: seen.now });
   });
 }
 
