@@ -41,14 +41,16 @@ describe("a chat with an odd message in it", () => {
     const request = { ...at(world), chatId: await aChat(world) };
     await call("message", { ...request, body: { content: "ping" } });
     const filter = { chat_id: request.chatId };
-    await world.db.collection("chats").updateOne(filter, { $set: { "messages.1": odd } });
+    await world.db.collection("chats").updateOne(filter, {
+      $push: { messages: { $each: [odd], $position: 1 } },
+    } as object);
     const { status, body } = await call("transcript", request);
-    expect([status, body.data?.messages.map(({ seq }: { seq: number }) => seq)]).toEqual([200, [1, 3]]);
+    expect([status, body.data?.messages.map(({ seq }: { seq: number }) => seq)]).toEqual([200, [1, 3, 4]]);
     const sent = await call("message", { ...request, body: { content: "ping" } });
-    expect([sent.status, sent.body.data?.user_message.seq]).toEqual([200, 4]);
+    expect([sent.status, sent.body.data?.user_message.seq]).toEqual([200, 5]);
     expect((await call("end", request)).status).toBe(200);
     const tools = await call("transcript", { ...request, query: { include: "tools" } });
-    expect([tools.status, tools.body.data?.message_count]).toEqual([200, 4]);
+    expect([tools.status, tools.body.data?.message_count]).toEqual([200, 5]);
     expect((await call("list", at(world))).status).toBe(200);
   });
 
