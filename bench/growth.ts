@@ -94,6 +94,7 @@ async function lengthen(db: Db, chatId: string, count: number, content: string):
     role: "agent",
     content,
     created_timestamp: 1_795_475_267_333 + i,
+    internal: {},
   }));
   await db.collection("chats").updateOne({ chat_id: chatId }, { $set: { messages } });
 }

@@ -1,5 +1,5 @@
 import * as cache from "../lib/chat/cache.ts";
-import { current, transcriptOf } from "../lib/chat/transcript.ts";
+import { current, isFinal, isUnplaced, transcriptOf } from "../lib/chat/transcript.ts";
 import { endpoint } from "../lib/endpoint.ts";
 import { routes } from "../lib/routes.ts";
 
@@ -15,10 +15,9 @@ export const handler = endpoint(routes.transcript, {
 
   const { chat, stale } = await current(tenant, params.chatId, deadline, query.consistency === "strong");
   const window = { limit: query.limit, afterSeq: query.after_seq, withTools: query.include === "tools" };
-  const isFinal = chat.chat_status !== "ongoing" && !chat.internal?.turn && !stale;
   return {
-    ...transcriptOf(chat, window),
+    ...transcriptOf(chat, window, !isUnplaced(chat, stale)),
     meta: { cached: false, ...(stale ? { stale } : {}) },
-    fill: isFinal ? cached?.fill : undefined,
+    fill: isFinal(chat) && !stale ? cached?.fill : undefined,
   };
 });

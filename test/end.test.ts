@@ -1,5 +1,10 @@
+import { ObjectId } from "mongodb";
 import { describe, expect, it } from "vitest";
-import { aChat, aWorld, call, control, fault, type World } from "./support/world.ts";
+import { seal } from "../lib/crypto.ts";
+import { forgetAccount } from "../lib/retell/account.ts";
+import { aLog } from "./support/log.ts";
+import { anInstance, type Instance } from "./support/wire.ts";
+import { aChat, aWorld, call, central, control, fault, type World } from "./support/world.ts";
 
 const world = await aWorld();
 
@@ -107,13 +112,55 @@ describe("end", () => {
     expect((await end(chatId, tenant)).body.data?.chat_status).toBe("ended");
   });
 
-  it("ends a chat that is gone at Retell, and keeps what we have of it", async () => {
-    const tenant = await aWorld();
-    const chatId = await aChat(tenant);
-    await send(chatId, "ping", tenant);
-    await control("retell", "PATCH", `/chats/${chatId}`, { retained: false });
-    expect((await end(chatId, tenant)).body.data?.chat_status).toBe("ended");
-    expect((await stored(chatId, tenant))?.messages).toHaveLength(3);
+  describe("with a key of another workspace, where Retell knows no such chat", () => {
+    /** Another key stands in the account, as if somebody had pasted the wrong one. */
+    const useKey = async (where: World, apiKey: string) => {
+      const filter = { subaccountId: new ObjectId(where.subaccountId) };
+      const sealed = await seal(apiKey, where.subaccountId);
+      await central.collection("retellaccounts").updateOne(filter, { $set: { apiKey: sealed } });
+      await forgetAccount(where.subaccountId); // as if the five minutes of the cache were over
+    };
+    const sweepLater = async (instance: Instance, where: World, chatId: string) => {
+      const due = { "internal.due": new Date(Date.now() - 1) };
+      await where.db.collection("chats").updateOne({ chat_id: chatId }, { $set: due });
+      await instance.sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, aLog("sweep"));
+    };
+    const atRetell = async (chatId: string) => (await control("retell", "GET", `/chats/${chatId}`)).status;
+
+    async function aFailedEnd() {
+      const tenant = await aWorld();
+      const chatId = await aChat(tenant);
+      await send(chatId, "ping", tenant);
+      await useKey(tenant, "key_of_another_workspace");
+      const wrong = await anInstance();
+      const request = { token: tenant.owner.token, subaccountId: tenant.subaccountId, chatId };
+      const { status, body } = await wrong.call("end", request);
+      expect([status, body.code]).toEqual([503, "CHAT_END_FAILED"]);
+      expect([(await stored(chatId, tenant))?.chat_status, await atRetell(chatId)]).toEqual(["ongoing", "ongoing"]);
+      return { tenant, chatId, wrong };
+    }
+
+    it("is 503 CHAT_END_FAILED, and the sweep ends the chat once the key is right", async () => {
+      const { tenant, chatId, wrong } = await aFailedEnd();
+      await sweepLater(wrong, tenant, chatId);
+      const chat = await stored(chatId, tenant);
+      expect(chat?.chat_status).toBe("ongoing");
+      expect((chat?.internal.due - Date.now()) / 60_000).toBeCloseTo(5, 0);
+
+      await useKey(tenant, tenant.apiKey);
+      await sweepLater(await anInstance(), tenant, chatId);
+      expect([(await stored(chatId, tenant))?.chat_status, await atRetell(chatId)]).toEqual(["ended", "ended"]);
+    });
+
+    it("is not tried again where the user has spoken since", async () => {
+      const { tenant, chatId } = await aFailedEnd();
+      await useKey(tenant, tenant.apiKey);
+      const right = await anInstance();
+      const request = { token: tenant.owner.token, subaccountId: tenant.subaccountId, chatId };
+      expect((await right.call("message", { ...request, body: { content: "still here" } })).status).toBe(200);
+      await sweepLater(right, tenant, chatId);
+      expect([(await stored(chatId, tenant))?.chat_status, await atRetell(chatId)]).toEqual(["ongoing", "ongoing"]);
+    });
   });
 
   it("cannot end another tenant's chat: 404", async () => {

@@ -20,6 +20,7 @@ async function aLongChat(world: World, count: number, content: string): Promise<
     role: "agent",
     content,
     created_timestamp: 1_795_475_267_333 + i,
+    internal: {},
   }));
   await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { messages } });
   return chatId;

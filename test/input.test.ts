@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import * as z from "zod";
 import type { Handler } from "../lib/chain.ts";
-import { NewChat, NewMessage } from "../lib/chat/schema.ts";
+import { NewMessage } from "../lib/chat/schema.ts";
 import { routes } from "../lib/routes.ts";
 import { aChat, aContext, aWorld, call, control, type Name, type Request } from "./support/world.ts";
 

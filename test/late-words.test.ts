@@ -39,3 +39,24 @@ it.each(["none", "before"])("a 2xx that is not Retell's own ends no chat (effect
   );
   expect(stored?.chat_status).toBe(atRetell);
 });
+
+it("openings that come late get a seq of 0 and below, and every nextSeq that is given is taken", async () => {
+  const world = await aWorld();
+  const { token, subaccountId } = { token: world.owner.token, subaccountId: world.subaccountId };
+  const chatId = await aChat(world);
+  await call("message", { token, subaccountId, chatId, body: { content: "ping" } });
+  const { entries } = await control("retell", "GET", `/chats/${chatId}`);
+  const late = ["one", "two"].map((content) => ({ role: "agent", content, message_id: `late ${content}` }));
+  await control("retell", "PATCH", `/chats/${chatId}`, { entries: [...late, ...entries] });
+
+  const seen: number[] = [];
+  let query: Record<string, string> = { limit: "1" };
+  for (let more = true; more; ) {
+    const { status, body } = await call("transcript", { token, subaccountId, chatId, query });
+    expect(status).toBe(200);
+    seen.push(...body.data.messages.map(({ seq }: { seq: number }) => seq));
+    more = body.meta.hasMore;
+    query = { limit: "1", after_seq: String(body.meta.nextSeq) };
+  }
+  expect(seen).toEqual([-1, 0, 1, 2, 3]);
+});

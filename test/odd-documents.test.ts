@@ -28,6 +28,51 @@ describe("a list with an odd document in it", () => {
   });
 });
 
+describe("a chat with an odd message in it", () => {
+  it.each<[string, unknown]>([
+    ["null", null],
+    ["a text", "text"],
+    ["a number", 7],
+    ["a list", []],
+    ["a message without a role", { content: "of no role" }],
+    ["a message whose role is no text", { role: 7, content: "of no role" }],
+  ])("is read, spoken in and ended, and each other message keeps its seq: %s", async (_what, odd) => {
+    const world = await aWorld();
+    const request = { ...at(world), chatId: await aChat(world) };
+    await call("message", { ...request, body: { content: "ping" } });
+    const filter = { chat_id: request.chatId };
+    await world.db.collection("chats").updateOne(filter, {
+      $push: { messages: { $each: [odd], $position: 1 } },
+    } as object);
+    const { status, body } = await call("transcript", request);
+    expect([status, body.data?.messages.map(({ seq }: { seq: number }) => seq)]).toEqual([200, [1, 3, 4]]);
+    const sent = await call("message", { ...request, body: { content: "ping" } });
+    expect([sent.status, sent.body.data?.user_message.seq]).toEqual([200, 5]);
+    expect((await call("end", request)).status).toBe(200);
+    const tools = await call("transcript", { ...request, query: { include: "tools" } });
+    expect([tools.status, tools.body.data?.message_count]).toEqual([200, 5]);
+    expect((await call("list", at(world))).status).toBe(200);
+  });
+
+  it("shows of a message what can be read", async () => {
+    const world = await aWorld();
+    const request = { ...at(world), chatId: await aChat(world) };
+    const odd = {
+      "messages.0.content": { text: "x" },
+      "messages.0.created_timestamp": new Date(),
+      chat_status: "ended",
+    };
+    await world.db.collection("chats").updateOne({ chat_id: request.chatId }, { $set: odd });
+    const { body } = await call("transcript", request);
+    expect(body.data.messages[0]).toEqual({
+      message_id: expect.any(String),
+      role: "agent",
+      content: '{"text":"x"}',
+      seq: 1,
+    });
+  });
+});
+
 describe("an ongoing chat of the old server", () => {
   const old = "Agent: what the old server stored\n";
 

@@ -69,6 +69,22 @@ describe("a history of Retell's", () => {
     expect((await call("end", at(world, chatId))).body.data?.chat_status).toBe("ended");
   });
 
+  it("with half a surrogate pair is answered, stored and replayed as the same text, and added once", async () => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    between.after = (path, answer) => {
+      const entries = path.startsWith("/get-chat/") ? answer.message_with_tool_calls : answer?.messages;
+      const last = (entries ?? []).findLast(({ role }: { role: string }) => role === "agent");
+      if (last) Object.assign(last, { content: "half \ud83d of it", message_id: undefined });
+    };
+    const request = { ...at(world, chatId), body: { content: "ping" }, headers: { "idempotency-key": "k" } };
+    const [first, replay] = [await call("message", request), await call("message", request)];
+    expect(first.body.data.messages[0].content).toBe("half \ufffd of it");
+    expect(replay.body.data).toEqual(first.body.data);
+    const { body } = await call("transcript", { ...at(world, chatId), query: { consistency: "strong" } });
+    expect(body.data.messages).toHaveLength(3);
+  });
+
   it.each<[string, object]>([
     ["cost", { chat_cost: 3 }],
     ["analysis", { chat_analysis: "good" }],

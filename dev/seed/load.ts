@@ -186,7 +186,7 @@ function conversation(count: number, start: number, random: Random): StoredMessa
       role: isUser ? "user" : "agent",
       content: isUser ? sentence(random, 15, 150) : sentence(random, 60, 450),
       created_timestamp: at,
-      ...(turn ? { internal: { turn } } : {}),
+      internal: turn ? { turn } : {},
     });
   }
   return messages;

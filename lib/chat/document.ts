@@ -1,7 +1,8 @@
 import type { Entry } from "../retell/schema.ts";
+import { hasGap, isNothing } from "./merge.ts";
 import type { ChatStatus, Message } from "./schema.ts";
 
-/** A message as it is stored: Retell's entry, and what is private to us. */
+/** A message as it is stored: Retell's entry, and what is private to us. Without `internal` the old server wrote it. */
 export interface StoredMessage extends Entry {
   internal?: {
     /** The turn that it belongs to. */
@@ -99,6 +100,12 @@ export interface StoredChat {
     cancelled?: string[];
     /** The turn in which the agent ended the chat. */
     endedIn?: string;
+    /** It has ended before Retell's history could be imported: whoever comes next imports it. */
+    importPending?: true;
+    /** Its history does not fit into this document. */
+    overflows?: true;
+    /** When an end was asked for that Retell did not make, server clock. */
+    endAsked?: Date;
     /** When the sweep looks next. */
     due?: Date;
     /** Since when Retell has refused each read of the sweep's. */
@@ -113,8 +120,31 @@ export interface StoredChat {
 /** A chat as it was read, with the server's clock at that moment. */
 export type ReadChat = StoredChat & { now: Date };
 
+/**
+ * A chat as it was found: others write into the collection too. What is no message keeps its place, so that the seq of
+ * those behind it stays.
+ */
+export function readable<Chat extends StoredChat>(chat: Chat): Chat {
+  const found: unknown = chat.messages;
+  return { ...chat, messages: Array.isArray(found) ? found.map(readableMessage) : [] };
+}
+
+function readableMessage(found: unknown): StoredMessage {
+  const { role, content, message_id, created_timestamp, ...more } = Object(found);
+  if (typeof role !== "string") return { role: "unreadable" };
+  const isText = typeof content === "string";
+  return {
+    ...(typeof message_id === "string" ? { message_id } : {}),
+    role,
+    ...(content === undefined || content === null ? {} : { content: isText ? content : JSON.stringify(content) }),
+    ...(typeof created_timestamp === "number" ? { created_timestamp } : {}),
+    ...more,
+  };
+}
+
 /** An entry as it is stored: it keeps Retell's id, or gets one of ours. */
 export function stored(entry: Entry, turn?: string): StoredMessage {
+  // Always there, as messages without it are the old server's.
   const internal = { ...(turn ? { turn } : {}), ...(entry.message_id ? {} : { own: true as const }) };
   const { content } = entry;
   return {
@@ -123,7 +153,7 @@ export function stored(entry: Entry, turn?: string): StoredMessage {
     ...(content === undefined ? {} : { content: content.toWellFormed() }),
     message_id: entry.message_id ?? newMessageId(),
     created_timestamp: entry.created_timestamp ?? Date.now(),
-    ...(Object.keys(internal).length > 0 ? { internal } : {}),
+    internal,
   };
 }
 
@@ -134,6 +164,27 @@ export const isUser = ({ role }: { role: string }) => role === "user";
 /** How many of these count: what a person would call messages. */
 export const countOf = (messages: StoredMessage[]) =>
   messages.filter(({ role, internal }) => (role === "agent" || role === "user") && !internal?.failed).length;
+
+/** Whether Retell has told of a chat that is over all that it tells afterwards, with no placeholder in it. */
+export function isComplete({ chat_analysis, chat_cost }: Pick<StoredChat, "chat_analysis" | "chat_cost">): boolean {
+  return !isNothing(chat_analysis) && !hasGap(chat_analysis) && typeof chat_cost?.combined_cost === "number";
+}
+
+/**
+ * Whether the messages of a chat are ours. The old server leaves `internal` out of a chat. In one that was moved to us
+ * it keeps the chat's, and replaces all messages by those of its last turn, which have none.
+ */
+export function isAdopted({ internal, messages: [first] }: Pick<StoredChat, "internal" | "messages">): boolean {
+  if (internal?.heard === undefined) return false;
+  return first ? first.internal !== undefined : internal.heard === 0 && !internal.opening;
+}
+
+/**
+ * Whether Retell's history is still to be imported: the old server keeps only the last turn's messages. A chat that has
+ * ended under the old server keeps the messages that it has.
+ */
+export const needsImport = (chat: ReadChat) =>
+  !isAdopted(chat) && (chat.chat_status === "ongoing" || chat.internal?.importPending === true);
 
 /** Whether a turn is in the hands of a sender that may still be alive. */
 export function isLive(turn: Turn | undefined, now: Date, leaseMs: number): boolean {

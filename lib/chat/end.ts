@@ -1,14 +1,19 @@
 import { asFailure, RetellError, retellFor } from "../retell/client.ts";
 import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
-import type { ReadChat } from "./document.ts";
+import { isUser, type ReadChat } from "./document.ts";
 import type { Final } from "./ending.ts";
 import { found, type Place } from "./place.ts";
-import { settle } from "./settle.ts";
+import { type Settled, settle } from "./settle.ts";
+import { chats } from "./store.ts";
 import { refuseLive } from "./turns.ts";
 
+/** Signals that bound the end itself and the read after it. */
+type Bounds = Pick<Deadline, "call" | "answer">;
+
 /**
- * Ends a chat at Retell and stores how it finished. A chat that is over is left as it is.
+ * Ends a chat at Retell and stores how it finished. A chat that is over is left as it is. If Retell does not end it, the
+ * sweep tries again.
  *
  * @throws CHAT_NOT_FOUND, CHAT_BUSY while a turn is running, CHAT_END_FAILED
  */
@@ -18,26 +23,44 @@ export async function end(tenant: Tenant, chatId: string, deadline: Deadline): P
   refuseLive(seen);
 
   const place = { tenant, chatId, retell: await retellFor(tenant) };
-  const given = await historyAfterEnd(place, deadline);
+  const given = await historyAfterEnd(place, deadline).catch(asFailure);
+  if (given instanceof RetellError) {
+    await chats.noteEnd(tenant, chatId).catch((error) => tenant.log.warn("The failed end was not noted", error));
+    throw given;
+  }
   const { chat } = await settle(place, { given, seen, signal: deadline.answer() });
   return chat;
 }
 
+/** Whether an end was asked for and failed, and no user has spoken since. */
+export function isEndDue({ chat_status, internal, messages }: ReadChat): boolean {
+  const asked = internal?.endAsked;
+  if (chat_status !== "ongoing" || !(asked instanceof Date)) return false;
+  return (messages.findLast(isUser)?.created_timestamp ?? 0) <= asked.getTime();
+}
+
+/** Ends a chat whose end was asked for and failed. For the sweep, which has just settled it. */
+export async function endAgain(place: Place, settled: Settled, bounds: Bounds): Promise<Settled> {
+  if (settled.open === "live" || !isEndDue(settled.chat)) return settled;
+  const given = await historyAfterEnd(place, bounds).catch(asFailure);
+  if (given instanceof RetellError) return { ...settled, failure: given };
+  return settle(place, { given, signal: bounds.answer() });
+}
+
 /** Ends the chat and reads what became of it, since the call to end answers nothing. */
-async function historyAfterEnd({ tenant, chatId, retell }: Place, deadline: Deadline): Promise<Final> {
-  const refusal = await retell.end(chatId, deadline.call()).then(() => undefined, asFailure);
+async function historyAfterEnd({ tenant, chatId, retell }: Place, bounds: Bounds): Promise<Final> {
+  const refusal = await retell.end(chatId, bounds.call()).then(() => undefined, asFailure);
   // Nothing was done, and reading would fail in the same way.
   if (refusal && ["account", "limited", "unsent"].includes(refusal.failure)) throw refusal;
 
-  const history = await retell.retrieve(chatId, deadline.answer()).catch(asFailure);
+  const history = await retell.retrieve(chatId, bounds.answer()).catch(asFailure);
   if (!(history instanceof RetellError)) {
     if (history.chat_status !== "ongoing") return history;
     if (refusal) throw refusal;
     return { ...history, chat_status: "ended", isAssumed: true }; // Retell said 204: its reads lag
   }
-  // It refuses to end the chat and has none to show: gone with its retention, or deleted there. It cannot go on.
-  const isGone = refusal?.failure === "refused" && history.failure === "refused";
-  if (refusal && !isGone) throw refusal;
+  // Two refusals are no end: with a key of another workspace Retell refuses both, and the chat goes on.
+  if (refusal) throw refusal;
 
   tenant.log.warn("An ended chat could not be read: our clock stands in", history);
   return { chat_id: chatId, agent_id: "", chat_status: "ended", end_timestamp: Date.now(), isAssumed: true };

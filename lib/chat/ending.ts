@@ -1,8 +1,11 @@
+import { isDeepStrictEqual } from "node:util";
 import { isTooLarge } from "../mongo.ts";
 import type { History } from "../retell/schema.ts";
 import type { Tenant } from "../tenant.ts";
 import * as cache from "./cache.ts";
 import { asText, countOf, type ReadChat } from "./document.ts";
+import { isNothing, merge } from "./merge.ts";
+import { fits } from "./size.ts";
 import { chats, type Ending } from "./store.ts";
 
 /** A history that shows the chat as over. */
@@ -11,6 +14,8 @@ export interface Final extends History {
   endedIn?: string;
   /** Nobody has read it: Retell has ended the chat, and that is all we know. It proves nothing about a turn. */
   isAssumed?: true;
+  /** A signed webhook, for what get-chat lacks; `isLatest`: it was sent after all others. */
+  told?: { chat: History; isLatest: boolean };
 }
 
 /** Beside the messages in one document of 16 MB. A longer text is composed whenever it is read. */
@@ -24,9 +29,15 @@ export async function forgetOver(tenant: Tenant, { chat_id, chat_status }: Pick<
 }
 
 /** Writes how the chat finished, if it has and if that is news; undefined when the chat changed under our hands. */
-export async function close(tenant: Tenant, chat: ReadChat, history: Final): Promise<ReadChat | undefined> {
-  const ending = endingOf(chat, history);
-  if (!ending) return chat;
+export async function close(
+  tenant: Tenant,
+  chat: ReadChat,
+  history: Final,
+  more: Ending = {},
+): Promise<ReadChat | undefined> {
+  const found = endingOf(chat, history);
+  if (!found) return chat;
+  const ending = { ...found, ...more };
   const closed = await chats.close(tenant, chat, ending).catch((error) => {
     if (!isTooLarge(error)) throw error;
     // The document is full. That the chat is over is worth more than what Retell has besides.
@@ -53,11 +64,11 @@ function measureEnd({ log: { metrics } }: Tenant, before: ReadChat, after: ReadC
     metrics.put("MessagesPerChat", countOf(after.messages));
   }
   const cost = after.chat_cost?.combined_cost;
-  if (!before.chat_cost && typeof cost === "number") metrics.put("ChatCost", cost);
+  if (typeof before.chat_cost?.combined_cost !== "number" && typeof cost === "number") metrics.put("ChatCost", cost);
 }
 
-/** What the history says of the end and we do not have yet; undefined when there is nothing. What is stored only grows. */
-function endingOf(chat: ReadChat, history: Final): Ending | undefined {
+/** What the history says of the end and we do not have; undefined when there is nothing. */
+export function endingOf(chat: ReadChat, history: Final): Ending | undefined {
   if (history.chat_status === "ongoing") return undefined;
   const isNews = chat.chat_status === "ongoing";
   const ending: Ending = {
@@ -66,7 +77,7 @@ function endingOf(chat: ReadChat, history: Final): Ending | undefined {
     ...(chat.end_timestamp === null ? { end_timestamp: history.end_timestamp ?? Date.now() } : {}),
     ...(chat.endedAt ? {} : { endedAt: new Date(history.end_timestamp ?? Date.now()) }),
     ...finalText(chat, history),
-    ...grown(chat, history),
+    ...details(chat, history),
   };
   return Object.keys(ending).length > 0 ? ending : undefined;
 }
@@ -74,28 +85,23 @@ function endingOf(chat: ReadChat, history: Final): Ending | undefined {
 /** The whole text, once: an open turn may still add to it. */
 function finalText(chat: ReadChat, history: Final): Ending {
   if (chat.transcript !== "" || chat.internal?.turn || history.isAssumed) return {};
-  const transcript = history.transcript || asText(chat.messages);
-  return transcript === "" || Buffer.byteLength(transcript) > maxTranscriptBytes ? {} : { transcript };
+  const transcript = history.transcript || history.told?.chat.transcript || asText(chat.messages);
+  if (transcript === "" || Buffer.byteLength(transcript) > maxTranscriptBytes) return {};
+  return fits({ ...chat, transcript }, chat.messages) ? { transcript } : {};
 }
 
-/** Costs are added up, so more is later. The rest is only added to: of two values that differ nobody knows the newer. */
-function grown(chat: ReadChat, history: History): Ending {
-  const { chat_cost: cost } = history;
-  const combined = (value: Record<string, unknown>) => Number(value.combined_cost ?? -1);
-  const isMore = cost && (!chat.chat_cost || combined(cost) > combined(chat.chat_cost));
-  const analysis = withMore(chat.chat_analysis, history.chat_analysis);
-  const collected = withMore(chat.collected_dynamic_variables, history.collected_dynamic_variables);
-  return {
-    ...(isMore ? { chat_cost: cost } : {}),
-    ...(analysis ? { chat_analysis: analysis } : {}),
-    ...(collected ? { collected_dynamic_variables: collected } : {}),
-  };
-}
-
-type Named = Record<string, unknown> | null | undefined;
-
-/** Ours with what only theirs has; undefined when that is nothing. */
-function withMore(ours: Named, theirs: Named): Record<string, unknown> | undefined {
-  const isMore = Object.keys(theirs ?? {}).some((name) => !Object.hasOwn(ours ?? {}, name));
-  return isMore ? { ...theirs, ...ours } : undefined;
+/**
+ * What get-chat says stands. What it lacks comes from the webhook: chat_analyzed is sent last and stands over what is
+ * stored, chat_ended only adds to it, as it may come late.
+ */
+function details(chat: ReadChat, history: Final): Ending {
+  const { told } = history;
+  const ending: Ending = {};
+  for (const name of ["chat_cost", "chat_analysis", "collected_dynamic_variables"] as const) {
+    const before = chat[name];
+    const known = told?.isLatest ? merge(before, told.chat[name]) : merge(told?.chat[name], before);
+    const now = merge(known, history[name]);
+    if (!isNothing(now) && !isDeepStrictEqual(now, before)) ending[name] = now as Record<string, unknown>;
+  }
+  return ending;
 }

@@ -1,8 +1,13 @@
-import { retellFor } from "../retell/client.ts";
+import { asFailure, RetellError, retellFor } from "../retell/client.ts";
+import type { History } from "../retell/schema.ts";
 import { readEvent } from "../retell/webhook.ts";
 import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
-import { leaseMs, settle } from "./settle.ts";
+import { isAdopted, needsImport, type ReadChat } from "./document.ts";
+import { endingOf, type Final } from "./ending.ts";
+import { isNothing } from "./merge.ts";
+import { reconcile } from "./reconcile.ts";
+import { leaseMs, limits, settle } from "./settle.ts";
 import { chats } from "./store.ts";
 
 /** What an event was, and what became of it. */
@@ -11,27 +16,70 @@ export interface News {
   outcome: "taken in" | "unknown chat" | "nothing to do";
 }
 
+/** Retell gives up on a webhook after 10 s. */
+const patienceMs = 8_000;
+/** When the sweep looks at a chat that could not be read at Retell now. */
+const lookMs = 10_000;
+
 /**
- * Takes in what Retell tells of a chat. What is stored only grows, so that repeats and disorder change nothing: an old
- * chat_started reopens no chat, a late chat_ended takes no analysis away.
+ * Takes in what Retell tells of a chat. A webhook is a hint: what is new in it is read at Retell, and what Retell lacks
+ * comes from the webhook. Messages only grow and the end is final, so repeats and disorder change nothing.
  *
  * @param body A webhook's body, its signature checked.
  * @returns    For the log, where unknown chats are counted.
  */
 export async function learn(tenant: Tenant, body: string, deadline: Deadline): Promise<News> {
-  const { event, chat: told } = readEvent(body, tenant.log);
-  if (!told || (event !== "chat_ended" && event !== "chat_analyzed"))
+  const { event, chat } = readEvent(body, tenant.log);
+  if (!chat || (event !== "chat_ended" && event !== "chat_analyzed"))
     return { event: event.slice(0, 40), outcome: "nothing to do" };
 
   // By path and id together: another subaccount's chat, or one of somebody else in the same workspace, is none of ours.
-  const chatId = told.chat_id;
+  const chatId = chat.chat_id;
   tenant.log.fields.chatId = chatId.slice(0, 64);
-  if (!(await chats.known(tenant, [chatId])).has(chatId)) return { event, outcome: "unknown chat" };
+  const seen = await chats.get(tenant, chatId);
+  if (!seen) return { event, outcome: "unknown chat" };
 
   // An event of the end is the end, whatever the status beside it says.
-  const given = { ...told, ...(told.chat_status === "ongoing" ? { chat_status: "ended" as const } : {}) };
+  const told: History = { ...chat, chat_status: chat.chat_status === "error" ? "error" : "ended" };
+  if (!isNews(seen, told, event)) return { event, outcome: "nothing to do" };
+
   const place = { tenant, chatId, retell: await retellFor(tenant) };
-  const { open } = await settle(place, { given, signal: deadline.call() });
-  if (open) await chats.postpone(tenant, chatId, leaseMs());
+  const signal = AbortSignal.any([deadline.call(), AbortSignal.timeout(patienceMs)]);
+  const history = await place.retell.retrieve(chatId, signal).catch(asFailure);
+  if (history instanceof RetellError) tenant.log.warn("A chat was not read at Retell: its webhook stands in", history);
+  const given = finalOf(seen, { chat: told, isLatest: event === "chat_analyzed" }, history);
+  const { open } = await settle(place, { given, seen, signal: deadline.call() });
+  if (open === "live") await chats.postpone(tenant, chatId, leaseMs());
+  else if (open || !isOver(history)) await chats.postpone(tenant, chatId, lookMs);
   return { event, outcome: "taken in" };
 }
+
+/** Whether a webhook lacks, contradicts or improves on what is stored: a repeat does not, and costs no read at Retell. */
+function isNews(chat: ReadChat, told: History, event: string): boolean {
+  if (chat.chat_status === "ongoing" || chat.internal?.turn || needsImport(chat)) return true;
+  if (event === "chat_analyzed" && isNothing(chat.chat_analysis)) return true;
+  if (endingOf(chat, told)) return true;
+  return isAdopted(chat) && reconcile(chat, told, limits()).kind !== "none";
+}
+
+/**
+ * How the chat ended, by both. Where Retell does not show the end yet, or cannot be read, nothing follows from what is
+ * missing: an open turn is decided only if its message is there.
+ */
+function finalOf(seen: ReadChat, told: NonNullable<Final["told"]>, history: History | RetellError): Final {
+  const known = history instanceof RetellError ? undefined : history;
+  const lists = [known?.message_with_tool_calls, told.chat.message_with_tool_calls];
+  const entries = lists.reduce((one, other) => ((other?.length ?? 0) > (one?.length ?? 0) ? other : one));
+  const final: Final = {
+    ...(known ?? { chat_id: told.chat.chat_id, agent_id: told.chat.agent_id }),
+    chat_status: isOver(history) ? history.chat_status : told.chat.chat_status,
+    end_timestamp: known?.end_timestamp ?? told.chat.end_timestamp,
+    message_with_tool_calls: entries,
+    told,
+  };
+  const isShown = seen.internal?.turn && reconcile(seen, final, limits()).kind === "append";
+  return isOver(history) || isShown ? final : { ...final, isAssumed: true };
+}
+
+const isOver = (history: History | RetellError): history is History =>
+  !(history instanceof RetellError) && history.chat_status !== "ongoing";

@@ -94,7 +94,7 @@ export const NewMessage = z.object({
 const Whole = (min: number, max: number) =>
   z
     .string()
-    .regex(/^\d{1,9}$/, "Must be a whole number")
+    .regex(/^-?\d{1,9}$/, "Must be a whole number")
     .transform(Number)
     .pipe(z.number().min(min).max(max));
 
@@ -105,7 +105,10 @@ export const PageQuery = z.object({
 
 export const TranscriptQuery = z.object({
   limit: Whole(1, 100_000).optional().meta({ description: "Messages per page; absent: as many as fit" }),
-  after_seq: Whole(0, 999_999_999).optional().meta({ description: "Only messages after this one, exclusive" }),
+  // Opening messages that we learn of late have a seq of 0 and below.
+  after_seq: Whole(-999_999_999, 999_999_999)
+    .optional()
+    .meta({ description: "Only messages after this one, exclusive" }),
   include: z.literal("tools").optional().meta({ description: "Tool calls and their results too; needs write" }),
   consistency: z
     .literal("strong")
@@ -167,7 +170,7 @@ export const Transcript = z.object({
   start_timestamp: Millis,
   end_timestamp: Millis.nullable(),
   transcript: z.string().optional().meta({ description: "Absent when the messages are paged" }),
-  messages: z.array(Message.loose()),
+  messages: z.array(Message.partial({ seq: true }).loose()),
   message_count: z.number().int(),
   metadata: Anything,
   retell_llm_dynamic_variables: Variables,

@@ -2,12 +2,13 @@ import { config } from "../config.ts";
 import { isTooLarge } from "../mongo.ts";
 import { asFailure, RetellError } from "../retell/client.ts";
 import type { Tenant } from "../tenant.ts";
-import { isLive, type ReadChat, type StoredMessage, type Turn } from "./document.ts";
+import { isAdopted, isLive, needsImport, type ReadChat, type StoredMessage, type Turn } from "./document.ts";
 import { close, type Final, forgetOver } from "./ending.ts";
-import { adopt, isAdopted } from "./legacy.ts";
+import { importHistory, tellOverflow } from "./legacy.ts";
 import { found, type Place } from "./place.ts";
 import { reconcile, type Step } from "./reconcile.ts";
 import { shorten } from "./shorten.ts";
+import { fits } from "./size.ts";
 import { chats } from "./store.ts";
 
 interface SettleOptions {
@@ -41,6 +42,9 @@ type StepOf<Kind extends Step["kind"]> = Extract<Step, { kind: Kind }>;
 /** For how long a sender may be alive. */
 export const leaseMs = () => config().TURN_LEASE_SECONDS * 1_000;
 
+/** For how long absence in Retell's history proves nothing. */
+export const limits = () => ({ settleMs: config().TURN_SETTLE_SECONDS * 1_000, finishedMs });
+
 /**
  * Makes our copy of a chat agree with Retell's history, and decides an open turn where that can be said. Anybody may
  * do it, at any time, any number at once: each write names the revision that it was decided on.
@@ -54,10 +58,9 @@ export async function settle(place: Place, { signal, given, seen, insists = fals
   for (let round = 0; round < rounds; round++) {
     const chat = (round === 0 && seen) || (await found(tenant, chatId));
     const turn = chat.internal?.turn;
-    if (!isAdopted(chat) && chat.chat_status === "ongoing") {
-      // An old chat that cannot be adopted now is shown as it is.
-      const refusal = await adopt(place, "CHAT_RETRIEVE_FAILED", signal, given).then(() => undefined, asFailure);
-      if (refusal) return { chat, open: undefined, failure: refusal };
+    if (needsImport(chat) && !isLive(turn, chat.now, leaseMs())) {
+      const left = await importHistory(place, chat, signal, given);
+      if (left) return left;
       continue;
     }
     if (isLive(turn, chat.now, leaseMs()) || (turn && given?.isAssumed)) {
@@ -93,8 +96,7 @@ async function agree(
   let chat: ReadChat | null = start;
   while (chat) {
     // An old chat that ended under the old server keeps the messages that it has.
-    const limits = { settleMs: config().TURN_SETTLE_SECONDS * 1_000, finishedMs };
-    const step = isAdopted(chat) ? reconcile(chat, history, limits) : ({ kind: "none" } as const);
+    const step = isAdopted(chat) ? reconcile(chat, history, limits()) : ({ kind: "none" } as const);
     const turn: Turn | undefined = chat.internal?.turn;
     switch (step.kind) {
       case "later": {
@@ -107,6 +109,12 @@ async function agree(
         return closed && { chat: closed, open: undefined };
       }
       case "append":
+        if (!turn && !fits(chat, [...chat.messages, ...step.entries])) {
+          await tellOverflow(tenant, chat);
+          const closed: ReadChat | undefined = history ? await close(tenant, chat, history) : chat;
+          const messages = [...chat.messages, ...step.entries];
+          return closed && { chat: { ...closed, messages }, open: undefined };
+        }
         chat = await append(tenant, chat, step);
         if (chat && turn) tellOf(tenant, chatId, turn, "delivered");
         break;

@@ -8,8 +8,11 @@ import type { Tenant } from "../tenant.ts";
 import {
   countOf,
   type Gone,
+  isAdopted,
+  isComplete,
   newMessageId,
   type ReadChat,
+  readable,
   type StoredChat,
   type StoredMessage,
   type Turn,
@@ -85,7 +88,7 @@ export type Ending = Partial<
     | "chat_analysis"
     | "collected_dynamic_variables"
   >
-> & { "internal.endedIn"?: string };
+> & { "internal.endedIn"?: string; "internal.importPending"?: true };
 
 /**
  * The chats collection. Every function takes the tenant and every query carries its subaccountId. Writes of messages
@@ -100,7 +103,8 @@ export const chats = {
   /** The chat that a create with a key has stored; null when it has not come that far. */
   async byRequest(tenant: Tenant, request: string): Promise<StoredChat | null> {
     const filter = { ...present(tenant), "internal.request": request } as Filter<StoredChat>;
-    return findDurable(tenant, filter, (chats) => chats.findOne(filter, { projection: { _id: 0 } }));
+    const chat = await findDurable(tenant, filter, (chats) => chats.findOne(filter, { projection: { _id: 0 } }));
+    return chat && readable(chat);
   },
 
   /** Lets another chat stand for the create that this one came of. */
@@ -111,16 +115,13 @@ export const chats = {
 
   /** The whole chat with the server's clock; null when this subaccount has no such chat. */
   async get(tenant: Tenant, chatId: string): Promise<ReadChat | null> {
-    return findDurable(tenant, one(tenant, chatId), (chats) =>
+    const chat = await findDurable(tenant, one(tenant, chatId), (chats) =>
       chats
-        .aggregate<ReadChat>([
-          { $match: one(tenant, chatId) },
-          { $addFields: { now: "$$NOW", messages: listOfMessages } },
-          { $unset: "_id" },
-        ])
+        .aggregate<ReadChat>([{ $match: one(tenant, chatId) }, { $addFields: { now: "$$NOW" } }, { $unset: "_id" }])
         .toArray()
         .then(([chat]) => chat ?? null),
     );
+    return chat && readable(chat);
   },
 
   /**
@@ -179,6 +180,8 @@ export const chats = {
           "internal.turn": { $exists: false },
           "internal.heard": { $exists: true },
           "internal.cancelled": { $ne: id },
+          "internal.overflows": { $exists: false },
+          $or: writtenByUs,
           ...(key ? { messages: { $not: { $elemMatch: sentWith(key) } } } : {}),
           $expr: { $lt: [{ $bsonSize: "$$ROOT" }, maxChatBytes] },
         },
@@ -209,17 +212,19 @@ export const chats = {
           internal: 1,
           bytes: { $bsonSize: "$$ROOT" },
           now: "$$NOW",
+          first: { $slice: [listOfMessages, 1] },
           ...(key ? { messages: { $elemMatch: sentWith(key) } } : {}),
         },
       }),
     );
     if (!found) return null;
-    const { chat_status, internal, bytes, now, messages } = found as unknown as ReadChat & { bytes: number };
+    type Found = ReadChat & { bytes: number; first: StoredMessage[] };
+    const { chat_status, internal, bytes, now, messages, first } = found as unknown as Found;
     return {
       chat_status,
       turn: internal?.turn,
-      isAdopted: internal?.heard !== undefined,
-      isFull: bytes >= maxChatBytes,
+      isAdopted: isAdopted({ internal, messages: first }),
+      isFull: bytes >= maxChatBytes || internal?.overflows === true,
       earlier: messages?.[0],
       now,
     };
@@ -361,13 +366,23 @@ export const chats = {
   /** Writes how a chat finished. The first end_timestamp and endedAt stay. */
   async close(tenant: Tenant, seen: ReadChat, ending: Ending): Promise<ReadChat | null> {
     const isOpen = seen.internal?.turn !== undefined; // whose due stays
-    const isComplete = (ending.chat_analysis ?? seen.chat_analysis ?? null) !== null;
+    const isDone = isComplete({ ...seen, ...ending });
     return replaceSeen(tenant, seen, {
-      $set: { ...ending, ...(isOpen || isComplete ? {} : { "internal.due": new Date(Date.now() + 60_000) }) },
-      ...(!isOpen && isComplete ? { $unset: { "internal.due": "" } } : {}),
+      $set: { ...ending, ...(isOpen || isDone ? {} : { "internal.due": new Date(Date.now() + 60_000) }) },
+      ...(!isOpen && isDone ? { $unset: { "internal.due": "" } } : {}),
       $inc: { "internal.rev": 1 },
       $currentDate: { updatedAt: true },
     });
+  },
+
+  /** Notes that an end was asked for and failed: the sweep tries again. */
+  async noteEnd(tenant: Tenant, chatId: string): Promise<void> {
+    await run(tenant, (chats) =>
+      chats.updateOne({ ...one(tenant, chatId), chat_status: "ongoing" }, {
+        $set: { "internal.due": new Date(Date.now() + 60_000) },
+        $currentDate: { "internal.endAsked": true },
+      } as UpdateFilter<StoredChat>),
+    );
   },
 
   /** The tenant's chats and tombstones that the sweep should look at by now, the longest due first. */
@@ -480,25 +495,28 @@ export const chats = {
     await run(tenant, (chats) => chats.updateOne(one(tenant, chatId), update));
   },
 
-  /**
-   * ADOPT: takes over a chat of the old server, which kept only its last turn, with Retell's history where it has one.
-   * False when somebody else was faster.
-   */
-  async adopt(tenant: Tenant, chatId: string, messages: StoredMessage[], heard: number): Promise<boolean> {
-    const { modifiedCount } = await run(tenant, (chats) =>
-      chats.updateOne({ ...one(tenant, chatId), "internal.heard": { $exists: false } }, {
-        $set: {
-          messages,
-          message_count: countOf(messages),
-          transcript: "", // composed until the chat is over
-          "internal.heard": heard,
-          "internal.rev": 1,
-          "internal.due": new Date(Date.now() + silenceMs),
-        },
-        $currentDate: { updatedAt: true },
-      } as UpdateFilter<StoredChat>),
-    );
-    return modifiedCount === 1;
+  /** ADOPT: takes over a chat of the old server, with its history. Null: the chat has changed since it was read. */
+  async adopt(tenant: Tenant, seen: ReadChat, messages: StoredMessage[], heard: number): Promise<ReadChat | null> {
+    const lookMs = seen.chat_status === "ongoing" ? silenceMs : 60_000;
+    return replaceSeen(tenant, seen, {
+      $set: {
+        messages,
+        message_count: countOf(messages),
+        transcript: "", // composed until the chat is over
+        "internal.heard": heard,
+        "internal.due": new Date(Date.now() + lookMs),
+      },
+      $unset: { "internal.importPending": "", "internal.turn": "" },
+      $inc: { "internal.rev": 1 },
+      $currentDate: { updatedAt: true },
+    });
+  },
+
+  /** Marks a chat whose history does not fit into its document; false when it is marked already. */
+  async overflows(tenant: Tenant, chatId: string): Promise<boolean> {
+    const filter = { ...one(tenant, chatId), "internal.overflows": { $exists: false } };
+    const update = { $set: { "internal.overflows": true } } as unknown as UpdateFilter<StoredChat>;
+    return (await run(tenant, (chats) => chats.updateOne(filter, update))).modifiedCount === 1;
   },
 };
 
@@ -571,6 +589,12 @@ function tagsOf(metadata: Record<string, unknown>): string[] {
 
 /** One document without a list of messages must not take a whole list of chats down. */
 const listOfMessages = { $cond: [{ $isArray: "$messages" }, "$messages", []] };
+
+/** `isAdopted`, of a chat that has `heard`. */
+const writtenByUs = [
+  { "messages.0.internal": { $exists: true } },
+  { messages: { $size: 0 }, "internal.heard": 0, "internal.opening": { $in: [0, null] } },
+];
 
 /** A chat of the old server counts tool calls as messages; ours need not be counted again. */
 const countedByUs = {
@@ -665,7 +689,7 @@ function replaceSeen(tenant: Tenant, seen: ReadChat, update: object): Promise<Re
       update as UpdateFilter<StoredChat>,
       { returnDocument: "after", projection: { _id: 0 } },
     );
-    return changed && { ...(changed as StoredChat), now: seen.now };
+    return changed && readable({ ...(changed as StoredChat), now: seen.now });
   });
 }
 

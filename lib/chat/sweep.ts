@@ -6,7 +6,8 @@ import { bounded, central, driver } from "../mongo.ts";
 import { asFailure, type RetellClient, RetellError, retellFor } from "../retell/client.ts";
 import { openTenant, type Tenant } from "../tenant.ts";
 import { databaseId } from "./database.ts";
-import type { Gone, ReadChat, Turn } from "./document.ts";
+import { type Gone, isComplete, type ReadChat, type Turn } from "./document.ts";
+import { endAgain, isEndDue } from "./end.ts";
 import type { Place } from "./place.ts";
 import { leaseMs, type Settled, settle } from "./settle.ts";
 import { chats, type Due } from "./store.ts";
@@ -219,7 +220,8 @@ async function putOff(tenant: Tenant, dues: Due[]): Promise<void> {
 }
 
 async function sweepChat(place: Place, id: ObjectId): Promise<Settled> {
-  const settled = await settle(place, { signal: AbortSignal.timeout(callMs) });
+  const signal = () => AbortSignal.timeout(callMs);
+  const settled = await endAgain(place, await settle(place, { signal: signal() }), { call: signal, answer: signal });
   const { chat, open, failure } = settled;
   const turn = chat.internal?.turn;
   if (turn && open === "unknown") tellOpen(place.tenant.log, chat.chat_id, turn, failure);
@@ -319,7 +321,7 @@ const isAnswer = (failure: RetellError | undefined) => !failure || failure.failu
  * for, so that no counter is needed. A date that is missing, or that somebody else wrote as a text, was long ago.
  *
  * @param failure Why Retell could not be asked now. It is asked again soon, as the chat may have ended meanwhile; for a
- *                week, should it be the chat that cannot be read.
+ *                week, should it be the chat that cannot be read. The same where an end was asked for and failed.
  */
 export function nextLook(chat: ReadChat, failure?: RetellError): Date | undefined {
   const now = chat.now.getTime();
@@ -342,9 +344,9 @@ export function nextLook(chat: ReadChat, failure?: RetellError): Date | undefine
   }
   const isOngoing = chat.chat_status === "ongoing";
   const age = isOngoing ? since(chat.lastMessageAt, chat.updatedAt) : since(chat.endedAt, chat.updatedAt);
-  if (!isAnswer(failure) && age < week) return new Date(now + 5 * minute);
+  if ((!isAnswer(failure) || isEndDue(chat)) && age < week) return new Date(now + 5 * minute);
   if (isOngoing) return new Date(now + Math.min(72 * hour, Math.max(65 * minute, age)));
-  if (chat.chat_analysis) return undefined;
+  if (isComplete(chat)) return undefined;
   const wait = [minute, 5 * minute, 30 * minute, 6 * hour].find((step) => age < step);
   return wait === undefined ? undefined : new Date(now + wait);
 }

@@ -3,7 +3,7 @@ import { Lru } from "../lru.ts";
 import { reservedKey, retellFor } from "../retell/client.ts";
 import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
-import { asText, countOf, type ReadChat, type StoredChat, visible } from "./document.ts";
+import { asText, countOf, needsImport, type ReadChat, type StoredChat, visible } from "./document.ts";
 import { found } from "./place.ts";
 import type { Message, Transcript } from "./schema.ts";
 import { type Settled, settle } from "./settle.ts";
@@ -32,9 +32,8 @@ export async function current(
 ): Promise<{ chat: ReadChat; stale: boolean }> {
   const chat = await found(tenant, chatId);
   const name = `${tenant.subaccountId}:${chatId}`;
-  const isOpen = chat.internal?.turn !== undefined;
-  const isFresh = !strong && !isOpen && (readAt.get(name) ?? 0) > Date.now() - pollMs;
-  if ((chat.chat_status !== "ongoing" && !isOpen) || isFresh) return { chat, stale: false };
+  const isFresh = !strong && isWhole(chat) && (readAt.get(name) ?? 0) > Date.now() - pollMs;
+  if (isFinal(chat) || isFresh) return { chat, stale: false };
 
   const startedAt = Date.now();
   let failure: ApiError | undefined;
@@ -58,6 +57,12 @@ export async function current(
   return { chat: settled.chat, stale: true };
 }
 
+/** Whether everything that is known of a chat is stored. */
+const isWhole = (chat: ReadChat) => !chat.internal?.turn && !chat.internal?.overflows && !needsImport(chat);
+
+/** Whether no more will be said in a chat, and all of it is stored. */
+export const isFinal = (chat: ReadChat) => chat.chat_status !== "ongoing" && isWhole(chat);
+
 /** How a transcript is asked for. */
 export interface Window {
   limit?: number | undefined;
@@ -66,24 +71,33 @@ export interface Window {
   withTools: boolean;
 }
 
+/**
+ * A stored copy whose places will change: a chat of the old server that could not be imported yet. It is shown whole and
+ * without seq, as a seq that was shown never changes.
+ */
+export const isUnplaced = (chat: ReadChat, stale: boolean) =>
+  needsImport(chat) && (stale || chat.internal?.turn !== undefined);
+
 /** A chat as clients see it, whole or a page of it, and what is said of the page. */
 export function transcriptOf(
   chat: StoredChat,
   { limit, afterSeq, withTools }: Window,
+  isPlaced = true,
 ): { data: Transcript; page: { hasMore?: boolean; nextSeq?: number } } {
-  const isPaged = limit !== undefined || afterSeq !== undefined;
+  const isPaged = isPlaced && (limit !== undefined || afterSeq !== undefined);
   const all = visible(chat, withTools);
-  const asked = afterSeq === undefined ? all : all.filter(({ seq }) => seq > afterSeq);
-  const page = limit === undefined ? asked : asked.slice(0, limit);
+  const asked = isPaged && afterSeq !== undefined ? all.filter(({ seq }) => seq > afterSeq) : all;
+  const page = isPaged && limit !== undefined ? asked.slice(0, limit) : asked;
   const base = withoutMessages(chat);
   const transcript = isPaged ? undefined : (chat.chat_status !== "ongoing" && chat.transcript) || asText(chat.messages);
 
   const fits = isSmall(page) || sizeOf({ ...base, transcript, messages: page }) <= maxAnswerBytes;
   const messages = fits ? page : cut(page, maxAnswerBytes - sizeOf(base));
   const hasMore = messages.length < asked.length;
-  const nextSeq = messages.at(-1)?.seq;
+  const nextSeq = isPlaced ? messages.at(-1)?.seq : undefined;
+  const shown = isPlaced ? messages : messages.map(({ seq: _changes, ...message }) => message);
   return {
-    data: { ...base, ...(fits && transcript !== undefined ? { transcript } : {}), messages },
+    data: { ...base, ...(fits && transcript !== undefined ? { transcript } : {}), messages: shown },
     page: isPaged || hasMore ? { hasMore, ...(hasMore && nextSeq !== undefined ? { nextSeq } : {}) } : {},
   };
 }

@@ -92,6 +92,8 @@ function usable(entry: unknown): unknown {
  * chat from being read, settled and ended for ever.
  */
 function storable(value: unknown, levels = maxLevels): unknown {
+  // Half a surrogate pair would be stored as U+FFFD, and differ from what Retell says for good.
+  if (typeof value === "string") return value.toWellFormed();
   if (typeof value !== "object" || value === null) return value;
   if (levels === 0) return null;
   if (Array.isArray(value)) return value.map((item) => storable(item, levels - 1));

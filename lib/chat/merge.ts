@@ -1,0 +1,35 @@
+/** Whether a value tells nothing: null, an empty text, or a list or an object that holds nothing else at any depth. */
+export function isNothing(value: unknown): boolean {
+  if (value === undefined || value === null || value === "") return true;
+  return isPlain(value) && Object.values(value).every(isNothing);
+}
+
+/** Whether a null or an empty text stands anywhere in a value: more may follow. */
+export function hasGap(value: unknown): boolean {
+  return value === null || value === "" || (isPlain(value) && Object.values(value).some(hasGap));
+}
+
+/**
+ * The older value with what the newer one tells: where both have a value, the newer stands; nothing displaces no value,
+ * at any depth. Lists of different length are taken as one value, as their items cannot be matched.
+ */
+export function merge(older: unknown, newer: unknown): unknown {
+  if (isNothing(newer)) return older;
+  if (Array.isArray(older) && Array.isArray(newer) && older.length === newer.length) {
+    return newer.map((item, index) => (isNothing(older[index]) ? item : merge(older[index], item)));
+  }
+  if (!isRecord(older) || !isRecord(newer)) return newer;
+  const merged = Object.entries(newer)
+    .map(([name, value]) => [name, Object.hasOwn(older, name) ? merge(older[name], value) : value] as const)
+    .filter(([name, value]) => Object.hasOwn(older, name) || !isNothing(value));
+  return { ...older, ...Object.fromEntries(merged) };
+}
+
+const isPlain = (value: unknown): value is Record<string, unknown> | unknown[] =>
+  Array.isArray(value) || isRecord(value);
+
+/** Dates and MongoDB's own types are values. */
+function isRecord(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null) return false;
+  return [Object.prototype, null].includes(Object.getPrototypeOf(value));
+}

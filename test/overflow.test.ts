@@ -1,0 +1,63 @@
+import type { Document } from "mongodb";
+import { describe, expect, it } from "vitest";
+import { aRetellBetween } from "./support/between.ts";
+import { logged } from "./support/instance.ts";
+import { aLog } from "./support/log.ts";
+import { aChat, aWorld, call, control, type World } from "./support/world.ts";
+
+const between = await aRetellBetween();
+
+const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
+const send = (world: World, chatId: string) => call("message", { ...at(world, chatId), body: { content: "ping" } });
+
+/** All pages of a transcript. */
+async function pages(world: World, chatId: string): Promise<Document[]> {
+  const messages: Document[] = [];
+  for (let query = {}, more = true; more; ) {
+    const { status, body, lambdaBytes } = await call("transcript", { ...at(world, chatId), query });
+    expect([status, body.meta.stale, lambdaBytes < 5_600_000]).toEqual([200, undefined, true]);
+    messages.push(...body.data.messages);
+    more = body.meta.hasMore;
+    query = { after_seq: String(body.meta.nextSeq) };
+  }
+  return messages;
+}
+
+describe("a history at Retell that does not fit into a document", () => {
+  /** 17 MB of words, none of which is too long by itself. */
+  const words = [...Array(34).keys()].map((n) => ({
+    role: n % 2 ? "agent" : "user",
+    message_id: `far ${n}`,
+    content: "word ".repeat(100_000),
+  }));
+
+  it.each([
+    ["the old server", { internal: "" }],
+    ["ours", { nothing: "" }],
+  ])("is shown in pages, and the chat takes no new turn: 413, where the chat is of %s", async (_whose, $unset) => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    expect((await send(world, chatId)).status).toBe(200);
+    await world.db.collection("chats").updateOne({ chat_id: chatId }, { $unset });
+    between.after = (path, answer) => {
+      if (path.startsWith("/get-chat/")) answer.message_with_tool_calls.push(...words);
+    };
+    const seqs = (await pages(world, chatId)).map(({ seq }) => seq);
+    expect(seqs).toEqual([...Array(37).keys()].map((i) => i + 1));
+
+    const refused = await send(world, chatId);
+    expect([refused.status, refused.body.code]).toEqual([413, "PAYLOAD_TOO_LARGE"]);
+    expect((await control("retell", "GET", `/requests?step=completion&chat_id=${chatId}`)).requests).toHaveLength(1);
+
+    const ended = await call("end", at(world, chatId));
+    expect([ended.status, ended.body.data?.chat_status]).toEqual([200, "ended"]);
+    const last = await call("transcript", { ...at(world, chatId), query: { after_seq: "36" } });
+    expect(last.body.data.messages.map(({ message_id }: Document) => message_id)).toEqual(["far 33"]);
+
+    const { sweep } = await import("../lib/chat/sweep.ts");
+    const due = { "internal.due": new Date(1) };
+    await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: due });
+    expect((await sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, aLog("sweep"))).failed).toBe(0);
+    expect(logged.filter((line) => line.includes("does not fit") && line.includes(chatId))).toHaveLength(1);
+  });
+});
