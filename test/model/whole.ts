@@ -25,7 +25,7 @@ const casts: Cast[] = [
   ),
   ...clients.flatMap((client) =>
     (["an END", "a WEBHOOK"] as const).flatMap((third) =>
-      (["endings", "refusals"] as const).map((calls) => ({
+      (client === "two clients" ? (["endings", "refusals"] as const) : (["refusals"] as const)).map((calls) => ({
         clients: client,
         third,
         texts: "different" as const,
@@ -58,10 +58,19 @@ const casts: Cast[] = [
     third: "a settler",
     texts: "alike",
     chat: "a new chat",
-    calls: "every",
+    calls: "every but the agent's end",
     stranger: true,
   },
 ];
+
+/** A repeat that comes after FINISH and before the write of the chat's end is told "ongoing", the first send "ended". */
+const open: Cast[] = (["an END", "a settler"] as const).map((third) => ({
+  clients: "one client that repeats",
+  third,
+  texts: "different",
+  chat: "a new chat",
+  calls: "endings",
+}));
 
 it.each(casts.map((cast) => [nameOfCast(cast), cast] as const))(
   "nothing goes wrong: %s",
@@ -69,5 +78,13 @@ it.each(casts.map((cast) => [nameOfCast(cast), cast] as const))(
   (_, cast) => {
     const { violation } = violationOf(cast);
     expect(violation).toBeUndefined();
+  },
+);
+
+it.fails.each(open.map((cast) => [nameOfCast(cast), cast] as const))(
+  "is not so yet: %s",
+  { timeout: 600_000 },
+  (_, cast) => {
+    expect(violationOf(cast).violation).toBeUndefined();
   },
 );

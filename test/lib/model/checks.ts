@@ -48,6 +48,8 @@ class Doubt {
 
   /** Whether a turn can be taken for an outsider, or an outsider for it. */
   of(turn: string): boolean {
+    // Retell refused it, took it all the same, and shows another text: no equal text says so.
+    if (this.isMasked(turn) && this.m.truth.fates[turn] === "refusedTook") return true;
     // Nothing but its place tells a message that a guardrail has replaced: from one that was given up, and may arrive; from
     // one that is known, and was removed.
     if (this.isMasked(turn) && (this.m.cut > 0 || this.isBesideGivenUp(turn))) return true;
