@@ -43,7 +43,11 @@ class Doubt {
       .filter(isUser)
       .map(speakerOf)
       .filter((name) => script[name] && !isTurn(m, name));
-    this.outsiders = [...strangers, ...m.truth.afterwards];
+    // A refused turn needs an equal text: replaced by a guardrail it is nobody's.
+    const unreadable = Object.keys(m.truth.fates).filter(
+      (turn) => m.truth.fates[turn] === "refusedTook" && this.isMasked(turn),
+    );
+    this.outsiders = [...strangers, ...m.truth.afterwards, ...unreadable];
   }
 
   /** Whether a turn can be taken for an outsider, or an outsider for it. */
