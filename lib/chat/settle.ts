@@ -66,7 +66,7 @@ export async function settle(place: Place, { signal, given, seen, insists = fals
     if (isLive(turn, chat.now, leaseMs()) || (turn && given?.isAssumed)) {
       // Over at Retell is over here, whoever holds the turn: its sender, or the next reader, brings it to its end.
       // The answer of a turn that is running when the chat ends is the last one.
-      const endedIn = given?.isAssumed ? undefined : turn?.id;
+      const endedIn = given?.isAssumed || chat.internal?.endedIn ? undefined : turn?.id;
       const closed = given ? await close(tenant, chat, { ...(endedIn ? { endedIn } : {}), ...given }) : chat;
       if (!closed) continue;
       return { chat: closed, open: turn?.state === "sending" ? "live" : "unknown", failure: undefined };
@@ -136,7 +136,8 @@ async function agree(
 
 /** What is too large for the document beside what it holds is stored shortened. */
 async function append(tenant: Tenant, chat: ReadChat, step: StepOf<"append">): Promise<ReadChat | null> {
-  const write = (entries: StoredMessage[]) => chats.append(tenant, chat, entries, step.heard, step.lastTurn);
+  const endedIn = chat.internal?.endedIn ?? step.lastTurn; // what a client was told of stays
+  const write = (entries: StoredMessage[]) => chats.append(tenant, chat, entries, step.heard, endedIn);
   try {
     return await write(step.entries);
   } catch (error) {

@@ -199,7 +199,7 @@ async function statusAfter(
   } catch (error) {
     // The reply is stored, and the next reader closes the chat.
     tenant.log.warn("The chat's end was not stored yet", error);
-    return isKeyed ? "ongoing" : status;
+    return isKeyed && finished.endedIn !== turnId ? "ongoing" : status;
   }
 }
 
