@@ -3,7 +3,6 @@ import { ApiError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { isDuplicate, isUnreachable } from "../mongo.ts";
 import type { Account } from "../retell/account.ts";
-import { LeftAlone } from "../retell/breaker.ts";
 import { asFailure, type NewChat, type RetellClient, RetellError, reservedKey, retellFor } from "../retell/client.ts";
 import type { History } from "../retell/schema.ts";
 import type { Deadline } from "../route.ts";
@@ -154,9 +153,8 @@ async function ask(
   }
 }
 
-/** Retell itself has answered a create with a 4xx. It was not asked while the breaker was open. */
-const isRefused = ({ failure, cause }: RetellError) =>
-  ["account", "limited", "refused"].includes(failure) && !(cause instanceof LeftAlone);
+/** Retell itself has answered with a 4xx. */
+const isRefused = ({ failure }: RetellError) => ["account", "limited", "refused"].includes(failure);
 
 /**
  * The chat of a create that Retell has refused: a 4xx does not prove that there is none. Its list is read once, and
