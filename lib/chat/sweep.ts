@@ -221,13 +221,14 @@ async function putOff(tenant: Tenant, dues: Due[]): Promise<void> {
 
 async function sweepChat(place: Place, id: ObjectId): Promise<Settled> {
   const signal = () => AbortSignal.timeout(callMs);
-  const settled = await endAgain(place, await settle(place, { signal: signal() }), { call: signal, answer: signal });
+  const read = await settle(place, { signal: signal() });
+  const settled = await endAgain(place, read, { call: signal, answer: signal });
   const { chat, open, failure } = settled;
   const turn = chat.internal?.turn;
   if (turn && open === "unknown") tellOpen(place.tenant.log, chat.chat_id, turn, failure);
   if (failure?.isOfAccount) throw failure;
   const refusedSince =
-    failure?.failure === "refused" && chat.chat_status === "ongoing"
+    read.failure?.failure === "refused" && chat.chat_status === "ongoing"
       ? (chat.internal?.refusedSince ?? new Date())
       : undefined;
   if (refusedSince && (await isGoneAtRetell(place, chat, refusedSince))) return closeGone(place, id);
