@@ -51,8 +51,8 @@ export const guards: Guard[] = [
   {
     name: "the fence of FINISH: a late reply closes no turn but its own",
     file: "lib/chat/store.ts",
-    text: '{ ...one(tenant, chatId), "internal.turn.id": turnId },\n        {\n          $push',
-    instead: "one(tenant, chatId),\n        {\n          $push",
+    text: '"internal.turn.id": turnId,\n          ...(ids.length',
+    instead: "...(ids.length",
     test: [
       "test/races.test.ts",
       "a sender whose turn somebody else has settled meanwhile",
@@ -62,8 +62,8 @@ export const guards: Guard[] = [
   {
     name: "the fence of FAIL: a late refusal closes no turn but its own",
     file: "lib/chat/store.ts",
-    text: '{ ...one(tenant, chatId), "internal.turn.id": turnId },\n        {\n          $set',
-    instead: "one(tenant, chatId),\n        {\n          $set",
+    text: 'filter: { ...one(tenant, chatId), "internal.turn.id": turnId } as',
+    instead: "filter: one(tenant, chatId) as",
     test: [
       "test/races.test.ts",
       "a sender whose turn somebody else has settled meanwhile",
@@ -89,8 +89,7 @@ export const guards: Guard[] = [
   {
     name: "SETTLE: absence in Retell's history proves nothing for so long",
     file: "lib/chat/reconcile.ts",
-    text: 'return over || turn.answered || isOld ? { kind: "fail", reason: "absent" } : { kind: "later" };',
-    instead: 'return { kind: "fail", reason: "absent" };',
+    text: 'if (!over && !turn.answered && !isOld) return { kind: "later" };',
     test: [
       "test/keys.test.ts",
       "a message with an Idempotency-Key",
@@ -100,8 +99,8 @@ export const guards: Guard[] = [
   {
     name: "answered: a message that Retell refused need not be waited for",
     file: "lib/chat/reconcile.ts",
-    text: 'over || turn.answered || isOld ? { kind: "fail", reason: "absent" }',
-    instead: 'over || isOld ? { kind: "fail", reason: "absent" }',
+    text: "!over && !turn.answered && !isOld",
+    instead: "!over && !isOld",
     test: [
       "test/lib/reconcile.test.ts",
       "an open turn",
@@ -111,7 +110,7 @@ export const guards: Guard[] = [
   {
     name: "the tail rule: an agent's word is the end of a reply",
     file: "lib/chat/reconcile.ts",
-    text: 'if (!reply.some(({ role }) => role === "agent") && !over && !isOld) return { kind: "later" };',
+    text: 'if (!own.rest.some(({ role }) => role === "agent") && !over && !isOld) return { kind: "later" };',
     test: [
       "test/settle.test.ts",
       "a reply that Retell shows in pieces",
