@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import * as z from "zod";
 import type { Handler } from "../lib/chain.ts";
-import { NewMessage } from "../lib/chat/schema.ts";
+import { NewChat, NewMessage } from "../lib/chat/schema.ts";
 import { routes } from "../lib/routes.ts";
 import { aChat, aContext, aWorld, call, control, type Name, type Request } from "./support/world.ts";
 
@@ -204,6 +204,8 @@ describe("a body of nothing but mistakes", () => {
       const { status, body } = await create(text);
       expect([status, body.errors.length <= 100]).toEqual([400, true]);
       if (expected) expect(body.errors).toEqual(expected);
+      // What stays unsaid was not looked for either: one more than the variables that there may be.
+      expect(NewChat.safeParse(JSON.parse(text)).error?.issues.length).toBeLessThanOrEqual(101);
     }
   });
 
