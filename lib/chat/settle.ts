@@ -166,7 +166,7 @@ async function correct(
 
 async function fail(tenant: Tenant, chat: ReadChat, turn: Turn, { reason, mayArrive }: StepOf<"fail">): Promise<void> {
   const why = { mayArrive, undecided: reason === "undecided" };
-  if (await chats.fail(tenant, chat.chat_id, turn.id, why)) tellOf(tenant, chat.chat_id, turn, reason);
+  if (await chats.fail(tenant, chat.chat_id, turn.id, why, chat)) tellOf(tenant, chat.chat_id, turn, reason);
 }
 
 /**

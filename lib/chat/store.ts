@@ -274,8 +274,10 @@ export const chats = {
   },
 
   /** FAIL: the message stays, marked as failed; the chat is free, and its key too unless the outcome is `undecided`. */
-  async fail(tenant: Tenant, chatId: string, turnId: string, why: FailedWhy = {}): Promise<boolean> {
-    const { filter, update, arrayFilters } = failure(tenant, chatId, turnId, why);
+  async fail(tenant: Tenant, chatId: string, turnId: string, why: FailedWhy = {}, seen?: ReadChat): Promise<boolean> {
+    const { filter: open, update, arrayFilters } = failure(tenant, chatId, turnId, why);
+    // Decided on a reading: a refusal that was noted since may decide otherwise.
+    const filter = { ...open, ...(seen ? { "internal.rev": seen.internal?.rev } : {}) } as Filter<StoredChat>;
     const { modifiedCount } = await run(tenant, (chats) => chats.updateOne(filter, update, { arrayFilters }));
     return modifiedCount === 1;
   },
@@ -302,6 +304,7 @@ export const chats = {
           ...(why.answered ? { "internal.turn.answered": true } : {}),
           ...(why.finished ? { "internal.turn.finished": true } : {}),
         },
+        $inc: { "internal.rev": 1 },
         $currentDate: { "internal.turn.markedAt": true },
       } as UpdateFilter<StoredChat>),
     );

@@ -44,6 +44,8 @@ const rounds = 3;
 const leastCallMs = 2_000;
 /** How long a reply waits for the news that the agent has ended the chat. */
 const statusMs = 3_000;
+/** For how long after its reply was stored a first request may be reading the status yet. */
+const firstAnswerMs = 10_000;
 
 /**
  * Sends what the user says, once, and returns what the agent answers. It is stored before it is sent, and before it is
@@ -112,7 +114,7 @@ async function begin(place: Send, content: string, idempotency: Idempotency | un
     const { turn, chat_status, isAdopted, isFull, earlier, now } = obstacle;
     if (earlier && earlier.internal?.hash !== idempotency?.hash) throw new ApiError("IDEMPOTENCY_KEY_REUSED");
     if (earlier?.internal?.turn && earlier.internal.turn !== turn?.id) {
-      return replay(await found(tenant, chatId), earlier.internal.turn);
+      return replay(await withStatus(place, earlier.internal.turn), earlier.internal.turn);
     }
     if (turn) {
       const isStillOpen = isLive(turn, now, leaseMs()) || (await settle(place, { signal: deadline.call() })).open;
@@ -141,8 +143,8 @@ async function carry(place: Send, turn: BegunTurn): Promise<Outcome> {
   }
 
   const entries = entriesOf(reply, turn);
-  // The answer of a completion has no status. An agent that does more than talk may have ended the chat.
-  const maybeOver = !entries.some(({ role }) => role === "agent") || !entries.every(isPlain);
+  // The answer of a completion has no status.
+  const maybeOver = mayEnd(entries);
   const [finished, final] = await Promise.all([
     finish(place, turn, entries, maybeOver ? 60_000 : undefined), // should we die before its end is stored
     maybeOver ? finalHistory(place) : undefined,
@@ -157,6 +159,9 @@ async function carry(place: Send, turn: BegunTurn): Promise<Outcome> {
   }));
   return { messages, chat_status: await statusAfter(place, turn, finished, final) };
 }
+
+/** Whether the agent may have ended the chat with this reply: it did more than talk. */
+const mayEnd = (reply: StoredMessage[]) => !reply.some(({ role }) => role === "agent") || !reply.every(isPlain);
 
 /**
  * The reply of a turn as it is stored: without the user's own entry, each entry once, no larger than a chat has room for.
@@ -175,6 +180,8 @@ function entriesOf(reply: Entry[], { turnId }: BegunTurn): StoredMessage[] {
 /**
  * The chat's status as a finished turn tells it. A repeat with its key must be told the same, so a keyed send is told that
  * the chat is over only once it is noted that the chat ended in this turn.
+ *
+ * @throws MESSAGE_SEND_FAILED with `details.outcome: "unknown"` when that could not be noted for a keyed send
  */
 async function statusAfter(
   place: Send,
@@ -199,7 +206,9 @@ async function statusAfter(
   } catch (error) {
     // The reply is stored, and the next reader closes the chat.
     tenant.log.warn("The chat's end was not stored yet", error);
-    return isKeyed && finished.endedIn !== turnId ? "ongoing" : status;
+    // Whether a repeat will be told of the end cannot be said now.
+    if (isKeyed && finished.endedIn !== turnId) throw unknown({ turnId }, error);
+    return status;
   }
 }
 
@@ -239,6 +248,22 @@ function settledOutcome(turn: BegunTurn, chat: ReadChat | null, cause?: RetellEr
   if (own.internal.undecided) throw unknown(turn, cause);
   if (chat.chat_status !== "ongoing") throw new ApiError("CHAT_ENDED", { cause });
   throw cause ?? new ApiError("MESSAGE_SEND_FAILED");
+}
+
+/**
+ * The chat for a repeat. Its first request may be finding out at this moment whether the agent has ended the chat in this
+ * turn: then the repeat finds out, too, so that both are told the same.
+ */
+async function withStatus(place: Send, turnId: string): Promise<ReadChat> {
+  const { tenant, chatId, deadline } = place;
+  const chat = await found(tenant, chatId);
+  const last = chat.messages.findLast((message) => isUser(message) && !message.internal?.failed);
+  const isRecent = chat.now.getTime() - chat.lastMessageAt.getTime() < firstAnswerMs;
+  const reply = chat.messages.filter((message) => !isUser(message) && message.internal?.turn === turnId);
+  if (chat.chat_status !== "ongoing" || last?.internal?.turn !== turnId || !isRecent || !mayEnd(reply)) return chat;
+  const final = await finalHistory(place);
+  if (!final) return chat;
+  return (await settle(place, { given: { ...final, endedIn: turnId }, signal: deadline.answer() })).chat;
 }
 
 /**
