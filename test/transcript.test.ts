@@ -218,7 +218,7 @@ describe("transcript", () => {
 
   it.each([
     ["limit", "0"],
-    ["after_seq", "-1"],
+    ["after_seq", "1.5"],
     ["include", "everything"],
     ["consistency", "eventual"],
   ])("refuses %s=%s: 400", async (name, value) => {

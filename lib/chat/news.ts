@@ -58,7 +58,8 @@ export async function learn(tenant: Tenant, body: string, deadline: Deadline): P
 function isNews(chat: ReadChat, told: History, event: string): boolean {
   if (chat.chat_status === "ongoing" || chat.internal?.turn || needsImport(chat)) return true;
   if (event === "chat_analyzed" && isNothing(chat.chat_analysis)) return true;
-  if (endingOf(chat, told)) return true;
+  // The text of the whole chat is composed until it is read at Retell, which the sweep does.
+  if (endingOf(chat, { ...told, isAssumed: true })) return true;
   return isAdopted(chat) && reconcile(chat, told, limits()).kind !== "none";
 }
 

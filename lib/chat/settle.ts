@@ -109,7 +109,8 @@ async function agree(
         return closed && { chat: closed, open: undefined };
       }
       case "append":
-        if (!turn && !fits(chat, [...chat.messages, ...step.entries])) {
+        // Retell's history alone is too large for a document: it is shown, and not stored.
+        if (!turn && !fits(chat, history?.message_with_tool_calls ?? [])) {
           await tellOverflow(tenant, chat);
           const closed: ReadChat | undefined = history ? await close(tenant, chat, history) : chat;
           const messages = [...chat.messages, ...step.entries];

@@ -181,7 +181,7 @@ export const chats = {
           "internal.heard": { $exists: true },
           "internal.cancelled": { $ne: id },
           "internal.overflows": { $exists: false },
-          $or: writtenByUs,
+          $and: [{ $or: writtenByUs }],
           ...(key ? { messages: { $not: { $elemMatch: sentWith(key) } } } : {}),
           $expr: { $lt: [{ $bsonSize: "$$ROOT" }, maxChatBytes] },
         },
