@@ -91,16 +91,15 @@ export const requests = {
   },
 
   /**
-   * Releases a key whose claim had no answer. MongoDB may still be working on that claim, and may take this first: then
-   * the claim takes nothing any more. Both in one command, in this order.
+   * Releases a key whose claim had no answer. MongoDB may still be working on that claim, and may take this first: an
+   * attempt that is noted here takes the key no more.
    */
   async cancel(tenant: Tenant, id: string, owner: string): Promise<void> {
-    const note = { $push: { cancelled: owner }, $set: { expires: new Date(Date.now() + cancelledMs) } };
-    const cancelled = { filter: { _id: id, owner: { $exists: false } }, update: note, upsert: true };
-    const released = { filter: { _id: id, owner } };
+    const isTheirs = { $ne: [{ $ifNull: ["$owner", owner] }, owner] };
+    const cancelled = { $concatArrays: [{ $ifNull: ["$cancelled", []] }, [owner]] };
+    const free = { _id: id, cancelled, expires: { $add: ["$$NOW", cancelledMs] } };
     await run(tenant, (requests) =>
-      // The note is a duplicate where the key is taken already.
-      requests.bulkWrite([{ updateOne: cancelled }, { deleteOne: released }], { ordered: false }),
+      requests.updateOne({ _id: id }, [{ $replaceWith: { $cond: [isTheirs, "$$ROOT", free] } }], { upsert: true }),
     );
   },
 
