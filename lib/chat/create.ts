@@ -185,8 +185,8 @@ async function createdAllTheSame(
 }
 
 /**
- * Stores a chat that Retell has just created. When that fails the chat is ended at Retell, so that nobody pays for a
- * chat that nobody can reach. The breaker is not asked: Retell has answered just now.
+ * Stores a chat that Retell has just created. When that fails the chat is ended at Retell, unless a repeat with the key may
+ * find it: so nobody pays for a chat that nobody can reach. The breaker is not asked: Retell has answered just now.
  *
  * @returns The chat of this create: another attempt's, where that one was faster.
  */
@@ -198,7 +198,11 @@ async function keep(place: Place, retell: RetellClient, chat: StoredChat): Promi
     if (isDuplicate(error)) return inItsPlace(place, retell, chat, error);
     // Past its time an attempt does not know whether a repeat has taken the chat over: the sweep finds out.
     if (deadline.leftMs <= 0) throw error;
-    disown(tenant, chat).catch(() => {}); // not awaited: Mongo has just kept us waiting
+    if (chat.internal?.request) {
+      // It may be stored. The key's repeat finds it, here or at Retell; without a repeat the sweep does.
+      if (isUnreachable(error)) throw error;
+      await chats.bury(tenant, chat, "unstored", buriedMs).catch(() => {});
+    }
     await endAtRetell(place, retell, chat.chat_id);
     throw error;
   }
@@ -237,15 +241,6 @@ async function inItsPlace(place: Place, retell: RetellClient, chat: StoredChat, 
   if (theirs) return theirs;
   if (await chats.gone(tenant, chat.chat_id)) throw gone(error);
   throw error;
-}
-
-/**
- * Sees to it that no repeat takes over a chat that is about to be ended: with a tombstone, or where the chat was stored
- * all the same, without the name by which a repeat would find it.
- */
-async function disown(tenant: Tenant, chat: StoredChat): Promise<void> {
-  const tombstone = await chats.bury(tenant, chat, "unstored", buriedMs);
-  if (!tombstone) await chats.forgetRequest(tenant, chat.chat_id);
 }
 
 async function endAtRetell({ tenant, deadline }: Place, retell: RetellClient, chatId: string): Promise<void> {

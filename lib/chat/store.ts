@@ -107,12 +107,6 @@ export const chats = {
     return chat && readable(chat);
   },
 
-  /** Lets another chat stand for the create that this one came of. */
-  async forgetRequest(tenant: Tenant, chatId: string): Promise<void> {
-    const update = { $unset: { "internal.request": "" } } as unknown as UpdateFilter<StoredChat>;
-    await run(tenant, (chats) => chats.updateOne(one(tenant, chatId), update));
-  },
-
   /** The whole chat with the server's clock; null when this subaccount has no such chat. */
   async get(tenant: Tenant, chatId: string): Promise<ReadChat | null> {
     const chat = await findDurable(tenant, one(tenant, chatId), (chats) =>

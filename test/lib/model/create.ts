@@ -12,8 +12,6 @@ export interface CreateClauses {
   handedOut: boolean;
   /** A chat that could not be stored is kept from the key's repeats before it is ended. */
   disown: boolean;
-  /** An attempt that has lost its time ends nothing. */
-  deadline: boolean;
 }
 
 interface Stored {
@@ -52,11 +50,6 @@ interface World {
   sweep: { runs: number; at: "idle" | "know" | "end"; listed: string[]; buried: string[] };
   /** Chats that a client or the agent has ended. */
   closed: string[];
-  /**
-   * What no rule helps against. The database did not answer an insert; then it did not answer again, when the chat was
-   * to be kept from the key's repeats; or the attempt was stopped past its lease just before it ended the chat.
-   */
-  wasAway: boolean;
   violation?: string;
 }
 
@@ -70,7 +63,6 @@ const start: World = {
   attempts: ["P", "Q"].map((name) => ({ name, at: "claim", time: "young" })),
   sweep: { runs: 2, at: "idle", listed: [], buried: [] },
   closed: [],
-  wasAway: false,
 };
 
 const isLive = ({ stored }: World, chat: string) => stored[chat] !== undefined && !stored[chat]?.gone;
@@ -80,8 +72,7 @@ const handedOut = ({ attempts }: World) =>
 
 function endAtRetell(w: World, chat: string): World {
   const isOpen = w.retell.some(({ id, isOver }) => id === chat && !isOver);
-  const violation =
-    isOpen && handedOut(w).includes(chat) && !w.wasAway ? `${chat} is ended after it was handed out` : w.violation;
+  const violation = isOpen && handedOut(w).includes(chat) ? `${chat} is ended after it was handed out` : w.violation;
   return {
     ...w,
     retell: w.retell.map((one) => (one.id === chat ? { ...one, isOver: true } : one)),
@@ -103,9 +94,7 @@ function* attempt(w: World, i: number, me: Attempt, clauses: CreateClauses): Gen
   const say = (to: World, told: string): World => {
     const after = set(to, { at: "over", told });
     const others = new Set(handedOut(after));
-    return others.size > 1 && !after.wasAway
-      ? { ...after, violation: `one key is told of ${[...others].join(" and ")}` }
-      : after;
+    return others.size > 1 ? { ...after, violation: `one key is told of ${[...others].join(" and ")}` } : after;
   };
   const next = (label: string, to: World): Next => [`${me.name}: ${label}`, to];
   const chat = me.chat ?? "";
@@ -164,13 +153,10 @@ function* attempt(w: World, i: number, me: Attempt, clauses: CreateClauses): Gen
       return yield next("does not reach the database", set(w, { at: "failed" }));
     }
     case "failed": {
-      // Its lease is longer than its time: past it, a repeat may have taken the chat over.
-      if (clauses.deadline && me.time !== "young") return yield next("has lost its time", say(w, "503"));
       if (!clauses.disown) return yield next("gives up", set(w, { at: "end" }));
       const buried = bury(w, chat, "unstored");
-      const freed = buried ?? { ...w, stored: { ...w.stored, [chat]: { isNamed: false } } };
-      yield next("disowns the chat", set(freed, { at: "end" }));
-      return yield next("cannot disown it", set({ ...w, wasAway: true }, { at: "end" }));
+      if (buried) yield next("buries the chat", set(buried, { at: "end" }));
+      return yield next("leaves it to a repeat or the sweep", say(w, "503"));
     }
     case "end":
       return yield next("ends its chat", say(endAtRetell(w, chat), "503"));
@@ -226,8 +212,7 @@ function* next(w: World, clauses: CreateClauses): Generator<Next> {
     const pass = (time: Attempt["time"]): World => ({ ...w, attempts: w.attempts.with(i, { ...me, time }) });
     // No call to Retell takes as long as a lease.
     if (me.time === "young" && me.at !== "claim" && me.at !== "create") {
-      const isStopped = clauses.deadline && clauses.disown && me.at === "end" && !w.stored[me.chat ?? ""]?.gone;
-      yield [`the lease of ${me.name} is over`, { ...pass("lease"), ...(isStopped ? { wasAway: true } : {}) }];
+      yield [`the lease of ${me.name} is over`, pass("lease")];
     }
     if (me.time === "lease" && !w.late.includes(`chat-${me.name}`))
       yield [`SETTLE of ${me.name} is over`, pass("settled")];
@@ -268,8 +253,8 @@ function wrongAtRest(w: World, clauses: CreateClauses): string | undefined {
   }
   const told = rest.attempts[last]?.told;
   const earlier = handedOut(w)[0];
-  if (rest.violation && !w.wasAway) return rest.violation;
-  if (earlier && told !== `200 ${earlier}` && !w.wasAway) return `${earlier} was handed out, a repeat is told ${told}`;
+  if (rest.violation) return rest.violation;
+  if (earlier && told !== `200 ${earlier}`) return `${earlier} was handed out, a repeat is told ${told}`;
   rest = { ...rest, retell: rest.retell.map((one) => ({ ...one, isOld: true })), sweep: { ...start.sweep, runs: 1 } };
   for (let [first] = sweep(rest, clauses); first; [first] = sweep(rest, clauses)) rest = first[1];
   const stray = rest.retell.find(({ id, isOver }) => !isOver && !isLive(rest, id));
