@@ -193,7 +193,7 @@ describe.each(withQuery)("the query of %s", (name, route) => {
         "undefined",
         "NaN",
         "Infinity",
-        "-1",
+        "--1",
         "+5",
         " 5",
         "0x10",

@@ -25,13 +25,13 @@ describe("a bundle's size", () => {
   /** kB. What a function has to load is what a cold start has to wait for: raise one for a reason only. */
   const budgets: Partial<Record<keyof typeof routes | "sweep", number>> = {
     list: 800,
-    webhook: 790,
+    webhook: 810,
     health: 160,
     default: 160,
-    sweep: 770,
+    sweep: 790,
   };
   /** Of an endpoint that has none of its own. */
-  const budget = 840;
+  const budget = 855;
 
   it.each(functions)("%s keeps within its budget", (name) => {
     const { bytes, packages } = bundles.find((bundle) => bundle.name === name) as Bundle;

@@ -242,6 +242,7 @@ describe("the checks of a chaos run", () => {
         Object.assign(run.chat.entries[2]?.truth as object, { said: "ok" });
       },
     ],
+    ["a stranger who is the first to speak beside a send", "the first stranger", misattribute],
     [
       "what the old server has overwritten since",
       "overwritten by the old server",
@@ -276,6 +277,10 @@ describe("the checks of a chaos run", () => {
   });
 
   it("excuse nothing else of what happened beside it", () => {
-    expect(outcomeOf(misattribute)).toEqual({ broken: ["misattributed", "told otherwise"], excused: [] });
+    const later = (run: Run) => {
+      misattribute(run);
+      Object.assign(run.ledger.accepted[1] as Accepted, { from: at + 100_000, to: at + 100_100 });
+    };
+    expect(outcomeOf(later)).toEqual({ broken: ["misattributed", "told otherwise"], excused: [] });
   });
 });

@@ -123,7 +123,7 @@ describe("create", () => {
   });
 
   it("says so when the account cannot be read: 503 RETELL_FETCH_FAILED", async () => {
-    const { status, body } = await create({ agentId: "agent_shop" }, {}, await aWorld({ account: { accountName: 7 } }));
+    const { status, body } = await create({ agentId: "agent_shop" }, {}, await aWorld({ account: { webhookKeys: 7 } }));
     expect([status, body.code]).toEqual([503, "RETELL_FETCH_FAILED"]);
   });
 

@@ -263,6 +263,11 @@ function excuseOf({ ledger, entries, matches, idOf }: Here, sent: Sent): Excuse 
     const said = entry.truth.said ?? "";
     if (normal(said) === text || isPlaceholder(said) || isPlaceholder(sent.content)) return "a stranger's equal text";
   }
+  const isStrangers = ({ entry }: Placed) => entry.role === "user" && entry.truth?.isStrangers === true;
+  const hasArrived = entries.some((one) => one.entry.truth?.said === sent.content && !isStrangers(one));
+  const first = entries.find(isStrangers);
+  const isSince = (first?.entry.created_timestamp ?? 0) >= sent.from - slackMs;
+  if (!hasArrived && isSince && first && matches.get(first)?.internal?.key === idOf(sent)) return "the first stranger";
   return undefined;
 }
 

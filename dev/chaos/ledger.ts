@@ -47,6 +47,8 @@ export const excuses = [
   "a stranger's equal text",
   /** A stranger's entry stands between the message and the end of its reply. */
   "a stranger in the middle of a turn",
+  /** Nobody else had spoken in the chat before, and the send never arrived. */
+  "the first stranger",
   /** Retell's history had lost the entry before it was read. */
   "forgotten by Retell",
 ] as const;

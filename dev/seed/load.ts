@@ -85,11 +85,12 @@ function batches(chats: Collection<StoredChat>) {
     batch = [];
     bytes = 0;
     if (full.length === 0) return;
-    // Written to memory is enough: a load that was cut short is simply run again.
-    await chats.insertMany(full, { ordered: false, writeConcern: { w: 1, j: false } }).catch((error: unknown) => {
-      const repeated = error instanceof MongoBulkWriteError && [error.writeErrors].flat();
-      if (!repeated || repeated.some(({ code }) => code !== DUPLICATE)) throw error;
-    });
+    await chats
+      .insertMany(full, { ordered: false, writeConcern: { w: "majority", j: false } })
+      .catch((error: unknown) => {
+        const repeated = error instanceof MongoBulkWriteError && [error.writeErrors].flat();
+        if (!repeated || repeated.some(({ code }) => code !== DUPLICATE)) throw error;
+      });
   };
   const add = async (chat: StoredChat & { _id: ObjectId }) => {
     batch.push(chat);

@@ -41,7 +41,7 @@ export async function learn(tenant: Tenant, body: string, deadline: Deadline): P
 
   // An event of the end is the end, whatever the status beside it says.
   const told: History = { ...chat, chat_status: chat.chat_status === "error" ? "error" : "ended" };
-  if (!isNews(seen, told, event)) return { event, outcome: "nothing to do" };
+  if (!isNews(seen, told, event)) return { event, outcome: "taken in" };
 
   const place = { tenant, chatId, retell: await retellFor(tenant) };
   const signal = AbortSignal.any([deadline.call(), AbortSignal.timeout(patienceMs)]);
