@@ -41,6 +41,7 @@ const OwnAnswer = z.strictObject({ message: z.string() });
 export type Known<N extends Name> =
   | { kind: "done"; data: Data<N>; meta: Record<string, unknown>; isReplay: boolean }
   | { kind: "ended" }
+  | { kind: "undecided" }
   | { kind: "unanswered"; last: string };
 
 /** What to ask for. */
@@ -142,9 +143,11 @@ function judge<N extends Name>(name: N, status: number, headers: Headers, text: 
   if (!failure.success) return undocumented("not our envelope");
   const { code, details, retryAfter } = failure.data;
   if (name === "message") ledger.count(details?.outcome === "unknown" ? `${code} (outcome unknown)` : code);
-  const isUnknown = code === "MESSAGE_SEND_FAILED" && status === 504 && details?.outcome === "unknown";
+  const outcome = code === "MESSAGE_SEND_FAILED" && status === 504 ? details?.outcome : undefined;
+  const isUnknown = outcome === "unknown" || outcome === "undecided";
   if (status !== errors[code].status && !isUnknown) return undocumented("another status than the table's");
   if (name === "message" && code === "CHAT_ENDED") return { kind: "ended" };
+  if (outcome === "undecided") return { kind: "undecided" };
   if (!passing[name].includes(code) && !passingAnywhere.includes(code)) return undocumented("unexpected here");
   const header = headers.get("retry-after");
   if ((header === null) !== (retryAfter === undefined)) return undocumented("Retry-After in one place only");

@@ -58,7 +58,7 @@ export function check(ledger: Ledger, found: Found): void {
   const held = new Map(found.held.map((chat) => [chat.chat_id, chat]));
   if (documents.size < stored.length) ledger.breaks("doubled", "a chat is stored in two stages");
 
-  const byChat = Map.groupBy([...ledger.accepted, ...ledger.refused, ...ledger.unanswered], ({ chatId }) => chatId);
+  const byChat = Map.groupBy(sendsOf(ledger), ({ chatId }) => chatId);
   for (const [chatId, document] of documents) {
     const chat = held.get(chatId);
     if (chat) checkChat(hereOf(ledger, found, document, chat, byChat.get(chatId) ?? []));
@@ -113,7 +113,7 @@ function checkChat(here: Here): void {
     ({ sent }) => sent?.key,
   );
   const timesOf = ({ key }: Sent) => times.get(key) ?? [];
-  for (const sent of [...ledger.accepted, ...ledger.refused, ...ledger.unanswered].filter((s) => s.chatId === chatId)) {
+  for (const sent of sendsOf(ledger).filter((s) => s.chatId === chatId)) {
     const found = timesOf(sent).length;
     if (found > 1) {
       ledger.breaks("doubled under one key", `${sent.key} in ${chatId}: ${found} times`, excuseOf(here, sent));
@@ -202,8 +202,15 @@ function checkEntries(here: Here, delivered: Message[]): void {
   }
 }
 
+const sendsOf = ({ accepted, refused, unanswered, undecided }: Ledger): Sent[] => [
+  ...accepted,
+  ...refused,
+  ...unanswered,
+  ...undecided,
+];
+
 function sentUnder({ ledger, chatId, idOf }: Here, id: string): Sent | undefined {
-  const all = [...ledger.accepted, ...ledger.refused, ...ledger.unanswered];
+  const all = sendsOf(ledger);
   return all.find((sent) => sent.chatId === chatId && idOf(sent) === id);
 }
 
@@ -249,6 +256,7 @@ function isInterrupted({ entries }: Here, own: Placed, replies: Placed[]): boole
 /** Why what is wrong with a send breaks no promise, if docs/turns.md calls it undecidable. */
 function excuseOf({ ledger, entries, matches, idOf }: Here, sent: Sent): Excuse | undefined {
   if (ledger.isOverwritten(sent.chatId, sent.from)) return "overwritten by the old server";
+  if (ledger.undecided.some(({ key }) => key === sent.key)) return "undecided";
   const isPlaceholder = (text: string) => text.includes(guardedWord);
   const text = normal(sent.content);
   for (const one of entries) {

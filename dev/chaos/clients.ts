@@ -115,7 +115,7 @@ async function send(
   { ledger, ...door }: Door,
   dice: Dice,
   given: Pick<Sent, "key" | "client" | "chatId" | "content">,
-): Promise<Accepted | "ended" | "unanswered"> {
+): Promise<Accepted | "ended" | "unanswered" | "undecided"> {
   const { key, chatId, content } = given;
   const from = Date.now();
   const known = await persist({ ledger, ...door }, dice, "message", { chatId, key, body: { content } });
@@ -124,6 +124,10 @@ async function send(
   if (known.kind === "unanswered") {
     ledger.unanswered.push(sent);
     ledger.breaks("stuck", `${key} in ${chatId}: at last ${known.last}`, overwritten(ledger, sent));
+  }
+  if (known.kind === "undecided") {
+    ledger.undecided.push(sent);
+    ledger.breaks("stuck", `${key} in ${chatId}`, "undecided");
   }
   if (known.kind !== "done") return known.kind;
   if (known.isReplay) ledger.replays += 1;

@@ -47,6 +47,8 @@ export const excuses = [
   "a stranger's equal text",
   /** A stranger's entry stands between the message and the end of its reply. */
   "a stranger in the middle of a turn",
+  /** Strangers spoke while the send was under way, and the client was told that it stays undecided. */
+  "undecided",
   /** Nobody else had spoken in the chat before, and the send never arrived. */
   "the first stranger",
   /** Retell's history had lost the entry before it was read. */
@@ -60,6 +62,8 @@ export class Ledger {
   /** Told that the chat is over. */
   readonly refused: Sent[] = [];
   readonly unanswered: Sent[] = [];
+  /** Told that it cannot be decided whether Retell has it. */
+  readonly undecided: Sent[] = [];
   /** By the key of its create. */
   readonly created = new Map<string, string>();
   /** Chats that a client has asked to be ended. */

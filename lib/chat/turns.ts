@@ -245,7 +245,7 @@ function settledOutcome(turn: BegunTurn, chat: ReadChat | null, cause?: RetellEr
   const own = chat?.messages.findLast(({ internal, role }) => role === "user" && internal?.turn === turn.turnId);
   if (!chat || !own || chat.internal?.turn?.id === turn.turnId) throw unknown(turn, cause);
   if (!own.internal?.failed) return outcomeOf(chat, turn.turnId);
-  if (own.internal.undecided) throw unknown(turn, cause);
+  if (own.internal.undecided) throw undecided(turn.turnId);
   if (chat.chat_status !== "ongoing") throw new ApiError("CHAT_ENDED", { cause });
   throw cause ?? new ApiError("MESSAGE_SEND_FAILED");
 }
@@ -269,12 +269,12 @@ async function withStatus(place: Send, turnId: string): Promise<ReadChat> {
 /**
  * The outcome of an earlier send, as it was told then.
  *
- * @throws MESSAGE_SEND_FAILED with `details.outcome: "unknown"` when it was given up and may have been delivered
+ * @throws MESSAGE_SEND_FAILED with `details.outcome: "undecided"` when nobody can say whether it was delivered
  */
 function replay(chat: ReadChat, turnId: string): Sent {
   const [user] = turnOf(chat, turnId).filter(isUser);
   if (!user?.message_id) throw new Error("A settled turn without its user message");
-  if (user.delivery === "failed") throw unknown({ turnId }, undefined);
+  if (user.delivery === "failed") throw undecided(turnId);
   return { ...outcomeOf(chat, turnId), user: { message_id: user.message_id, seq: user.seq }, isReplay: true };
 }
 
@@ -339,6 +339,15 @@ function busy(turn: Turn | undefined, now: Date): ApiError {
   const ageMs = turn ? now.getTime() - turn.at.getTime() : 0;
   return new ApiError("CHAT_BUSY", {
     retryAfter: isWaiting ? Math.min(60, Math.max(5, Math.round(ageMs / 4_000))) : 2,
+  });
+}
+
+/** Final: a repeat is told the same, and sends nothing. */
+function undecided(turnId: string): ApiError {
+  return new ApiError("MESSAGE_SEND_FAILED", {
+    status: 504,
+    message: "Others spoke in this chat, and it cannot be decided whether the agent got this message",
+    details: { outcome: "undecided", turnId },
   });
 }
 
