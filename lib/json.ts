@@ -38,7 +38,24 @@ export function parseJson(text: string | null | undefined): unknown {
 
 /** The same of a text by another party, of which nothing may be lost: an integer that no double holds is its digits. */
 export function parseExactly(text: string | null | undefined): unknown {
-  return parse(text, (json) => (mayHoldLargeIntegers.test(json) ? JSON.parse(json, withDigits) : JSON.parse(json)));
+  return parse(text, (json) => (mayBeLossy.test(json) ? parseWithSources(json, largeIntegerAsText) : JSON.parse(json)));
+}
+
+/** The same value, parsed so that `sourceOf` knows the numbers that JavaScript would write differently. */
+export function withSources(json: unknown, text: string): unknown {
+  return mayBeLossy.test(text) ? parse(text, (text) => parseWithSources(text, noteSource)) : json;
+}
+
+/** A number as it was sent, where JavaScript would write it differently. */
+export const sourceOf = (holder: object, name: string) => sources.get(holder)?.get(name);
+
+/** By the object or list that holds the number, and its name there. */
+const sources = new WeakMap<object, Map<string, string>>();
+
+/** Whether a number was sent as an integer that no double holds. */
+export function isLostInteger(value: number, source: string): boolean {
+  const sent = decimalOf(source);
+  return sent.exponent >= 0 && !isSame(decimalOf(String(value)), sent);
 }
 
 function parse(text: string | null | undefined, read: (json: string) => unknown): unknown {
@@ -50,11 +67,55 @@ function parse(text: string | null | undefined, read: (json: string) => unknown)
   }
 }
 
-/** A reviver makes parsing slow: most texts do without. */
-const mayHoldLargeIntegers = /\d{16}/;
+/** What a number becomes. */
+type Revive = (value: number, source: string, holder: object, name: string) => unknown;
 
-/** TypeScript does not know the reviver's third argument yet. */
-function withDigits(_name: string, value: unknown, context?: { source?: string }): unknown {
-  const source = context?.source ?? "";
-  return typeof value === "number" && !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? source : value;
+function parseWithSources(json: string, revive: Revive): unknown {
+  // TypeScript does not know the reviver's third argument yet.
+  return JSON.parse(json, function (this: object, name: string, value: unknown, context?: { source?: string }) {
+    return typeof value === "number" && context?.source ? revive(value, context.source, this, name) : value;
+  });
+}
+
+/** A reviver makes parsing slow: most texts do without. A double holds any 15 digits; JavaScript writes 1e-7 for 0.0000001. */
+const mayBeLossy = /[\d.]{16}|0\.0{6}|\de-\d{3}/i;
+
+const largeIntegerAsText: Revive = (value, source) =>
+  !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? source : value;
+
+const noteSource: Revive = (value, source, holder, name) => {
+  if (!isWrittenAlike(value, source)) {
+    const noted = sources.get(holder) ?? new Map<string, string>();
+    sources.set(holder, noted.set(name, source));
+  }
+  return value;
+};
+
+/** Whether JavaScript writes a number with the digits that were sent, and with an exponent only if it was sent with one. */
+function isWrittenAlike(value: number, source: string): boolean {
+  const written = String(value);
+  if (!Number.isFinite(value) || written === source) return true;
+  if (written.includes("e") && !/e/i.test(source)) return false;
+  return isSame(decimalOf(written), decimalOf(source));
+}
+
+interface Decimal {
+  /** Without zeros at either end. */
+  digits: string;
+  /** Of ten. */
+  exponent: number;
+}
+
+const isSame = (one: Decimal, other: Decimal) => one.digits === other.digits && one.exponent === other.exponent;
+
+/** A finite number of JSON or JavaScript, without its sign. */
+function decimalOf(text: string): Decimal {
+  const [mantissa = "", power = "0"] = text.replace(/^-/, "").split(/e/i);
+  const [whole = "", fraction = ""] = mantissa.split(".");
+  const all = whole + fraction;
+  let [start, end] = [0, all.length];
+  while (all[start] === "0") start += 1;
+  while (end > start && all[end - 1] === "0") end -= 1;
+  const exponent = start === end ? 0 : Number(power) - fraction.length + all.length - end;
+  return { digits: all.slice(start, end), exponent };
 }

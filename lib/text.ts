@@ -10,3 +10,10 @@ export const Text = (min: number, max: number) =>
       if (length > max) context.addIssue({ ...limit, code: "too_big", maximum: max });
     })
     .meta({ minLength: min, maxLength: max });
+
+/**
+ * Whether a text shows anything: not only white space, control and format characters, and what Unicode lets a renderer
+ * ignore. The braille blank is a symbol to Unicode, though it has no dots.
+ */
+export const isVisible = (text: string) =>
+  /[^\p{White_Space}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]/u.test(text);

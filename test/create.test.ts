@@ -65,6 +65,47 @@ describe("create", () => {
     expect((await asked(body.data.chat_id)).retell_llm_dynamic_variables).toMatchObject({ age: "7", vip: "true" });
   });
 
+  it.each([
+    ["12345678901234567890", "12345678901234567890"],
+    ["-17841400008460057", "-17841400008460057"],
+    ["9007199254740993", "9007199254740993"],
+    ["1000000000000000000000", "1000000000000000000000"],
+    ["0.0000001", "0.0000001"],
+    ["0.1234567890123456789", "0.1234567890123456789"],
+    ["12345678.123456789", "12345678.123456789"],
+    ["1234567890123456789e-9", "1234567890123456789e-9"],
+    ["1e-400", "1e-400"],
+    // No digit is lost.
+    ["9007199254740992", "9007199254740992"],
+    ["1.10", "1.1"],
+    ["1.1000000000000000000000", "1.1"],
+    ["-0", "0"],
+    ["1E2", "100"],
+    ["1e21", "1e+21"],
+    ["10e-8", "1e-7"],
+  ])("gives the agent the digits that were sent: %s", async (sent, expected) => {
+    const { body } = await create(`{"agentId": "${world.agentId}", "retell_llm_dynamic_variables": {"v": ${sent}}}`);
+    expect(body.data.retell_llm_dynamic_variables.v).toBe(expected);
+    expect((await asked(body.data.chat_id)).retell_llm_dynamic_variables.v).toBe(expected);
+  });
+
+  it("takes bodies that differ in the last digit of a variable for two: 422 under one key", async () => {
+    const keyed = (id: string) =>
+      call("create", {
+        token: world.owner.token,
+        subaccountId: world.subaccountId,
+        body: `{"agentId": "${world.agentId}", "retell_llm_dynamic_variables": {"ig_id": ${id}}}`,
+        headers: { "idempotency-key": "one-key" },
+      });
+    const first = await keyed("17841400008460057");
+    expect(first.status).toBe(200);
+    const other = await keyed("17841400008460056");
+    expect([other.status, other.body.code]).toEqual([422, "IDEMPOTENCY_KEY_REUSED"]);
+    for (const same of ["17841400008460057", '"17841400008460057"']) {
+      expect((await keyed(same)).body.data.chat_id).toBe(first.body.data.chat_id);
+    }
+  });
+
   it("sends our ids in the metadata under a reserved key, and never shows it", async () => {
     const spoof = { _scalai_chat: { subaccountId: "someone-else" }, mine: 1 };
     const { body } = await create({ agentId: world.agentId, metadata: spoof });

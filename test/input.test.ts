@@ -83,14 +83,23 @@ describe("a field that is null", () => {
     expect((await world.db.collection("chats").findOne({ chat_id: body.data.chat_id }))?.metadata).toEqual({});
   });
 
-  it("is refused where it must not be: agentId, content, a variable", async () => {
+  it("counts as absent among the variables too, before they are counted, if its name may stand there", async () => {
+    const nulls = Object.fromEntries([...Array(200).keys()].map((i) => [`v${i}`, null]));
+    const { status, body } = await create({ agentId, retell_llm_dynamic_variables: { ...nulls, a: null, b: "" } });
+    expect([status, body.data.retell_llm_dynamic_variables]).toEqual([
+      200,
+      { phone_number: "", b: "", agent_id: agentId, subaccount_id: subaccountId, chat_id: body.data.chat_id },
+    ]);
+    expect((await problems({ agentId, retell_llm_dynamic_variables: { $ne: null } })).map(([field]) => field)).toEqual([
+      "retell_llm_dynamic_variables.$ne",
+    ]);
+  });
+
+  it("is refused where it must not be: agentId, content", async () => {
     const text = "Invalid input: expected string, received null";
     expect(await problems({ agentId: null })).toEqual([["agentId", text]]);
     const message = { token: owner.token, subaccountId, chatId: "chat_any", body: { content: null } };
     expect((await call("message", message)).body.errors).toEqual([{ field: "content", in: "body", message: text }]);
-    expect(await problems({ agentId, retell_llm_dynamic_variables: { a: null } })).toMatchObject([
-      ["retell_llm_dynamic_variables.a", expect.any(String)],
-    ]);
   });
 });
 
@@ -142,8 +151,44 @@ describe("what is wrong is named", () => {
     ]);
   });
 
+  it.each<[number: string, isRefused: boolean]>([
+    ["9007199254740993", true],
+    ["-9007199254740993", true],
+    ["12345678901234567890", true],
+    ["17841400008460057", true],
+    ["12345678901234567890.0", true],
+    ["123456789012345678901e3", true],
+    ["9007199254740992", false],
+    ["9007199254740991", false],
+    ["12345678901234567000", false],
+    ["1000000000000000000000", false],
+    ["1e21", false],
+    ["1E+23", false],
+    ["0.1", false],
+    ["0.1234567890123456789", false],
+    ["1.00000000000000000001", false],
+    ["0.0000001", false],
+    ["-0.0000000000000000", false],
+  ])("in integers of metadata that no double holds: %s", async (number, isRefused) => {
+    const text = (value: string) =>
+      `{"agentId": "${agentId}", "metadata": {"ig_id": ${value}, "in": [{"it": [${value}]}]}}`;
+    if (!isRefused) return expect((await create(text(number))).status).toBe(200);
+    const rule = "Must be an integer that a double holds: send it as a string";
+    expect(await problems(text(number))).toEqual([
+      ["metadata.ig_id", rule],
+      ["metadata.in.0.it.0", rule],
+    ]);
+    expect((await create(text(JSON.stringify(number)))).status).toBe(200);
+  });
+
+  it("in integers of metadata as often as they stand there, with what else is wrong", async () => {
+    const body =
+      '{"agentId": "a", "metadata": {"a": 12345678901234567890, "a": 1, "b": 12345678901234567890, "$": 1e400}}';
+    expect((await problems(body)).map(([field]) => field)).toEqual(["metadata.b", "metadata.$", "metadata.$"]);
+  });
+
   it("in the names and values of variables", async () => {
-    const variables = { "": "v", [`${"n".repeat(129)}`]: "v", $x: "v", "a.b": "v", nil: null, many: [], ok: 1 };
+    const variables = { "": "v", [`${"n".repeat(129)}`]: "v", $x: "v", "a.b": "v", object: {}, many: [], ok: 1 };
     const kinds = "Must be a string, a finite number or a boolean";
     const at = (name: string) => `retell_llm_dynamic_variables.${name}`;
     expect(await problems({ agentId, retell_llm_dynamic_variables: variables })).toEqual([
@@ -151,7 +196,7 @@ describe("what is wrong is named", () => {
       [at("n".repeat(64)), "The name: Too big: expected string to have <=128 characters"],
       [at("$x"), unstorable],
       [at("a.b"), unstorable],
-      [at("nil"), kinds],
+      [at("object"), kinds],
       [at("many"), kinds],
     ]);
     expect(await problems('{"agentId": "a", "retell_llm_dynamic_variables": {"v": 1e400}}')).toEqual([
@@ -180,7 +225,7 @@ describe("what is wrong is named", () => {
 
 describe("a body of nothing but mistakes", () => {
   it("is told of a hundred of them at most", async () => {
-    const variables = Object.fromEntries([...Array(5_000).keys()].map((i) => [`v${i}`, null]));
+    const variables = Object.fromEntries([...Array(5_000).keys()].map((i) => [`v${i}`, []]));
     const { status, body } = await create({ agentId, retell_llm_dynamic_variables: variables });
     expect([status, body.code, body.errors.length]).toEqual([400, "VALIDATION_ERROR", 100]);
   });
@@ -198,6 +243,7 @@ describe("a body of nothing but mistakes", () => {
       [filled(variables, (i) => `"${i}":""`, "}}"), [tooMany]],
       [filled(variables, (i) => `"v${i}":[]`, "}}"), undefined],
       [filled(variables, (i) => `"$${i}":null`, "}}"), undefined],
+      [filled(variables, (i) => `"v${i}":[null]`, "}}"), undefined],
       [filled('{"agentId":"a","metadata":{"a":[', () => "1", "]}}"), [tooLarge]],
       [filled('{"agentId":"a","metadata":{', (i) => `"${i}":[]`, "}}"), [tooLarge]],
     ] as const) {
@@ -210,7 +256,7 @@ describe("a body of nothing but mistakes", () => {
   });
 
   it("is answered shorter than it is, however long its names are", async () => {
-    const variables = Object.fromEntries([...Array(50).keys()].map((i) => [`${i}${"\u001b".repeat(800)}`, null]));
+    const variables = Object.fromEntries([...Array(50).keys()].map((i) => [`${i}${"\u001b".repeat(800)}`, []]));
     const sent = JSON.stringify({ agentId, retell_llm_dynamic_variables: variables });
     const { body } = await create(sent);
     const answered = JSON.stringify(body);

@@ -157,6 +157,14 @@ describe("message", () => {
     ["nothing", undefined],
     ["an empty text", ""],
     ["blanks", " \n\t "],
+    ["a blank of each kind", "\u00a0\u1680\u2003\u2028\u3000\ufeff"],
+    ["characters without width", "\u200b\u200c\u200d\u2060"],
+    ["a soft hyphen", "\u00ad"],
+    ["direction marks", "\u200e\u202a\u202c\u2066\u2069"],
+    ["control characters", "\0\u0007\u001b\u009f"],
+    ["fillers", "\u115f\u1160\u3164\uffa0\u034f"],
+    ["a braille blank", "\u2800"],
+    ["variation selectors and tags", "\ufe0f\u{e0100}\u{e0041}\u{e007f}"],
     ["10,001 characters", "x".repeat(10_001)],
     ["half a surrogate pair", "a\ud800b"],
     ["a number", 7],
@@ -165,6 +173,17 @@ describe("message", () => {
   ])("refuses %s as content: 400", async (_name, content) => {
     const { status, body } = await send("chat_any", content);
     expect([status, body.code, body.errors[0].field]).toEqual([400, "VALIDATION_ERROR", "content"]);
+  });
+
+  it("says of content in which nothing is visible that it is blank", async () => {
+    const errors = [{ field: "content", in: "body", message: "Must not be blank" }];
+    expect((await send("chat_any", "\u200b\n")).body.errors).toEqual(errors);
+  });
+
+  it.each(["👩\u200d🚀", "❤\ufe0f", "\u200fשלום\u200e", "\u2801", "\u0301"])("takes %j as given", async (content) => {
+    const chatId = await aChat(world);
+    expect((await send(chatId, content)).status).toBe(200);
+    expect(await userEntries(chatId)).toEqual([content]);
   });
 
   it("takes 10,000 characters, emoji and NUL as they are", async () => {

@@ -1,8 +1,8 @@
 import * as z from "zod";
 import { maxErrors } from "../errors.ts";
-import { members, pathOf } from "../json.ts";
+import { isLostInteger, members, pathOf, sourceOf } from "../json.ts";
 import { Cursor } from "../page.ts";
-import { Text } from "../text.ts";
+import { isVisible, Text } from "../text.ts";
 
 /** Retell takes 50 kB of metadata; this leaves room for ours beside the caller's. */
 const maxMetadataBytes = 50_176;
@@ -45,17 +45,31 @@ const AgentVersion = z
   .union([z.number().int().min(0), z.string().regex(/^[a-z0-9_-]{1,20}$/, version)], version)
   .meta({ description: "A version's number or a tag; absent: the latest", example: "prod" });
 
-const Metadata = z
-  .looseObject({}, "Must be an object")
-  .superRefine((metadata, context) => {
-    for (const problem of problemsOf(metadata).take(maxErrors)) context.addIssue({ code: "custom", ...problem });
-  })
-  .meta({ description: "Your own data, echoed back", example: { crm_id: "C-99" } });
+const isObject = (given: unknown): given is object =>
+  typeof given === "object" && given !== null && !Array.isArray(given);
 
-/** A body has room for thousands of variables. One more than may be there is enough to see that there are too many. */
-const firstVariables = (given: unknown) => {
-  if (typeof given !== "object" || given === null || Array.isArray(given)) return given;
-  return Object.fromEntries(Object.entries(given).slice(0, maxVariables + 1));
+/** Looked at as it was parsed: the sources of its numbers are known by the object that holds them. */
+const Metadata = z.preprocess(
+  (given, context) => {
+    const problems = isObject(given) ? problemsOf(given).take(maxErrors) : [];
+    for (const problem of problems) context.addIssue({ code: "custom", ...problem });
+    return given;
+  },
+  z
+    .looseObject({}, "Must be an object")
+    .meta({ description: "Your own data, echoed back", example: { crm_id: "C-99" } })
+    .nullish(),
+);
+
+/**
+ * A variable of null is an absent one, unless its name is refused; a number with more digits than a double holds is the text that was sent. A body
+ * has room for thousands of variables. One more than may be there is enough to see that there are too many.
+ */
+const givenVariables = (given: unknown) => {
+  if (!isObject(given)) return given;
+  const present = Object.entries(given).filter(([name, value]) => value !== null || !isStorable(name));
+  const first = present.slice(0, maxVariables + 1);
+  return Object.fromEntries(first.map(([name, value]) => [name, sourceOf(given, name) ?? value]));
 };
 
 const DynamicVariables = z
@@ -69,7 +83,7 @@ const DynamicVariables = z
   )
   .refine((variables) => Object.keys(variables).length <= maxVariables, `Must be ${maxVariables} keys at most`)
   .meta({
-    description: "Fills `{{name}}` in the agent's prompt. Numbers and booleans become strings",
+    description: "Fills `{{name}}` in the agent's prompt. Numbers and booleans become strings, null is absent",
     example: { customer_name: "Ana" },
   });
 
@@ -77,15 +91,15 @@ const DynamicVariables = z
 export const NewChat = z.object({
   agentId: AgentId,
   agent_version: AgentVersion.nullish().transform((given) => given ?? undefined),
-  metadata: Metadata.nullish().transform((given) => given ?? {}),
+  metadata: Metadata.transform((given) => given ?? {}),
   retell_llm_dynamic_variables: z
-    .preprocess(firstVariables, DynamicVariables.nullish())
+    .preprocess(givenVariables, DynamicVariables.nullish())
     .transform((given) => given ?? {}),
 });
 
 export const NewMessage = z.object({
   content: Text(1, 10_000)
-    .refine((text) => text.trim() !== "", "Must not be blank")
+    .refine(isVisible, "Must not be blank")
     .refine((text) => text.isWellFormed(), halved)
     .meta({ description: "Sent to the agent as given", example: "Where is my order?" }),
 });
@@ -195,7 +209,11 @@ function* problemsOf(metadata: object): Generator<{ path: string[]; message: str
     }
     if (!Array.isArray(within?.value) && !isStorable(name)) yield wrong(`The name: ${unstorable}`);
     if (typeof value === "string" && !value.isWellFormed()) yield wrong(halved);
-    if (typeof value === "number" && !Number.isFinite(value)) yield wrong("Must be a finite number"); // JSON's 1e400
+    if (typeof value !== "number") continue;
+    if (!Number.isFinite(value)) yield wrong("Must be a finite number"); // JSON's 1e400
+    const source = within && sourceOf(Object(within.value), name);
+    if (source && isLostInteger(value, source))
+      yield wrong("Must be an integer that a double holds: send it as a string");
   }
   if (Buffer.byteLength(JSON.stringify(metadata)) > maxMetadataBytes) yield tooLarge;
 }

@@ -4,7 +4,7 @@ import type * as z from "zod";
 import type { ChatRequest, Rule } from "../chain.ts";
 import { ApiError, type FieldError, maxErrors } from "../errors.ts";
 import { headerOf, isJsonType, unquoted, valuesOf } from "../headers.ts";
-import { type Member, members, parseJson, pathOf, withoutBom } from "../json.ts";
+import { type Member, members, parseJson, pathOf, withoutBom, withSources } from "../json.ts";
 import type { Progress, Route } from "../route.ts";
 import { judge } from "./limit.ts";
 
@@ -74,7 +74,7 @@ function readBody(
   try {
     Object.assign(event, { body: text && withoutBom(text), isBase64Encoded: false });
     parser.before?.(request as never);
-    return { json: event.body };
+    return { json: withSources(event.body, text ?? "") };
   } catch {
     // The parser's error carries the whole body: it must not become a cause, which is logged.
     problems.push(...refusals(text));
