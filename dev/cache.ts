@@ -43,11 +43,7 @@ async function cachedChats(subaccountId: string): Promise<string[]> {
       throw Object.assign(new Error("No answer", { cause }), { name: "RedisAway" });
     });
     cursor = next;
-    // A generation token's name has one part more.
-    for (const name of names) {
-      const [chatId = "", ...more] = name.slice(before.length).split(":");
-      if (more.length === 0) found.add(chatId);
-    }
+    for (const name of names) found.add(name.slice(before.length));
   } while (cursor !== "0");
   return [...found];
 }

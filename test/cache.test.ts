@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import * as cache from "../lib/chat/cache.ts";
 import { written } from "../lib/gzip.ts";
-import { redis } from "../lib/redis.ts";
+import { key, redis } from "../lib/redis.ts";
 import { aLog } from "./support/log.ts";
 
 const log = aLog("list");
@@ -30,7 +30,7 @@ describe("the cache", () => {
   it("forgets for longer than any request lasts", async () => {
     const entry = anEntry();
     await cache.forget([entry], log);
-    const ttl = await redis.eval<number>('return redis.call("TTL", KEYS[1])', [`${entry.name}:generation`], []);
+    const ttl = await redis.eval<number>('return redis.call("TTL", KEYS[1])', [key("generation", entry.name)], []);
     expect(ttl).toBeGreaterThan(30);
   });
 

@@ -106,4 +106,5 @@ function parse(text: string | null | undefined): Head | undefined {
   return stored({ bytes, crc: all.readUInt32LE(bytes.length), length: all.readUInt32LE(bytes.length + 4) });
 }
 
-const generationOf = (entry: Entry) => `${entry.name}:generation`;
+/** Told apart by its prefix: a chat's id may hold colons, and could spell a suffix. */
+const generationOf = (entry: Entry) => key("generation", entry.name);

@@ -23,9 +23,16 @@ export const SubaccountId = z
   .transform((id) => id.toLowerCase())
   .meta({ description: "The tenant", example: "64b000000000000000000001" });
 
+/** What stands, or will, where a path names a chat. */
+const routeNames = new Set([
+  ...["create", "list", "search", "analytics", "exports", "live"],
+  ...["batches", "templates", "webhooks", "attention"],
+]);
+
 export const ChatId = z
   .string()
-  .regex(/^[A-Za-z0-9_-]{1,64}$/, "Must be 1 to 64 of A-Z, a-z, 0-9, _ and -")
+  .regex(/^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,128}$/, "Must be 1 to 128 of A-Z, a-z, 0-9, ., _, : and -, not . or ..")
+  .refine((id) => !routeNames.has(id), "Must not be a name of the API's own routes")
   .meta({ description: "Retell's id of the chat", example: "chat_98c944f3a1c0e8ac1a2b3c4d5e6" });
 
 export const ChatStatus = z.enum(["ongoing", "ended", "error"]).meta({ description: "`error` is as final as `ended`" });
