@@ -1,7 +1,8 @@
 import * as cache from "../lib/chat/cache.ts";
+import { listed } from "../lib/chat/listed.ts";
 import { chats } from "../lib/chat/store.ts";
 import { endpoint } from "../lib/endpoint.ts";
-import { encode } from "../lib/page.ts";
+import { cursorAfter } from "../lib/page.ts";
 import { routes } from "../lib/routes.ts";
 
 const defaults = routes.list.query.parse({});
@@ -15,13 +16,13 @@ export const handler = endpoint(routes.list, {
 
   const found = await chats.page(tenant, query.limit + 1, query.cursor);
   const page = found.slice(0, query.limit);
-  const last = page.at(-1);
   const hasMore = found.length > page.length;
 
-  const data = page.map(({ createdAt, ...chat }) => ({
-    ...chat,
-    createdAt: (createdAt instanceof Date ? createdAt : new Date(chat.start_timestamp)).toISOString(),
-  }));
-  const nextCursor = hasMore && last ? encode(last) : undefined;
-  return { data, page: { count: page.length, hasMore, nextCursor }, meta: { cached: false }, fill: cached?.fill };
+  const nextCursor = hasMore ? cursorAfter(page, query.cursor) : undefined;
+  return {
+    data: page.map(listed),
+    page: { count: page.length, hasMore, nextCursor },
+    meta: { cached: false },
+    fill: cached?.fill,
+  };
 });

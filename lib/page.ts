@@ -2,21 +2,92 @@ import * as z from "zod";
 import { parseJson } from "./json.ts";
 import { Text } from "./text.ts";
 
-/** Where a chat stands in a list: both keys, since two chats may begin in the same millisecond. */
-const Position = z
-  .tuple([z.number().int(), z.string().regex(/^[A-Za-z0-9_-]{1,64}$/)])
-  .transform(([start_timestamp, chat_id]) => ({ start_timestamp, chat_id }));
-export type Position = z.infer<typeof Position>;
+/** Room for two ids of 1,000 characters; API Gateway takes 10 kB for a request's line and headers. */
+const maxCursorLength = 4_096;
+/** A skip costs what it skips. */
+const maxSkip = 10_000;
+
+const Int64 = z
+  .string()
+  .regex(/^-?\d{1,19}$/)
+  .refine((text) => String(BigInt.asIntN(64, BigInt(text))) === text);
+const Decimal = z.string().regex(/^(NaN|-?Infinity|-?(?=(\d\.?){1,34}(E|$))\d+(\.\d+)?(E[+-]?\d{1,3})?)$/);
+
+/** What chats are sorted by, as JSON: a value of the types that may stand for a time or an id, and nothing else. */
+const Key = z.union([
+  z.null(),
+  z.boolean(),
+  z.number(),
+  z.string().refine((text) => text.isWellFormed()),
+  z.strictObject({ $numberDouble: z.enum(["NaN", "Infinity", "-Infinity"]) }),
+  z.strictObject({ $numberLong: Int64 }),
+  z.strictObject({ $numberDecimal: Decimal }),
+  z.strictObject({ $date: z.number().int().min(-8.64e15).max(8.64e15) }),
+  z.strictObject({ $oid: z.string().regex(/^[0-9a-f]{24}$/) }),
+  z.strictObject({ $maxKey: z.literal(1) }),
+]);
+export type Key = z.infer<typeof Key>;
+
+/** What the chats of a list are sorted by: both, since two chats may begin in the same millisecond. */
+export interface SortKeys {
+  start_timestamp: Key;
+  chat_id: Key;
+}
+
+/** Where a page of a list begins: behind these keys, and behind so many chats more. */
+export interface Position extends SortKeys {
+  skip?: number | undefined;
+}
+
+const Parts = z
+  .tuple([Key, Key, z.number().int().min(1).max(maxSkip).optional()])
+  .transform(([start_timestamp, chat_id, skip]): Position => ({ start_timestamp, chat_id, ...(skip ? { skip } : {}) }));
 
 /** An opaque text that becomes a position; anything that `encode` did not write is refused. */
-export const Cursor = Text(1, 512).transform((text, context): Position => {
-  const position = Position.safeParse(parseJson(Buffer.from(text, "base64url").toString()));
+export const Cursor = Text(1, maxCursorLength).transform((text, context): Position => {
+  const position = Parts.safeParse(parseJson(Buffer.from(text, "base64url").toString()));
   if (position.success) return position.data;
   context.addIssue({ code: "custom", message: "Must be a nextCursor of this list" });
   return z.NEVER;
 });
 
 /** A position as an opaque text. It holds nothing secret, and every query carries the subaccount besides. */
-export function encode({ start_timestamp, chat_id }: Position): string {
-  return Buffer.from(JSON.stringify([start_timestamp, chat_id])).toString("base64url");
+export function encode({ start_timestamp, chat_id, skip }: Position): string {
+  const parts = [start_timestamp, chat_id, ...(skip ? [skip] : [])];
+  return Buffer.from(JSON.stringify(parts)).toString("base64url");
 }
+
+/** Before all chats. */
+const start: Position = { start_timestamp: { $maxKey: 1 }, chat_id: { $maxKey: 1 } };
+
+/**
+ * The cursor of the page that follows these chats. A cursor may be unable to name the last one, by its type or by its
+ * length: then it names one before that, and how many chats to skip.
+ *
+ * @param from Where these chats began themselves.
+ */
+export function cursorAfter(chats: Record<keyof SortKeys, unknown>[], from: Position = start): string {
+  // Pages behind a cursor show no list as a key.
+  const passed = chats.filter(({ start_timestamp, chat_id }) => ![start_timestamp, chat_id].some(Array.isArray));
+  for (const [index, { start_timestamp, chat_id }] of [...passed.entries()].reverse()) {
+    const position = Parts.safeParse([toJson(start_timestamp), toJson(chat_id)]);
+    if (!position.success) continue;
+    const cursor = encode({ ...position.data, skip: passed.length - 1 - index });
+    if (cursor.length <= maxCursorLength) return cursor;
+  }
+  return encode({ ...from, skip: (from.skip ?? 0) + passed.length });
+}
+
+/** The driver's types are known by their name: the driver itself is not loaded for a cursor. */
+function toJson(value: unknown): unknown {
+  if (value instanceof Date) return { $date: value.getTime() };
+  if (typeof value === "number" && !Number.isFinite(value)) return { $numberDouble: String(value) };
+  const tag = tags.get(Object(value)._bsontype);
+  return tag ? { [tag]: String(value) } : (value ?? null);
+}
+
+const tags = new Map([
+  ["Long", "$numberLong"],
+  ["Decimal128", "$numberDecimal"],
+  ["ObjectId", "$oid"],
+]);

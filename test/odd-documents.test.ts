@@ -1,4 +1,6 @@
+import { Decimal128, Long } from "mongodb";
 import { describe, expect, it } from "vitest";
+import * as cache from "../lib/chat/cache.ts";
 import { reservedKey } from "../lib/retell/client.ts";
 import { aChat, aWorld, call, fault, type World } from "./support/world.ts";
 
@@ -27,6 +29,123 @@ describe("a list with an odd document in it", () => {
     expect(body.data[1]).toMatchObject({ createdAt: "1970-01-01T00:00:00.007Z", message_count: 0 });
   });
 });
+
+describe("a field that a list cannot show", () => {
+  const shown = {
+    chat_id: "chat_odd",
+    agent_id: "agent_shop",
+    chat_status: "ended",
+    start_timestamp: 7,
+    end_timestamp: 8,
+    message_count: 0,
+    createdAt: "1970-01-01T00:00:00.007Z",
+  };
+  const unknown = { start_timestamp: null, createdAt: null };
+  it.each<[what: string, stored: object, expected: object]>([
+    ["a start that is null", { start_timestamp: null }, unknown],
+    ["a start that is absent", { start_timestamp: undefined }, unknown],
+    ["a start that is text", { start_timestamp: "yesterday" }, unknown],
+    ["a start that is NaN", { start_timestamp: Number.NaN }, unknown],
+    ["a start that never was", { start_timestamp: Number.NEGATIVE_INFINITY }, unknown],
+    ["a start that is an object", { start_timestamp: { $gt: 1 } }, unknown],
+    ["a start that is true", { start_timestamp: true }, unknown],
+    [
+      "no start, but createdAt",
+      { start_timestamp: null, createdAt: new Date(9) },
+      { start_timestamp: null, createdAt: "1970-01-01T00:00:00.009Z" },
+    ],
+    ["a start that is a Date", { start_timestamp: new Date(7) }, {}],
+    ["a start that is a Decimal128", { start_timestamp: Decimal128.fromString("7") }, {}],
+    ["a start that is a fraction", { start_timestamp: 7.5 }, { start_timestamp: 7.5 }],
+    ["a start in ns", { start_timestamp: 1.7e18 }, { start_timestamp: 1.7e18, createdAt: null }],
+    [
+      "a start in ns, as Long",
+      { start_timestamp: Long.fromString("1700000000000000001") },
+      { start_timestamp: 1.7e18, createdAt: null },
+    ],
+    ["a createdAt that is text", { createdAt: "2026-01-01" }, {}],
+    ["an id that is a number", { chat_id: 7 }, { chat_id: null }],
+    ["no id", { chat_id: undefined }, { chat_id: null }],
+    ["an agent that is null", { agent_id: null }, { agent_id: null }],
+    ["no agent", { agent_id: undefined }, { agent_id: null }],
+    ["a status that there is not", { chat_status: "completed" }, { chat_status: null }],
+    ["a status that is a list", { chat_status: ["ended"] }, { chat_status: null }],
+    ["an end that is text", { end_timestamp: "8" }, { end_timestamp: null }],
+    ["an end that is absent", { end_timestamp: undefined }, { end_timestamp: null }],
+    ["an end that is a Date", { end_timestamp: new Date(8) }, {}],
+    ["a count that is text", { message_count: "3", internal: { heard: 1 } }, { message_count: null }],
+    ["a count that is a fraction", { message_count: 1.5, internal: { heard: 1 } }, { message_count: null }],
+    ["no count", { internal: { heard: 1 } }, { message_count: null }],
+    ["messages that are an object", { messages: { role: "user" } }, {}],
+    ["messages that are none", { messages: [null, "x", 7, { role: 7 }, { role: "user" }] }, { message_count: 1 }],
+    ["internals that are text", { internal: "x", message_count: 3 }, {}],
+  ])("is null, or what can be read of it: %s", async (_what, stored, expected) => {
+    const world = await aWorld();
+    const all = {
+      ...shown,
+      createdAt: undefined,
+      message_count: undefined,
+      subaccountId: world.subaccountId,
+      ...stored,
+    };
+    const document = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+    await world.db.collection("chats").insertOne(document);
+    const { status, body } = await call("list", at(world));
+    expect([status, body.data]).toEqual([200, [{ ...shown, ...expected }]]);
+  });
+});
+
+describe("the id of an imported chat", () => {
+  /** An ended chat under an id of another's choice. */
+  async function imported(world: World, chatId: string): Promise<void> {
+    const chat = await world.db.collection("chats").findOne({ chat_id: await aChat(world) });
+    const { _id: _ours, ...rest } = chat ?? {};
+    await world.db.collection("chats").insertOne({ ...rest, chat_id: chatId, chat_status: "ended", end_timestamp: 1 });
+  }
+
+  it.each(["a.b", "...", "urn:chat:1", "x".repeat(128), "-", "_", ":", "List", "create2"])(
+    "may be of 1 to 128 of A-Z, a-z, 0-9, ., _, : and -: %s",
+    async (chatId) => {
+      const world = await aWorld();
+      await imported(world, chatId);
+      for (const name of ["transcript", "transcript", "end"] as const) {
+        const { status, body } = await call(name, { ...at(world), chatId });
+        expect([status, body.data?.chat_id]).toEqual([200, chatId]);
+      }
+      const { body } = await call("message", { ...at(world), chatId, body: { content: "ping" } });
+      expect(body.code).toBe("CHAT_ENDED");
+    },
+  );
+
+  it.each([
+    ...["x".repeat(129), ".", "..", "a b", "a%20b", "é", "a\n", "a\u0000", "a$b", "$a", "a~"],
+    ...["create", "list", "search", "analytics", "exports", "live", "batches", "templates", "webhooks", "attention"],
+  ])("is refused, whatever the collection holds, where a path could not tell it apart: %j", async (chatId) => {
+    const { status, body } = await call("end", { ...at(await shared), chatId });
+    expect([status, body.code]).toEqual([400, "VALIDATION_ERROR"]);
+    expect(body.errors).toEqual([{ field: "chatId", in: "path", message: expect.any(String) }]);
+  });
+
+  it("spells no other chat's key in the cache", async () => {
+    const world = await aWorld();
+    for (const chatId of ["x", "x:generation", "generation:x"]) await imported(world, chatId);
+    const isCached = async (chatId: string) => (await call("transcript", { ...at(world), chatId })).body.meta.cached;
+    for (const chatId of ["x", "x:generation", "generation:x"]) {
+      expect([await isCached(chatId), await isCached(chatId)]).toEqual([false, true]);
+    }
+    await cache.drop([cache.chatEntry(world.subaccountId, "x")]);
+    expect(await isCached("x:generation")).toBe(true);
+    expect([await isCached("x"), await isCached("x")]).toEqual([false, true]);
+    await cache.drop([cache.chatEntry(world.subaccountId, "x:generation")]);
+    expect([await isCached("x"), await isCached("x:generation"), await isCached("x:generation")]).toEqual([
+      true,
+      false,
+      true,
+    ]);
+  });
+});
+
+const shared = aWorld();
 
 describe("a chat with an odd message in it", () => {
   it.each<[string, unknown]>([

@@ -174,14 +174,15 @@ export const SentMessage = z.object({
 
 export const EndedChat = z.object({ chat_id: ChatId, chat_status: ChatStatus, end_timestamp: Millis.nullable() });
 
+/** Null is what stands in the collection and cannot be shown: others write into it too. */
 export const ListedChat = z.object({
-  chat_id: ChatId,
-  agent_id: z.string(),
-  chat_status: ChatStatus,
-  start_timestamp: Millis,
+  chat_id: z.string().nullable(),
+  agent_id: z.string().nullable(),
+  chat_status: ChatStatus.nullable(),
+  start_timestamp: Millis.nullable(),
   end_timestamp: Millis.nullable(),
-  message_count: z.number().int().meta({ description: "Messages of agent and user" }),
-  createdAt: z.iso.datetime(),
+  message_count: z.number().int().nullable().meta({ description: "Messages of agent and user" }),
+  createdAt: z.iso.datetime().nullable(),
 });
 
 export const Transcript = z.object({

@@ -1,8 +1,8 @@
 import type { Collection, Filter, ObjectId, UpdateFilter } from "mongodb";
 import { ApiError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
-import { bounded, isDuplicate, isUnreachable } from "../mongo.ts";
-import type { Position } from "../page.ts";
+import { bounded, driver, isDuplicate, isUnreachable } from "../mongo.ts";
+import type { Key, Position, SortKeys } from "../page.ts";
 import type { Entry } from "../retell/schema.ts";
 import type { Tenant } from "../tenant.ts";
 import {
@@ -27,11 +27,11 @@ const silenceMs = 65 * 60_000;
 /** Cancelled turns that a chat remembers: a BEGIN is late by seconds, and a chat has few senders at a time. */
 const maxCancelled = 10;
 
-/** A chat as lists show it. */
-export type ListedChat = Pick<
-  StoredChat,
-  "chat_id" | "agent_id" | "chat_status" | "start_timestamp" | "end_timestamp" | "message_count"
-> & { createdAt?: Date };
+/** A chat as a list finds it: others write into the collection too, so that a field may hold anything. */
+export type FoundChat = Record<
+  "chat_id" | "agent_id" | "chat_status" | "start_timestamp" | "end_timestamp" | "message_count" | "createdAt",
+  unknown
+>;
 
 /** A chat that the sweep should look at. */
 export interface Due {
@@ -123,19 +123,16 @@ export const chats = {
    *
    * @throws CHAT_LIST_FAILED when Mongo answers with an error
    */
-  async page(tenant: Tenant, limit: number, after: Position | undefined): Promise<ListedChat[]> {
+  async page(tenant: Tenant, limit: number, after: Position | undefined): Promise<FoundChat[]> {
     const shown = present(tenant);
-    // Two ranges of one index, merged in its order: but for tombstones, no document is read that is not shown.
-    const older = after && [
-      { ...shown, start_timestamp: { $lt: after.start_timestamp } },
-      { ...shown, start_timestamp: after.start_timestamp, chat_id: { $lt: after.chat_id } },
-    ];
+    const older = after && (await olderThan(shown, after));
     return run(tenant, (chats) =>
       chats
         .find(older ? { $or: older } : shown)
         .sort({ start_timestamp: -1, chat_id: -1 })
+        .skip(after?.skip ?? 0)
         .limit(limit)
-        .project<ListedChat>({
+        .project<FoundChat>({
           _id: 0,
           chat_id: 1,
           agent_id: 1,
@@ -582,6 +579,36 @@ function tagsOf(metadata: Record<string, unknown>): string[] {
   return Object.entries(metadata)
     .filter(([, value]) => ["string", "number", "boolean"].includes(typeof value))
     .map(([name, value]) => `${name}=${value}`.slice(0, 256));
+}
+
+/**
+ * Two ranges of one index, merged in its order: but for tombstones, no document is read that is not shown. `$expr`
+ * compares across types as the index does, where `$lt` by itself finds values of one type alone.
+ */
+async function olderThan(shown: object, after: Position): Promise<object[]> {
+  const [start_timestamp, chat_id] = [await toBson(after.start_timestamp), await toBson(after.chat_id)];
+  const older = { ...below("start_timestamp", start_timestamp), chat_id: noList };
+  const sameTime = { ...below("chat_id", chat_id), start_timestamp: { $eq: start_timestamp, ...noList } };
+  return [older, sameTime].map((range) => ({ ...shown, ...range }));
+}
+
+async function toBson(key: Key): Promise<unknown> {
+  if (typeof key !== "object" || key === null) return key;
+  const { Decimal128, Long, MaxKey, ObjectId } = await driver();
+  if ("$date" in key) return new Date(key.$date);
+  if ("$numberDouble" in key) return Number(key.$numberDouble);
+  if ("$numberLong" in key) return Long.fromString(key.$numberLong);
+  if ("$numberDecimal" in key) return Decimal128.fromString(key.$numberDecimal);
+  return "$oid" in key ? new ObjectId(key.$oid) : new MaxKey();
+}
+
+/** A list is sorted by one of its items, and compared by the others too: it would come again on later pages. */
+const noList = { $not: { $type: "array" } };
+
+function below(field: keyof SortKeys, value: unknown): object {
+  // Absent is null to the index, and less than null to $expr.
+  if (value === null) return { [field]: { $type: "minKey" } };
+  return { [field]: noList, $expr: { $lt: [`$${field}`, { $literal: value }] } };
 }
 
 /** One document without a list of messages must not take a whole list of chats down. */

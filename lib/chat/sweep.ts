@@ -244,9 +244,10 @@ async function isGoneAtRetell({ tenant, chatId, retell }: Place, chat: ReadChat,
   const isOld = (date: unknown) => !(date instanceof Date) || Date.now() - date.getTime() >= week;
   if (chat.internal?.turn || !isOld(since) || !isOld(chat.lastMessageAt)) return false;
   const newest = await chats.page(tenant, witnesses + 1, undefined);
-  const others = newest.filter(({ chat_id }) => chat_id !== chatId).slice(0, witnesses);
-  for (const { chat_id } of others) {
-    const read = await retell.retrieve(chat_id, AbortSignal.timeout(callMs)).catch(asFailure);
+  const isOther = (id: unknown): id is string => typeof id === "string" && id !== chatId;
+  const others = newest.map(({ chat_id }) => chat_id).filter(isOther);
+  for (const id of others.slice(0, witnesses)) {
+    const read = await retell.retrieve(id, AbortSignal.timeout(callMs)).catch(asFailure);
     if (!(read instanceof RetellError)) return true;
     if (read.isOfAccount) throw read;
   }

@@ -40,7 +40,7 @@ describe("decide", () => {
 describe("cursors", () => {
   it("come back as they went", () => {
     fc.assert(
-      fc.property(fc.integer(), fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/), (start_timestamp, chat_id) => {
+      fc.property(fc.integer(), fc.stringMatching(/^[A-Za-z0-9._:-]{1,128}$/), (start_timestamp, chat_id) => {
         expect(Cursor.parse(encode({ start_timestamp, chat_id }))).toEqual({ start_timestamp, chat_id });
       }),
     );
@@ -50,11 +50,7 @@ describe("cursors", () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json(), fc.base64String()), (text) => {
         const { success, data, error } = Cursor.safeParse(text);
-        if (success)
-          expect(data).toEqual({
-            start_timestamp: expect.any(Number),
-            chat_id: expect.stringMatching(/^[\w-]{1,64}$/),
-          });
+        if (success) expect(Cursor.parse(encode(data))).toEqual(data);
         else expect(error.issues).toHaveLength(1);
       }),
     );
