@@ -38,12 +38,12 @@ export function parseJson(text: string | null | undefined): unknown {
 
 /** The same of a text by another party, of which nothing may be lost: an integer that no double holds is its digits. */
 export function parseExactly(text: string | null | undefined): unknown {
-  return parse(text, (json) => (mayBeLossy.test(json) ? parseWithSources(json, largeIntegerAsText) : JSON.parse(json)));
+  return parse(text, (json) => (/\d{16}/.test(json) ? parseWithSources(json, largeIntegerAsText) : JSON.parse(json)));
 }
 
 /** The same value, parsed so that `sourceOf` knows the numbers that JavaScript would write differently. */
 export function withSources(json: unknown, text: string): unknown {
-  return mayBeLossy.test(text) ? parse(text, (text) => parseWithSources(text, noteSource)) : json;
+  return mayBeWrittenOtherwise.test(text) ? parse(text, (text) => parseWithSources(text, noteSource)) : json;
 }
 
 /** A number as it was sent, where JavaScript would write it differently. */
@@ -70,6 +70,7 @@ function parse(text: string | null | undefined, read: (json: string) => unknown)
 /** What a number becomes. */
 type Revive = (value: number, source: string, holder: object, name: string) => unknown;
 
+/** JSON.parse with a reviver is slow: callers look first whether a text may hold such numbers. */
 function parseWithSources(json: string, revive: Revive): unknown {
   // TypeScript does not know the reviver's third argument yet.
   return JSON.parse(json, function (this: object, name: string, value: unknown, context?: { source?: string }) {
@@ -77,8 +78,8 @@ function parseWithSources(json: string, revive: Revive): unknown {
   });
 }
 
-/** A reviver makes parsing slow: most texts do without. A double holds any 15 digits; JavaScript writes 1e-7 for 0.0000001. */
-const mayBeLossy = /[\d.]{16}|0\.0{6}|\de-\d{3}/i;
+/** Any 15 digits are written as they are, but for those of a small number: 0.0000001 is 1e-7. */
+const mayBeWrittenOtherwise = /[\d.]{16}|0\.0{6}|[:,[\s]-?[\d.]+e-\d{3}/i;
 
 const largeIntegerAsText: Revive = (value, source) =>
   !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? source : value;
