@@ -1,5 +1,5 @@
 import * as cache from "../lib/chat/cache.ts";
-import { listed } from "../lib/chat/listed.ts";
+import { listed } from "../lib/chat/shown.ts";
 import { chats } from "../lib/chat/store.ts";
 import { endpoint } from "../lib/endpoint.ts";
 import { cursorAfter } from "../lib/page.ts";

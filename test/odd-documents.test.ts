@@ -1,4 +1,4 @@
-import { Decimal128, Long } from "mongodb";
+import { Binary, Decimal128, Long } from "mongodb";
 import { describe, expect, it } from "vitest";
 import * as cache from "../lib/chat/cache.ts";
 import { reservedKey } from "../lib/retell/client.ts";
@@ -92,6 +92,69 @@ describe("a field that a list cannot show", () => {
     await world.db.collection("chats").insertOne(document);
     const { status, body } = await call("list", at(world));
     expect([status, body.data]).toEqual([200, [{ ...shown, ...expected }]]);
+  });
+});
+
+describe("a field that a transcript cannot show", () => {
+  const nothing = { agent_id: null, chat_status: null, start_timestamp: null, end_timestamp: null };
+  const empty = {
+    transcript: "",
+    messages: [],
+    message_count: 0,
+    metadata: {},
+    retell_llm_dynamic_variables: {},
+    collected_dynamic_variables: {},
+    chat_cost: null,
+    chat_analysis: null,
+  };
+  it.each<[what: string, value: unknown]>([
+    ["absent", undefined],
+    ["null", null],
+    ["true", true],
+    ["a list", []],
+    ["a list of one", [1]],
+    ["a Binary", new Binary(Buffer.from("x"))],
+    ["NaN", Number.NaN],
+  ])("is null, or empty: %s", async (_what, value) => {
+    const world = await aWorld();
+    const names = Object.keys({ ...nothing, ...empty });
+    const fields = value === undefined ? {} : Object.fromEntries(names.map((name) => [name, value]));
+    await world.db.collection("chats").insertOne({ ...fields, chat_id: "chat_odd", subaccountId: world.subaccountId });
+    for (const cached of [false, true]) {
+      const { status, body } = await call("transcript", { ...at(world), chatId: "chat_odd" });
+      expect([status, body.data, body.meta.cached]).toEqual([
+        200,
+        { chat_id: "chat_odd", ...nothing, ...empty },
+        cached,
+      ]);
+    }
+  });
+
+  it("keeps what can be shown: a Date, a Long, an object", async () => {
+    const world = await aWorld();
+    await world.db.collection("chats").insertOne({
+      chat_id: "chat_odd",
+      subaccountId: world.subaccountId,
+      agent_id: "a",
+      chat_status: "error",
+      start_timestamp: new Date(7),
+      end_timestamp: Long.fromString("1700000000000000001"),
+      transcript: "User: hi\n",
+      metadata: { a: 1 },
+      chat_cost: { combined_cost: 1 },
+    });
+    const { body } = await call("transcript", { ...at(world), chatId: "chat_odd" });
+    expect(body.data).toEqual({
+      ...empty,
+      chat_id: "chat_odd",
+      agent_id: "a",
+      chat_status: "error",
+      start_timestamp: 7,
+      end_timestamp: 1.7e18,
+      transcript: "User: hi\n",
+      metadata: { a: 1 },
+      chat_cost: { combined_cost: 1 },
+    });
   });
 });
 

@@ -15,6 +15,6 @@ export interface Place {
 export async function found(tenant: Tenant, chatId: string): Promise<ReadChat> {
   const chat = await chats.get(tenant, chatId);
   if (!chat) throw new ApiError("CHAT_NOT_FOUND");
-  tenant.log.fields.agentId = chat.agent_id;
+  if (typeof chat.agent_id === "string") tenant.log.fields.agentId = chat.agent_id;
   return chat;
 }

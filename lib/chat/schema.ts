@@ -174,7 +174,7 @@ export const SentMessage = z.object({
 
 export const EndedChat = z.object({ chat_id: ChatId, chat_status: ChatStatus, end_timestamp: Millis.nullable() });
 
-/** Null is what stands in the collection and cannot be shown: others write into it too. */
+/** Of lists and transcripts: null is what stands in the collection and cannot be shown, as others write into it too. */
 export const ListedChat = z.object({
   chat_id: z.string().nullable(),
   agent_id: z.string().nullable(),
@@ -187,9 +187,9 @@ export const ListedChat = z.object({
 
 export const Transcript = z.object({
   chat_id: ChatId,
-  agent_id: z.string(),
-  chat_status: ChatStatus,
-  start_timestamp: Millis,
+  agent_id: z.string().nullable(),
+  chat_status: ChatStatus.nullable(),
+  start_timestamp: Millis.nullable(),
   end_timestamp: Millis.nullable(),
   transcript: z.string().optional().meta({ description: "Absent when the messages are paged" }),
   messages: z.array(Message.partial({ seq: true }).loose()),

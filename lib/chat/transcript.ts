@@ -8,6 +8,7 @@ import { found } from "./place.ts";
 import type { Message, Transcript } from "./schema.ts";
 import { type Settled, settle } from "./settle.ts";
 import { shortenShown } from "./shorten.ts";
+import { recordOf, summaryOf } from "./shown.ts";
 
 /** Lambda refuses answers above 6 MB, and counts its own JSON with the body escaped inside. */
 const maxAnswerBytes = 5_500_000;
@@ -89,7 +90,7 @@ export function transcriptOf(
   const asked = isPaged && afterSeq !== undefined ? all.filter(({ seq }) => seq > afterSeq) : all;
   const page = isPaged && limit !== undefined ? asked.slice(0, limit) : asked;
   const base = withoutMessages(chat);
-  const transcript = isPaged ? undefined : (chat.chat_status !== "ongoing" && chat.transcript) || asText(chat.messages);
+  const transcript = isPaged ? undefined : finalTextOf(chat) || asText(chat.messages);
 
   const fits = isSmall(page) || sizeOf({ ...base, transcript, messages: page }) <= maxAnswerBytes;
   const messages = fits ? page : cut(page, maxAnswerBytes - sizeOf(base));
@@ -102,21 +103,22 @@ export function transcriptOf(
   };
 }
 
+/** The text that is stored once a chat is over, if there is one. */
+const finalTextOf = ({ chat_status, transcript }: StoredChat) =>
+  chat_status !== "ongoing" && typeof transcript === "string" && transcript;
+
 function withoutMessages(chat: StoredChat): Omit<Transcript, "messages" | "transcript"> {
   // Ours is in no document that we write; the server that this one replaces may copy it back from Retell.
-  const { [reservedKey]: _ours, ...metadata } = chat.metadata ?? {};
+  const { [reservedKey]: _ours, ...metadata } = recordOf(chat.metadata) ?? {};
   return {
+    ...summaryOf(chat),
     chat_id: chat.chat_id,
-    agent_id: chat.agent_id,
-    chat_status: chat.chat_status,
-    start_timestamp: chat.start_timestamp,
-    end_timestamp: chat.end_timestamp,
     message_count: countOf(chat.messages),
     metadata,
-    retell_llm_dynamic_variables: chat.retell_llm_dynamic_variables,
-    collected_dynamic_variables: chat.collected_dynamic_variables,
-    chat_cost: chat.chat_cost,
-    chat_analysis: chat.chat_analysis,
+    retell_llm_dynamic_variables: recordOf(chat.retell_llm_dynamic_variables) ?? {},
+    collected_dynamic_variables: recordOf(chat.collected_dynamic_variables) ?? {},
+    chat_cost: recordOf(chat.chat_cost) ?? null,
+    chat_analysis: recordOf(chat.chat_analysis) ?? null,
   };
 }
 

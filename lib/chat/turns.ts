@@ -104,7 +104,7 @@ async function begin(place: Send, content: string, idempotency: Idempotency | un
         throw error;
       });
     if (begun) {
-      tenant.log.fields.agentId = begun.agentId;
+      if (typeof begun.agentId === "string") tenant.log.fields.agentId = begun.agentId;
       const user = { message_id: message.message_id, seq: begun.seq };
       return { turnId, content, isKeyed: idempotency !== undefined, user };
     }
