@@ -175,7 +175,11 @@ function checkEntries(here: Here, delivered: Message[]): void {
     if (!message) {
       // A chat in which nobody sends is not read for long: what a stranger said there may be forgotten before.
       const isUnread = !sent && place < (chat.forgotten ?? 0);
-      ledger.breaks("lost", `${what} is not here`, isUnread ? "forgotten by Retell" : sent && excuseOf(here, sent));
+      ledger.breaks(
+        "lost",
+        `${what} is not here`,
+        isUnread ? "forgotten by Retell" : sent ? excuseOf(here, sent) : excuseOfStranger(here, one),
+      );
       continue;
     }
     if (entry.role !== "user" && !isSame(message, entry)) {
@@ -271,12 +275,23 @@ function excuseOf({ ledger, entries, matches, idOf }: Here, sent: Sent): Excuse 
     const said = entry.truth.said ?? "";
     if (normal(said) === text || isPlaceholder(said) || isPlaceholder(sent.content)) return "a stranger's equal text";
   }
-  const isStrangers = ({ entry }: Placed) => entry.role === "user" && entry.truth?.isStrangers === true;
+  return isTheFirst(entries, sent) ? "the first stranger" : undefined;
+}
+
+/** Why a stranger's entry is not here: the order gave it to a send that never arrived. */
+function excuseOfStranger({ ledger, chatId, entries }: Here, one: Placed): Excuse | undefined {
+  const [first] = entries.filter(isStrangers);
+  const isGiven = ledger.accepted.some((sent) => sent.chatId === chatId && isTheFirst(entries, sent));
+  return one === first && isGiven ? "the first stranger" : undefined;
+}
+
+const isStrangers = ({ entry }: Placed) => entry.role === "user" && entry.truth?.isStrangers === true;
+
+/** Whether a send never arrived, and the first stranger in the chat spoke right after it began. */
+function isTheFirst(entries: Placed[], sent: Sent): boolean {
   const hasArrived = entries.some((one) => one.entry.truth?.said === sent.content && !isStrangers(one));
-  const first = entries.find(isStrangers);
-  const isSince = (first?.entry.created_timestamp ?? 0) >= sent.from - slackMs;
-  if (!hasArrived && isSince && first && matches.get(first)?.internal?.key === idOf(sent)) return "the first stranger";
-  return undefined;
+  const at = entries.find(isStrangers)?.entry.created_timestamp ?? 0;
+  return !hasArrived && at >= sent.from - slackMs && at <= sent.to + slackMs;
 }
 
 /** Between the clock of who sends and that of the simulator, and what a request takes. */

@@ -31,6 +31,8 @@ export interface Alignment {
 /** A send that Retell takes up does not carry an earlier time, nor one of hours later. Clocks may differ by minutes. */
 const earliestMs = -5 * 60_000;
 const latestMs = 60 * 60_000;
+/** Between BEGIN and Retell's taking up what was sent, with the difference of two servers' clocks. */
+const replacedMs = 3_000;
 
 /** Text as it is compared: Retell may trim it, change its line ends or compose its characters differently. */
 export const normalized = (text: unknown) =>
@@ -64,7 +66,7 @@ export function align(chat: ReadChat, entries: Entry[], decideByOrder: boolean):
   const open = candidates.filter((candidate) => ![...owners.values()].includes(candidate));
   // Where others have spoken before, an unknown text is as likely theirs.
   const isAlone = !chat.messages.some((message) => isUser(message) && !message.internal?.turn);
-  const undecided = giveByOrder(left, open, owners, turn, decideByOrder && isAlone, isPlausible);
+  const undecided = giveByOrder(left, open, owners, turn, decideByOrder && isAlone);
   const news = pairs
     .left()
     .flatMap((part) => (part.user ? [{ ...part, user: part.user, owner: owners.get(part) }] : []));
@@ -113,12 +115,12 @@ function giveByOrder(
   owners: Owners,
   turn: Turn | undefined,
   decideByOrder: boolean,
-  isPlausible: Plausible,
 ): Set<StoredMessage> {
+  const mayBe = replacedFor(turn);
   // Retell refused it: only its own text shows that it was taken all the same.
   const able = candidates.filter(({ internal }) => !(turn?.answered && internal?.turn === turn.id));
-  const spoken = left.filter((part) => able.some((candidate) => isPlausible(part, candidate)));
-  const areAll = spoken.length === able.length && able.every((one, i) => isPlausible(spoken[i], one));
+  const spoken = left.filter((part) => able.some((candidate) => mayBe(part, candidate)));
+  const areAll = spoken.length === able.length && able.every((one, i) => mayBe(spoken[i], one));
   if (!areAll || !decideByOrder) return new Set(spoken.length > 0 ? able : []);
   for (const [i, part] of spoken.entries()) {
     const owner = able[i];
@@ -136,6 +138,19 @@ const plausibleFor =
     const sentAt = isOpen ? turn.at.getTime() : candidate.created_timestamp;
     if (at === undefined || sentAt === undefined) return part !== undefined;
     return at - sentAt > earliestMs && (isOpen || at - sentAt < latestMs);
+  };
+
+/**
+ * Whether an entry of another text may be a send whose text was replaced. That of the open turn was created when Retell got
+ * it, right after BEGIN: what is said a while later is somebody else's. Both times are of servers, not of instances.
+ */
+const replacedFor =
+  (turn: Turn | undefined): Plausible =>
+  (part, candidate) => {
+    const isOpen = turn !== undefined && candidate.internal?.turn === turn.id;
+    if (!isOpen) return candidate.internal?.undecided !== true && plausibleFor(turn)(part, candidate);
+    const at = part?.user?.created_timestamp;
+    return part !== undefined && (at === undefined || Math.abs(at - turn.at.getTime()) < replacedMs);
   };
 
 /** Our history by delivered user messages. A failed one, and one whose turn is open, begins no part. */

@@ -102,12 +102,16 @@ describe("an open turn", () => {
   });
 
   it("is found by its place when a guardrail replaced its text, once its text cannot come any more", () => {
+    const at = (ms: number) => ({ ...user("[removed]"), created_timestamp: now.getTime() - ms });
     const replaced = [...first, user("[removed]"), agent("two", "m5")];
     expect(reconcile(twice, history(replaced), limits)).toEqual({ kind: "later" });
     const old = aChat(twice.messages, 1, { at: ago(330_001) });
     const found = { kind: "append", heard: 2, entries: [{ content: "two", internal: { turn: "T" } }] };
     expect(reconcile(old, history(replaced), limits)).toMatchObject(found);
     expect(reconcile(twice, history(replaced, "ended"), limits)).toMatchObject(found);
+    const created = (ms: number) => history([...first, at(ms), agent("two", "m5")]);
+    expect(reconcile(old, created(330_000), limits)).toMatchObject(found);
+    expect(reconcile(old, created(320_000), limits)).toMatchObject({ kind: "fail", reason: "absent" });
   });
 
   it("is not taken for what somebody else said: before it, after it, or in its place when Retell refused it", () => {
