@@ -162,7 +162,8 @@ function match(here: Here, delivered: Message[]): void {
 
 function isSame(message: Message, entry: Entry): boolean {
   const said = [entry.content, entry.truth?.said].filter((text) => text !== undefined).map(normal);
-  const isSameText = said.length === 0 ? message.content === undefined : said.includes(normal(message.content));
+  const isSameText =
+    said.length === 0 ? (message.content ?? undefined) === undefined : said.includes(normal(message.content));
   return isSameText && message.tool_call_id === entry.tool_call_id;
 }
 
@@ -251,10 +252,13 @@ function checkTold(here: Here, accepted: Accepted, own: Placed): void {
   }
 }
 
-/** Whether somebody else's entry stands between a message and the end of its reply. */
+/** Whether somebody else's entry, or an answer to one, stands between a message and the end of its reply. */
 function isInterrupted({ entries }: Here, own: Placed, replies: Placed[]): boolean {
   const end = replies.at(-1)?.place ?? own.place;
-  return entries.slice(own.place, end).some(({ entry }) => entry.truth?.isStrangers);
+  const strangers = new Set(entries.filter(isStrangers).map(({ entry }) => entry.message_id));
+  return entries
+    .slice(own.place, end)
+    .some(({ entry }) => entry.truth?.isStrangers || strangers.has(entry.truth?.answers ?? ""));
 }
 
 /** Why what is wrong with a send breaks no promise, if docs/turns.md calls it undecidable. */
@@ -319,7 +323,11 @@ function checkOrder({ ledger, chatId, entries, matches }: Here, delivered: Messa
     if (place === undefined || one.entry.truth?.isStrangers) continue;
     if (before && place < before.here) {
       const lines = [before.one, one].map(({ entry, place }) => `${place + 1} (${lineOf(entry)})`);
-      const excuse = ledger.isOverwritten(chatId, 0) ? "overwritten by the old server" : undefined;
+      const isUndecided = [before.one, one].some(
+        ({ sent }) => sent && ledger.undecided.some(({ key }) => key === sent.key),
+      );
+      const wasOverwritten = ledger.isOverwritten(chatId, 0) ? "overwritten by the old server" : undefined;
+      const excuse = isUndecided ? "undecided" : wasOverwritten;
       ledger.breaks("out of order", `${chatId}: ${lines.join(" stands behind ")}`, excuse);
     }
     before = { here: place, one };
