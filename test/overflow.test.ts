@@ -34,30 +34,34 @@ describe("a history at Retell that does not fit into a document", () => {
   it.each([
     ["the old server", { internal: "" }],
     ["ours", { nothing: "" }],
-  ])("is shown in pages, and the chat takes no new turn: 413, where the chat is of %s", async (_whose, $unset) => {
-    const world = await aWorld();
-    const chatId = await aChat(world);
-    expect((await send(world, chatId)).status).toBe(200);
-    await world.db.collection("chats").updateOne({ chat_id: chatId }, { $unset });
-    between.after = (path, answer) => {
-      if (path.startsWith("/get-chat/")) answer.message_with_tool_calls.push(...words);
-    };
-    const seqs = (await pages(world, chatId)).map(({ seq }) => seq);
-    expect(seqs).toEqual([...Array(37).keys()].map((i) => i + 1));
+  ])(
+    "is shown in pages, and the chat takes no new turn: 413, where the chat is of %s",
+    async (_whose, $unset) => {
+      const world = await aWorld();
+      const chatId = await aChat(world);
+      expect((await send(world, chatId)).status).toBe(200);
+      await world.db.collection("chats").updateOne({ chat_id: chatId }, { $unset });
+      between.after = (path, answer) => {
+        if (path.startsWith("/get-chat/")) answer.message_with_tool_calls.push(...words);
+      };
+      const seqs = (await pages(world, chatId)).map(({ seq }) => seq);
+      expect(seqs).toEqual([...Array(37).keys()].map((i) => i + 1));
 
-    const refused = await send(world, chatId);
-    expect([refused.status, refused.body.code]).toEqual([413, "PAYLOAD_TOO_LARGE"]);
-    expect((await control("retell", "GET", `/requests?step=completion&chat_id=${chatId}`)).requests).toHaveLength(1);
+      const refused = await send(world, chatId);
+      expect([refused.status, refused.body.code]).toEqual([413, "PAYLOAD_TOO_LARGE"]);
+      expect((await control("retell", "GET", `/requests?step=completion&chat_id=${chatId}`)).requests).toHaveLength(1);
 
-    const ended = await call("end", at(world, chatId));
-    expect([ended.status, ended.body.data?.chat_status]).toEqual([200, "ended"]);
-    const last = await call("transcript", { ...at(world, chatId), query: { after_seq: "36" } });
-    expect(last.body.data.messages.map(({ message_id }: Document) => message_id)).toEqual(["far 33"]);
+      const ended = await call("end", at(world, chatId));
+      expect([ended.status, ended.body.data?.chat_status]).toEqual([200, "ended"]);
+      const last = await call("transcript", { ...at(world, chatId), query: { after_seq: "36" } });
+      expect(last.body.data.messages.map(({ message_id }: Document) => message_id)).toEqual(["far 33"]);
 
-    const { sweep } = await import("../lib/chat/sweep.ts");
-    const due = { "internal.due": new Date(1) };
-    await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: due });
-    expect((await sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, aLog("sweep"))).failed).toBe(0);
-    expect(logged.filter((line) => line.includes("does not fit") && line.includes(chatId))).toHaveLength(1);
-  });
+      const { sweep } = await import("../lib/chat/sweep.ts");
+      const due = { "internal.due": new Date(1) };
+      await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: due });
+      expect((await sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, aLog("sweep"))).failed).toBe(0);
+      expect(logged.filter((line) => line.includes("does not fit") && line.includes(chatId))).toHaveLength(1);
+    },
+    300_000,
+  ); // a history of 17 MB is read some ten times
 });
