@@ -284,18 +284,17 @@ function excuseOf({ ledger, entries, matches, idOf }: Here, sent: Sent): Excuse 
 
 /** Why a stranger's entry is not here: the order gave it to a send that never arrived. */
 function excuseOfStranger({ ledger, chatId, entries }: Here, one: Placed): Excuse | undefined {
-  const [first] = entries.filter(isStrangers);
   const isGiven = ledger.accepted.some((sent) => sent.chatId === chatId && isTheFirst(entries, sent));
-  return one === first && isGiven ? "the first stranger" : undefined;
+  return isStrangers(one) && isGiven ? "the first stranger" : undefined;
 }
 
 const isStrangers = ({ entry }: Placed) => entry.role === "user" && entry.truth?.isStrangers === true;
 
-/** Whether a send never arrived, and the first stranger in the chat spoke right after it began. */
+/** Whether a send never arrived, and a stranger spoke in the chat while its client asked after it. */
 function isTheFirst(entries: Placed[], sent: Sent): boolean {
   const hasArrived = entries.some((one) => one.entry.truth?.said === sent.content && !isStrangers(one));
-  const at = entries.find(isStrangers)?.entry.created_timestamp ?? 0;
-  return !hasArrived && at >= sent.from - slackMs && at <= sent.to + slackMs;
+  const isMeanwhile = (at = 0) => at >= sent.from - slackMs && at <= sent.to + slackMs;
+  return !hasArrived && entries.some((one) => isStrangers(one) && isMeanwhile(one.entry.created_timestamp));
 }
 
 /** Between the clock of who sends and that of the simulator, and what a request takes. */

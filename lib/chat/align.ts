@@ -108,7 +108,7 @@ function giveByText(
   }
 }
 
-/** @returns The candidates that any of the parts may be. */
+/** @returns The candidates that any of the parts may be, where that stays undecided. */
 function giveByOrder(
   left: Part<Entry>[],
   candidates: StoredMessage[],
@@ -116,12 +116,14 @@ function giveByOrder(
   turn: Turn | undefined,
   decideByOrder: boolean,
 ): Set<StoredMessage> {
-  const mayBe = replacedFor(turn);
+  const [isPlausible, mayBe] = [plausibleFor(turn), replacedFor(turn)];
   // Retell refused it: only its own text shows that it was taken all the same.
   const able = candidates.filter(({ internal }) => !(turn?.answered && internal?.turn === turn.id));
   const spoken = left.filter((part) => able.some((candidate) => mayBe(part, candidate)));
   const areAll = spoken.length === able.length && able.every((one, i) => mayBe(spoken[i], one));
-  if (!areAll || !decideByOrder) return new Set(spoken.length > 0 ? able : []);
+  if (!areAll || !decideByOrder) {
+    return new Set(able.filter((candidate) => left.some((part) => isPlausible(part, candidate))));
+  }
   for (const [i, part] of spoken.entries()) {
     const owner = able[i];
     if (owner) owners.set(part, owner);

@@ -111,7 +111,7 @@ describe("an open turn", () => {
     expect(reconcile(twice, history(replaced, "ended"), limits)).toMatchObject(found);
     const created = (ms: number) => history([...first, at(ms), agent("two", "m5")]);
     expect(reconcile(old, created(330_000), limits)).toMatchObject(found);
-    expect(reconcile(old, created(320_000), limits)).toMatchObject({ kind: "fail", reason: "absent" });
+    expect(reconcile(old, created(320_000), limits)).toMatchObject({ kind: "fail", reason: "undecided" });
   });
 
   it("is not taken for what somebody else said: before it, after it, or in its place when Retell refused it", () => {
