@@ -29,11 +29,13 @@ function fromIso(text: string): number {
  * Between 1 and 60, as it may say anything; 1 where it says nothing that can be read.
  */
 export function readRetryAfter(headers: Pick<Headers, "get"> | undefined): number {
-  const ms = headers?.get("retry-after-ms")?.trim();
-  const after = headers?.get("retry-after")?.trim() ?? "";
-  const seconds = ms && Number.isFinite(Number(ms)) ? Number(ms) / 1_000 : secondsOf(after);
+  const [ms, after] = ["retry-after-ms", "retry-after"].map((name) => oneOf(headers?.get(name)?.trim() ?? ""));
+  const seconds = ms && Number.isFinite(Number(ms)) ? Number(ms) / 1_000 : secondsOf(after ?? "");
   return Math.min(60, Math.max(1, Math.ceil(seconds) || 1));
 }
+
+/** Some write a number in quotes, with its unit, or in two lines, which are joined by a comma. */
+const oneOf = (text: string) => /^"?(\d+(?:\.\d+)?)"?\s*(?:s|sec|seconds?)?\s*(?:,|$)/i.exec(text)?.[1] ?? text;
 
 function secondsOf(after: string): number {
   const time = readTime(after) ?? (Number.isNaN(Number(after)) ? Date.parse(after) : undefined);
