@@ -41,8 +41,8 @@ export const isLegacy = (text: string) => !text.trim().startsWith("v2.");
  * Decrypts what `seal` or the old server (AES-256-CBC, key = scrypt(ENCRYPTION_KEY, salt)) wrote, with the current
  * key or one of ENCRYPTION_KEYS_OLD.
  *
- * White space at the ends, such as the newline of a pipe or a byte order mark, is never part of a secret: it is removed
- * here, and nowhere else.
+ * White space and other characters that nobody sees at the ends, such as the newline of a pipe, a byte order mark or the
+ * zero width space of a web page, are never part of a secret: they are removed here, and nowhere else.
  *
  * @throws When no key opens it, when nothing is in it, or when it has the old server's form and LEGACY_KEYS is `refuse`.
  */
@@ -54,7 +54,7 @@ export async function open({ text, iv }: Sealed, subaccountId: string, salt: Sal
   const sealed = { text: text.trim(), iv: iv?.trim() };
   const secret = isOld
     ? await openOld(sealed, salt, passphrases)
-    : (await openOwn(sealed.text, subaccountId, passphrases)).trim();
+    : withoutUnseen(await openOwn(sealed.text, subaccountId, passphrases));
   // Anyone could sign a webhook with an empty key.
   if (secret === "") throw new Error("The secret is empty");
   return secret;
@@ -79,9 +79,7 @@ async function openOld({ text, iv }: Sealed, salt: Salt, passphrases: string[]):
     try {
       const key = await once(`${salt}\n${passphrase}`, () => derive(passphrase, salt, 32));
       const decipher = createDecipheriv("aes-256-cbc", key, Buffer.from(iv ?? "", "hex"));
-      const plain = Buffer.concat([decipher.update(text, "hex"), decipher.final()])
-        .toString("utf8")
-        .trim();
+      const plain = withoutUnseen(Buffer.concat([decipher.update(text, "hex"), decipher.final()]).toString("utf8"));
       // CBC has no tag: one wrong key in 256 leaves a padding that looks right, and noise. Keys and URLs are ASCII.
       if (/^[\x20-\x7e]+$/.test(plain)) return plain;
     } catch {
@@ -90,6 +88,9 @@ async function openOld({ text, iv }: Sealed, salt: Salt, passphrases: string[]):
   }
   throw new Error("No configured key opens it");
 }
+
+/** White space, control and format characters. */
+const withoutUnseen = (text: string) => text.replace(/^[\s\p{Cc}\p{Cf}]+|[\s\p{Cc}\p{Cf}]+$/gu, "");
 
 /** HKDF from 32 random bytes (hex or base64); scrypt, once per process, from a passphrase. */
 function ownKey(passphrase: string): Promise<Buffer> {

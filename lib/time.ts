@@ -3,7 +3,7 @@ const latest = Date.UTC(2100, 0);
 /** How many ms a unit has: ms, s, µs, ns. In no two of them does one number stand for a time in our range. */
 const units = [1, 1_000, 1e-3, 1e-6];
 
-const iso = /^(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?) ?([Zz]|[+-]\d\d:?\d\d)?)?$/;
+const iso = /^(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?) ?([Zz]|[+-]\d\d(?::?\d\d)?)?)?$/;
 
 /**
  * A time that another party has written, in epoch ms: a number or a numeric text, whose unit follows from its
@@ -20,7 +20,8 @@ export function readTime(value: unknown): number | undefined {
 
 function fromIso(text: string): number {
   const [, date, clock = "00:00", zone = "Z"] = iso.exec(text) ?? [];
-  return date === undefined ? Number.NaN : Date.parse(`${date}T${clock.replace(",", ".")}${zone.toUpperCase()}`);
+  const offset = /^[+-]\d\d$/.test(zone) ? `${zone}:00` : zone.toUpperCase();
+  return date === undefined ? Number.NaN : Date.parse(`${date}T${clock.replace(",", ".")}${offset}`);
 }
 
 /**
@@ -28,11 +29,13 @@ function fromIso(text: string): number {
  * Between 1 and 60, as it may say anything; 1 where it says nothing that can be read.
  */
 export function readRetryAfter(headers: Pick<Headers, "get"> | undefined): number {
-  const ms = headers?.get("retry-after-ms")?.trim();
-  const after = headers?.get("retry-after")?.trim() ?? "";
-  const seconds = ms && Number.isFinite(Number(ms)) ? Number(ms) / 1_000 : secondsOf(after);
+  const [ms, after] = ["retry-after-ms", "retry-after"].map((name) => oneOf(headers?.get(name)?.trim() ?? ""));
+  const seconds = ms && Number.isFinite(Number(ms)) ? Number(ms) / 1_000 : secondsOf(after ?? "");
   return Math.min(60, Math.max(1, Math.ceil(seconds) || 1));
 }
+
+/** Some write a number in quotes, with its unit, or in two lines, which are joined by a comma. */
+const oneOf = (text: string) => /^"?(\d+(?:\.\d+)?)"?\s*(?:s|sec|seconds?)?\s*(?:,|$)/i.exec(text)?.[1] ?? text;
 
 function secondsOf(after: string): number {
   const time = readTime(after) ?? (Number.isNaN(Number(after)) ? Date.parse(after) : undefined);

@@ -90,6 +90,7 @@ describe("white space around a stored secret", () => {
     (text: string) => `\t${text} \r\n`,
     (text: string) => `\uFEFF${text}`,
     (text: string) => `${text}\u00A0\u2028`,
+    (text: string) => `\u200B${text}\u200E\0`,
   ];
 
   it.each(around.map((pad) => [JSON.stringify(pad("key")), pad] as const))(

@@ -303,4 +303,16 @@ describe("a 429 of Retell's", () => {
     later(1);
     expect(verdict(await instance.call("message", send))).toEqual([200, undefined]);
   });
+
+  it("is not shortened by the 429 of a read that goes out all the same, or is under way", async () => {
+    const instance = await anInstance();
+    const tenant = await aTenant(instance);
+    vi.useFakeTimers({ toFake: ["Date"] });
+    await fault(tenant.world, "completion", { kind: "status", status: 429, retryAfter: 30 });
+    await fault(tenant.world, "retrieve", { kind: "status", status: 429 });
+    const sent = await instance.call("message", { ...tenant.request, body: { content: "ping" } });
+    expect([...verdict(sent), sent.headers["retry-after"]]).toEqual([503, "MESSAGE_SEND_FAILED", "30"]);
+    later(2_000);
+    expect(await callsToRetell(() => read(instance, tenant))).toEqual([]);
+  });
 });

@@ -87,7 +87,8 @@ group("what another party's error says stands in no log:", () => {
     await central.collection("retellaccounts").updateOne({ subaccountId }, { $set: { apiKey } });
     const request = { token: world.owner.token, subaccountId: world.subaccountId, body: { agentId: world.agentId } };
     const { status, body } = await call("create", request);
-    expect([status, linesOf(body.meta.operationId).at(-1)?.level]).toEqual([504, "ERROR"]);
+    expect(body.code).toBe("API_KEY_DECRYPTION_ERROR");
+    expect([status, linesOf(body.meta.operationId).at(-1)?.level]).toEqual([500, "ERROR"]);
     expect(logged.join("\n")).not.toContain(canary);
   });
 });

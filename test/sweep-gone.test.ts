@@ -57,6 +57,18 @@ describe("a chat that Retell has not any more", () => {
     expect(said).toMatchObject({ level: "WARN", operation: "sweep", subaccountId: world.subaccountId });
   });
 
+  it("is closed after a week, though Retell did not answer in between", async () => {
+    const world = await aPatient();
+    const chatId = await aChat(world);
+    await control("retell", "PATCH", `/chats/${chatId}`, { retained: false });
+    await runOn(world, chatId, [0, 3]);
+    await fault(world, "retrieve", { kind: "status", status: 503 });
+    await runOn(world, chatId, [5]);
+    expect((await stored(world, chatId))?.chat_status).toBe("ongoing");
+    await runOn(world, chatId, [7.1]);
+    expect((await stored(world, chatId))?.chat_status).toBe("ended");
+  });
+
   it.each([
     [
       "that Retell has shown in between",

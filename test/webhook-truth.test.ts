@@ -168,6 +168,81 @@ describe("a webhook's values", () => {
   });
 });
 
+describe("what was stored of the end before Retell told all of it", () => {
+  const trueEnd = Date.now() - 3 * 3_600_000;
+  const entriesOf = (more: object[] = []) => [
+    { role: "agent", message_id: "m0", content: "Hello" },
+    { role: "user", message_id: "m1", content: "a lamp" },
+    ...more,
+  ];
+  const ofText = (content: string) => entriesOf([{ role: "agent", message_id: "m2", content }]);
+
+  it("is corrected: the time of the end, once get-chat tells another one than our clock", async () => {
+    const world = await aWorld();
+    const { chatId, named } = await anEnded(world);
+    readsAs({ end_timestamp: trueEnd });
+    await fault(world, "retrieve", { kind: "status", status: 503 });
+    await tell(world, "chat_ended", named);
+    expect(Date.now() - (await stored(world, chatId))?.end_timestamp).toBeLessThan(60_000);
+    await sweepLater(world, chatId);
+    expect(await stored(world, chatId)).toMatchObject({ end_timestamp: trueEnd, endedAt: new Date(trueEnd) });
+
+    await tell(world, "chat_analyzed", {
+      ...named,
+      end_timestamp: trueEnd + 3_600_000,
+      chat_cost: { combined_cost: 1 },
+    });
+    expect((await stored(world, chatId))?.end_timestamp).toBe(trueEnd);
+  });
+
+  it("is completed: a text by the later webhook, whose beginning is all that get-chat has", async () => {
+    const world = await aWorld();
+    const { chatId, named } = await anEnded(world);
+    readsAs({ message_with_tool_calls: ofText("I have fou"), transcript: "" });
+    await tell(world, "chat_ended", { ...named, message_with_tool_calls: ofText("I have fou") });
+    expect((await stored(world, chatId))?.transcript).toMatch(/I have fou\n$/);
+    const told = { ...named, message_with_tool_calls: ofText("I have found one") };
+    await tell(world, "chat_analyzed", told);
+    const chat = await stored(world, chatId);
+    expect(chat?.messages.at(-1).content).toBe("I have found one");
+    expect(chat?.transcript).toMatch(/User: a lamp\nAgent: I have found one\n$/);
+  });
+
+  it("is completed: the text of the whole chat, which was read too early", async () => {
+    const world = await aWorld();
+    const { chatId, named } = await anEnded(world);
+    readsAs({ message_with_tool_calls: entriesOf(), transcript: "Agent: Hello\nUser: a lamp\n" });
+    await tell(world, "chat_ended", named);
+    const transcript = "Agent: Hello\nUser: a lamp\nAgent: which one?\n";
+    readsAs({ message_with_tool_calls: ofText("which one?"), transcript });
+    await sweepLater(world, chatId);
+    expect((await stored(world, chatId))?.transcript).toBe(transcript);
+
+    readsAs({ message_with_tool_calls: ofText("which one?"), transcript: "Agent: Hello\nUser: [scrubbed]\n" });
+    await sweepLater(world, chatId);
+    expect((await stored(world, chatId))?.transcript).toBe(transcript);
+  });
+});
+
+describe("a cost", () => {
+  it.each<[unknown, unknown]>([
+    ["12.5", 12.5],
+    ["0", 0],
+    ["much", undefined],
+    [{}, undefined],
+  ])("of %j is %j", async (combined_cost, number) => {
+    const world = await aWorld({ agentId: `agent_a_${crypto.randomUUID()}` });
+    await control("retell", "PUT", `/agents/${world.agentId}`, { analysis: "none" });
+    const { chatId, named } = await anEnded(world);
+    const told = { chat_analysis: { chat_summary: "s" }, chat_cost: { combined_cost, product_costs: [{ cost: 1 }] } };
+    readsAs(told);
+    await tell(world, "chat_analyzed", { ...named, ...told });
+    const chat = await stored(world, chatId);
+    expect([chat?.chat_cost.combined_cost, chat?.chat_cost.product_costs]).toEqual([number, [{ cost: 1 }]]);
+    expect(chat?.internal.due === undefined).toBe(number !== undefined);
+  });
+});
+
 describe("a webhook that brings nothing new", () => {
   it("costs no read at Retell, and no write", async () => {
     const world = await aWorld();

@@ -245,9 +245,15 @@ class Pairs {
     const lacking = this.ours.map((part, i): Entry[] => {
       const j = i === 0 && isWhole ? 0 : this.ofOurs.get(i);
       if (j === undefined) return [];
-      const { found, missing } = compare(part.rest, this.at(j).rest, byId);
+      const { user, rest } = this.at(j);
+      const { found, missing } = compare(part.rest, rest, byId);
+      // Of a send of ours we know the whole text.
+      const isTheirs = part.user?.message_id !== undefined && part.user.message_id === user?.message_id;
+      if (part.user && user && isTheirs && !part.user.internal?.turn) found.push([part.user, user]);
       for (const [message, { content }] of found) {
-        if (content !== undefined && isBeginning(message, content)) corrections.push({ message, content });
+        // One that we have shortened ourselves stays as it is.
+        if (message.internal?.shortened || !isBeginningOf(message.content, content)) continue;
+        corrections.push({ message, content });
       }
       return missing;
     });
@@ -293,7 +299,7 @@ class Pairs {
 /** The first thing that the agent said in a part. */
 function wordsOf({ rest }: Part<Entry>): string | undefined {
   const words = rest.find(({ role }) => role === "agent");
-  return words && normalized(words.content);
+  return words && comparable(words.content);
 }
 
 /** Retell may show the beginning of an answer first. */
@@ -327,9 +333,15 @@ function compare(ours: StoredMessage[], theirs: Entry[], byId: Map<string | unde
   return { found, missing };
 }
 
-/** Whether a stored entry is the beginning of a text. One that we have shortened ourselves stays as it is. */
-function isBeginning({ content = "", internal }: StoredMessage, text: string): boolean {
-  return content !== "" && !internal?.shortened && text.length > content.length && text.startsWith(content);
+/** A text that was cut may end in half of a surrogate pair, which stands as U+FFFD. */
+const comparable = (text: unknown) => normalized(text).replace(/\uFFFD+$/, "");
+
+/** Whether a text is only the beginning of another: so is an empty one, or none. */
+export function isBeginningOf(half: string | undefined = "", whole: string | undefined): whole is string {
+  if (whole === undefined || half === whole) return false;
+  if (whole.startsWith(half)) return true;
+  const [begun, told] = [comparable(half), comparable(whole)];
+  return told.length > begun.length && told.startsWith(begun);
 }
 
 function groupBy<T>(items: T[], keyOf: (item: T) => string): Map<string, T[]> {

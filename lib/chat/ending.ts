@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { isTooLarge } from "../mongo.ts";
 import type { History } from "../retell/schema.ts";
 import type { Tenant } from "../tenant.ts";
+import { isBeginningOf } from "./align.ts";
 import * as cache from "./cache.ts";
 import { asText, countOf, type ReadChat } from "./document.ts";
 import { isNothing, merge } from "./merge.ts";
@@ -20,6 +21,9 @@ export interface Final extends History {
 
 /** Beside the messages in one document of 16 MB. A longer text is composed whenever it is read. */
 const maxTranscriptBytes = 3_500_000;
+
+/** By how much clocks may differ. */
+const clocksMs = 60_000;
 
 /** What is cached of a chat that is over no longer holds once it changes. */
 export async function forgetOver(tenant: Tenant, { chat_id, chat_status }: Pick<ReadChat, "chat_id" | "chat_status">) {
@@ -74,19 +78,31 @@ export function endingOf(chat: ReadChat, history: Final): Ending | undefined {
   const ending: Ending = {
     ...(isNews ? { chat_status: history.chat_status } : {}),
     ...(isNews && history.endedIn ? { "internal.endedIn": history.endedIn } : {}),
-    ...(chat.end_timestamp === null ? { end_timestamp: history.end_timestamp ?? Date.now() } : {}),
-    ...(chat.endedAt ? {} : { endedAt: new Date(history.end_timestamp ?? Date.now()) }),
+    ...endTime(chat, history),
     ...finalText(chat, history),
     ...details(chat, history),
   };
   return Object.keys(ending).length > 0 ? ending : undefined;
 }
 
-/** The whole text, once: an open turn may still add to it. */
+/**
+ * When it ended. Our clock or a webhook stands in until Retell's history tells. What differs by seconds stays: clocks do,
+ * and a client may have been told.
+ */
+function endTime(chat: ReadChat, { end_timestamp: read, told, isAssumed }: Final): Ending {
+  const isCorrected = read !== undefined && !isAssumed && !(Math.abs(read - Number(chat.end_timestamp)) <= clocksMs);
+  const time = read ?? told?.chat.end_timestamp ?? Date.now();
+  return {
+    ...(chat.end_timestamp === null || isCorrected ? { end_timestamp: time } : {}),
+    ...(!chat.endedAt || isCorrected ? { endedAt: new Date(time) } : {}),
+  };
+}
+
+/** The whole text, unless an open turn may still add to it. It only grows: what is scrubbed later stays as it was said. */
 function finalText(chat: ReadChat, history: Final): Ending {
-  if (chat.transcript !== "" || chat.internal?.turn || history.isAssumed) return {};
+  if (chat.internal?.turn || history.isAssumed) return {};
   const transcript = history.transcript || history.told?.chat.transcript || asText(chat.messages);
-  if (transcript === "" || Buffer.byteLength(transcript) > maxTranscriptBytes) return {};
+  if (!isBeginningOf(chat.transcript, transcript) || Buffer.byteLength(transcript) > maxTranscriptBytes) return {};
   return fits({ ...chat, transcript }, chat.messages) ? { transcript } : {};
 }
 

@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from "node:util";
+
 /** Whether a value tells nothing: null, an empty text, or a list or an object that holds nothing else at any depth. */
 export function isNothing(value: unknown): boolean {
   if (value === undefined || value === null || value === "") return true;
@@ -11,18 +13,26 @@ export function hasGap(value: unknown): boolean {
 
 /**
  * The older value with what the newer one tells: where both have a value, the newer stands; nothing displaces no value,
- * at any depth. Lists of different length are taken as one value, as their items cannot be matched.
+ * at any depth. Lists of different length are taken as one value, as their items cannot be matched. In lists of one
+ * length the items at one place are the same one, unless all that they say differs.
  */
 export function merge(older: unknown, newer: unknown): unknown {
   if (isNothing(newer)) return older;
   if (Array.isArray(older) && Array.isArray(newer) && older.length === newer.length) {
-    return newer.map((item, index) => (isNothing(older[index]) ? item : merge(older[index], item)));
+    return newer.map((item, index) => (isOther(older[index], item) ? item : merge(older[index], item)));
   }
   if (!isRecord(older) || !isRecord(newer)) return newer;
   const merged = Object.entries(newer)
     .map(([name, value]) => [name, Object.hasOwn(older, name) ? merge(older[name], value) : value] as const)
     .filter(([name, value]) => Object.hasOwn(older, name) || !isNothing(value));
   return { ...older, ...Object.fromEntries(merged) };
+}
+
+function isOther(older: unknown, newer: unknown): boolean {
+  if (isNothing(older)) return true;
+  if (!isRecord(older) || !isRecord(newer)) return false;
+  const both = Object.keys(newer).filter((name) => !isNothing(newer[name]) && !isNothing(older[name]));
+  return both.length > 0 && !both.some((name) => isDeepStrictEqual(newer[name], older[name]));
 }
 
 const isPlain = (value: unknown): value is Record<string, unknown> | unknown[] =>

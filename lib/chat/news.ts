@@ -1,8 +1,9 @@
 import { asFailure, RetellError, retellFor } from "../retell/client.ts";
-import type { History } from "../retell/schema.ts";
+import type { Entry, History } from "../retell/schema.ts";
 import { readEvent } from "../retell/webhook.ts";
 import type { Deadline } from "../route.ts";
 import type { Tenant } from "../tenant.ts";
+import { isBeginningOf } from "./align.ts";
 import { isAdopted, needsImport, type ReadChat } from "./document.ts";
 import { endingOf, type Final } from "./ending.ts";
 import { isNothing } from "./merge.ts";
@@ -58,8 +59,9 @@ export async function learn(tenant: Tenant, body: string, deadline: Deadline): P
 function isNews(chat: ReadChat, told: History, event: string): boolean {
   if (chat.chat_status === "ongoing" || chat.internal?.turn || needsImport(chat)) return true;
   if (event === "chat_analyzed" && isNothing(chat.chat_analysis)) return true;
-  // The text of the whole chat is composed until it is read at Retell, which the sweep does.
   if (endingOf(chat, { ...told, isAssumed: true })) return true;
+  // Where there is none yet, the sweep reads it at Retell.
+  if (chat.transcript !== "" && isBeginningOf(chat.transcript, told.transcript ?? undefined)) return true;
   return isAdopted(chat) && reconcile(chat, told, limits()).kind !== "none";
 }
 
@@ -71,15 +73,24 @@ function finalOf(seen: ReadChat, told: NonNullable<Final["told"]>, history: Hist
   const known = history instanceof RetellError ? undefined : history;
   const lists = [known?.message_with_tool_calls, told.chat.message_with_tool_calls];
   const entries = lists.reduce((one, other) => ((other?.length ?? 0) > (one?.length ?? 0) ? other : one));
+  const sameId = Map.groupBy(
+    lists.flatMap((list) => list ?? []),
+    ({ message_id }) => message_id,
+  );
   const final: Final = {
     ...(known ?? { chat_id: told.chat.chat_id, agent_id: told.chat.agent_id }),
     chat_status: isOver(history) ? history.chat_status : told.chat.chat_status,
-    end_timestamp: known?.end_timestamp ?? told.chat.end_timestamp,
-    message_with_tool_calls: entries,
+    message_with_tool_calls: entries?.map((entry) => completed(entry, sameId.get(entry.message_id))),
     told,
   };
   const isShown = seen.internal?.turn && reconcile(seen, final, limits()).kind === "append";
   return isOver(history) || isShown ? final : { ...final, isAssumed: true };
+}
+
+/** An entry with its whole text, where it has only the beginning and another of its id has more. */
+function completed(entry: Entry, sameId: Entry[] = []): Entry {
+  const content = sameId.map((other) => other.content).find((text) => isBeginningOf(entry.content, text));
+  return content === undefined || entry.message_id === undefined ? entry : { ...entry, content };
 }
 
 const isOver = (history: History | RetellError): history is History =>

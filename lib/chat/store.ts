@@ -335,7 +335,7 @@ export const chats = {
   ): Promise<ReadChat | null> {
     const set = Object.entries(fields).map(([name, value]) => [`messages.${index}.${name}`, value]);
     return replaceSeen(tenant, seen, {
-      $set: Object.fromEntries(set),
+      $set: { ...Object.fromEntries(set), transcript: "" }, // of a chat that is over it is written again
       $inc: { "internal.rev": 1 },
       $currentDate: { updatedAt: true },
     });

@@ -227,11 +227,11 @@ async function sweepChat(place: Place, id: ObjectId): Promise<Settled> {
   const turn = chat.internal?.turn;
   if (turn && open === "unknown") tellOpen(place.tenant.log, chat.chat_id, turn, failure);
   if (failure?.isOfAccount) throw failure;
-  const refusedSince =
-    read.failure?.failure === "refused" && chat.chat_status === "ongoing"
-      ? (chat.internal?.refusedSince ?? new Date())
-      : undefined;
-  if (refusedSince && (await isGoneAtRetell(place, chat, refusedSince))) return closeGone(place, id);
+  const isRefused = read.failure?.failure === "refused";
+  // A read that came to nothing is no sign of life.
+  const isGoing = chat.chat_status === "ongoing" && read.failure;
+  const refusedSince = isGoing ? (chat.internal?.refusedSince ?? (isRefused ? new Date() : undefined)) : undefined;
+  if (isRefused && refusedSince && (await isGoneAtRetell(place, chat, refusedSince))) return closeGone(place, id);
   await chats.setDue(place.tenant, id, { due: nextLook(chat, failure), refusedSince }, chat);
   return settled;
 }

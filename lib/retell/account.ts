@@ -137,6 +137,8 @@ function isFresh({ readAt }: Sealed): boolean {
 async function remember({ subaccountId }: Place, sealed: Sealed): Promise<Account> {
   try {
     const apiKey = await open(sealed.apiKey, subaccountId, "retell-salt");
+    // Left to the call, nobody could say whether that was sent.
+    if (!/^[\x20-\x7e]+$/.test(apiKey)) throw new Error("The API key has characters that no header can carry");
     const account = { id: sealed.id, name: sealed.name, apiKey, sealed };
     known.set(subaccountId, account, sealed.readAt + lifetimeMs);
     return account;

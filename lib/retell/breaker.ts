@@ -62,7 +62,7 @@ export class Breaker {
   /** @param seconds What its 429 asks for. */
   limited(seconds: number): void {
     this.answered();
-    this.limitedUntil = Date.now() + seconds * 1_000;
+    this.limitedUntil = Math.max(this.limitedUntil, Date.now() + seconds * 1_000);
   }
 }
 

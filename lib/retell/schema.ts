@@ -36,6 +36,18 @@ export type Entry = z.infer<typeof Entry>;
 
 const Details = z.preprocess((value) => storable(value), z.record(z.string(), z.unknown()).nullish());
 
+/** Billing and metrics count with this number. */
+const Amount = z
+  .union([
+    z.number(),
+    z
+      .string()
+      .regex(/^\s*-?\d+(\.\d+)?\s*$/)
+      .transform(Number),
+  ])
+  .nullish();
+const Cost = z.preprocess((value) => storable(value), z.looseObject({ combined_cost: Amount }).nullish());
+
 const Chat = z
   .object({
     chat_id: Name,
@@ -47,7 +59,7 @@ const Chat = z
     /** Absent where the agent's storage setting keeps no history. */
     message_with_tool_calls: z.array(Entry).nullish(),
     collected_dynamic_variables: Details,
-    chat_cost: Details,
+    chat_cost: Cost,
     chat_analysis: Details,
   })
   // A status that we do not know says that the chat is over only together with the time of its end.

@@ -58,6 +58,13 @@ describe("what Retell told and what it tells now", () => {
     );
   });
 
+  it("mix no two items of a list: what differs in all that both say is another one", () => {
+    const lamps = [{ sku: "L-1", count: 2, note: "red" }];
+    expect(merge(lamps, [{ sku: "L-2", count: 1 }])).toEqual([{ sku: "L-2", count: 1 }]);
+    expect(merge(lamps, [{ sku: "L-2" }])).toEqual([{ sku: "L-2" }]);
+    expect(merge(lamps, [{ sku: "L-1", count: 3, note: null }])).toEqual([{ sku: "L-1", count: 3, note: "red" }]);
+  });
+
   it("keep what is no plain value as it is", () => {
     const date = new Date();
     expect(merge({ at: date, n: 1 }, { at: null, n: 2 })).toEqual({ at: date, n: 2 });

@@ -279,6 +279,32 @@ describe("an idle chat", () => {
     expect(scrubbed).toEqual({ kind: "none" });
   });
 
+  it.each<[string, string | undefined, string]>([
+    ["nothing", undefined, "I have found it"],
+    ["an empty text", "", "I have found it"],
+    ["a blank at the end, which is trimmed in the whole", "I have fou ", "I have found it"],
+    ["other line ends", "one\n", "one\r\ntwo"],
+    ["characters that are composed otherwise", "cafe\u0301 is", "caf\u00e9 is open"],
+    ["half of a surrogate pair", "so \ufffd", "so \u{1F600} then"],
+  ])("corrects an entry of which it has %s", (_what, half, whole) => {
+    const { content: _content, ...silent } = agent("", "m3");
+    const chat = (content = half) =>
+      aChat([...opened, ours("ok", "A"), content === undefined ? silent : agent(content, "m3")], 1);
+    const told = history([...opened, user("ok"), agent(whole, "m3")]);
+    expect(reconcile(chat(), told, limits)).toEqual({ kind: "correct", index: 2, content: whole });
+    expect(reconcile(chat(whole), told, limits)).toEqual({ kind: "none" });
+    const same = history([...opened, user("ok"), half === undefined ? silent : agent(half, "m3")]);
+    expect(reconcile(chat(), same, limits)).toEqual({ kind: "none" });
+  });
+
+  it("corrects what somebody else said, and no send of ours, of which we know the whole", () => {
+    const chat = aChat([...opened, { ...user("I wa", "m2"), internal: {} }, agent("fine", "m3")], 1);
+    const told = history([...opened, user("I want a lamp", "m2"), agent("fine", "m3")]);
+    expect(reconcile(chat, told, limits)).toEqual({ kind: "correct", index: 1, content: "I want a lamp" });
+    const sent = aChat([...opened, { ...user("I wa", "m2"), internal: { turn: "A" } }, agent("fine", "m3")], 1);
+    expect(reconcile(sent, told, limits)).toEqual({ kind: "none" });
+  });
+
   it("takes an entry that Retell shows twice once", () => {
     const step = reconcile(idle, history([...known, agent("more", "m4"), agent("more", "m4")]), limits);
     expect(step).toMatchObject({ kind: "append", entries: [{ content: "more" }] });

@@ -16,6 +16,8 @@ it.each<[string, unknown]>([
   ["ISO text", "2026-11-30T12:34:56.789Z"],
   ["ISO text of a zone", "2026-11-30T14:34:56.789+02:00"],
   ["ISO text of a zone without a colon", "2026-11-30T04:34:56.789-0800"],
+  ["ISO text of a zone of hours", "2026-11-30 12:34:56.789+00"],
+  ["ISO text of a zone west of us", "2026-11-30T04:34:56.789-08"],
   ["ISO text of no zone", "2026-11-30T12:34:56.789"],
   ["ISO text with a blank", "2026-11-30 12:34:56.789"],
   ["ISO text with a comma and more digits", "2026-11-30T12:34:56,789123z"],
