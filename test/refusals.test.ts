@@ -105,6 +105,9 @@ describe.each(guarded)("%s refuses", (name, route) => {
     ["inactive", { isActive: false }],
     ["temporary and over", { temporaryAccess: { enabled: true, expiresAt: new Date(Date.now() - 1_000) } }],
     ["temporary without a readable end", { temporaryAccess: { enabled: true, expiresAt: "tomorrow" } }],
+    ["temporary, by a flag of another type", { temporaryAccess: { enabled: "true" } }],
+    ["temporary in a form that cannot be read", { temporaryAccess: "until tomorrow" }],
+    ["temporary in a list", { temporaryAccess: [{ enabled: true }] }],
   ])("a member whose access is %s: 403", async (_name, more) => {
     const user = await aUser();
     await aMembership(world.subaccountId, user.id, ["read", "write", "delete", "admin"], more);
@@ -129,6 +132,15 @@ describe.each(guarded)("%s refuses", (name, route) => {
     const admin = await attempt({ token: closed.superAdmin.token, subaccountId });
     expect(admin.status).not.toBe(403);
   });
+
+  it.each(["true", 1, {}])(
+    "members where maintenanceMode is %j: what cannot be read is closed",
+    async (maintenanceMode) => {
+      const { owner, subaccountId } = await aWorld({ subaccount: { maintenanceMode } });
+      const { status, body } = await attempt({ token: owner.token, subaccountId });
+      expect([status, body.message]).toEqual([403, "Under maintenance"]);
+    },
+  );
 
   it("a super admin from a subaccount that does not exist: 403", async () => {
     const { status } = await attempt({ token: world.superAdmin.token, subaccountId: new ObjectId().toHexString() });

@@ -37,6 +37,8 @@ export async function mongo(): Promise<Finding[]> {
 /** A subaccount's own database. Several may be the same: it is looked at for each. */
 export async function database({ id, location }: Subaccount): Promise<Finding[]> {
   const what = `database of ${id}`;
+  const { unreadable } = location;
+  if (unreadable) return [ill(what, `its ${unreadable} is not text`, "until it is, requests get CONNECTION_FAILED")];
   let url: string;
   try {
     url = await addressOf(id, location);
