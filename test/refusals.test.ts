@@ -115,6 +115,13 @@ describe.each(guarded)("%s refuses", (name, route) => {
     expect([status, body.details.effectiveRole]).toEqual([403, "none"]);
   });
 
+  it("a member whose role is no text by the flags alone: 403", async () => {
+    const user = await aUser();
+    await aMembership(world.subaccountId, user.id, [], { role: { toString: 1 } });
+    const { status, body } = await attempt({ token: user.token });
+    expect([status, body.details.effectiveRole]).toEqual([403, "unknown"]);
+  });
+
   it("everybody from an inactive subaccount, a super admin too: 403", async () => {
     const closed = await aWorld({ subaccount: { isActive: false } });
     for (const { token } of [closed.owner, world.superAdmin]) {

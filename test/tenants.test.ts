@@ -1,7 +1,8 @@
 import { ObjectId } from "mongodb";
+import { sign } from "retell-sdk/lib/webhook_auth";
 import { describe, expect, it } from "vitest";
 import { neighbours } from "./support/attack.ts";
-import { logOf } from "./support/wire.ts";
+import { logOf, verdict } from "./support/wire.ts";
 import { aChat, aWorld, call, central, type World } from "./support/world.ts";
 
 const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
@@ -80,6 +81,27 @@ describe("where a subaccount keeps its data", () => {
     }
     expect((await call("list", { token: stranger.token, subaccountId })).body.code).toBe("PERMISSION_DENIED");
   });
+
+  it.each(["has space", "a.b", "a/b", "$a", "x".repeat(70)])(
+    "is an answer of 503 when no database may have its name: %j",
+    async (databaseName) => {
+      const { owner, subaccountId, agentId, apiKey } = await aWorld({ subaccount: { databaseName } });
+      const chatId = "chat_of_nobody";
+      for (const [endpoint, body] of [
+        ["create", { agentId }],
+        ["message", { content: "ping" }],
+        ["end", undefined],
+        ["list", undefined],
+        ["transcript", undefined],
+      ] as const) {
+        const answer = await call(endpoint, { token: owner.token, subaccountId, chatId, body });
+        expect([endpoint, ...verdict(answer)]).toEqual([endpoint, 503, "CONNECTION_FAILED"]);
+      }
+      const body = JSON.stringify({ event: "chat_ended", chat: { chat_id: chatId, chat_status: "ended" } });
+      const headers = { "x-retell-signature": await sign(body, apiKey) };
+      expect(verdict(await call("webhook", { subaccountId, body, headers }))).toEqual([503, "CONNECTION_FAILED"]);
+    },
+  );
 
   it.each([{ databaseName: null }, { mongodbUrl: null }, { mongodbUrl: "" }])(
     "may be left out by null or an empty text: %j",
