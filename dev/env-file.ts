@@ -1,13 +1,12 @@
 import { isUtf8 } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { parseEnv } from "node:util";
-import { withoutBom } from "../lib/json.ts";
 
 /**
  * What a file such as `.env` sets; nothing if it does not exist.
  *
- * @throws An Error in one line, when the file cannot be read or is no UTF-8. Node would take UTF-16 for variables of
- *         other names, so that a tool would work on another database than the one that is named.
+ * @throws An Error in one line, when the file cannot be read, is no UTF-8, or has a name with characters that an editor
+ *         does not show. They would be other variables, and a tool would work on another database than is named.
  */
 export function readEnvFile(path: string): NodeJS.Dict<string> {
   let bytes: Buffer;
@@ -22,5 +21,15 @@ export function readEnvFile(path: string): NodeJS.Dict<string> {
   if (!isUtf8(bytes) || bytes.includes(0)) {
     throw new Error(`${path} is not UTF-8 text (UTF-16, perhaps): save it as UTF-8; nothing was started`);
   }
-  return parseEnv(withoutBom(bytes.toString()));
+  // A byte order mark stands in the middle where files were joined. Node's parser would take a CR alone for a part of
+  // the value, and the next line with it.
+  const text = bytes
+    .toString()
+    .replace(/\r\n?/g, "\n")
+    .replace(/^\ufeff+/gm, "");
+  const variables = parseEnv(text);
+  const odd = Object.keys(variables).find((name) => !/^[\x21-\x7e]+$/.test(name));
+  if (odd === undefined) return variables;
+  const shown = odd.slice(0, 64).replace(/[^\x20-\x7e]/g, "?");
+  throw new Error(`${path} has a name that is not visible ASCII alone (${shown}): nothing was started`);
 }

@@ -32,6 +32,8 @@ const Subaccount = z.object({
   maintenanceMessage: z.string().optional(),
   databaseName: z.string().optional(),
   mongodbUrl: z.object({ text: z.string(), iv: z.string().optional() }).optional(),
+  /** The field that should say where its data is, and is not text. Then it has no database. */
+  unreadable: z.string().optional(),
 });
 
 const Access = z.object({
@@ -103,7 +105,7 @@ export async function load(
     epoch: epoch ?? "",
     membership: membership
       ? {
-          role: String(membership.role),
+          role: typeof membership.role === "string" ? membership.role : "unknown",
           isActive: membership.isActive === true,
           permissions: {
             read: membership.permissions?.read === true,
@@ -155,17 +157,22 @@ async function findMembership(userId: string, subaccountId: string) {
     );
 }
 
-/** What of a subaccount's document matters here. */
+/**
+ * What of a subaccount's document matters here. Of a wrong type, what protects counts as closed, and what says where the
+ * data is is not passed over: else a tenant would silently work on the central database.
+ */
 export function subaccountOf(document: Record<string, unknown>): NonNullable<Access["subaccount"]> {
   const text = (value: unknown) => (typeof value === "string" && value !== "" ? value : undefined);
   const [databaseName, url, iv] = [document.databaseName, document.mongodbUrl, document.encryptionIV].map(text);
   const maintenanceMessage = text(document.maintenanceMessage);
+  const unreadable = ["databaseName", "mongodbUrl"].find((name) => typeof (document[name] ?? "") !== "string");
   return {
     isActive: document.isActive === true,
-    maintenanceMode: document.maintenanceMode === true,
+    maintenanceMode: (document.maintenanceMode ?? false) !== false,
     ...(maintenanceMessage ? { maintenanceMessage } : {}),
     ...(databaseName ? { databaseName } : {}),
     ...(url ? { mongodbUrl: { text: url, ...(iv ? { iv } : {}) } } : {}),
+    ...(unreadable ? { unreadable } : {}),
   };
 }
 
@@ -213,10 +220,14 @@ function isFresh({ readAt }: Access): boolean {
   return age > -5_000 && age < config().PERMISSION_CACHE_SECONDS * 1_000;
 }
 
-/** A temporary access without a readable end has ended. */
-function expiry(temporaryAccess: { enabled?: unknown; expiresAt?: unknown } | undefined): number | null {
-  if (temporaryAccess?.enabled !== true) return null;
-  return temporaryAccess.expiresAt instanceof Date ? temporaryAccess.expiresAt.getTime() : 0;
+/** A temporary access without a readable end has ended, and so has one that is not readable at all. */
+function expiry(temporaryAccess: unknown): number | null {
+  const stored = temporaryAccess ?? {};
+  if (typeof stored !== "object" || Object.getPrototypeOf(stored) !== Object.prototype) return 0;
+  const { enabled, expiresAt } = stored as { enabled?: unknown; expiresAt?: unknown };
+  if ((enabled ?? false) === false) return null;
+  const end = expiresAt instanceof Date ? expiresAt.getTime() : 0;
+  return Number.isFinite(end) ? end : 0; // Redis would keep NaN as null, which is no end at all
 }
 
 const epochKey = (userId: string) => key("access", "epoch", userId);

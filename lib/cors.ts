@@ -42,7 +42,9 @@ export const cors = {
  * @throws An Error that says which entry no Origin header can match, without its value.
  */
 export function originsOf(text: string | undefined): string[] {
-  return [...new Set(listOf(text?.trim() || "*").map(normalized))];
+  const entries = listOf(text?.trim() || "*");
+  if (entries.length === 0) throw new Error("Must name an origin: commas alone let no page call");
+  return [...new Set(entries.map(normalized))];
 }
 
 /**

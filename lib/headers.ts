@@ -44,9 +44,12 @@ export function valuesOf(
   return [...new Set(trimmed.map(spelled))];
 }
 
-/** The content of a quoted string, as Structured Fields (RFC 9651) write one; any other text is itself. */
+/**
+ * The content of a quoted string, as Structured Fields (RFC 9651) write one; any other text is itself. Parameters behind
+ * it are not part of it, and who does not know them must ignore them.
+ */
 export function unquoted(text: string): string {
-  const [, content] = /^"((?:[^"\\]|\\["\\])*)"$/.exec(text) ?? [];
+  const [, content] = /^"((?:[^"\\]|\\["\\])*)"[ \t]*(?:;.*)?$/.exec(text) ?? [];
   return content?.replace(/\\(.)/g, "$1") ?? text;
 }
 

@@ -80,6 +80,8 @@ function isOfConnection(error: unknown): boolean {
  * Errors by which the server says that a request was wrong, or does not fit what is stored. Assertions that have no name
  * of their own, which it calls `Location` and a number above 10,000, are of this kind, too. Lower ones are Atlas's.
  *
+ * InvalidNamespace (73) is not among them: collections have our names, so that it is about the tenant's `databaseName`.
+ *
  * @see github.com/mongodb/mongo, src/mongo/base/error_codes.yml
  */
 const requestErrors = new Set([
@@ -94,7 +96,6 @@ const requestErrors = new Set([
   66, // ImmutableField
   ...[67, 85, 86, 197], // an index that cannot be created
   72, // InvalidOptions
-  73, // InvalidNamespace
   121, // DocumentValidationFailure
   ...[166, 167, 168], // what a view or a pipeline does not take
   241, // ConversionFailure

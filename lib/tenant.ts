@@ -18,10 +18,17 @@ export interface Tenant {
   release(): void;
 }
 
-type Location = Pick<NonNullable<Access["subaccount"]>, "mongodbUrl" | "databaseName">;
+type Location = Pick<NonNullable<Access["subaccount"]>, "mongodbUrl" | "databaseName" | "unreadable">;
 
-/** The clear connection string of a subaccount's cluster. */
-export async function addressOf(subaccountId: string, { mongodbUrl }: Location): Promise<string> {
+/**
+ * The clear connection string of a subaccount's cluster.
+ *
+ * @throws When it does not decrypt, or when the document does not say where the data is.
+ */
+export async function addressOf(subaccountId: string, { mongodbUrl, unreadable }: Location): Promise<string> {
+  if (unreadable) {
+    throw Object.assign(new Error(`The subaccount's ${unreadable} is not text`), { name: "ConfigError" });
+  }
   return mongodbUrl ? open(mongodbUrl, subaccountId, "subaccount-salt") : config().MONGODB_URL;
 }
 
@@ -29,7 +36,7 @@ export async function addressOf(subaccountId: string, { mongodbUrl }: Location):
  * Takes a subaccount's database: its own cluster when it has one, else its database on the central cluster, else
  * the central database. Opens no connection yet.
  *
- * @throws CONNECTION_FAILED when its connection string does not decrypt. One that does not parse is found by `db`.
+ * @throws CONNECTION_FAILED when its connection string does not decrypt, or its document does not say where its data is. One that does not parse is found by `db`.
  */
 export async function openTenant(
   subaccountId: string,

@@ -167,6 +167,23 @@ describe("npm run doctor", () => {
     ]);
   });
 
+  it("says which subaccount does not say where its data is", async () => {
+    const [unreadable, misnamed] = [await healthy(), await healthy()];
+    for (const [{ subaccountId }, databaseName] of [
+      [unreadable, 42],
+      [misnamed, "has space"],
+    ] as const) {
+      const _id = new ObjectId(subaccountId);
+      await central.collection("subaccounts").updateOne({ _id }, { $set: { databaseName } });
+    }
+    const { wrong, stdout } = await wrongs({ RETELL_BASE_URL: await aRetell(200) });
+    expect(wrong).toEqual([
+      `database of ${unreadable.subaccountId}: its databaseName is not text`,
+      expect.stringMatching(`^(database|indexes|writes) of ${misnamed.subaccountId}: MongoServerError 73`),
+    ]);
+    expect(stdout).toContain("or the subaccount's databaseName: no database may have this name");
+  });
+
   it("counts what the old server encrypted, and says when LEGACY_KEYS=refuse may be set", async () => {
     const { subaccountId } = await healthy();
     const line = async (LEGACY_KEYS: string) => {

@@ -33,8 +33,11 @@ describe(".env", () => {
     ["UTF-8", text],
     ["UTF-8 behind a byte order mark", `\ufeff${text}`],
     ["UTF-8 whose first line is a setting, behind a byte order mark", `\ufeff${text.slice(text.indexOf("\n") + 1)}`],
+    ["files that were joined, each with its mark", text.replace("MONGODB_URL", "\ufeff\ufeffMONGODB_URL")],
+    ["lines that end in CR alone", text.replace(/\r?\n/g, "\r")],
+    ["a last line without an end", `PORT=7\n${text.trimEnd()}`],
   ])("is read as %s; the environment comes first", async (_what, content) => {
-    await writeFile(join(folder, ".env"), `${content}PORT=7\n`);
+    await writeFile(join(folder, ".env"), content.includes("PORT") ? content : `${content}PORT=7\n`);
     expect(await loaded()).toMatchObject({ code: 0, stdout: "mongodb://127.0.0.1:9/named ada 0\n" });
   });
 
@@ -61,6 +64,16 @@ describe(".env", () => {
     }
     expect(await node(`${dev}resources.ts`, "--stage", "ada")).toMatchObject({ code: 1, stdout: "" });
   });
+
+  it.each(["\u00a0", "\u200b", "\u2060"])(
+    "whose name begins with %j is refused, not taken for another",
+    async (hidden) => {
+      await writeFile(join(folder, ".env"), `STAGE=ada\n${hidden}MONGODB_URL=mongodb://u:sekret@127.0.0.1:9/named\n`);
+      const { code, stdout, stderr } = await node("--import", `${dev}env.ts`, `${dev}start.ts`);
+      const said = ".env has a name that is not visible ASCII alone (?MONGODB_URL): nothing was started\n";
+      expect([code, stdout, stderr]).toEqual([1, "", said]);
+    },
+  );
 
   it("that is no file is said, too", async () => {
     await mkdir(join(folder, ".env"));

@@ -307,6 +307,12 @@ group("what keeps a stage from being deployed", () => {
     expect([problem.includes(wrong), others]).toEqual([false, []]);
   });
 
+  it("is a list of origins without one", () => {
+    expect(problemsOf({ ...secrets, CORS_ORIGINS: " , ," }, "ada")).toEqual([
+      "CORS_ORIGINS is malformed: Must name an origin: commas alone let no page call",
+    ]);
+  });
+
   it("is no origin that a page may have, in whatever spelling", () => {
     const CORS_ORIGINS = " *, https://*, HTTPS://App.Example.com:443/, capacitor://localhost, http://localhost:5173 ,";
     expect(problemsOf({ ...secrets, CORS_ORIGINS, CORS_HEADERS: "X-App-Version , x-tenant" }, "ada")).toEqual([]);

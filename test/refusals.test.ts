@@ -105,11 +105,21 @@ describe.each(guarded)("%s refuses", (name, route) => {
     ["inactive", { isActive: false }],
     ["temporary and over", { temporaryAccess: { enabled: true, expiresAt: new Date(Date.now() - 1_000) } }],
     ["temporary without a readable end", { temporaryAccess: { enabled: true, expiresAt: "tomorrow" } }],
+    ["temporary, by a flag of another type", { temporaryAccess: { enabled: "true" } }],
+    ["temporary in a form that cannot be read", { temporaryAccess: "until tomorrow" }],
+    ["temporary in a list", { temporaryAccess: [{ enabled: true }] }],
   ])("a member whose access is %s: 403", async (_name, more) => {
     const user = await aUser();
     await aMembership(world.subaccountId, user.id, ["read", "write", "delete", "admin"], more);
     const { status, body } = await attempt({ token: user.token });
     expect([status, body.details.effectiveRole]).toEqual([403, "none"]);
+  });
+
+  it("a member whose role is no text by the flags alone: 403", async () => {
+    const user = await aUser();
+    await aMembership(world.subaccountId, user.id, [], { role: { toString: 1 } });
+    const { status, body } = await attempt({ token: user.token });
+    expect([status, body.details.effectiveRole]).toEqual([403, "unknown"]);
   });
 
   it("everybody from an inactive subaccount, a super admin too: 403", async () => {
@@ -129,6 +139,15 @@ describe.each(guarded)("%s refuses", (name, route) => {
     const admin = await attempt({ token: closed.superAdmin.token, subaccountId });
     expect(admin.status).not.toBe(403);
   });
+
+  it.each(["true", 1, {}])(
+    "members where maintenanceMode is %j: what cannot be read is closed",
+    async (maintenanceMode) => {
+      const { owner, subaccountId } = await aWorld({ subaccount: { maintenanceMode } });
+      const { status, body } = await attempt({ token: owner.token, subaccountId });
+      expect([status, body.message]).toEqual([403, "Under maintenance"]);
+    },
+  );
 
   it("a super admin from a subaccount that does not exist: 403", async () => {
     const { status } = await attempt({ token: world.superAdmin.token, subaccountId: new ObjectId().toHexString() });

@@ -32,6 +32,7 @@ describe("an Idempotency-Key", () => {
     ["in quotes and two lines", ["k1"], ['"k1"', '"k1"']],
     ["with and without quotes", ["k1"], ["k1", '"k1"']],
     ["with a comma in its quotes", ['"a,b"'], ['"a,b"', '"a,b"']],
+    ["in quotes, with parameters", ["k1"], ['"k1";p=1', '"k1" ; q="a,b"']],
     ["with escapes in its quotes", ['say"hi"\\'], [String.raw`"say\"hi\"\\"`]],
   ])("%s is the same key", async (_what, first, second) => {
     const chatId = await aChat(world);
@@ -44,7 +45,7 @@ describe("an Idempotency-Key", () => {
     expect(requests).toHaveLength(1);
   });
 
-  it.each([[["k1", "k2"]], [["k1", "K1"]], [["a,b"]], [["k1", '"k1,"']], [['"k1"', '"k2"']]])(
+  it.each([[["k1", "k2"]], [["k1", "K1"]], [["a,b"]], [["k1", '"k1,"']], [['"k1"', '"k2"']], [["k1", "k1;p=1"]]])(
     "of different lines, as %j, is refused by name",
     async (keys) => {
       const chatId = await aChat(world);
@@ -188,5 +189,22 @@ describe("an empty query parameter", () => {
       const [empty, absent] = [await ask(query), await ask({})];
       expect([empty.status, empty.body.data]).toEqual([200, absent.body.data]);
     }
+  });
+
+  it("is an absent one also where it is repeated, as API Gateway joins it", async () => {
+    await aChat(world);
+    const list = async (query: string) => {
+      const target = `/api/chats/${subaccountId}/list?${query}`;
+      const { status, body } = await raw({
+        method: "GET",
+        target,
+        headers: { authorization: `Bearer ${owner.token}` },
+      });
+      return [status, body.meta.count];
+    };
+    for (const query of ["limit=&limit=1", "limit=1&limit=", "limit=1&limit=&cursor=&cursor="]) {
+      expect([query, await list(query)]).toEqual([query, [200, 1]]);
+    }
+    expect(await list("limit=1&limit=2")).toEqual([400, undefined]);
   });
 });

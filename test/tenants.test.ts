@@ -1,6 +1,8 @@
 import { ObjectId } from "mongodb";
+import { sign } from "retell-sdk/lib/webhook_auth";
 import { describe, expect, it } from "vitest";
 import { neighbours } from "./support/attack.ts";
+import { logOf, verdict } from "./support/wire.ts";
 import { aChat, aWorld, call, central, type World } from "./support/world.ts";
 
 const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
@@ -56,4 +58,56 @@ describe("where a subaccount keeps its data", () => {
     await central.collection("subaccounts").updateOne({ _id: new ObjectId(subaccountId) }, { $set: { mongodbUrl } });
     expect((await call("list", { token: owner.token, subaccountId })).body.code).toBe("CONNECTION_FAILED");
   });
+
+  it.each([
+    { databaseName: 42 },
+    { databaseName: ["tenant_a"] },
+    { mongodbUrl: { text: "v2.a.b.c.d" } },
+    { mongodbUrl: 7 },
+    { mongodbUrl: false },
+  ])("is never the central database when it cannot be read: %j", async (subaccount) => {
+    const { owner, stranger, subaccountId, agentId } = await aWorld({ subaccount });
+    await central.collection("chatagents").insertOne({ agentId, subaccountId });
+    const [name] = Object.keys(subaccount);
+    for (const [endpoint, body] of [
+      ["create", { agentId }],
+      ["list", undefined],
+    ] as const) {
+      const answer = await call(endpoint, { token: owner.token, subaccountId, body });
+      expect([answer.status, answer.body.code]).toEqual([503, "CONNECTION_FAILED"]);
+      expect(JSON.stringify(answer.body)).not.toContain(name);
+      const reason = { cause: { message: `The subaccount's ${name} is not text` } };
+      expect(logOf(answer, "ERROR")).toMatchObject([{ subaccountId, reason }]);
+    }
+    expect((await call("list", { token: stranger.token, subaccountId })).body.code).toBe("PERMISSION_DENIED");
+  });
+
+  it.each(["has space", "a.b", "a/b", "$a", "x".repeat(70)])(
+    "is an answer of 503 when no database may have its name: %j",
+    async (databaseName) => {
+      const { owner, subaccountId, agentId, apiKey } = await aWorld({ subaccount: { databaseName } });
+      const chatId = "chat_of_nobody";
+      for (const [endpoint, body] of [
+        ["create", { agentId }],
+        ["message", { content: "ping" }],
+        ["end", undefined],
+        ["list", undefined],
+        ["transcript", undefined],
+      ] as const) {
+        const answer = await call(endpoint, { token: owner.token, subaccountId, chatId, body });
+        expect([endpoint, ...verdict(answer)]).toEqual([endpoint, 503, "CONNECTION_FAILED"]);
+      }
+      const body = JSON.stringify({ event: "chat_ended", chat: { chat_id: chatId, chat_status: "ended" } });
+      const headers = { "x-retell-signature": await sign(body, apiKey) };
+      expect(verdict(await call("webhook", { subaccountId, body, headers }))).toEqual([503, "CONNECTION_FAILED"]);
+    },
+  );
+
+  it.each([{ databaseName: null }, { mongodbUrl: null }, { mongodbUrl: "" }])(
+    "may be left out by null or an empty text: %j",
+    async (subaccount) => {
+      const { owner, subaccountId } = await aWorld({ subaccount });
+      expect((await call("list", { token: owner.token, subaccountId })).status).toBe(200);
+    },
+  );
 });

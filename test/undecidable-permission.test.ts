@@ -1,4 +1,4 @@
-import { MongoClient, ObjectId } from "mongodb";
+import { Long, MongoClient, ObjectId } from "mongodb";
 import { afterAll, beforeEach, describe, expect, inject, it } from "vitest";
 import { anInstance, type Instance, logOf, verdict } from "./support/wire.ts";
 import { aUser } from "./support/world.ts";
@@ -9,12 +9,14 @@ const client = new MongoClient(url.href);
 afterAll(() => client.close());
 
 let instance: Instance;
+let ownUrl: string;
 let central: ReturnType<typeof client.db>;
 beforeEach(async () => {
   const own = new URL(url);
   own.pathname = `/central_${new ObjectId().toHexString()}`;
   central = client.db(own.pathname.slice(1));
-  instance = await anInstance({ MONGODB_URL: own.href });
+  ownUrl = own.href;
+  instance = await anInstance({ MONGODB_URL: ownUrl });
 });
 
 const broken = (name: string) =>
@@ -33,6 +35,26 @@ describe("a permission that Mongo refuses to tell", () => {
       expect(verdict(answer)).toEqual([503, "CONNECTION_FAILED"]);
       expect(JSON.stringify(answer.body)).not.toMatch(/divide|Mongo|usersubaccounts/);
       expect(logOf(answer, "ERROR")).toMatchObject([{ reason: { cause: { name: "MongoServerError" } } }]);
+    }
+  });
+});
+
+describe("a temporary access to a date that no clock has", () => {
+  it("is over, also for an instance that learns of it from Redis: 403", async () => {
+    const [user, subaccountId] = [await aUser(), new ObjectId()];
+    await central.collection("subaccounts").insertOne({ _id: subaccountId, isActive: true });
+    const permissions = { read: true };
+    const membership = { userId: new ObjectId(user.id), subaccountId, isActive: true, permissions, role: "viewer" };
+    await central.collection("usersubaccounts").insertOne(membership);
+    const expiresAt = { $toDate: Long.fromString("9000000000000000000") };
+    await central
+      .collection("usersubaccounts")
+      .updateOne({}, [{ $set: { temporaryAccess: { enabled: true, expiresAt } } }]);
+
+    const other = await anInstance({ MONGODB_URL: ownUrl });
+    for (const one of [instance, other]) {
+      const answer = await one.call("list", { token: user.token, subaccountId: subaccountId.toHexString() });
+      expect(verdict(answer)).toEqual([403, "PERMISSION_DENIED"]);
     }
   });
 });

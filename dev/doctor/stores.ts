@@ -37,6 +37,8 @@ export async function mongo(): Promise<Finding[]> {
 /** A subaccount's own database. Several may be the same: it is looked at for each. */
 export async function database({ id, location }: Subaccount): Promise<Finding[]> {
   const what = `database of ${id}`;
+  const { unreadable } = location;
+  if (unreadable) return [ill(what, `its ${unreadable} is not text`, "until it is, requests get CONNECTION_FAILED")];
   let url: string;
   try {
     url = await addressOf(id, location);
@@ -101,13 +103,14 @@ function mendOf(error: unknown, setting: string): string {
   if (has(18, 11)) return `${setting}: user and password, and authSource; a password must be percent-encoded`;
   if (has(8000))
     return `${setting}: Atlas refuses it: user and password, or the cluster is paused or at a limit of its plan`;
+  if (has(73)) return `${setting}, or the subaccount's databaseName: no database may have this name`;
   if (has(334)) return `${setting}: its authMechanism is none that the server takes`;
   if (has(13, 31)) return `${setting}: its user may not read and write this database: give it the role readWrite`;
   if (has(148)) return "enableMajorityReadConcern: false is set on its servers: remove it";
   if (names.has("MongoWriteConcernError"))
     return "too few members that hold data are running: until a majority has copied a write, every send is refused";
   if (names.has("MongoParseError") || names.has("MongoInvalidArgumentError"))
-    return `${setting}: not a valid connection string: look at its options, and percent-encode user and password`;
+    return `${setting}: not a valid connection string or databaseName: look at its options, and percent-encode user and password`;
   if (names.has("MongoCompatibilityError"))
     return `${setting}: the server is too old, or loadBalanced or directConnection do not fit it`;
   if (has("ENOTFOUND", "ENODATA", "ESERVFAIL")) return `${setting}: there is no such host`;

@@ -101,9 +101,16 @@ function reachesPrototypes({ name, value }: Member): boolean {
   return name === "constructor" && typeof value === "object" && value !== null && Object.hasOwn(value, "prototype");
 }
 
-/** An empty query parameter, as forms write a field that nobody filled in, is an absent one. */
-function presentOf(query: Record<string, string | undefined> | undefined): Record<string, string | undefined> {
-  return Object.fromEntries(Object.entries(query ?? {}).filter(([, value]) => value !== ""));
+/**
+ * An empty query parameter, as forms write a field that nobody filled in, is an absent one. API Gateway joins repeated
+ * ones by a comma, which no value of ours holds.
+ */
+function presentOf(query: Record<string, string | undefined> | undefined): Record<string, string> {
+  const joined = Object.entries(query ?? {}).map(([name, value = ""]) => [
+    name,
+    value.split(",").filter(Boolean).join(),
+  ]);
+  return Object.fromEntries(joined.filter(([, value]) => value !== ""));
 }
 
 function check(
