@@ -19,6 +19,8 @@ function cutFrom(command: string, nth: number): void {
   wire.mongo.treat = (what) => (what === command && ++seen >= nth ? "cut" : "pass");
 }
 
+const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
+
 /** As after the lease: until then the sender may be alive. */
 const outliveLease = (world: World, chatId: string) =>
   world.db
@@ -140,8 +142,65 @@ describe("a keyed reply after which the agent ended the chat", () => {
 
     await wire.heal();
     const again = await send();
-    expect([again.headers["idempotent-replayed"], again.body.data?.chat_status]).toEqual(["true", "ended"]);
+    expect([again.headers["idempotent-replayed"], again.body.data?.chat_status]).toEqual(["true", "ongoing"]);
     expect((await send()).body.data).toEqual(again.body.data);
+    const { body } = await instance.call("transcript", request);
+    expect(body.data.chat_status).toBe("ended");
+    expect((await send()).body.data).toEqual(again.body.data);
+  });
+
+  it("is told the same again while the first request is still finding out", async () => {
+    const { world, instance, request } = await aRequest();
+    const headers = { "idempotency-key": crypto.randomUUID() };
+    const send = () => instance.call("message", { ...request, headers, body: { content: "goodbye" } });
+    await fault(world, "retrieve", { kind: "latency", ms: 2_000 });
+    const first = send();
+    await expect
+      .poll(() => stored(world, request.chatId), { timeout: 10_000 })
+      .toMatchObject({ internal: { heard: 1 } });
+    const again = await send();
+    expect((await first).body.data.chat_status).toBe("ended");
+    expect(again.body.data).toEqual((await first).body.data);
+  });
+
+  it.each<[string, string, (world: World, chatId: string) => Promise<unknown>]>([
+    ["Retell could not be read then", "goodbye", async () => {}],
+    [
+      "it was ended at Retell since",
+      "order 1042",
+      (_world, chatId) => control("retell", "PATCH", `/chats/${chatId}`, { status: "ended" }),
+    ],
+    [
+      "the agent ended it in the turn of somebody else",
+      "silence",
+      (_world, chatId) => control("retell", "POST", `/chats/${chatId}`, { content: "goodbye" }),
+    ],
+  ])("that was told of no end is told of none again: %s", async (_what, content, change) => {
+    const { world, instance, request } = await aRequest();
+    const headers = { "idempotency-key": crypto.randomUUID() };
+    const send = () => instance.call("message", { ...request, headers, body: { content } });
+    if (content === "goodbye") await fault(world, "retrieve", { kind: "status", status: 503 });
+    const first = await send();
+    expect([...verdict(first), first.body.data?.chat_status]).toEqual([200, undefined, "ongoing"]);
+    await change(world, request.chatId);
+    expect((await send()).body.data).toEqual(first.body.data);
+    await instance.call("transcript", { ...request, query: { consistency: "strong" } });
+    expect((await send()).body.data).toEqual(first.body.data);
+  });
+
+  it("keeps what was told when the next turn ends the chat before its own status is read", async () => {
+    const { world, instance, request } = await aRequest();
+    const send = (content: string) =>
+      instance.call("message", { ...request, headers: { "idempotency-key": content.slice(0, 5) }, body: { content } });
+    await fault(world, "retrieve", { kind: "latency", ms: 2_500 });
+    const slow = send("order 1042");
+    await expect
+      .poll(() => stored(world, request.chatId), { timeout: 10_000 })
+      .toMatchObject({ internal: { heard: 1 } });
+    const last = await send("goodbye");
+    expect([last.body.data.chat_status, (await slow).status]).toEqual(["ended", 200]);
+    expect((await send("order 1042")).body.data).toEqual((await slow).body.data);
+    expect((await send("goodbye")).body.data).toEqual(last.body.data);
   });
 
   it("is told the same again when a webhook stored the end first", async () => {

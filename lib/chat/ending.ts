@@ -77,12 +77,18 @@ export function endingOf(chat: ReadChat, history: Final): Ending | undefined {
   const isNews = chat.chat_status === "ongoing";
   const ending: Ending = {
     ...(isNews ? { chat_status: history.chat_status } : {}),
-    ...(isNews && history.endedIn ? { "internal.endedIn": history.endedIn } : {}),
+    ...(isNews && mayTell(chat, history.endedIn) ? { "internal.endedIn": history.endedIn } : {}),
     ...endTime(chat, history),
     ...finalText(chat, history),
     ...details(chat, history),
   };
   return Object.keys(ending).length > 0 ? ending : undefined;
+}
+
+/** Whether a turn may still tell that the chat ended in it: no repeat was told otherwise, and no other turn has. */
+function mayTell({ internal }: ReadChat, turnId: string | undefined): turnId is string {
+  if (turnId === undefined || internal?.endedIn !== undefined) return false;
+  return internal?.turn?.id === turnId || internal?.telling?.includes(turnId) === true;
 }
 
 /**

@@ -24,8 +24,8 @@ const maxChatBytes = 12_582_912;
 /** After this an ongoing chat is looked at again: Retell closes silent chats after an hour by default. */
 const silenceMs = 65 * 60_000;
 
-/** Cancelled turns that a chat remembers: a BEGIN is late by seconds, and a chat has few senders at a time. */
-const maxCancelled = 10;
+/** Turns that a chat remembers in `cancelled` and `telling`: for seconds, and a chat has few senders at a time. */
+const maxRemembered = 10;
 
 /** A chat as a list finds it: others write into the collection too, so that a field may hold anything. */
 export type FoundChat = Record<
@@ -225,11 +225,18 @@ export const chats = {
    * FINISH: appends the reply and frees the chat. Neither status nor time is asked: news of the chat's end may have
    * come first, and a late owner may still finish what nobody else settled.
    *
-   * @param lookMs When the sweep looks next: after a reply that may have ended the chat, soon.
+   * @param lookMs    When the sweep looks next: after a reply that may have ended the chat, soon.
+   * @param isTelling What a repeat is told of the chat's end is still to be decided: see `endedIn` and `told`.
    * @returns The seq of the reply's first entry, the chat's status, and the turn in which the chat ended; null when
    *          somebody else has settled the turn, or when the chat has an entry of the reply already.
    */
-  async finish(tenant: Tenant, chatId: string, turnId: string, reply: StoredMessage[], lookMs = silenceMs) {
+  async finish(
+    tenant: Tenant,
+    chatId: string,
+    turnId: string,
+    reply: StoredMessage[],
+    { lookMs = silenceMs, isTelling = false }: { lookMs?: number; isTelling?: boolean },
+  ) {
     const ids = reply.filter(({ internal }) => !internal?.own).map(({ message_id }) => message_id);
     const finished = await run(tenant, (chats) =>
       chats.findOneAndUpdate(
@@ -239,7 +246,10 @@ export const chats = {
           ...(ids.length > 0 ? { "messages.message_id": { $nin: ids } } : {}),
         } as Filter<StoredChat>,
         {
-          $push: { messages: { $each: reply } },
+          $push: {
+            messages: { $each: reply },
+            ...(isTelling ? { "internal.telling": { $each: [turnId], $slice: -maxRemembered } } : {}),
+          },
           $unset: { "internal.turn": "" },
           $inc: { "internal.rev": 1, "internal.heard": 1, message_count: countOf(reply) },
           $set: { "internal.due": new Date(Date.now() + lookMs) },
@@ -257,11 +267,32 @@ export const chats = {
     );
   },
 
-  /** Notes the turn whose answer told that the chat is over. The sweep looks soon: FINISH took it for an ongoing one. */
-  async endedIn(tenant: Tenant, chatId: string, turnId: string): Promise<void> {
+  /**
+   * Notes the turn whose answer tells that the chat is over. The sweep looks soon: FINISH took it for an ongoing one.
+   *
+   * @returns Whether it is noted: not if another turn is, or if a repeat was told that the chat goes on (`isTelling`).
+   */
+  async endedIn(tenant: Tenant, chatId: string, turnId: string, isTelling: boolean): Promise<boolean> {
+    const filter = {
+      ...one(tenant, chatId),
+      "internal.endedIn": { $in: [null, turnId] },
+      ...(isTelling ? { "internal.telling": turnId } : {}),
+    };
     const set = { "internal.endedIn": turnId, "internal.due": new Date(Date.now() + 60_000) };
-    const update = { $set: set } as unknown as UpdateFilter<StoredChat>;
-    await run(tenant, (chats) => chats.updateOne(one(tenant, chatId), update));
+    const update = { $set: set, $inc: { "internal.rev": 1 } };
+    const { matchedCount } = await run(tenant, (chats) =>
+      chats.updateOne(filter as Filter<StoredChat>, update as unknown as UpdateFilter<StoredChat>),
+    );
+    return matchedCount === 1;
+  },
+
+  /** Decides that a turn tells of no end, unless it is noted that it does: whoever asks from now on is told the same. */
+  async told(tenant: Tenant, chatId: string, turnId: string): Promise<void> {
+    const filter = { ...one(tenant, chatId), "internal.telling": turnId, "internal.endedIn": { $ne: turnId } };
+    const update = { $pull: { "internal.telling": turnId }, $inc: { "internal.rev": 1 } };
+    await run(tenant, (chats) =>
+      chats.updateOne(filter as Filter<StoredChat>, update as unknown as UpdateFilter<StoredChat>),
+    );
   },
 
   /** FAIL: the message stays, marked as failed; the chat is free, and its key too unless the outcome is `undecided`. */
@@ -278,7 +309,7 @@ export const chats = {
    * the turn does not begin any more. Both in one command, in this order.
    */
   async cancel(tenant: Tenant, chatId: string, turnId: string): Promise<void> {
-    const note = { $push: { "internal.cancelled": { $each: [turnId], $slice: -maxCancelled } } };
+    const note = { $push: { "internal.cancelled": { $each: [turnId], $slice: -maxRemembered } } };
     const cancelled = { filter: one(tenant, chatId), update: note as UpdateFilter<StoredChat> };
     await run(tenant, (chats) =>
       chats.bulkWrite([{ updateOne: cancelled }, { updateOne: failure(tenant, chatId, turnId) }]),

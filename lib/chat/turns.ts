@@ -44,8 +44,8 @@ const rounds = 3;
 const leastCallMs = 2_000;
 /** How long a reply waits for the news that the agent has ended the chat. */
 const statusMs = 3_000;
-/** For how long after its reply was stored a first request may be reading the status yet. */
-const firstAnswerMs = 10_000;
+/** How long a repeat waits for its first request to find out whether the chat is over. */
+const tellingMs = statusMs + 1_000;
 
 /**
  * Sends what the user says, once, and returns what the agent answers. It is stored before it is sent, and before it is
@@ -114,7 +114,7 @@ async function begin(place: Send, content: string, idempotency: Idempotency | un
     const { turn, chat_status, isAdopted, isFull, earlier, now } = obstacle;
     if (earlier && earlier.internal?.hash !== idempotency?.hash) throw new ApiError("IDEMPOTENCY_KEY_REUSED");
     if (earlier?.internal?.turn && earlier.internal.turn !== turn?.id) {
-      return replay(await withStatus(place, earlier.internal.turn), earlier.internal.turn);
+      return replay(await toldChat(place, earlier.internal.turn), earlier.internal.turn);
     }
     if (turn) {
       const isStillOpen = isLive(turn, now, leaseMs()) || (await settle(place, { signal: deadline.call() })).open;
@@ -146,7 +146,7 @@ async function carry(place: Send, turn: BegunTurn): Promise<Outcome> {
   // The answer of a completion has no status.
   const maybeOver = mayEnd(entries);
   const [finished, final] = await Promise.all([
-    finish(place, turn, entries, maybeOver ? 60_000 : undefined), // should we die before its end is stored
+    finish(place, turn, entries, maybeOver),
     maybeOver ? finalHistory(place) : undefined,
   ]);
   // Another request has settled it: what is stored of it is the answer.
@@ -157,7 +157,11 @@ async function carry(place: Send, turn: BegunTurn): Promise<Outcome> {
     ...message,
     seq: message.seq + finished.seq - 1,
   }));
-  return { messages, chat_status: await statusAfter(place, turn, finished, final) };
+  const isTelling = turn.isKeyed && maybeOver;
+  const chat_status = await statusAfter(place, turn, finished, { final, isTelling });
+  // Not awaited: a repeat that comes before waits, and then decides the same.
+  if (isTelling && chat_status === "ongoing") chats.told(tenant, chatId, turn.turnId).catch(() => {});
+  return { messages, chat_status };
 }
 
 /** Whether the agent may have ended the chat with this reply: it did more than talk. */
@@ -187,7 +191,7 @@ async function statusAfter(
   place: Send,
   { turnId, isKeyed }: BegunTurn,
   finished: { chat_status: ChatStatus; endedIn?: string | undefined },
-  final: Final | undefined,
+  { final, isTelling }: { final: Final | undefined; isTelling: boolean },
 ): Promise<ChatStatus> {
   const { tenant, chatId, deadline } = place;
   const isOver = finished.chat_status !== "ongoing";
@@ -200,9 +204,10 @@ async function statusAfter(
       const settled = await settle(place, { given: { ...final, endedIn: turnId }, signal: deadline.answer() });
       endedIn = settled.chat.internal?.endedIn;
     }
-    // Another request stored the end. FINISH took the chat for an ongoing one, so the sweep must look sooner.
-    if (isOver || endedIn !== turnId) await chats.endedIn(tenant, chatId, turnId);
-    return status;
+    if (!isOver && (!isKeyed || endedIn === turnId)) return status;
+    // Another request stored the end.
+    const isNoted = await chats.endedIn(tenant, chatId, turnId, isTelling);
+    return isNoted || !isKeyed ? status : "ongoing";
   } catch (error) {
     // The reply is stored, and the next reader closes the chat.
     tenant.log.warn("The chat's end was not stored yet", error);
@@ -252,18 +257,17 @@ function settledOutcome(turn: BegunTurn, chat: ReadChat | null, cause?: RetellEr
 
 /**
  * The chat for a repeat. Its first request may be finding out at this moment whether the agent has ended the chat in this
- * turn: then the repeat finds out, too, so that both are told the same.
+ * turn, and is waited for. If it died, or takes too long, neither tells of an end.
  */
-async function withStatus(place: Send, turnId: string): Promise<ReadChat> {
-  const { tenant, chatId, deadline } = place;
-  const chat = await found(tenant, chatId);
-  const last = chat.messages.findLast((message) => isUser(message) && !message.internal?.failed);
-  const isRecent = chat.now.getTime() - chat.lastMessageAt.getTime() < firstAnswerMs;
-  const reply = chat.messages.filter((message) => !isUser(message) && message.internal?.turn === turnId);
-  if (chat.chat_status !== "ongoing" || last?.internal?.turn !== turnId || !isRecent || !mayEnd(reply)) return chat;
-  const final = await finalHistory(place);
-  if (!final) return chat;
-  return (await settle(place, { given: { ...final, endedIn: turnId }, signal: deadline.answer() })).chat;
+async function toldChat({ tenant, chatId, deadline }: Send, turnId: string): Promise<ReadChat> {
+  const until = Date.now() + Math.min(tellingMs, deadline.leftMs - 3_000);
+  for (;;) {
+    const chat = await found(tenant, chatId);
+    const { endedIn, telling } = chat.internal ?? {};
+    if (endedIn === turnId || !telling?.includes(turnId)) return chat;
+    if (Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 200));
+    else await chats.told(tenant, chatId, turnId);
+  }
 }
 
 /**
@@ -299,13 +303,15 @@ async function finish(
   { tenant, chatId, deadline }: Send,
   turn: BegunTurn,
   entries: StoredMessage[],
-  lookMs: number | undefined,
+  maybeOver: boolean,
 ) {
+  // Should we die before its end is stored, the sweep looks soon.
+  const how = { isTelling: turn.isKeyed && maybeOver, ...(maybeOver ? { lookMs: 60_000 } : {}) };
   let first: unknown;
   let fresh = entries;
   for (;;) {
     try {
-      const finished = await chats.finish(tenant, chatId, turn.turnId, fresh, lookMs);
+      const finished = await chats.finish(tenant, chatId, turn.turnId, fresh, how);
       if (finished) return { ...finished, entries: fresh };
       // A read may have stored one of these entries as the late word of an earlier turn.
       const chat = await chats.get(tenant, chatId);
