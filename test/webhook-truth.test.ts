@@ -218,9 +218,16 @@ describe("what was stored of the end before Retell told all of it", () => {
     await sweepLater(world, chatId);
     expect((await stored(world, chatId))?.transcript).toBe(transcript);
 
+    const longer = `${transcript}User: that one\n`;
+    await tell(world, "chat_analyzed", { ...named, transcript: longer });
+    expect((await stored(world, chatId))?.transcript).toBe(longer);
+    const before = await reads(chatId);
+    await tell(world, "chat_ended", { ...named, transcript: longer });
+    expect((await reads(chatId)) - before).toBe(0);
+
     readsAs({ message_with_tool_calls: ofText("which one?"), transcript: "Agent: Hello\nUser: [scrubbed]\n" });
     await sweepLater(world, chatId);
-    expect((await stored(world, chatId))?.transcript).toBe(transcript);
+    expect((await stored(world, chatId))?.transcript).toBe(longer);
   });
 });
 

@@ -107,8 +107,10 @@ function endTime(chat: ReadChat, { end_timestamp: read, told, isAssumed }: Final
 /** The whole text, unless an open turn may still add to it. It only grows: what is scrubbed later stays as it was said. */
 function finalText(chat: ReadChat, history: Final): Ending {
   if (chat.internal?.turn || history.isAssumed) return {};
-  const transcript = history.transcript || history.told?.chat.transcript || asText(chat.messages);
-  if (!isBeginningOf(chat.transcript, transcript) || Buffer.byteLength(transcript) > maxTranscriptBytes) return {};
+  const told = [history.transcript, history.told?.chat.transcript].flatMap((text) => text || []);
+  const texts = told.length > 0 ? told : [asText(chat.messages)];
+  const transcript = texts.reduce((known, text) => (isBeginningOf(known, text) ? text : known), chat.transcript);
+  if (transcript === chat.transcript || Buffer.byteLength(transcript) > maxTranscriptBytes) return {};
   return fits({ ...chat, transcript }, chat.messages) ? { transcript } : {};
 }
 
