@@ -72,11 +72,19 @@ describe("npm run doctor", () => {
   });
 
   it("names all settings that are wrong at once, and no value", async () => {
-    const { wrong, stdout } = await wrongs({ MONGODB_URL: "", UPSTASH_REDIS_REST_URL: "hidden", ENCRYPTION_KEY: "" });
-    expect(wrong.map((line) => line.split(":")[0])).toEqual([
-      "MONGODB_URL",
-      "UPSTASH_REDIS_REST_URL",
-      "ENCRYPTION_KEY",
+    const { wrong, stdout } = await wrongs({
+      MONGODB_URL: "",
+      UPSTASH_REDIS_REST_URL: "hidden",
+      ENCRYPTION_KEY: "",
+      LEGACY_KEYS: "hidden",
+      CORS_ORIGINS: "https://hidden.example/app",
+    });
+    expect(wrong.map((line) => line.split(":").slice(0, line.startsWith("for") ? 2 : 1))).toEqual([
+      ["MONGODB_URL"],
+      ["UPSTASH_REDIS_REST_URL"],
+      ["ENCRYPTION_KEY"],
+      ["LEGACY_KEYS"],
+      ["for deploying", " CORS_ORIGINS is malformed"],
     ]);
     expect(stdout).toContain("secret EncryptionKey");
     expect(stdout).not.toContain("hidden");

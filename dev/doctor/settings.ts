@@ -6,20 +6,27 @@ import { type Finding, ill, saying, well } from "./finding.ts";
 /** Whether the API's own settings can be read: a finding for each that cannot, and for what is for deploying alone. */
 export function settings(): Finding[] {
   try {
-    const read = well("settings", `stage ${config().STAGE}`);
-    const mend = "set it right in .env, or leave it empty: a deployment from here would be refused";
-    return [read, ...malformed(process.env).map((problem) => ill("for deploying", problem, mend))];
+    return [well("settings", `stage ${config().STAGE}`), ...forDeploying([])];
   } catch (error) {
     const { problems = [] } = error as { problems?: Problem[] };
     if (problems.length === 0) throw error;
-    return problems.map(({ setting, message }) => {
+    const findings = problems.map(({ setting, message }) => {
       const link = secrets[setting as keyof typeof secrets];
       const elsewhere = link
         ? `, or as the stage's secret ${link}, and deploy: sst shell has the last deployment's`
         : "";
       return ill(setting, message, `set it in .env${elsewhere}; .env.example says what it is`);
     });
+    return [...findings, ...forDeploying(problems)];
   }
+}
+
+/** @param known What is wrong for the API itself: each setting is named once. */
+function forDeploying(known: Problem[]): Finding[] {
+  const mend = "set it right in .env, or leave it empty: a deployment from here would be refused";
+  return malformed(process.env)
+    .filter((problem) => !known.some(({ setting }) => problem.startsWith(`${setting} `)))
+    .map((problem) => ill("for deploying", problem, mend));
 }
 
 /** Whoever has one token can try keys against it for as long as he likes. */
