@@ -222,9 +222,9 @@ function isFresh({ readAt }: Access): boolean {
 
 /** A temporary access without a readable end has ended, and so has one that is not readable at all. */
 function expiry(temporaryAccess: unknown): number | null {
-  const stored = temporaryAccess ?? {};
-  if (typeof stored !== "object" || Object.getPrototypeOf(stored) !== Object.prototype) return 0;
-  const { enabled, expiresAt } = stored as { enabled?: unknown; expiresAt?: unknown };
+  const stored = (temporaryAccess ?? {}) as { constructor: unknown; enabled?: unknown; expiresAt?: unknown };
+  if (stored.constructor !== Object) return 0;
+  const { enabled, expiresAt } = stored;
   if ((enabled ?? false) === false) return null;
   const end = expiresAt instanceof Date ? expiresAt.getTime() : 0;
   return Number.isFinite(end) ? end : 0; // Redis would keep NaN as null, which is no end at all
