@@ -118,6 +118,17 @@ describe("an old chat whose history cannot be read", () => {
     expect((await read(world, chatId)).body.meta.cached).toBe(true);
   });
 
+  it("is not imported from a webhook that lacks messages of ours, while Retell cannot be read", async () => {
+    const world = await aWorld();
+    const chatId = await anOldChat(world);
+    await control("retell", "PATCH", `/chats/${chatId}`, { status: "ended" });
+    await fault(world, "retrieve", { kind: "drop" });
+    await tell(world, "chat_ended", { ...named(world, chatId), message_with_tool_calls: whole.slice(0, 1) });
+    expect((await stored(world, chatId))?.chat_status).toBe("ended");
+    expect(words(shown(await read(world, chatId)))).toEqual(words(whole));
+    expect(words((await stored(world, chatId))?.messages)).toEqual(words(whole));
+  });
+
   it("is closed by a webhook without messages, and imported in order by the sweep", async () => {
     const world = await aWorld();
     const chatId = await anOldChat(world);

@@ -116,6 +116,9 @@ export function importedFrom(ours: StoredMessage[], entries: Entry[]): StoredMes
     .concat(between.at(-1) ?? []);
 }
 
+/** Whether a history that may be a part of Retell's has all messages that the old server stored. */
+export const hasAll = (ours: StoredMessage[], entries: Entry[]) => placesOf(ours, entries).size === ours.length;
+
 /** Where each of our messages stands in Retell's history; one that it lacks is not there. */
 function placesOf(ours: StoredMessage[], entries: Entry[]): Map<StoredMessage, number> {
   const places = new Map<StoredMessage, number>();

@@ -6,6 +6,7 @@ import type { Tenant } from "../tenant.ts";
 import { isBeginningOf } from "./align.ts";
 import { isAdopted, needsImport, type ReadChat } from "./document.ts";
 import { endingOf, type Final } from "./ending.ts";
+import { hasAll } from "./legacy.ts";
 import { isNothing } from "./merge.ts";
 import { reconcile } from "./reconcile.ts";
 import { leaseMs, limits, settle } from "./settle.ts";
@@ -77,10 +78,15 @@ function finalOf(seen: ReadChat, told: NonNullable<Final["told"]>, history: Hist
     lists.flatMap((list) => list ?? []),
     ({ message_id }) => message_id,
   );
+  // What is imported stands in its order for good. Retell may show the whole of it later, unless it has refused the chat.
+  const isLast = isOver(history) || (history instanceof RetellError && history.failure === "refused");
+  const isHistory = !needsImport(seen) || isLast || hasAll(seen.messages, entries ?? []);
   const final: Final = {
     ...(known ?? { chat_id: told.chat.chat_id, agent_id: told.chat.agent_id }),
     chat_status: isOver(history) ? history.chat_status : told.chat.chat_status,
-    message_with_tool_calls: entries?.map((entry) => completed(entry, sameId.get(entry.message_id))),
+    message_with_tool_calls: isHistory
+      ? entries?.map((entry) => completed(entry, sameId.get(entry.message_id)))
+      : undefined,
     told,
   };
   const isShown = seen.internal?.turn && reconcile(seen, final, limits()).kind === "append";
