@@ -31,7 +31,7 @@ describe("a bundle's size", () => {
     sweep: 790,
   };
   /** Of an endpoint that has none of its own. */
-  const budget = 855;
+  const budget = 865;
 
   it.each(functions)("%s keeps within its budget", (name) => {
     const { bytes, packages } = bundles.find((bundle) => bundle.name === name) as Bundle;

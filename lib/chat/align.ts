@@ -31,8 +31,10 @@ export interface Alignment {
 /** A send that Retell takes up does not carry an earlier time, nor one of hours later. Clocks may differ by minutes. */
 const earliestMs = -5 * 60_000;
 const latestMs = 60 * 60_000;
-/** Between BEGIN and Retell's taking up what was sent, with the difference of two servers' clocks. */
+/** Between BEGIN and Retell's taking up what was sent. */
 const replacedMs = 3_000;
+/** Between the clocks of two servers. */
+const clocksMs = 1_000;
 
 /** Text as it is compared: Retell may trim it, change its line ends or compose its characters differently. */
 export const normalized = (text: unknown) =>
@@ -46,9 +48,10 @@ export const normalized = (text: unknown) =>
  * send's text. Of the rest, the order decides if there are as many entries as candidates. Everything else was said by
  * others.
  *
+ * @param isOver        The chat is over at Retell.
  * @param decideByOrder Whether order may decide yet: as long as the open turn may still arrive, its text may, too.
  */
-export function align(chat: ReadChat, entries: Entry[], decideByOrder: boolean): Alignment {
+export function align(chat: ReadChat, entries: Entry[], isOver: boolean, decideByOrder: boolean): Alignment {
   const turn = chat.internal?.turn;
   const ours = partsOfOurs(chat.messages, turn);
   const theirs = partsOfTheirs(entries);
@@ -60,7 +63,7 @@ export function align(chat: ReadChat, entries: Entry[], decideByOrder: boolean):
   const owners = new Map<Part<Entry>, StoredMessage>();
   const isPlausible = plausibleFor(turn);
   giveByText(pairs.left(), candidates, owners, turn, isPlausible);
-  pairs.byPlace(owners);
+  pairs.byPlace(owners, isOver);
 
   const left = pairs.left().filter((part) => !owners.has(part));
   const open = candidates.filter((candidate) => ![...owners.values()].includes(candidate));
@@ -152,8 +155,10 @@ const replacedFor =
     const isOpen = turn !== undefined && candidate.internal?.turn === turn.id;
     if (!isOpen) return candidate.internal?.undecided !== true && plausibleFor(turn)(part, candidate);
     const at = part?.user?.created_timestamp;
-    return part !== undefined && (at === undefined || Math.abs(at - turn.at.getTime()) < replacedMs);
+    return part !== undefined && (at === undefined || isSoonAfter(at - turn.at.getTime()));
   };
+
+const isSoonAfter = (ms: number) => ms > -clocksMs && ms < replacedMs;
 
 /** Our history by delivered user messages. A failed one, and one whose turn is open, begins no part. */
 function partsOfOurs(messages: StoredMessage[], turn: Turn | undefined): Part<StoredMessage>[] {
@@ -209,8 +214,11 @@ class Pairs {
     );
   }
 
-  /** Guardrails and scrubbing rewrite texts. What stands between the same neighbours is paired in its order. */
-  byPlace(owned: ReadonlyMap<Part<Entry>, StoredMessage>): void {
+  /**
+   * Guardrails and scrubbing rewrite texts. What stands between the same neighbours is paired in its order. Only scrubbing,
+   * after the end, rewrites both sides: before, two parts in which both differ are two.
+   */
+  byPlace(owned: ReadonlyMap<Part<Entry>, StoredMessage>, isScrubbed: boolean): void {
     const nextPair: number[] = [];
     for (let i = this.ours.length - 1, next = this.theirs.length; i > 0; i--) {
       next = this.ofOurs.get(i) ?? next;
@@ -227,6 +235,8 @@ class Pairs {
       const next = nextPair[i] ?? 0;
       // A neighbour that we learned of late stands out of order, and is no limit.
       if (free >= (next > last ? next : this.theirs.length)) continue;
+      const [part, other] = [this.ours[i] as Part<Entry>, this.at(free)];
+      if (!isScrubbed && contradict(wordsOf(part), wordsOf(other))) continue;
       this.pair(i, free);
       last = free;
     }

@@ -57,7 +57,7 @@ export function reconcile(
       : { kind: "later" };
   }
 
-  const { lacking, corrections, news, undecided, ours } = align(chat, entries, !turn || over || isOld);
+  const { lacking, corrections, news, undecided, ours } = align(chat, entries, over, !turn || over || isOld);
   const [correction] = corrections;
   if (correction) {
     return { kind: "correct", index: chat.messages.indexOf(correction.message), content: correction.content };

@@ -311,6 +311,13 @@ describe("an idle chat", () => {
     expect(step.kind === "append" && step.entries.length).toBe(1);
   });
 
+  it("does not take what others said for a message of ours that the history has lost", () => {
+    const chat = aChat([...opened, ours("first", "A"), agent("one", "m3"), ours("ok", "B"), agent("two", "m5")], 2);
+    const theirs = [user("else", "d1"), agent("noted", "d2"), user("ok"), agent("two", "m5")];
+    const step = reconcile(chat, history(theirs), limits);
+    expect(step).toMatchObject({ kind: "append", heard: 3, entries: [{ content: "else" }, { content: "noted" }] });
+  });
+
   it("keeps what others said in one place, though it stands elsewhere in Retell's history and has no id", () => {
     const chat = aChat([...opened, ours("ping", "T"), agent("pong", "m4")], 1);
     const theirs = [...opened, user("else"), agent("noted"), user("ping"), agent("pong", "m4")];
