@@ -22,6 +22,8 @@ it("keeps every promise while all that may happen around it does", async () => {
   onTestFinished(() => rm(folder, { recursive: true }));
   const log = join(folder, "log");
   const size = ["--seed", "7", "--sends", "80", "--chats", "12", "--clients", "12", "--instances", "2", "--log", log];
+  // What others do in a chat, and lost primaries, take thousands of sends to say anything.
+  size.push("--without", "strangers,old,failovers");
   const { stdout } = await promisify(execFile)(process.execPath, [program, ...size]).catch((failure) => failure);
   const found = stdout.split("\n").filter((line: string) => line.startsWith("!"));
   expect(found).toEqual([]);

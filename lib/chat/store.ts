@@ -750,9 +750,9 @@ function replaceSeen(tenant: Tenant, seen: ReadChat, update: object): Promise<Re
 
 /**
  * Finds what a majority of the set has: what a client is told, no failover may take back. A document that only the
- * primary has is neither there nor absent.
+ * primary has is neither there nor absent: it is waited for.
  *
- * @throws CONNECTION_FAILED then, too
+ * @throws CONNECTION_FAILED when a majority does not get it
  */
 function findDurable<T>(
   tenant: Tenant,
@@ -760,12 +760,18 @@ function findDurable<T>(
   find: (chats: Collection<StoredChat>) => Promise<T | null>,
 ): Promise<T | null> {
   return run(tenant, async (chats) => {
-    const found = await find(chats);
-    if (!found && (await chats.findOne(filter, { ...local, projection: { _id: 1 } })))
-      throw new ApiError("CONNECTION_FAILED");
-    return found;
+    const until = Date.now() + durableMs;
+    for (;;) {
+      const found = await find(chats);
+      if (found || !(await chats.findOne(filter, { ...local, projection: { _id: 1 } }))) return found;
+      if (Date.now() > until) throw new ApiError("CONNECTION_FAILED");
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
   });
 }
+
+/** How long a document that the primary has just got is waited for: a majority has it within milliseconds. */
+const durableMs = 1_000;
 
 /** Reads what the primary has, durable or not: what is there must not be taken for absent. */
 const local = { readConcern: "local" } as const;
