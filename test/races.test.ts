@@ -1,4 +1,5 @@
 import "./support/apart.ts";
+import { ObjectId } from "mongodb";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { handler as sweep } from "../functions/sweep.ts";
 import { aRetellBetween } from "./support/between.ts";
@@ -70,7 +71,7 @@ describe("a history that two have read at once", () => {
 
 describe("a sender whose turn somebody else has settled meanwhile", () => {
   it("is told what is stored of it, and takes nothing from the turn that is open now", async () => {
-    const world = await aWorld();
+    const world = await aWorld({ agentId: "agent_bare_plain" }); // no ids tell that the reply is stored already
     const chatId = await aChat(world);
     const gate = aGate();
     retell.after = (path) => (path === "/create-chat-completion" ? gate.pass() : undefined);
@@ -92,7 +93,7 @@ describe("a sender whose turn somebody else has settled meanwhile", () => {
   it("and is refused at last, fails no turn but its own", async () => {
     const world = await aWorld();
     const chatId = await aChat(world);
-    await fault(world, "completion", { kind: "status", status: 429 });
+    await fault(world, "completion", { kind: "status", status: 401 });
     const gate = aGate();
     retell.before = (path) => (path === "/create-chat-completion" ? gate.pass() : undefined);
     const first = send(world, chatId, "one");
@@ -102,8 +103,11 @@ describe("a sender whose turn somebody else has settled meanwhile", () => {
     const second = send(world, chatId, "two");
     await gate.reached(1);
 
+    // The key was refused, and there is no other: it was surely not sent.
+    const account = { subaccountId: new ObjectId(world.subaccountId) };
+    await central.collection("retellaccounts").updateOne(account, { $set: { isActive: false } });
     gate.open(0);
-    expect((await first).status).toBe(503);
+    expect((await first).body.code).toBe("RETELL_ACCOUNT_INACTIVE");
     expect((await stored(world, chatId))?.internal.turn?.state).toBe("sending");
     gate.open(1);
     expect((await second).status).toBe(200);

@@ -145,7 +145,8 @@ beforeAll(async () => {
   await instance.call("message", { ...(await ongoing(world, instance)), body: { content: "ping" } });
 });
 
-describe.each(cases)("trips: $what", ({ name, prepare, more, ...expected }) => {
+// A pause of the machine between two requests looks like a trip. A trip that is there is there each time.
+describe.each(cases)("trips: $what", { retry: 2 }, ({ name, prepare, more, ...expected }) => {
   const request: Prepare = async (world, instance) => ({ ...(await prepare(world, instance)), ...more });
 
   it(`a caller whom this instance knows: ${expected.warm}`, async () => {

@@ -79,7 +79,8 @@ export function align(chat: ReadChat, entries: Entry[], isOver: boolean, decideB
 /** Sends that Retell may have got though it did not confirm them: the open turn, and those that were given up. */
 function candidatesOf({ messages }: ReadChat, turn: Turn | undefined): StoredMessage[] {
   const found = new Set(messages.map(({ internal }) => internal?.supersedes));
-  const lastOf = new Map(messages.map((message) => [message.internal?.key, message]));
+  const sent = messages.filter(({ internal }) => !internal?.failed || internal.mayArrive);
+  const lastOf = new Map(sent.map((message) => [message.internal?.key, message]));
   return messages.filter((message) => {
     const { turn: id, mayArrive, key } = message.internal ?? {};
     if (!isUser(message) || id === undefined || found.has(id)) return false;

@@ -75,9 +75,9 @@ export const guards: Guard[] = [
     file: "lib/chat/settle.ts",
     text: "isLive(turn, chat.now, leaseMs()) ||",
     test: [
-      "test/webhook.test.ts",
-      "a webhook",
-      "ends a chat beside a send that is running, and leaves the send its turn",
+      "test/settle.test.ts",
+      "a chat that is over with a turn still open",
+      "is not cached while its sender may be alive",
     ],
   },
   {

@@ -13,16 +13,11 @@ export type Step =
   | { kind: "append"; entries: StoredMessage[]; heard: number; lastTurn?: string };
 
 const limits = { settleMs: 330_000, finishedMs: 15_000 };
-const now = new Date(spokenAt + 30_000);
-const ago = (seconds: number) => new Date(now.getTime() - seconds * 1_000);
-
 function asChat({ messages, status, heard, turn, settled, lagOver }: Snapshot): ReadChat {
-  const open = turn && {
-    ...turn,
-    operationId: "",
-    at: ago(settled ? 600 : 60),
-    markedAt: ago(lagOver || settled ? 20 : 5),
-  };
+  // All entries have one time, and what is sent is taken up at once.
+  const now = new Date(spokenAt + (settled ? 600_000 : 60_000));
+  const markedAt = new Date(now.getTime() - (lagOver || settled ? 20_000 : 5_000));
+  const open = turn && { ...turn, operationId: "", at: new Date(spokenAt), markedAt };
   return {
     messages,
     now,
