@@ -29,7 +29,7 @@ export interface Deaths {
 }
 
 /** On a slow machine a call may time out, and the request takes another way. */
-const tries = 5;
+const tries = 15; // on a busy machine another call may come first, again and again
 
 /**
  * Runs a request once for its calls, then once for each moment at which it may die, in a tenant and a process of its
