@@ -207,11 +207,16 @@ class Pairs {
     });
   }
 
-  /** By what the user said, unless the agent has said something else to it. */
+  /**
+   * By what the user said, unless the agent has said something else to it. What stands before the first pair here is looked
+   * for before it there: a history that has lost its beginning does not have it.
+   */
   byText(): void {
+    const first = Math.min(...this.ofOurs.keys());
+    const limit = this.ofOurs.get(first) ?? Number.POSITIVE_INFINITY;
     this.byKey(
       ({ user }) => [normalized(user?.content)],
-      (ours, theirs) => !contradict(wordsOf(ours), wordsOf(theirs)),
+      (i, j) => (i > first || j < limit) && !contradict(wordsOf(this.ours[i] as Part<Entry>), wordsOf(this.at(j))),
     );
   }
 
@@ -273,7 +278,7 @@ class Pairs {
 
   private byKey(
     keysOf: (part: Part<Entry>) => string[],
-    fits: (ours: Part<Entry>, theirs: Part<Entry>) => boolean = () => true,
+    fits: (ours: number, theirs: number) => boolean = () => true,
   ): void {
     const waiting = new Map<string, number[]>();
     for (let i = this.ours.length - 1; i > 0; i--) {
@@ -290,7 +295,7 @@ class Pairs {
         const same = waiting.get(key);
         while (same?.length && this.ofOurs.has(same.at(-1) ?? 0)) same.pop();
         const i = same?.at(-1);
-        if (i === undefined || !fits(this.ours[i] as Part<Entry>, this.at(j))) continue;
+        if (i === undefined || !fits(i, j)) continue;
         this.pair(i, j);
         break;
       }

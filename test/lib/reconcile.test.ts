@@ -311,6 +311,14 @@ describe("an idle chat", () => {
     expect(step.kind === "append" && step.entries.length).toBe(1);
   });
 
+  it("takes no new message for an equal one that the history has lost", () => {
+    const said = [ours("ok", "A"), agent("said: ok (12)", "m1"), ours("go", "B"), agent("gone", "m3")];
+    const chat = aChat([...said, ours("ok", "T")], 2, { at: ago(330_001) });
+    const theirs = [user("go"), agent("gone", "m3"), user("ok"), agent("said: ok", "m5")];
+    const step = reconcile(chat, history(theirs), limits);
+    expect(step).toMatchObject({ kind: "append", entries: [{ content: "said: ok", internal: { turn: "T" } }] });
+  });
+
   it("does not take what others said for a message of ours that the history has lost", () => {
     const chat = aChat([...opened, ours("first", "A"), agent("one", "m3"), ours("ok", "B"), agent("two", "m5")], 2);
     const theirs = [user("else", "d1"), agent("noted", "d2"), user("ok"), agent("two", "m5")];
