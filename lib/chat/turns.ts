@@ -159,8 +159,10 @@ async function carry(place: Send, turn: BegunTurn): Promise<Outcome> {
   }));
   const isTelling = turn.isKeyed && maybeOver;
   const chat_status = await statusAfter(place, turn, finished, { final, isTelling });
-  // Not awaited: a repeat that comes before waits, and then decides the same.
-  if (isTelling && chat_status === "ongoing") chats.told(tenant, chatId, turn.turnId).catch(() => {});
+  // A repeat that comes before this note waits, and then decides the same.
+  if (isTelling && chat_status === "ongoing") {
+    tenant.trailing.push(chats.told(tenant, chatId, turn.turnId).catch(() => {}));
+  }
   return { messages, chat_status };
 }
 
