@@ -93,6 +93,8 @@ async function agree(
   start: ReadChat,
   history: Final | undefined,
 ): Promise<Omit<Settled, "failure"> | undefined> {
+  const closeBy = async (seen: ReadChat): Promise<ReadChat | undefined> =>
+    history ? close(tenant, seen, history) : seen;
   let chat: ReadChat | null = start;
   while (chat) {
     // An old chat that ended under the old server keeps the messages that it has.
@@ -101,18 +103,18 @@ async function agree(
     switch (step.kind) {
       case "later": {
         // The chat is over at Retell, and over here; the turn is decided later.
-        const closed: ReadChat | undefined = history ? await close(tenant, chat, history) : chat;
+        const closed = await closeBy(chat);
         return closed && { chat: closed, open: "unknown" };
       }
       case "none": {
-        const closed: ReadChat | undefined = history ? await close(tenant, chat, history) : chat;
+        const closed = await closeBy(chat);
         return closed && { chat: closed, open: undefined };
       }
       case "append":
         // Retell's history alone is too large for a document: it is shown, and not stored.
         if (!turn && !fits(chat, history?.message_with_tool_calls ?? [])) {
           await tellOverflow(tenant, chat);
-          const closed: ReadChat | undefined = history ? await close(tenant, chat, history) : chat;
+          const closed = await closeBy(chat);
           const messages = [...chat.messages, ...step.entries];
           return closed && { chat: { ...closed, messages }, open: undefined };
         }

@@ -93,7 +93,8 @@ export type Ending = Partial<
 /**
  * The chats collection. Every function takes the tenant and every query carries its subaccountId. Writes of messages
  * and turns follow the turn protocol (docs/turns.md): each names the state that it was decided on, and changes nothing in
- * another. Tombstones are found by the functions that speak of them, and by `due`. All of them throw CONNECTION_FAILED when the tenant's database does not answer in time.
+ * another. Tombstones are found by the functions that speak of them, and by `due`. All of them throw CONNECTION_FAILED when
+ * the tenant's database does not answer in time.
  */
 export const chats = {
   async insert(tenant: Tenant, chat: StoredChat): Promise<void> {
