@@ -16,8 +16,8 @@ export default $config({
   async run() {
     // In two parts, so that tsc does not follow them: these files import one another by their full names, which the
     // compiler options of SST's own types refuse. esbuild joins the parts and bundles the files.
-    const { cors, originsOf, allowHeadersOf }: Cors = await import("./lib/" + "cors.ts");
-    const { secrets }: { secrets: Record<string, string> } = await import("./lib/" + "config.ts");
+    const { cors, originsOf, allowHeadersOf }: Cors = await import("./lib/api/" + "cors.ts");
+    const { secrets }: { secrets: Record<string, string> } = await import("./lib/platform/" + "config.ts");
     const { functionsOf }: Functions = await import("./infra/" + "functions.ts");
     const { placeholderOf, problemsOf }: Settings = await import("./infra/" + "settings.ts");
     const { readEnvFile }: { readEnvFile: (path: string) => unknown } = await import("./dev/" + "env-file.ts");
@@ -169,7 +169,7 @@ interface Functions {
   }[];
 }
 
-/** What it uses of lib/cors.ts. */
+/** What it uses of lib/api/cors.ts. */
 interface Cors {
   cors: { allowMethods: ("GET" | "POST" | "PUT" | "DELETE")[]; exposeHeaders: string[]; maxAgeSeconds: number };
   originsOf(text: string | undefined): string[];

@@ -8,10 +8,10 @@ import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { alarms, maxDescription } from "../infra/alarms.ts";
 import { queries } from "../infra/queries.ts";
-import { secrets as links } from "../lib/config.ts";
-import { cors } from "../lib/cors.ts";
-import { type Route, routeKey } from "../lib/route.ts";
-import { routes } from "../lib/routes.ts";
+import { cors } from "../lib/api/cors.ts";
+import { type Route, routeKey } from "../lib/api/route.ts";
+import { routes } from "../lib/api/routes.ts";
+import { secrets as links } from "../lib/platform/config.ts";
 
 /**
  * What sst.config.ts deploys, told by SST's own CLI without an AWS account, and what the built functions answer under

@@ -1,8 +1,8 @@
 import { gunzipSync } from "node:zlib";
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context } from "aws-lambda";
 import { toEvent } from "../dev/event.ts";
-import type { Route } from "../lib/route.ts";
-import { routes } from "../lib/routes.ts";
+import type { Route } from "../lib/api/route.ts";
+import { routes } from "../lib/api/routes.ts";
 
 /** The endpoints that are compared. */
 export const names = ["list", "transcript", "message", "create", "end"] as const;

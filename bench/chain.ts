@@ -7,7 +7,7 @@ import { crc32, gunzipSync } from "node:zlib";
 import type { APIGatewayProxyStructuredResultV2 } from "aws-lambda";
 import { Collection } from "mongodb";
 import { load as fill } from "../dev/seed/load.ts";
-import { gzip } from "../lib/gzip.ts";
+import { gzip } from "../lib/platform/compress.ts";
 import { eventFor, load, succeed } from "./api.ts";
 import { type Job, job, tell } from "./child.ts";
 import { interleaved } from "./numbers.ts";

@@ -1,7 +1,7 @@
 import type { Db } from "mongodb";
 import { load as fill } from "../dev/seed/load.ts";
-import { newMessageId } from "../lib/chat/document.ts";
-import { encode } from "../lib/page.ts";
+import { encode } from "../lib/chat/cursor.ts";
+import { newMessageId } from "../lib/chat/model.ts";
 import { type Api, load, type Request, succeed } from "./api.ts";
 import { type Job, job, tell } from "./child.ts";
 import { interleaved, type Spread, spread } from "./numbers.ts";

@@ -1,7 +1,7 @@
 import { SignJWT } from "jose";
 import { type Db, MongoClient, ObjectId } from "mongodb";
-import { seal } from "../lib/crypto.ts";
-import { ensureIndexes } from "../lib/indexes.ts";
+import { seal } from "../lib/platform/crypto.ts";
+import { ensureIndexes } from "../lib/platform/indexes.ts";
 import type { Place } from "./api.ts";
 
 /** A subaccount of a measurement's own, and its database. */

@@ -1,7 +1,7 @@
 /** `npm run access:forget -- --user ID`: every instance forgets at once what it knows of a user's permissions. */
 import { parseArgs } from "node:util";
-import { forget } from "../lib/access.ts";
-import { bounded, central, driver } from "../lib/mongo.ts";
+import { forget } from "../lib/access/membership.ts";
+import { bounded, central, driver } from "../lib/platform/mongo.ts";
 import { runTool } from "./run-tool.ts";
 import { confirmWrite } from "./target.ts";
 

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type BuildOptions, build, type Metafile } from "esbuild";
 import { schedules } from "../infra/schedules.ts";
-import { routes } from "../lib/routes.ts";
+import { routes } from "../lib/api/routes.ts";
 import { alias, apart, driver, leaveOut } from "./build/tricks.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
@@ -56,7 +56,7 @@ export async function bundle(program: string, folder: string): Promise<Metafile[
   const [index] = await outputsOf({ index: program });
   if (!index) throw new Error(`esbuild made nothing of ${program}`);
   if (!index.imports.some(({ path }) => path === driver.path)) return [index];
-  return [index, ...(await outputsOf({ [driver.name]: join(root, "lib/mongo-driver.ts") }, driver.options))];
+  return [index, ...(await outputsOf({ [driver.name]: join(root, "lib/platform/mongo-driver.ts") }, driver.options))];
 }
 
 /** Bundles every function of the API into a folder of its own. */

@@ -1,9 +1,9 @@
 /** `npm run cache:forget -- --subaccount ID [--chat ID]`: the next reader gets what Mongo has. */
 import { parseArgs } from "node:util";
 import { Redis } from "@upstash/redis";
-import { loadSubaccount } from "../lib/access.ts";
+import { loadSubaccount } from "../lib/access/membership.ts";
 import * as cache from "../lib/chat/cache.ts";
-import { config } from "../lib/config.ts";
+import { config } from "../lib/platform/config.ts";
 import { runTool } from "./run-tool.ts";
 import { subaccountIdOf } from "./subaccount.ts";
 import { confirmWrite } from "./target.ts";

@@ -4,7 +4,7 @@
  */
 import { createWriteStream } from "node:fs";
 import { parseArgs } from "node:util";
-import { settings } from "../lib/config.ts";
+import { settings } from "../lib/platform/config.ts";
 import { excuses, promises } from "./chaos/ledger.ts";
 import { type Part, parts, type Report, run } from "./chaos/run.ts";
 

@@ -4,7 +4,7 @@ import { join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import { alarms } from "../infra/alarms.ts";
 import { dashboard } from "../infra/dashboard.ts";
-import { stage } from "../lib/stage.ts";
+import { stage } from "../lib/platform/stage.ts";
 import { Definition } from "./dashboard/definition.ts";
 import { drawn } from "./dashboard/draw.ts";
 import { measuredIn, type Store, type Window } from "./dashboard/series.ts";

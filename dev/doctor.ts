@@ -3,7 +3,7 @@
  * it. Changes nothing but a key in Redis that is gone in ten seconds.
  */
 import { parseArgs } from "node:util";
-import { central } from "../lib/mongo.ts";
+import { central } from "../lib/platform/mongo.ts";
 import { type Finding, ill } from "./doctor/finding.ts";
 import { account, retellClock } from "./doctor/retell.ts";
 import { settings, tokens } from "./doctor/settings.ts";

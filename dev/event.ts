@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import type { APIGatewayProxyEventV2 } from "aws-lambda";
-import { routeKey } from "../lib/route.ts";
+import { routeKey } from "../lib/api/route.ts";
 import { decode, findRoute, type Match } from "./gateway/router.ts";
 
 /** An HTTP request as it was sent. */

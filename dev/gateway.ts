@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import type { routes } from "../lib/routes.ts";
+import type { routes } from "../lib/api/routes.ts";
 import { Cors } from "./gateway/cors.ts";
 import { exchange, type Setup } from "./gateway/exchange.ts";
 import type { LambdaHandler } from "./gateway/invoke.ts";
@@ -35,7 +35,7 @@ export interface Gateway {
 }
 
 /**
- * Serves the table in lib/routes.ts as API Gateway's HTTP API does, with the functions in this process.
+ * Serves the table in lib/api/routes.ts as API Gateway's HTTP API does, with the functions in this process.
  *
  * @throws EADDRINUSE when the port is taken.
  */

@@ -1,10 +1,10 @@
 /** `npm run db:indexes`: makes the indexes of the central database and of every subaccount's. Safe to repeat. */
 import { parseArgs } from "node:util";
-import { subaccountOf } from "../lib/access.ts";
-import { type Done, ensureIndexes } from "../lib/indexes.ts";
-import { CallLog } from "../lib/logger.ts";
-import { central } from "../lib/mongo.ts";
-import { openTenant } from "../lib/tenant.ts";
+import { subaccountOf } from "../lib/access/membership.ts";
+import { openTenant } from "../lib/access/tenant.ts";
+import { type Done, ensureIndexes } from "../lib/platform/indexes.ts";
+import { CallLog } from "../lib/platform/logger.ts";
+import { central } from "../lib/platform/mongo.ts";
 import { reached, runTool, whyNot } from "./run-tool.ts";
 import { confirmWrite } from "./target.ts";
 

@@ -5,8 +5,8 @@
 import { parseArgs } from "node:util";
 import type { Document } from "mongodb";
 import * as z from "zod";
-import { isCurrent, open, type Salt, seal } from "../lib/crypto.ts";
-import { central } from "../lib/mongo.ts";
+import { isCurrent, open, type Salt, seal } from "../lib/platform/crypto.ts";
+import { central } from "../lib/platform/mongo.ts";
 import { forgetAccount } from "../lib/retell/account.ts";
 import { reached, runTool } from "./run-tool.ts";
 import { confirmWrite } from "./target.ts";

@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type Route, routeKey } from "../lib/route.ts";
-import { routes } from "../lib/routes.ts";
+import { type Route, routeKey } from "../lib/api/route.ts";
+import { routes } from "../lib/api/routes.ts";
 import { buildFunction, dist, functions } from "./build.ts";
 import { toEvent } from "./event.ts";
 import { hostFunction, type Invocation } from "./lambda/host.ts";

@@ -1,9 +1,9 @@
 /** `npm run report -- --subaccount ID [--json]`: what a subaccount's chats are like. Reads, and changes nothing. */
 import { parseArgs } from "node:util";
 import { type Db, MongoClient } from "mongodb";
-import { loadSubaccount } from "../lib/access.ts";
+import { loadSubaccount } from "../lib/access/membership.ts";
+import { addressOf } from "../lib/access/tenant.ts";
 import { isPresent } from "../lib/chat/store.ts";
-import { addressOf } from "../lib/tenant.ts";
 import { type Chat, type Spread, type Tally, tally } from "./report/tally.ts";
 import { runTool } from "./run-tool.ts";
 import { subaccountIdOf } from "./subaccount.ts";

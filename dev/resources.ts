@@ -1,7 +1,7 @@
 /** `npm run resources -- --stage NAME`: the functions of a stage, and what each may do, as `sst deploy` would make them. */
 import { parseArgs } from "node:util";
 import { type Deployed, functionsOf } from "../infra/functions.ts";
-import { secrets } from "../lib/config.ts";
+import { secrets } from "../lib/platform/config.ts";
 import { readEnvFile } from "./env-file.ts";
 import { table } from "./table.ts";
 

@@ -1,6 +1,6 @@
 import type { Db } from "mongodb";
-import { ApiError } from "../lib/errors.ts";
-import { bounded, closeAll } from "../lib/mongo.ts";
+import { ApiError } from "../lib/platform/errors.ts";
+import { bounded, closeAll } from "../lib/platform/mongo.ts";
 import { saying } from "./doctor/finding.ts";
 
 /** Runs a tool, and closes what it has opened. What it throws is said in a line, without a stack: exit code 1. */

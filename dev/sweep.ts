@@ -1,7 +1,7 @@
 /** `npm run sweep`: one run of the scheduled sweep, by hand. */
 import { parseArgs } from "node:util";
 import { handler } from "../functions/sweep.ts";
-import { central } from "../lib/mongo.ts";
+import { central } from "../lib/platform/mongo.ts";
 import { reached, runTool } from "./run-tool.ts";
 import { confirmWrite } from "./target.ts";
 

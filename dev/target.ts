@@ -1,8 +1,8 @@
 import { createInterface } from "node:readline/promises";
 import { MongoClient } from "mongodb";
-import { config } from "../lib/config.ts";
-import { ApiError } from "../lib/errors.ts";
-import { stage } from "../lib/stage.ts";
+import { config } from "../lib/platform/config.ts";
+import { ApiError } from "../lib/platform/errors.ts";
+import { stage } from "../lib/platform/stage.ts";
 
 let isOwn = false;
 

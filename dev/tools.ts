@@ -4,7 +4,7 @@
  */
 import "./env.ts";
 import { join } from "node:path";
-import { stage } from "../lib/stage.ts";
+import { stage } from "../lib/platform/stage.ts";
 import { DEFAULT_FOLDER } from "./start/folder.ts";
 import { logInto } from "./start/log-file.ts";
 import { environmentOf, isOfDemo, running } from "./start/running.ts";

@@ -1,8 +1,8 @@
+import { endpoint } from "../lib/api/endpoint.ts";
+import { routes } from "../lib/api/routes.ts";
 import { create } from "../lib/chat/create.ts";
-import { openingOf } from "../lib/chat/document.ts";
-import { endpoint } from "../lib/endpoint.ts";
+import { openingOf } from "../lib/chat/model.ts";
 import { reservedKey } from "../lib/retell/client.ts";
-import { routes } from "../lib/routes.ts";
 
 /** Starts a chat with one of the subaccount's agents. A repeat with the same key starts no other. */
 export const handler = endpoint(routes.create).handler(

@@ -1,6 +1,6 @@
-import { compose } from "../lib/chain.ts";
-import { ApiError } from "../lib/errors.ts";
-import { methodsOf, routes } from "../lib/routes.ts";
+import { compose } from "../lib/api/chain.ts";
+import { methodsOf, routes } from "../lib/api/routes.ts";
+import { ApiError } from "../lib/platform/errors.ts";
 
 /** What no route matches: 404, or 405 where only the method is wrong. HTTP APIs know no 405 of their own. */
 export const handler = compose(routes.default).handler(async ({ request }) => {

@@ -1,6 +1,6 @@
+import { endpoint } from "../lib/api/endpoint.ts";
+import { routes } from "../lib/api/routes.ts";
 import { end } from "../lib/chat/end.ts";
-import { endpoint } from "../lib/endpoint.ts";
-import { routes } from "../lib/routes.ts";
 
 /** Ends the chat at Retell, then stores how it finished. Ending twice is not an error. */
 export const handler = endpoint(routes.end).handler(async ({ params, tenant, deadline }) => {

@@ -1,5 +1,5 @@
-import { compose } from "../lib/chain.ts";
-import { routes } from "../lib/routes.ts";
+import { compose } from "../lib/api/chain.ts";
+import { routes } from "../lib/api/routes.ts";
 
 /** Whether the API is up: asks nobody, needs no token. */
 export const handler = compose(routes.health).handler(async () => ({ data: { status: "ok", version: "1.0.0" } }));

@@ -1,9 +1,9 @@
+import { endpoint } from "../lib/api/endpoint.ts";
+import { routes } from "../lib/api/routes.ts";
 import * as cache from "../lib/chat/cache.ts";
-import { listed } from "../lib/chat/shown.ts";
+import { cursorAfter } from "../lib/chat/cursor.ts";
 import { chats } from "../lib/chat/store.ts";
-import { endpoint } from "../lib/endpoint.ts";
-import { cursorAfter } from "../lib/page.ts";
-import { routes } from "../lib/routes.ts";
+import { listed } from "../lib/chat/view.ts";
 
 const defaults = routes.list.query.parse({});
 

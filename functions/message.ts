@@ -1,8 +1,8 @@
-import { replyOf } from "../lib/chat/transcript.ts";
-import { send } from "../lib/chat/turns.ts";
-import { endpoint } from "../lib/endpoint.ts";
+import { endpoint } from "../lib/api/endpoint.ts";
+import { routes } from "../lib/api/routes.ts";
+import { replyOf } from "../lib/chat/read.ts";
+import { send } from "../lib/chat/send.ts";
 import { retellFor } from "../lib/retell/client.ts";
-import { routes } from "../lib/routes.ts";
 
 /** Sends what the user says and returns what the agent answers. A repeat with the same key sends nothing. */
 export const handler = endpoint(routes.message).handler(async ({ params, body, tenant, deadline, idempotency }) => {

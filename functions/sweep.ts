@@ -1,8 +1,8 @@
 import type { Context } from "aws-lambda";
-import { awake } from "../lib/awake.ts";
 import { sweep } from "../lib/chat/sweep.ts";
-import { CallLog } from "../lib/logger.ts";
-import { isUnreachable } from "../lib/mongo.ts";
+import { awake } from "../lib/platform/awake.ts";
+import { CallLog } from "../lib/platform/logger.ts";
+import { isUnreachable } from "../lib/platform/mongo.ts";
 
 /** Runs by the clock: settles what nobody came back for. Two at once do no harm. */
 export async function handler(_event?: unknown, context?: Context) {

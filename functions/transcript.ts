@@ -1,7 +1,7 @@
+import { endpoint } from "../lib/api/endpoint.ts";
+import { routes } from "../lib/api/routes.ts";
 import * as cache from "../lib/chat/cache.ts";
-import { current, isFinal, isUnplaced, transcriptOf } from "../lib/chat/transcript.ts";
-import { endpoint } from "../lib/endpoint.ts";
-import { routes } from "../lib/routes.ts";
+import { current, isFinal, isUnplaced, transcriptOf } from "../lib/chat/read.ts";
 
 /** One chat in full. An ongoing chat is read from Retell first; one that is over is cached for five minutes. */
 export const handler = endpoint(routes.transcript, {

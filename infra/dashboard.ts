@@ -1,6 +1,6 @@
-import { type Metric, namespace } from "../lib/metrics.ts";
-import { type Route, routeKey } from "../lib/route.ts";
-import { routes } from "../lib/routes.ts";
+import { type Route, routeKey } from "../lib/api/route.ts";
+import { routes } from "../lib/api/routes.ts";
+import { type Metric, namespace } from "../lib/platform/metrics.ts";
 import { gatewayThrottles, ours, type Watched } from "./alarms.ts";
 
 type Line = unknown[];

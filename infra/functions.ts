@@ -1,6 +1,6 @@
-import { secrets } from "../lib/config.ts";
-import { type Route, routeKey } from "../lib/route.ts";
-import { routes } from "../lib/routes.ts";
+import { type Route, routeKey } from "../lib/api/route.ts";
+import { routes } from "../lib/api/routes.ts";
+import { secrets } from "../lib/platform/config.ts";
 import { schedules } from "./schedules.ts";
 import { type Environment, given, reserved } from "./settings.ts";
 

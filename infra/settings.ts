@@ -1,7 +1,7 @@
 import * as z from "zod";
-import { promised, secrets, settings } from "../lib/config.ts";
-import { allowHeadersOf, originsOf } from "../lib/cors.ts";
-import { routes } from "../lib/routes.ts";
+import { allowHeadersOf, originsOf } from "../lib/api/cors.ts";
+import { routes } from "../lib/api/routes.ts";
+import { promised, secrets, settings } from "../lib/platform/config.ts";
 import { schedules } from "./schedules.ts";
 
 export type Environment = Record<string, string | undefined>;
@@ -84,7 +84,7 @@ export function malformed(environment: Environment): string[] {
   return Object.entries(schemas).flatMap(([name, schema]) => {
     const link = name in secrets ? secrets[name as keyof typeof secrets] : undefined;
     const given = environment[link ? `SST_SECRET_${link}` : name];
-    const value = name in settings ? given?.trim() : given; // as lib/config.ts reads it; the rest is used as it stands
+    const value = name in settings ? given?.trim() : given; // as lib/platform/config.ts reads it; the rest is used as it stands
     const [problem] = value ? (schema.safeParse(value).error?.issues ?? []) : [];
     return problem ? [`${link ? `secret ${link}` : name} is malformed: ${problem.message}`] : [];
   });

@@ -1,6 +1,6 @@
 import { ObjectId } from "mongodb";
 import { describe, expect, it } from "vitest";
-import { key, redis } from "../lib/redis.ts";
+import { key, redis } from "../lib/platform/redis.ts";
 import { aChat, aWorld, call, central, fault, type World } from "./support/world.ts";
 
 const send = ({ owner, subaccountId }: World, chatId: string, content: string) =>

@@ -4,7 +4,7 @@ import "./support/unlimited.ts";
 import { ObjectId } from "mongodb";
 import { describe, expect, it } from "vitest";
 import { handler as sweep } from "../functions/sweep.ts";
-import { encode } from "../lib/page.ts";
+import { encode } from "../lib/chat/cursor.ts";
 import { guarded, neighbours, rightRequest, shown, stateOf } from "./support/attack.ts";
 import { aChat, aMembership, aUser, aWorld, call, central, fault, type Request, type World } from "./support/world.ts";
 

@@ -3,7 +3,7 @@ import "./support/unlimited.ts";
 import { constants, createHmac, generateKeyPairSync, sign } from "node:crypto";
 import { exportJWK } from "jose";
 import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
-import { errors } from "../lib/errors.ts";
+import { errors } from "../lib/platform/errors.ts";
 import { guarded, rightRequest, shown, stateOf } from "./support/attack.ts";
 import { aServer } from "./support/issuer.ts";
 

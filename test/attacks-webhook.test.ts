@@ -2,7 +2,7 @@ import "./support/own-retell.ts";
 import { ObjectId } from "mongodb";
 import { symmetric } from "retell-sdk/lib/webhook_auth";
 import { describe, expect, it } from "vitest";
-import { seal } from "../lib/crypto.ts";
+import { seal } from "../lib/platform/crypto.ts";
 import { neighbours, raw, shown, stateOf } from "./support/attack.ts";
 import { aChat, central, type World } from "./support/world.ts";
 

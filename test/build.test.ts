@@ -8,7 +8,7 @@ import { text } from "node:stream/consumers";
 import { MongoClient } from "mongodb";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { type Bundle, buildAll, functions } from "../dev/build.ts";
-import type { routes } from "../lib/routes.ts";
+import type { routes } from "../lib/api/routes.ts";
 import { aWorld, central, eventFor } from "./support/world.ts";
 
 const require = createRequire(import.meta.url);

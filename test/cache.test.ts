@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import * as cache from "../lib/chat/cache.ts";
-import { written } from "../lib/gzip.ts";
-import { key, redis } from "../lib/redis.ts";
+import { written } from "../lib/platform/compress.ts";
+import { key, redis } from "../lib/platform/redis.ts";
 import { aLog } from "./support/log.ts";
 
 const log = aLog("list");

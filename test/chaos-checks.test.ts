@@ -4,8 +4,8 @@ import { check, type Found } from "../dev/chaos/checks.ts";
 import { type Accepted, Ledger, type Sent } from "../dev/chaos/ledger.ts";
 import { common } from "../dev/chaos/texts.ts";
 import { Chat, type Entry } from "../dev/retell/schema.ts";
-import { idempotencyOf } from "../lib/idempotency.ts";
-import { routes } from "../lib/routes.ts";
+import { idempotencyOf } from "../lib/api/idempotency.ts";
+import { routes } from "../lib/api/routes.ts";
 
 const chatId = "chat_1";
 const ids = { subaccountId: "5ca1ab1e0000000000000010", userId: "5ca1ab1e0000000000000001" };

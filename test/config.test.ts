@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
-import { secrets, settings } from "../lib/config.ts";
+import { secrets, settings } from "../lib/platform/config.ts";
 
 const complete = {
   MONGODB_URL: "mongodb://db.example/scalai",
@@ -15,7 +15,7 @@ const required = Object.keys(complete);
 
 /** What a new process finds as its configuration: an environment is parsed once, and links are read once. */
 async function configOf(environment: Record<string, string>): Promise<Record<string, unknown> & { error?: string }> {
-  const module = JSON.stringify(new URL("../lib/config.ts", import.meta.url));
+  const module = JSON.stringify(new URL("../lib/platform/config.ts", import.meta.url));
   const script = `import { config } from ${module};
     try { console.log(JSON.stringify(config())); } catch ({ message: error }) { console.log(JSON.stringify({ error })); }`;
   const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], {

@@ -5,7 +5,7 @@ import { type AddressInfo, createServer as createTcpServer, type Server, type So
 import { text } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import { Connections, wasNotSent } from "../lib/http.ts";
+import { Connections, wasNotSent } from "../lib/platform/http.ts";
 import { identity, trustIdentity } from "./support/tls.ts";
 
 const sockets: Socket[] = [];

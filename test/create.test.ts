@@ -228,7 +228,7 @@ describe("create", () => {
   it("reads a changed key again, once, when Retell refuses the one that is cached", async () => {
     const tenant = await aWorld();
     await aChat(tenant);
-    const { seal } = await import("../lib/crypto.ts");
+    const { seal } = await import("../lib/platform/crypto.ts");
     const { ObjectId } = await import("mongodb");
     const { central } = await import("./support/world.ts");
     await control("retell", "PATCH", "/settings", { invalidKeys: { [tenant.apiKey]: 401 } });

@@ -9,14 +9,14 @@ import { evaluate } from "../dev/dashboard/math.ts";
 import { ticksOf, timeTicksOf } from "../dev/dashboard/scale.ts";
 import { measuredIn, type Series, seriesOf } from "../dev/dashboard/series.ts";
 import { definitionOf, windowOf } from "../dev/dashboard.ts";
-import { namespace } from "../lib/metrics.ts";
+import { namespace } from "../lib/platform/metrics.ts";
 import { metered } from "./support/instance.ts";
 import { tool } from "./support/tool.ts";
 import { aWorld, call } from "./support/world.ts";
 
 const window = { from: 60_000, until: 240_000, periodMs: 60_000 };
 
-/** A line as lib/metrics.ts writes it. */
+/** A line as lib/platform/metrics.ts writes it. */
 function line(at: number, values: Record<string, number | number[]>, by: Record<string, string> = {}): string {
   const fields = { Stage: "local", ...by };
   const Metrics = Object.keys(values).map((Name) => ({ Name, Unit: "Count" }));

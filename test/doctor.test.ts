@@ -5,8 +5,8 @@ import type { AddressInfo } from "node:net";
 import { ObjectId } from "mongodb";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { clock, saying } from "../dev/doctor/finding.ts";
-import { seal } from "../lib/crypto.ts";
-import { ensureIndexes, missingIndexes } from "../lib/indexes.ts";
+import { seal } from "../lib/platform/crypto.ts";
+import { ensureIndexes, missingIndexes } from "../lib/platform/indexes.ts";
 import { tool } from "./support/tool.ts";
 import { aWorld, central, type World } from "./support/world.ts";
 

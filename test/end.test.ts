@@ -1,6 +1,6 @@
 import { ObjectId } from "mongodb";
 import { describe, expect, it } from "vitest";
-import { seal } from "../lib/crypto.ts";
+import { seal } from "../lib/platform/crypto.ts";
 import { forgetAccount } from "../lib/retell/account.ts";
 import { aLog } from "./support/log.ts";
 import { anInstance, type Instance } from "./support/wire.ts";

@@ -6,9 +6,9 @@ import { symmetric } from "retell-sdk/lib/webhook_auth";
 import { expect, it } from "vitest";
 import { type HttpRequest, split, toEvent } from "../dev/event.ts";
 import { findRoute } from "../dev/gateway/router.ts";
-import { type ErrorCode, errors } from "../lib/errors.ts";
-import type { Route } from "../lib/route.ts";
-import { routes } from "../lib/routes.ts";
+import type { Route } from "../lib/api/route.ts";
+import { routes } from "../lib/api/routes.ts";
+import { type ErrorCode, errors } from "../lib/platform/errors.ts";
 import { aChat, aWorld, type Name } from "./support/world.ts";
 
 const world = await aWorld();

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { type HttpRequest, toEvent } from "../dev/event.ts";
 import { routerOf } from "../dev/gateway/router.ts";
-import type { Route } from "../lib/route.ts";
+import type { Route } from "../lib/api/route.ts";
 
 const subaccountId = "64b000000000000000000001";
 const list = `/api/chats/${subaccountId}/list`;

@@ -1,7 +1,7 @@
 import { ObjectId } from "mongodb";
 import { expect, describe as group, it } from "vitest";
-import { seal } from "../lib/crypto.ts";
-import { describe } from "../lib/logger.ts";
+import { seal } from "../lib/platform/crypto.ts";
+import { describe } from "../lib/platform/logger.ts";
 import { linesOf, logged } from "./support/instance.ts";
 import { aChat, aWorld, call, central, fault } from "./support/world.ts";
 

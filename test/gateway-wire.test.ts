@@ -91,7 +91,7 @@ describe("CORS", () => {
   const corsOf = (headers: object) =>
     Object.fromEntries(Object.entries(headers).filter(([name]) => name.startsWith("access-control-")));
 
-  test("a preflight is answered by the gateway, with what lib/cors.ts allows", async () => {
+  test("a preflight is answered by the gateway, with what lib/api/cors.ts allows", async () => {
     const health = vi.fn(ok);
     const gateway = await behind(health, { corsOrigins: [origin, "http://localhost:5173"] });
     const answer = await ask(gateway, "/api/chats/a/create", preflight(origin));

@@ -2,7 +2,7 @@ import type { Document } from "mongodb";
 import { describe, expect, it } from "vitest";
 import { run } from "../bench/child.ts";
 import type { Measured, Wanted } from "../bench/heap.ts";
-import { newMessageId } from "../lib/chat/document.ts";
+import { newMessageId } from "../lib/chat/model.ts";
 import { aChat, aWorld, call, central, type Request, type Response, type World } from "./support/world.ts";
 
 const owned = ({ owner, subaccountId }: World, chatId: string, more: Request = {}) => ({

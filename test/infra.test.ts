@@ -5,9 +5,9 @@ import { type Alarm, alarms, descriptionOf, expressionOf, maxDescription } from 
 import { dashboard } from "../infra/dashboard.ts";
 import { queries } from "../infra/queries.ts";
 import { problemsOf } from "../infra/settings.ts";
-import { metrics, namespace } from "../lib/metrics.ts";
-import type { Route } from "../lib/route.ts";
-import { routes } from "../lib/routes.ts";
+import type { Route } from "../lib/api/route.ts";
+import { routes } from "../lib/api/routes.ts";
+import { metrics, namespace } from "../lib/platform/metrics.ts";
 import { logged } from "./support/instance.ts";
 import { aLog } from "./support/log.ts";
 import { aChatBy, anInstance, aWire, owned } from "./support/wire.ts";

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import * as z from "zod";
-import type { Handler } from "../lib/chain.ts";
+import type { Handler } from "../lib/api/chain.ts";
+import { routes } from "../lib/api/routes.ts";
 import { NewChat, NewMessage } from "../lib/chat/schema.ts";
-import { routes } from "../lib/routes.ts";
 import { aChat, aContext, aWorld, call, control, type Name, type Request } from "./support/world.ts";
 
 const world = await aWorld();

@@ -5,8 +5,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Document, ObjectId } from "mongodb";
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { seal } from "../lib/crypto.ts";
-import { key, redis } from "../lib/redis.ts";
+import { seal } from "../lib/platform/crypto.ts";
+import { key, redis } from "../lib/platform/redis.ts";
 import { tool } from "./support/tool.ts";
 import { anInstance } from "./support/wire.ts";
 import { aWorld, central, control, type World } from "./support/world.ts";
@@ -41,8 +41,8 @@ async function cryptoUnder(settings: Record<string, string>) {
   const before = { ...process.env };
   Object.assign(process.env, settings);
   vi.resetModules();
-  const crypto = await import("../lib/crypto.ts");
-  const { config } = await import("../lib/config.ts");
+  const crypto = await import("../lib/platform/crypto.ts");
+  const { config } = await import("../lib/platform/config.ts");
   config(); // read while the settings stand
   process.env = before;
   return crypto;

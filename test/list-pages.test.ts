@@ -2,7 +2,7 @@ import "./support/unlimited.ts";
 import fc from "fast-check";
 import { Binary, Decimal128, type Document, Long, MaxKey, MinKey, ObjectId, Timestamp } from "mongodb";
 import { expect, it } from "vitest";
-import { ensureIndexes } from "../lib/indexes.ts";
+import { ensureIndexes } from "../lib/platform/indexes.ts";
 import { aWorld, call, type World } from "./support/world.ts";
 
 const world = await aWorld();

@@ -64,12 +64,12 @@ describe("list", () => {
       world,
       [...Array(300).keys()].map((i) => ({ chat_id: `chat_${i}`, start_timestamp: i })),
     );
-    const { ensureIndexes } = await import("../lib/indexes.ts");
+    const { ensureIndexes } = await import("../lib/platform/indexes.ts");
     await ensureIndexes(world.db, "tenant");
     await world.db.command({ profile: 2 });
     const first = await list(world, { limit: "20" });
     await list(world, { limit: "20", cursor: first.body.meta.nextCursor });
-    const { encode } = await import("../lib/page.ts");
+    const { encode } = await import("../lib/chat/cursor.ts");
     await list(world, { limit: "20", cursor: encode({ start_timestamp: 25, chat_id: "chat_25" }) });
     await world.db.command({ profile: 0 });
 

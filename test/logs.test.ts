@@ -1,6 +1,6 @@
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { describe, expect, it } from "vitest";
-import { driver } from "../lib/mongo.ts";
+import { driver } from "../lib/platform/mongo.ts";
 import { linesOf, logged } from "./support/instance.ts";
 import { aChat, aMembership, aToken, aUser, aWorld, call, fault } from "./support/world.ts";
 

@@ -2,7 +2,7 @@ import "./support/own-retell.ts";
 import "./support/apart.ts";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { handler as sweep } from "../functions/sweep.ts";
-import { Metrics, metrics } from "../lib/metrics.ts";
+import { Metrics, metrics } from "../lib/platform/metrics.ts";
 import { MetricLine } from "./support/emf.ts";
 import { linesOf, metered, metricsOf } from "./support/instance.ts";
 import { aChatBy, anInstance, aWire, owned } from "./support/wire.ts";

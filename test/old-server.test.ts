@@ -62,7 +62,7 @@ const at = (chatId: string) => ({ token, subaccountId, chatId });
 
 describe("documents of the old server", () => {
   it("decrypt as they are: the cluster address and the Retell key", async () => {
-    const { open } = await import("../lib/crypto.ts");
+    const { open } = await import("../lib/platform/crypto.ts");
     const [[subaccount], [account]] = await Promise.all([load("subaccounts"), load("retellaccounts")]);
     const sealed = (document: Document | undefined, text: string) => ({ text, iv: document?.encryptionIV });
     expect(await open(sealed(subaccount, subaccount?.mongodbUrl), subaccountId, "subaccount-salt")).toBe(

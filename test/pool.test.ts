@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { MongoClient, ObjectId } from "mongodb";
 import { afterAll, afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
-import { seal } from "../lib/crypto.ts";
-import { central, closeAll, lease } from "../lib/mongo.ts";
+import { seal } from "../lib/platform/crypto.ts";
+import { central, closeAll, lease } from "../lib/platform/mongo.ts";
 import { anInstance, owned } from "./support/wire.ts";
 import { aWorld, central as world } from "./support/world.ts";
 

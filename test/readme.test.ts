@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, expect, it } from "vitest";
-import { errors } from "../lib/errors.ts";
-import type { Route } from "../lib/route.ts";
-import { routes } from "../lib/routes.ts";
+import type { Route } from "../lib/api/route.ts";
+import { routes } from "../lib/api/routes.ts";
+import { errors } from "../lib/platform/errors.ts";
 import { endAll, npmStart, shells } from "./support/npm-start.ts";
 
 const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");

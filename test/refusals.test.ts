@@ -1,7 +1,7 @@
 import { SignJWT } from "jose";
 import { ObjectId } from "mongodb";
 import { describe, expect, it } from "vitest";
-import { routes } from "../lib/routes.ts";
+import { routes } from "../lib/api/routes.ts";
 import { guarded, rightRequest } from "./support/attack.ts";
 import { aChat, aContext, aMembership, aToken, aUser, aWorld, call, central, type Request } from "./support/world.ts";
 
@@ -177,7 +177,7 @@ async function repeated<T>(times: number, ask: () => Promise<T>): Promise<T[]> {
 
 describe("the limits", () => {
   it("are per endpoint and subaccount; 429 says when to come back", async () => {
-    const { routeRule } = await import("../lib/limits.ts");
+    const { routeRule } = await import("../lib/access/limits.ts");
     const { requests } = routeRule(routes.list) ?? { requests: 0 };
     const tenant = await aWorld();
     const ask = () => call("list", { token: tenant.owner.token, subaccountId: tenant.subaccountId });
@@ -253,7 +253,7 @@ describe("routes that do not exist", () => {
 });
 
 it("every code of the error table is one that a test provokes", async () => {
-  const { errors } = await import("../lib/errors.ts");
+  const { errors } = await import("../lib/platform/errors.ts");
   const { readdir, readFile } = await import("node:fs/promises");
   const folder = new URL(".", import.meta.url);
   const files = (await readdir(folder)).filter((file) => file.endsWith(".test.ts"));

@@ -3,7 +3,7 @@ import { spread, tally, weekOf } from "../dev/report/tally.ts";
 import { chatsOf } from "../dev/report.ts";
 import { load } from "../dev/seed/load.ts";
 import { table } from "../dev/table.ts";
-import { ensureIndexes } from "../lib/indexes.ts";
+import { ensureIndexes } from "../lib/platform/indexes.ts";
 import { tool } from "./support/tool.ts";
 import { aChat, aWorld, call } from "./support/world.ts";
 

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { functionsOf } from "../infra/functions.ts";
-import { secrets } from "../lib/config.ts";
+import { secrets } from "../lib/platform/config.ts";
 import { tool } from "./support/tool.ts";
 
 const all = Object.values(secrets);

@@ -178,7 +178,7 @@ describe("a subaccount whose database is another one than before", () => {
 
   it("is none where the same database has another address", async () => {
     const world = await aNoted();
-    const { seal } = await import("../lib/crypto.ts");
+    const { seal } = await import("../lib/platform/crypto.ts");
     const url = new URL(process.env.MONGODB_URL ?? "");
     url.searchParams.set("appName", "other");
     const mongodbUrl = await seal(url.toString(), world.subaccountId);

@@ -47,7 +47,7 @@ describe("where a subaccount keeps its data", () => {
   });
 
   it("is an answer of 503 when its cluster's address does not decrypt or parse", async () => {
-    const { seal } = await import("../lib/crypto.ts");
+    const { seal } = await import("../lib/platform/crypto.ts");
     for (const mongodbUrl of ["v2.a.b.c.d", "nonsense"]) {
       const { owner, subaccountId } = await aWorld({ subaccount: { mongodbUrl } });
       const { status, body } = await call("list", { token: owner.token, subaccountId });

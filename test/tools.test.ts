@@ -5,8 +5,8 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { ObjectId } from "mongodb";
 import { describe, expect, it } from "vitest";
-import { secrets } from "../lib/config.ts";
-import { key, redis } from "../lib/redis.ts";
+import { secrets } from "../lib/platform/config.ts";
+import { key, redis } from "../lib/platform/redis.ts";
 import { tool } from "./support/tool.ts";
 import { aWorld } from "./support/world.ts";
 

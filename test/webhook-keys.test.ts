@@ -1,7 +1,7 @@
 import { ObjectId } from "mongodb";
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { seal } from "../lib/crypto.ts";
+import { seal } from "../lib/platform/crypto.ts";
 import { metricsOf } from "./support/instance.ts";
 import { anInstance, aWire, type Instance, owned, verdict } from "./support/wire.ts";
 import { aWorld, central, type World } from "./support/world.ts";

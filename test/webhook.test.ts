@@ -4,7 +4,7 @@ import { sign, symmetric } from "retell-sdk/lib/webhook_auth";
 import { describe, expect, it } from "vitest";
 import { toEvent } from "../dev/event.ts";
 import { handler } from "../functions/webhook.ts";
-import { seal } from "../lib/crypto.ts";
+import { seal } from "../lib/platform/crypto.ts";
 import { linesOf } from "./support/instance.ts";
 import { aChat, aContext, aWorld, call, central, control, fault, type World } from "./support/world.ts";
 

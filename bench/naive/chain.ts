@@ -8,7 +8,7 @@ import { jwtVerify } from "jose";
 import { type Db, MongoClient, ObjectId } from "mongodb";
 import Retell from "retell-sdk";
 import { z } from "zod";
-import { open } from "../../lib/crypto.ts";
+import { open } from "../../lib/platform/crypto.ts";
 
 /**
  * What the same endpoints look like when each step is written down and awaited where it is needed: one call to Upstash

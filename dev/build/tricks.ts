@@ -26,7 +26,7 @@ const standIns: Record<string, string> = {
 };
 
 /**
- * Where `lib/mongo-driver.ts` is, once it is bundled, and how its TypeScript is read: as the driver's own build does. With
+ * Where `lib/platform/mongo-driver.ts` is, once it is bundled, and how its TypeScript is read: as the driver's own build does. With
  * fields as JavaScript defines them, those that a class only declares would be emptied again after `super()`, the cause
  * of each of its errors for one.
  */

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import * as z from "zod";
-import { type ErrorCode, errors } from "../../lib/errors.ts";
-import { routes } from "../../lib/routes.ts";
+import { routes } from "../../lib/api/routes.ts";
+import { type ErrorCode, errors } from "../../lib/platform/errors.ts";
 import type { Dice } from "./dice.ts";
 import type { Ledger } from "./ledger.ts";
 

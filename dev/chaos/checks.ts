@@ -1,8 +1,8 @@
 import type { Document } from "mongodb";
 import * as z from "zod";
-import { idempotencyOf } from "../../lib/idempotency.ts";
+import { idempotencyOf } from "../../lib/api/idempotency.ts";
+import { routes } from "../../lib/api/routes.ts";
 import { reservedKey } from "../../lib/retell/client.ts";
-import { routes } from "../../lib/routes.ts";
 import { Chat, type Entry } from "../retell/schema.ts";
 import type { Accepted, Excuse, Ledger, Sent } from "./ledger.ts";
 import { guardedWord, normal } from "./texts.ts";

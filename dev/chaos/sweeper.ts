@@ -4,7 +4,7 @@
  */
 import { parseArgs } from "node:util";
 import { handler } from "../../functions/sweep.ts";
-import { closeAll } from "../../lib/mongo.ts";
+import { closeAll } from "../../lib/platform/mongo.ts";
 import { serve } from "../service.ts";
 
 const { values } = parseArgs({ options: { "ahead-ms": { type: "string" } } });

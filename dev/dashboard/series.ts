@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { metrics, namespace } from "../../lib/metrics.ts";
+import { metrics, namespace } from "../../lib/platform/metrics.ts";
 import { isMetric } from "../start/log-line.ts";
 import type { Graph, Line } from "./definition.ts";
 import { evaluate, type Points } from "./math.ts";

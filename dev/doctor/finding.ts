@@ -1,4 +1,4 @@
-import { CallLog } from "../../lib/logger.ts";
+import { CallLog } from "../../lib/platform/logger.ts";
 
 /** What was found of one thing. */
 export interface Finding {

@@ -1,7 +1,7 @@
 import Retell, { APIError } from "retell-sdk";
-import { config } from "../../lib/config.ts";
-import { open } from "../../lib/crypto.ts";
-import { ApiError } from "../../lib/errors.ts";
+import { config } from "../../lib/platform/config.ts";
+import { open } from "../../lib/platform/crypto.ts";
+import { ApiError } from "../../lib/platform/errors.ts";
 import { accountOf } from "../../lib/retell/account.ts";
 import { aLog, clock, type Finding, ill, saying, well } from "./finding.ts";
 

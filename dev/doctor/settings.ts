@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { malformed } from "../../infra/settings.ts";
-import { config, type Problem, secrets } from "../../lib/config.ts";
+import { config, type Problem, secrets } from "../../lib/platform/config.ts";
 import { type Finding, ill, saying, well } from "./finding.ts";
 
 /** Whether the API's own settings can be read: a finding for each that cannot, and for what is for deploying alone. */

@@ -1,11 +1,11 @@
 import type { Db, Document } from "mongodb";
-import { type Access, subaccountOf } from "../../lib/access.ts";
-import { config } from "../../lib/config.ts";
-import { isLegacy } from "../../lib/crypto.ts";
-import { missingIndexes } from "../../lib/indexes.ts";
-import { bounded, central } from "../../lib/mongo.ts";
-import { key, redis } from "../../lib/redis.ts";
-import { addressOf, openTenant } from "../../lib/tenant.ts";
+import { type Access, subaccountOf } from "../../lib/access/membership.ts";
+import { addressOf, openTenant } from "../../lib/access/tenant.ts";
+import { config } from "../../lib/platform/config.ts";
+import { isLegacy } from "../../lib/platform/crypto.ts";
+import { missingIndexes } from "../../lib/platform/indexes.ts";
+import { bounded, central } from "../../lib/platform/mongo.ts";
+import { key, redis } from "../../lib/platform/redis.ts";
 import { aLog, clock, type Finding, ill, saying, well } from "./finding.ts";
 
 /** A subaccount that is to be looked at. */

@@ -1,5 +1,5 @@
 import type { OutgoingHttpHeaders } from "node:http";
-import { allowHeadersOf, cors, originsOf } from "../../lib/cors.ts";
+import { allowHeadersOf, cors, originsOf } from "../../lib/api/cors.ts";
 
 /**
  * CORS as API Gateway speaks it for the functions behind it. It judges the origin alone: whether the method and the

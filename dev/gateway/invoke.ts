@@ -1,5 +1,5 @@
 import type { APIGatewayProxyEventV2, Context } from "aws-lambda";
-import type { Route } from "../../lib/route.ts";
+import type { Route } from "../../lib/api/route.ts";
 
 /** What a file in functions/ exports. What it returns is trusted as little as API Gateway trusts it. */
 export type LambdaHandler = (event: APIGatewayProxyEventV2, context: Context) => unknown;

@@ -1,5 +1,5 @@
-import type { Route } from "../../lib/route.ts";
-import { routes } from "../../lib/routes.ts";
+import type { Route } from "../../lib/api/route.ts";
+import { routes } from "../../lib/api/routes.ts";
 
 /** Where a request goes, and what its path says on the way. */
 export interface Match {

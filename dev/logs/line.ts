@@ -1,13 +1,13 @@
 import * as z from "zod";
-import { errors } from "../../lib/errors.ts";
-import { type Route, routeKey } from "../../lib/route.ts";
-import { routes } from "../../lib/routes.ts";
+import { type Route, routeKey } from "../../lib/api/route.ts";
+import { routes } from "../../lib/api/routes.ts";
+import { errors } from "../../lib/platform/errors.ts";
 import { visible } from "../visible.ts";
 
 const Ms = z.number().int().min(0);
 const Id = z.string().min(1).max(128);
 
-/** What is said of an error: `describe` in lib/logger.ts. */
+/** What is said of an error: `describe` in lib/platform/logger.ts. */
 const Reason = z.strictObject({
   name: z.string(),
   message: z.string().optional(),

@@ -1,7 +1,7 @@
 import { SignJWT } from "jose";
 import { type Document, MongoClient, ObjectId } from "mongodb";
-import { open, seal } from "../../lib/crypto.ts";
-import { ensureIndexes } from "../../lib/indexes.ts";
+import { open, seal } from "../../lib/platform/crypto.ts";
+import { ensureIndexes } from "../../lib/platform/indexes.ts";
 
 const id = (last: number) => new ObjectId(`5ca1ab1e0000000000${last.toString(16).padStart(6, "0")}`);
 
@@ -39,7 +39,7 @@ const memberships = [
  * Makes the demo tenant, and the indexes, where they are missing, and leaves what is there as it is: a document that somebody changed to
  * try something stays changed. Only a Retell key that no configured encryption key opens is replaced.
  *
- * `lib/config.ts` must find its environment (ENCRYPTION_KEY above all). Field names and BSON types are the old server's.
+ * `lib/platform/config.ts` must find its environment (ENCRYPTION_KEY above all). Field names and BSON types are the old server's.
  */
 export async function seedDemo(mongodbUrl: string): Promise<void> {
   const client = new MongoClient(mongodbUrl);

@@ -1,5 +1,5 @@
 import { type Collection, type Db, MongoBulkWriteError, MongoClient, ObjectId } from "mongodb";
-import type { StoredChat, StoredMessage } from "../../lib/chat/document.ts";
+import type { StoredChat, StoredMessage } from "../../lib/chat/model.ts";
 
 const DAY_MS = 86_400_000;
 const DAYS = 90;

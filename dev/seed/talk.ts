@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { newMessageId, type StoredMessage } from "../../lib/chat/document.ts";
+import { newMessageId, type StoredMessage } from "../../lib/chat/model.ts";
 
 /** What a user says to the lamp shop's agent, so that its answers are those of a real conversation. */
 export const shopTalk = ["hello", "Where is my order 1042?", "refund", "ping", "billing", "help", "Is it on its way?"];

@@ -84,7 +84,7 @@ export async function secretsOf(folder: string): Promise<{ JWT_SECRET: string; E
   };
 }
 
-/** What the environment says, as `lib/config.ts` reads it. */
+/** What the environment says, as `lib/platform/config.ts` reads it. */
 export const given = (name: string): string | undefined => process.env[name]?.trim() || undefined;
 
 const fresh = () => randomBytes(32).toString("hex");

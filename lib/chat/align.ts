@@ -1,5 +1,5 @@
 import type { Entry } from "../retell/schema.ts";
-import { isUser, type ReadChat, type StoredMessage, type Turn } from "./document.ts";
+import { isUser, type ReadChat, type StoredMessage, type Turn } from "./model.ts";
 
 /** A user entry and what follows it until the next one. Part 0 of a history, its opening, has no user entry. */
 interface Part<T extends Entry> {

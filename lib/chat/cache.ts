@@ -1,7 +1,7 @@
 import { crc32 } from "node:zlib";
-import { type Deflated, type Head, stored } from "../gzip.ts";
-import type { CallLog } from "../logger.ts";
-import { key, redis } from "../redis.ts";
+import { type Deflated, type Head, stored } from "../platform/compress.ts";
+import type { CallLog } from "../platform/logger.ts";
+import { key, redis } from "../platform/redis.ts";
 
 /** What the cache knows of one key, and how to fill it. */
 export interface Cached {

@@ -1,15 +1,15 @@
-import { config } from "../config.ts";
-import { ApiError } from "../errors.ts";
-import type { Idempotency } from "../idempotency.ts";
-import { isDuplicate, isUnreachable } from "../mongo.ts";
+import type { Tenant } from "../access/tenant.ts";
+import type { Idempotency } from "../api/idempotency.ts";
+import type { Deadline } from "../api/route.ts";
+import { config } from "../platform/config.ts";
+import { ApiError } from "../platform/errors.ts";
+import { isDuplicate, isUnreachable } from "../platform/mongo.ts";
 import type { Account } from "../retell/account.ts";
 import { asFailure, type NewChat, type RetellClient, RetellError, reservedKey, retellFor } from "../retell/client.ts";
 import type { History } from "../retell/schema.ts";
-import type { Deadline } from "../route.ts";
-import type { Tenant } from "../tenant.ts";
 import * as cache from "./cache.ts";
-import { type StoredChat, stored } from "./document.ts";
-import { nameOf, type ReadRequest, requests } from "./requests.ts";
+import { nameOf, type ReadRequest, requests } from "./create-keys.ts";
+import { type StoredChat, stored } from "./model.ts";
 import { finishedMs } from "./settle.ts";
 import { chats, newChat } from "./store.ts";
 

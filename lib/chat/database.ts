@@ -1,6 +1,6 @@
-import { ApiError, UnexpectedAnswer } from "../errors.ts";
-import { bounded } from "../mongo.ts";
-import type { Tenant } from "../tenant.ts";
+import type { Tenant } from "../access/tenant.ts";
+import { ApiError, UnexpectedAnswer } from "../platform/errors.ts";
+import { bounded } from "../platform/mongo.ts";
 
 interface Identity {
   _id: "identity";

@@ -1,12 +1,12 @@
+import type { Tenant } from "../access/tenant.ts";
+import type { Deadline } from "../api/route.ts";
 import { asFailure, RetellError, retellFor } from "../retell/client.ts";
-import type { Deadline } from "../route.ts";
-import type { Tenant } from "../tenant.ts";
-import { isUser, type ReadChat } from "./document.ts";
 import type { Final } from "./ending.ts";
+import { isUser, type ReadChat } from "./model.ts";
 import { found, type Place } from "./place.ts";
+import { refuseLive } from "./send.ts";
 import { type Settled, settle } from "./settle.ts";
 import { chats } from "./store.ts";
-import { refuseLive } from "./turns.ts";
 
 /** Signals that bound the end itself and the read after it. */
 type Bounds = Pick<Deadline, "call" | "answer">;

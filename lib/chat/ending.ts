@@ -1,11 +1,11 @@
 import { isDeepStrictEqual } from "node:util";
-import { isTooLarge } from "../mongo.ts";
+import type { Tenant } from "../access/tenant.ts";
+import { isTooLarge } from "../platform/mongo.ts";
 import type { History } from "../retell/schema.ts";
-import type { Tenant } from "../tenant.ts";
 import { isBeginningOf } from "./align.ts";
 import * as cache from "./cache.ts";
-import { asText, countOf, type ReadChat } from "./document.ts";
 import { isNothing, merge } from "./merge.ts";
+import { asText, countOf, type ReadChat } from "./model.ts";
 import { fits } from "./size.ts";
 import { chats, type Ending } from "./store.ts";
 

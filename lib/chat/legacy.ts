@@ -1,9 +1,9 @@
-import { ApiError, type ErrorCode } from "../errors.ts";
+import type { Tenant } from "../access/tenant.ts";
+import { ApiError, type ErrorCode } from "../platform/errors.ts";
 import { asFailure, RetellError } from "../retell/client.ts";
 import type { Entry } from "../retell/schema.ts";
-import type { Tenant } from "../tenant.ts";
-import { isUser, needsImport, type ReadChat, type StoredMessage, stored } from "./document.ts";
 import { close, type Final, forgetOver } from "./ending.ts";
+import { isUser, needsImport, type ReadChat, type StoredMessage, stored } from "./model.ts";
 import { found, type Place } from "./place.ts";
 import { fits } from "./size.ts";
 import { chats } from "./store.ts";

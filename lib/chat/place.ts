@@ -1,7 +1,7 @@
-import { ApiError } from "../errors.ts";
+import type { Tenant } from "../access/tenant.ts";
+import { ApiError } from "../platform/errors.ts";
 import type { RetellClient } from "../retell/client.ts";
-import type { Tenant } from "../tenant.ts";
-import type { ReadChat } from "./document.ts";
+import type { ReadChat } from "./model.ts";
 import { chats } from "./store.ts";
 
 /** One chat of a tenant, and the Retell that knows it. */

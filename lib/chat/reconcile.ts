@@ -1,6 +1,6 @@
 import type { Entry, History } from "../retell/schema.ts";
 import { align, type NewPart } from "./align.ts";
-import { isUser, type ReadChat, type StoredMessage, stored } from "./document.ts";
+import { isUser, type ReadChat, type StoredMessage, stored } from "./model.ts";
 
 /** The next thing to write so that our history agrees with Retell's. */
 export type Step =

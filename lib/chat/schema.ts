@@ -1,8 +1,8 @@
 import * as z from "zod";
-import { maxErrors } from "../errors.ts";
-import { isLostInteger, members, pathOf, sourceOf } from "../json.ts";
-import { Cursor } from "../page.ts";
-import { isVisible, Text } from "../text.ts";
+import { maxErrors } from "../platform/errors.ts";
+import { isLostInteger, members, pathOf, sourceOf } from "../platform/json.ts";
+import { isVisible, Text } from "../platform/text.ts";
+import { Cursor } from "./cursor.ts";
 
 /** Retell takes 50 kB of metadata; this leaves room for ours beside the caller's. */
 const maxMetadataBytes = 50_176;

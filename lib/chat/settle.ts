@@ -1,10 +1,10 @@
-import { config } from "../config.ts";
-import { isTooLarge } from "../mongo.ts";
+import type { Tenant } from "../access/tenant.ts";
+import { config } from "../platform/config.ts";
+import { isTooLarge } from "../platform/mongo.ts";
 import { asFailure, RetellError } from "../retell/client.ts";
-import type { Tenant } from "../tenant.ts";
-import { isAdopted, isLive, needsImport, type ReadChat, type StoredMessage, type Turn } from "./document.ts";
 import { close, type Final, forgetOver } from "./ending.ts";
 import { importHistory, tellOverflow } from "./legacy.ts";
+import { isAdopted, isLive, needsImport, type ReadChat, type StoredMessage, type Turn } from "./model.ts";
 import { found, type Place } from "./place.ts";
 import { reconcile, type Step } from "./reconcile.ts";
 import { shorten } from "./shorten.ts";

@@ -1,4 +1,4 @@
-import type { StoredMessage } from "./document.ts";
+import type { StoredMessage } from "./model.ts";
 import type { Message } from "./schema.ts";
 
 /**

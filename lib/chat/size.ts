@@ -1,4 +1,4 @@
-import type { StoredChat, StoredMessage } from "./document.ts";
+import type { StoredChat, StoredMessage } from "./model.ts";
 
 /** MongoDB takes documents of 16 MiB; this leaves room for what is written at a chat's end. */
 const maxDocumentBytes = 15_728_640;

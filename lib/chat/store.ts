@@ -1,10 +1,10 @@
 import type { Collection, Filter, ObjectId, UpdateFilter } from "mongodb";
-import { ApiError } from "../errors.ts";
-import type { Idempotency } from "../idempotency.ts";
-import { bounded, driver, isDuplicate, isUnreachable } from "../mongo.ts";
-import type { Key, Position, SortKeys } from "../page.ts";
+import type { Tenant } from "../access/tenant.ts";
+import type { Idempotency } from "../api/idempotency.ts";
+import { ApiError } from "../platform/errors.ts";
+import { bounded, driver, isDuplicate, isUnreachable } from "../platform/mongo.ts";
 import type { Entry } from "../retell/schema.ts";
-import type { Tenant } from "../tenant.ts";
+import type { Key, Position, SortKeys } from "./cursor.ts";
 import {
   countOf,
   type Gone,
@@ -16,7 +16,7 @@ import {
   type StoredChat,
   type StoredMessage,
   type Turn,
-} from "./document.ts";
+} from "./model.ts";
 
 /** A chat takes no new turn above this: MongoDB refuses documents over 16 MB, and the reply needs room. */
 const maxChatBytes = 12_582_912;

@@ -1,11 +1,11 @@
 import * as z from "zod";
-import { open } from "../crypto.ts";
-import { ApiError, UnexpectedAnswer } from "../errors.ts";
-import { parseJson } from "../json.ts";
-import { Lru } from "../lru.ts";
-import { bounded, central, driver, isUnreachable } from "../mongo.ts";
-import { key, redis } from "../redis.ts";
-import type { Tenant } from "../tenant.ts";
+import type { Tenant } from "../access/tenant.ts";
+import { open } from "../platform/crypto.ts";
+import { ApiError, UnexpectedAnswer } from "../platform/errors.ts";
+import { parseJson } from "../platform/json.ts";
+import { Lru } from "../platform/lru.ts";
+import { bounded, central, driver, isUnreachable } from "../platform/mongo.ts";
+import { key, redis } from "../platform/redis.ts";
 
 /** A change of an account takes effect within this time, counted from its last reading in Mongo. */
 const lifetimeMs = 5 * 60_000;

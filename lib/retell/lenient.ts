@@ -1,5 +1,5 @@
 import type * as z from "zod";
-import type { CallLog } from "../logger.ts";
+import type { CallLog } from "../platform/logger.ts";
 
 /** What could be read of a value, and the paths of what had to be left out. */
 export interface Reading<T> {

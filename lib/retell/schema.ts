@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { readTime } from "../time.ts";
+import { readTime } from "../platform/time.ts";
 import { type Reading, readLeniently } from "./lenient.ts";
 
 /** Of what Retell says, deeper levels are left out: MongoDB stores no more than a hundred and some, ours included. */

@@ -1,6 +1,6 @@
 import * as z from "zod";
-import { parseExactly } from "../json.ts";
-import type { CallLog } from "../logger.ts";
+import { parseExactly } from "../platform/json.ts";
+import type { CallLog } from "../platform/logger.ts";
 import { dataOf, type Reading } from "./lenient.ts";
 import { type History, readHistory } from "./schema.ts";
 

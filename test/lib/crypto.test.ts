@@ -21,9 +21,9 @@ afterEach(() => {
 async function under(current: string, old = "") {
   vi.resetModules();
   Object.assign(process.env, { ENCRYPTION_KEY: current, ENCRYPTION_KEYS_OLD: old });
-  const { config } = await import("../../lib/config.ts");
+  const { config } = await import("../../lib/platform/config.ts");
   config(); // read while the keys stand
-  const { seal, open, isCurrent } = await import("../../lib/crypto.ts");
+  const { seal, open, isCurrent } = await import("../../lib/platform/crypto.ts");
   return { seal, isCurrent, open: (text: string, owner = id, iv?: string) => open({ text, iv }, owner, "retell-salt") };
 }
 

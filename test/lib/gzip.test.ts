@@ -1,7 +1,7 @@
 import { gunzipSync, inflateRawSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { gzip, stored, takesGzip, written } from "../../lib/gzip.ts";
+import { gzip, stored, takesGzip, written } from "../../lib/platform/compress.ts";
 
 describe("gzip", () => {
   it("makes one member of a head and whatever end", () => {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { StoredMessage } from "../../lib/chat/document.ts";
 import { importedFrom } from "../../lib/chat/legacy.ts";
+import type { StoredMessage } from "../../lib/chat/model.ts";
 import type { Entry } from "../../lib/retell/schema.ts";
 
 const entry = fc.record(

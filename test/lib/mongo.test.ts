@@ -6,7 +6,7 @@ import {
   MongoTopologyClosedError,
 } from "mongodb";
 import { expect, it } from "vitest";
-import { bounded, isUnreachable } from "../../lib/mongo.ts";
+import { bounded, isUnreachable } from "../../lib/platform/mongo.ts";
 
 /** What the driver makes of what was under way when its monitor loses the server: exported by no name. */
 class PoolClearedOnNetworkError extends MongoNetworkError {

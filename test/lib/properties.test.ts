@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Access, type Actor, decide } from "../../lib/access.ts";
-import { type ReadChat, type StoredMessage, stored, visible } from "../../lib/chat/document.ts";
+import { type Access, type Actor, decide } from "../../lib/access/membership.ts";
+import { type ReadChat, type StoredMessage, stored, visible } from "../../lib/chat/model.ts";
 import { reconcile } from "../../lib/chat/reconcile.ts";
 import { SubaccountId } from "../../lib/chat/schema.ts";
 import type { Entry } from "../../lib/retell/schema.ts";

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Access, type Actor, decide } from "../../lib/access.ts";
-import { visible } from "../../lib/chat/document.ts";
-import { ApiError } from "../../lib/errors.ts";
-import { describe as inLog } from "../../lib/logger.ts";
-import { Cursor, encode } from "../../lib/page.ts";
+import { type Access, type Actor, decide } from "../../lib/access/membership.ts";
+import { methodsOf, routes } from "../../lib/api/routes.ts";
+import { Cursor, encode } from "../../lib/chat/cursor.ts";
+import { visible } from "../../lib/chat/model.ts";
+import { ApiError } from "../../lib/platform/errors.ts";
+import { describe as inLog } from "../../lib/platform/logger.ts";
 import { readCompletion } from "../../lib/retell/schema.ts";
-import { methodsOf, routes } from "../../lib/routes.ts";
 
 describe("decide", () => {
   const member: Access = {

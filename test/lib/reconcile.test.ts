@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { ReadChat, StoredMessage, Turn } from "../../lib/chat/document.ts";
+import type { ReadChat, StoredMessage, Turn } from "../../lib/chat/model.ts";
 import { reconcile } from "../../lib/chat/reconcile.ts";
 import type { Entry } from "../../lib/retell/schema.ts";
 

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { readTime } from "../../lib/time.ts";
+import { readTime } from "../../lib/platform/time.ts";
 
 const ms = Date.UTC(2026, 10, 30, 12, 34, 56, 789);
 

@@ -1,8 +1,8 @@
 import { ObjectId } from "mongodb";
 import { type HttpRequest, split, toEvent } from "../../dev/event.ts";
 import { findRoute } from "../../dev/gateway/router.ts";
-import type { Route } from "../../lib/route.ts";
-import { routes } from "../../lib/routes.ts";
+import type { Route } from "../../lib/api/route.ts";
+import { routes } from "../../lib/api/routes.ts";
 import {
   aContext,
   aWorld,

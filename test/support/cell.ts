@@ -1,6 +1,6 @@
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { expect } from "vitest";
-import { errors } from "../../lib/errors.ts";
+import { errors } from "../../lib/platform/errors.ts";
 import { aLog } from "./log.ts";
 import { aChatBy, type Instance, logOf, owned } from "./wire.ts";
 import { aWorld, control, fault, type Request, type Response, type World } from "./world.ts";

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { namespace } from "../../lib/metrics.ts";
+import { namespace } from "../../lib/platform/metrics.ts";
 
 const Name = z.string().min(1).max(1_024);
 const Unit = z.enum(["Seconds", "Milliseconds", "Count", "Percent", "None"]);

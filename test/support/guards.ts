@@ -24,7 +24,7 @@ export const guards: Guard[] = [
   },
   {
     name: "the key's hash: one key is one request",
-    file: "lib/chat/turns.ts",
+    file: "lib/chat/send.ts",
     text: 'if (earlier && earlier.internal?.hash !== idempotency?.hash) throw new ApiError("IDEMPOTENCY_KEY_REUSED");',
     test: [
       "test/keys.test.ts",
@@ -246,7 +246,7 @@ export const guards: Guard[] = [
   },
   {
     name: "the webhook's signature",
-    file: "lib/middleware/signature.ts",
+    file: "lib/api/middleware/signature.ts",
     text: "if (verdicts.includes(true)) return true;",
     instead: "return true;",
     test: [
@@ -282,20 +282,20 @@ export const guards: Guard[] = [
   },
   {
     name: "the permission",
-    file: "lib/middleware/authorize.ts",
+    file: "lib/api/middleware/authorize.ts",
     text: "progress.require(route.permission);",
     test: ["test/refusals.test.ts", "message refuses", "another tenant's owner: 403"],
   },
   {
     name: "403 before the subaccount's limit: a stranger uses up nothing of it",
-    file: "lib/middleware/limit.ts",
+    file: "lib/api/middleware/limit.ts",
     text: "if (isAllowed) counts.subaccount =",
     instead: "counts.subaccount =",
     test: ["test/refusals.test.ts", "the limits", "a stranger cannot use up a tenant's limit"],
   },
   {
     name: "the epoch: who is forgotten is forgotten by every instance",
-    file: "lib/access.ts",
+    file: "lib/access/membership.ts",
     text: "access.epoch !== epoch ||",
     test: [
       "test/instances.test.ts",
@@ -305,7 +305,7 @@ export const guards: Guard[] = [
   },
   {
     name: "the issuer: a third party's key set mints no super admin",
-    file: "lib/middleware/authenticate.ts",
+    file: "lib/api/middleware/authenticate.ts",
     text: "symmetric || (iss !== undefined && JWT_ADMIN_ISSUERS.includes(iss));",
     instead: "true;",
     test: [

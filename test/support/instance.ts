@@ -1,5 +1,5 @@
 import { afterAll, expect, inject } from "vitest";
-import { closeAll } from "../../lib/mongo.ts";
+import { closeAll } from "../../lib/platform/mongo.ts";
 import { leaksOf, problemsOf } from "./canaries.ts";
 
 /**

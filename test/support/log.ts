@@ -1,4 +1,4 @@
-import { CallLog } from "../../lib/logger.ts";
+import { CallLog } from "../../lib/platform/logger.ts";
 
 /** The log of a request that no test has made. */
 export const aLog = (operation: string) =>

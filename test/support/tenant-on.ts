@@ -1,6 +1,6 @@
 import { type MongoClient, ObjectId } from "mongodb";
-import { seal } from "../../lib/crypto.ts";
-import { indexes } from "../../lib/indexes.ts";
+import { seal } from "../../lib/platform/crypto.ts";
+import { indexes } from "../../lib/platform/indexes.ts";
 import { aWorld, central, type World } from "./world.ts";
 
 /**

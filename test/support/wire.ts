@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, expect, vi } from "vitest";
 import { startUpstash } from "../../dev/upstash.ts";
-import { routes } from "../../lib/routes.ts";
+import { routes } from "../../lib/api/routes.ts";
 import { linesOf } from "./instance.ts";
 import { httpProxy, mongoProxy, Recorder, type Service, type Treatment, type Trip } from "./proxy.ts";
 import { invoke, type Name, type Request, type Response, type World } from "./world.ts";
@@ -122,7 +122,7 @@ function stepsOf(trips: Trip[], answeredAt: number): string {
 /** A warm Lambda more: its own modules, so its own caches, connections, breaker and settings. */
 export interface Instance {
   call(name: Name, request?: Request): Promise<Response>;
-  access: typeof import("../../lib/access.ts");
+  access: typeof import("../../lib/access/membership.ts");
   sweep: typeof import("../../lib/chat/sweep.ts").sweep;
   close(): Promise<void>;
 }
@@ -134,14 +134,14 @@ export async function anInstance(settings: Record<string, string> = {}): Promise
   vi.resetModules();
   const before = { ...process.env };
   Object.assign(process.env, settings);
-  const { config } = await import("../../lib/config.ts");
+  const { config } = await import("../../lib/platform/config.ts");
   config(); // read while the settings stand
   for (const name of Object.keys(settings)) {
     if (before[name] === undefined) delete process.env[name];
     else process.env[name] = before[name];
   }
 
-  const { closeAll } = await import("../../lib/mongo.ts");
+  const { closeAll } = await import("../../lib/platform/mongo.ts");
   const handlers = new Map<Name, Parameters<typeof invoke>[0]>();
   for (const name of Object.keys(routes) as Name[]) {
     handlers.set(name, (await import(`../../functions/${name}.ts`)).handler);
@@ -152,7 +152,7 @@ export async function anInstance(settings: Record<string, string> = {}): Promise
       if (!handler) throw new Error(`There is no function ${name}`);
       return invoke(handler, name, request);
     },
-    access: await import("../../lib/access.ts"),
+    access: await import("../../lib/access/membership.ts"),
     sweep: (await import("../../lib/chat/sweep.ts")).sweep,
     close: async () => {
       instances.delete(instance);

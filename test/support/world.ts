@@ -4,11 +4,11 @@ import { SignJWT } from "jose";
 import { type Db, MongoClient, ObjectId } from "mongodb";
 import { afterAll, expect, inject } from "vitest";
 import { toEvent } from "../../dev/event.ts";
-import type { Permission } from "../../lib/access.ts";
-import { seal } from "../../lib/crypto.ts";
-import { indexes } from "../../lib/indexes.ts";
-import type { Route } from "../../lib/route.ts";
-import { routes } from "../../lib/routes.ts";
+import type { Permission } from "../../lib/access/membership.ts";
+import type { Route } from "../../lib/api/route.ts";
+import { routes } from "../../lib/api/routes.ts";
+import { seal } from "../../lib/platform/crypto.ts";
+import { indexes } from "../../lib/platform/indexes.ts";
 import { canary, hide } from "./canaries.ts";
 
 export type Name = keyof typeof routes;

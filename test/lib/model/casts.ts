@@ -1,4 +1,4 @@
-import { isUser, type StoredMessage } from "../../../lib/chat/document.ts";
+import { isUser, type StoredMessage } from "../../../lib/chat/model.ts";
 import type { Entry } from "../../../lib/retell/schema.ts";
 import { type Actor, type Clauses, type Fate, type Model, spokenAt } from "./state.ts";
 import type { Scene, Script } from "./steps.ts";

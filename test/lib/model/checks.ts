@@ -1,4 +1,4 @@
-import { isUser, type StoredMessage } from "../../../lib/chat/document.ts";
+import { isUser, type StoredMessage } from "../../../lib/chat/model.ts";
 import { type Answer, historyOf, type Model, nameOf, type Sender, snapshot } from "./state.ts";
 import { apply, arrive, replayOf, type Scene, type Script } from "./steps.ts";
 

@@ -1,5 +1,5 @@
 /** The one place where the model meets the code: `reconcile`, given what the model knows. */
-import { isUser, type ReadChat, type StoredMessage, stored, visible } from "../../../lib/chat/document.ts";
+import { isUser, type ReadChat, type StoredMessage, stored, visible } from "../../../lib/chat/model.ts";
 import { reconcile } from "../../../lib/chat/reconcile.ts";
 import type { Entry } from "../../../lib/retell/schema.ts";
 import { type Clauses, type History, idOf, type Snapshot, spokenAt } from "./state.ts";

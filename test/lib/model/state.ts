@@ -1,4 +1,4 @@
-import type { StoredMessage } from "../../../lib/chat/document.ts";
+import type { StoredMessage } from "../../../lib/chat/model.ts";
 import type { Entry } from "../../../lib/retell/schema.ts";
 
 /** When everything was said: within what any clock allows. */

@@ -1,4 +1,4 @@
-import { isUser, type StoredMessage } from "../../../lib/chat/document.ts";
+import { isUser, type StoredMessage } from "../../../lib/chat/model.ts";
 import type { Entry } from "../../../lib/retell/schema.ts";
 import { asFailed, decide, type FailedWhy, storedReply, wordsOf } from "./code.ts";
 import {

@@ -1,10 +1,10 @@
 import type { Db } from "mongodb";
-import type { Access } from "./access.ts";
-import { config } from "./config.ts";
-import { open } from "./crypto.ts";
-import { ApiError } from "./errors.ts";
-import type { CallLog } from "./logger.ts";
-import { lease } from "./mongo.ts";
+import { config } from "../platform/config.ts";
+import { open } from "../platform/crypto.ts";
+import { ApiError } from "../platform/errors.ts";
+import type { CallLog } from "../platform/logger.ts";
+import { lease } from "../platform/mongo.ts";
+import type { Access } from "./membership.ts";
 
 /** A subaccount with its database in hand. Given to every function that reads or writes what belongs to it. */
 export interface Tenant {

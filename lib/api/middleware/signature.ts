@@ -1,15 +1,15 @@
 import { verify } from "retell-sdk/lib/webhook_auth";
-import { loadSubaccount } from "../access.ts";
-import { awake } from "../awake.ts";
+import { loadSubaccount } from "../../access/membership.ts";
+import { openTenant } from "../../access/tenant.ts";
+import { awake } from "../../platform/awake.ts";
+import { ApiError } from "../../platform/errors.ts";
+import type { CallLog } from "../../platform/logger.ts";
+import { Lru } from "../../platform/lru.ts";
+import { isUnreachable } from "../../platform/mongo.ts";
+import { webhookKeysOf } from "../../retell/account.ts";
 import type { Rule } from "../chain.ts";
-import { ApiError } from "../errors.ts";
 import { valuesOf } from "../headers.ts";
-import type { CallLog } from "../logger.ts";
-import { Lru } from "../lru.ts";
-import { isUnreachable } from "../mongo.ts";
-import { webhookKeysOf } from "../retell/account.ts";
 import type { Route } from "../route.ts";
-import { openTenant } from "../tenant.ts";
 
 /** `v=<unix ms>,d=<64 hex>`; anything else is not worth a look at the database. */
 const form = /^v=(\d{13}),d=[0-9a-f]{64}$/;

@@ -1,6 +1,6 @@
 import middy, { type MiddlewareObj, type Request } from "@middy/core";
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context } from "aws-lambda";
-import { ApiError } from "./errors.ts";
+import { ApiError } from "../platform/errors.ts";
 import { idempotencyOf } from "./idempotency.ts";
 import { respond } from "./middleware/respond.ts";
 import type { Call, Progress, Reply, Route } from "./route.ts";

@@ -1,14 +1,14 @@
-import { ApiError } from "../errors.ts";
-import { Lru } from "../lru.ts";
+import type { Tenant } from "../access/tenant.ts";
+import type { Deadline } from "../api/route.ts";
+import { ApiError } from "../platform/errors.ts";
+import { Lru } from "../platform/lru.ts";
 import { reservedKey, retellFor } from "../retell/client.ts";
-import type { Deadline } from "../route.ts";
-import type { Tenant } from "../tenant.ts";
-import { asText, countOf, needsImport, type ReadChat, type StoredChat, visible } from "./document.ts";
+import { asText, countOf, needsImport, type ReadChat, type StoredChat, visible } from "./model.ts";
 import { found } from "./place.ts";
 import type { Message, Transcript } from "./schema.ts";
 import { type Settled, settle } from "./settle.ts";
 import { shortenShown } from "./shorten.ts";
-import { recordOf, summaryOf } from "./shown.ts";
+import { recordOf, summaryOf } from "./view.ts";
 
 /** Lambda refuses answers above 6 MB, and counts its own JSON with the body escaped inside. */
 const maxAnswerBytes = 5_500_000;

@@ -1,6 +1,6 @@
 import * as z from "zod";
-import { parseJson } from "./json.ts";
-import { Text } from "./text.ts";
+import { parseJson } from "../platform/json.ts";
+import { Text } from "../platform/text.ts";
 
 /** Room for two ids of 1,000 characters; API Gateway takes 10 kB for a request's line and headers. */
 const maxCursorLength = 4_096;

@@ -1,10 +1,10 @@
 import { isUtf8 } from "node:buffer";
 import jsonBodyParser from "@middy/http-json-body-parser";
 import type * as z from "zod";
+import { ApiError, type FieldError, maxErrors } from "../../platform/errors.ts";
+import { type Member, members, parseJson, pathOf, withoutBom, withSources } from "../../platform/json.ts";
 import type { ChatRequest, Rule } from "../chain.ts";
-import { ApiError, type FieldError, maxErrors } from "../errors.ts";
 import { headerOf, isJsonType, unquoted, valuesOf } from "../headers.ts";
-import { type Member, members, parseJson, pathOf, withoutBom, withSources } from "../json.ts";
 import type { Progress, Route } from "../route.ts";
 import { judge } from "./limit.ts";
 

@@ -1,9 +1,9 @@
-import { decide, load, type Permission, peek } from "../access.ts";
+import { decide, load, type Permission, peek } from "../../access/membership.ts";
+import { openTenant } from "../../access/tenant.ts";
+import { ApiError } from "../../platform/errors.ts";
+import { loggable } from "../../platform/logger.ts";
 import type { Rule } from "../chain.ts";
-import { ApiError } from "../errors.ts";
-import { loggable } from "../logger.ts";
 import type { GuardedRoute } from "../route.ts";
-import { openTenant } from "../tenant.ts";
 import { countRoute, judge } from "./limit.ts";
 
 /**

@@ -1,12 +1,12 @@
-import { ApiError } from "../errors.ts";
-import type { Idempotency } from "../idempotency.ts";
-import { isUnreachable } from "../mongo.ts";
+import type { Idempotency } from "../api/idempotency.ts";
+import type { Deadline } from "../api/route.ts";
+import { ApiError } from "../platform/errors.ts";
+import { isUnreachable } from "../platform/mongo.ts";
 import { RetellError } from "../retell/client.ts";
 import type { Entry } from "../retell/schema.ts";
-import type { Deadline } from "../route.ts";
-import { isLive, isUser, type ReadChat, type StoredMessage, stored, type Turn, visible } from "./document.ts";
 import { type Final, forgetOver } from "./ending.ts";
 import { adopt } from "./legacy.ts";
+import { isLive, isUser, type ReadChat, type StoredMessage, stored, type Turn, visible } from "./model.ts";
 import { found, type Place } from "./place.ts";
 import type { ChatStatus, Message } from "./schema.ts";
 import { leaseMs, type Settled, settle } from "./settle.ts";

@@ -1,10 +1,10 @@
 import * as z from "zod";
-import { config } from "./config.ts";
-import { ApiError } from "./errors.ts";
-import { parseJson } from "./json.ts";
-import { Lru } from "./lru.ts";
-import { bounded, central, driver, isUnreachable } from "./mongo.ts";
-import { key, redis } from "./redis.ts";
+import { config } from "../platform/config.ts";
+import { ApiError } from "../platform/errors.ts";
+import { parseJson } from "../platform/json.ts";
+import { Lru } from "../platform/lru.ts";
+import { bounded, central, driver, isUnreachable } from "../platform/mongo.ts";
+import { key, redis } from "../platform/redis.ts";
 
 export type Permission = "read" | "write" | "delete" | "admin";
 

@@ -1,8 +1,8 @@
 import type { Collection, UpdateFilter } from "mongodb";
-import { ApiError, UnexpectedAnswer } from "../errors.ts";
-import type { Idempotency } from "../idempotency.ts";
-import { bounded } from "../mongo.ts";
-import type { Tenant } from "../tenant.ts";
+import type { Tenant } from "../access/tenant.ts";
+import type { Idempotency } from "../api/idempotency.ts";
+import { ApiError, UnexpectedAnswer } from "../platform/errors.ts";
+import { bounded } from "../platform/mongo.ts";
 
 /** A create that was asked for with an Idempotency-Key. A message's key lives on the message; a chat's, before there is one. */
 export interface StoredRequest {

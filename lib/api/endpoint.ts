@@ -1,11 +1,11 @@
+import * as cache from "../chat/cache.ts";
+import { prefetch } from "../retell/account.ts";
 import { compose, type Rule, type Unfinished } from "./chain.ts";
-import * as cache from "./chat/cache.ts";
 import { authenticate } from "./middleware/authenticate.ts";
 import { authorize } from "./middleware/authorize.ts";
 import { limitSubaccount, limitUser } from "./middleware/limit.ts";
 import { signature } from "./middleware/signature.ts";
 import { validate } from "./middleware/validate.ts";
-import { prefetch } from "./retell/account.ts";
 import type { Call, GuardedRoute, Route } from "./route.ts";
 
 interface Options<R extends GuardedRoute> {

@@ -1,9 +1,9 @@
 import { Ratelimit } from "@upstash/ratelimit";
 import type { Redis } from "@upstash/redis";
-import { config, limitSetting } from "./config.ts";
-import { Lru } from "./lru.ts";
-import { key, redis } from "./redis.ts";
-import type { Route } from "./route.ts";
+import type { Route } from "../api/route.ts";
+import { config, limitSetting } from "../platform/config.ts";
+import { Lru } from "../platform/lru.ts";
+import { key, redis } from "../platform/redis.ts";
 
 /** How often something may happen: `perSeconds` is the sliding window. */
 export interface Rule {

@@ -1,11 +1,11 @@
 import type * as z from "zod";
-import type { Actor, Permission } from "./access.ts";
-import type { Cached } from "./chat/cache.ts";
-import type { Head } from "./gzip.ts";
+import type { Actor, Permission } from "../access/membership.ts";
+import type { Tenant } from "../access/tenant.ts";
+import type { Cached } from "../chat/cache.ts";
+import type { Head } from "../platform/compress.ts";
+import type { CallLog } from "../platform/logger.ts";
 import type { Idempotency } from "./idempotency.ts";
-import type { CallLog } from "./logger.ts";
 import type { Counts } from "./middleware/limit.ts";
-import type { Tenant } from "./tenant.ts";
 
 /** One row of the table in routes.ts. */
 export interface Route {

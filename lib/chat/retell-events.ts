@@ -1,13 +1,13 @@
+import type { Tenant } from "../access/tenant.ts";
+import type { Deadline } from "../api/route.ts";
 import { asFailure, RetellError, retellFor } from "../retell/client.ts";
 import type { Entry, History } from "../retell/schema.ts";
 import { readEvent } from "../retell/webhook.ts";
-import type { Deadline } from "../route.ts";
-import type { Tenant } from "../tenant.ts";
 import { isBeginningOf } from "./align.ts";
-import { isAdopted, needsImport, type ReadChat } from "./document.ts";
 import { endingOf, type Final } from "./ending.ts";
 import { hasAll } from "./legacy.ts";
 import { isNothing } from "./merge.ts";
+import { isAdopted, needsImport, type ReadChat } from "./model.ts";
 import { reconcile } from "./reconcile.ts";
 import { leaseMs, limits, settle } from "./settle.ts";
 import { chats } from "./store.ts";

@@ -1,14 +1,14 @@
 import type { webcrypto } from "node:crypto";
 import { type CompactVerifyResult, compactVerify, createRemoteJWKSet, errors, type JWTVerifyGetKey } from "jose";
 import * as z from "zod";
-import { type Actor, canonical } from "../access.ts";
+import { type Actor, canonical } from "../../access/membership.ts";
+import { config } from "../../platform/config.ts";
+import { ApiError } from "../../platform/errors.ts";
+import { parseJson } from "../../platform/json.ts";
+import { loggable } from "../../platform/logger.ts";
+import { Text } from "../../platform/text.ts";
 import type { Rule } from "../chain.ts";
-import { config } from "../config.ts";
-import { ApiError } from "../errors.ts";
 import { headerOf } from "../headers.ts";
-import { parseJson } from "../json.ts";
-import { loggable } from "../logger.ts";
-import { Text } from "../text.ts";
 
 /** Signature algorithms of a key set. HS256 never goes by a key set, and these never by the secret. */
 const asymmetric = ["RS256", "ES256", "EdDSA"];

@@ -11,7 +11,7 @@ import {
   SentMessage,
   Transcript,
   TranscriptQuery,
-} from "./chat/schema.ts";
+} from "../chat/schema.ts";
 import type { Route } from "./route.ts";
 
 /**

@@ -1,10 +1,10 @@
 import type { APIGatewayProxyStructuredResultV2 } from "aws-lambda";
+import { SubaccountId } from "../../chat/schema.ts";
+import { gzip, takesGzip, written } from "../../platform/compress.ts";
+import { ApiError } from "../../platform/errors.ts";
+import { CallLog } from "../../platform/logger.ts";
 import type { Rule } from "../chain.ts";
-import { SubaccountId } from "../chat/schema.ts";
-import { ApiError } from "../errors.ts";
-import { gzip, takesGzip, written } from "../gzip.ts";
 import { headerOf, valuesOf } from "../headers.ts";
-import { CallLog } from "../logger.ts";
 import { Deadline, type Progress, type Reply, type Route, routeKey } from "../route.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;

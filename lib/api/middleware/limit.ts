@@ -1,7 +1,7 @@
-import { decide, recall } from "../access.ts";
+import { type Count, count, recallExceeded, routeRule, userRule } from "../../access/limits.ts";
+import { decide, recall } from "../../access/membership.ts";
+import { ApiError } from "../../platform/errors.ts";
 import type { Rule } from "../chain.ts";
-import { ApiError } from "../errors.ts";
-import { type Count, count, recallExceeded, routeRule, userRule } from "../limits.ts";
 import type { GuardedRoute, Progress, Route } from "../route.ts";
 
 /** The counts of one request, judged in the order of the verdicts. */

@@ -1,7 +1,7 @@
 import { Resource } from "sst/resource";
 import * as z from "zod";
-import type { Route } from "./route.ts";
-import { routes } from "./routes.ts";
+import type { Route } from "../api/route.ts";
+import { routes } from "../api/routes.ts";
 import { stage } from "./stage.ts";
 
 /** In AWS these come as SST links (a file that SST_KEY decrypts); elsewhere from the environment. */
