@@ -20,7 +20,7 @@ export default $config({
     const { secrets }: { secrets: Record<string, string> } = await import("./lib/platform/" + "config.ts");
     const { functionsOf }: Functions = await import("./infra/" + "functions.ts");
     const { placeholderOf, problemsOf }: Settings = await import("./infra/" + "settings.ts");
-    const { readEnvFile }: { readEnvFile: (path: string) => unknown } = await import("./dev/" + "env-file.ts");
+    const { readEnvFile }: { readEnvFile: (path: string) => unknown } = await import("./infra/" + "env-file.ts");
 
     for (const file of [".env", `.env.${$app.stage}`]) readEnvFile(`${$cli.paths.root}/${file}`); // SST's own reading accepts any bytes
     const problems = problemsOf(process.env, $app.stage);
@@ -127,7 +127,7 @@ async function build(): Promise<void> {
   const { execFileSync } = await import("node:child_process");
   const { delimiter } = await import("node:path");
   const env = { ...process.env, PATH: [`${$cli.paths.root}/node_modules/.bin`, process.env.PATH].join(delimiter) };
-  execFileSync("node", ["dev/build.ts", "--quiet"], { cwd: $cli.paths.root, env, stdio: "inherit" });
+  execFileSync("node", ["infra/build.ts", "--quiet"], { cwd: $cli.paths.root, env, stdio: "inherit" });
 }
 
 /** Where a function's code is: bundled, each in a folder of its own, or in `sst dev` its source. */

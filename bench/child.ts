@@ -1,6 +1,6 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { unlimited } from "../dev/unlimited.ts";
+import { unlimited } from "../test/support/without-limits.ts";
 
 /** What all measurements are told. */
 export interface Job {

@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { buildFunction, dist, functions } from "../infra/build.ts";
 import { type Route, routeKey } from "../lib/api/route.ts";
 import { routes } from "../lib/api/routes.ts";
-import { buildFunction, dist, functions } from "./build.ts";
 import { toEvent } from "./event.ts";
 import { hostFunction, type Invocation } from "./lambda/host.ts";
 import type { DevJson } from "./start/greeting.ts";

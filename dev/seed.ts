@@ -1,9 +1,9 @@
 import { parseArgs } from "node:util";
+import { confirmWrite, setOwnTarget } from "../ops/target.ts";
 import { demo } from "./seed/demo.ts";
 import { load } from "./seed/load.ts";
 import { DEFAULT_FOLDER } from "./start/folder.ts";
 import { isOfDemo, running } from "./start/running.ts";
-import { confirmWrite, setOwnTarget } from "./target.ts";
 
 export { demo, demoTokens, noTokens, ownerId, seedDemo } from "./seed/demo.ts";
 

@@ -89,13 +89,17 @@ async function upstash({ dataDir, upstashBackend, ...run }: Run): Promise<Servic
   if (url && token) return { url, token, backend: "UPSTASH_REDIS_REST_URL" };
 
   const data = dataDir ? ["--data", join(dataDir, "redis")] : [];
-  return child("upstash.ts", ["--backend", upstashBackend ?? "auto", ...data], run);
+  return child("../packages/upstash-emulator/src/upstash.ts", ["--backend", upstashBackend ?? "auto", ...data], run);
 }
 
 async function retell({ dataDir, ...run }: Run): Promise<Services["retell"]> {
   const { RETELL_BASE_URL: url } = process.env;
   if (url) return { url, control: "" };
-  return child("retell.ts", dataDir ? ["--state", join(dataDir, "retell.json")] : [], run);
+  return child(
+    "../packages/retell-simulator/src/retell.ts",
+    dataDir ? ["--state", join(dataDir, "retell.json")] : [],
+    run,
+  );
 }
 
 async function child<About>(file: string, args: string[], run: Run): Promise<About> {

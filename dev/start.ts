@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { join, relative, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs, styleText } from "node:util";
+import { confirmWrite } from "../ops/target.ts";
 import { startChild } from "./child.ts";
 import { demo, demoTokens, noTokens, ownerId, seedDemo } from "./seed.ts";
 import { type Services, startServices } from "./services.ts";
@@ -11,7 +12,6 @@ import { DEFAULT_FOLDER, given, makePrivate, secretsOf, takeFolder, writePrivate
 import { type DevJson, pasteLines, whatRuns } from "./start/greeting.ts";
 import { isIdleSweep, isMetric, readable } from "./start/log-line.ts";
 import { aboutProcess, isAlive } from "./start/process.ts";
-import { confirmWrite } from "./target.ts";
 
 const GRACE_MS = 300;
 

@@ -17,7 +17,7 @@ export async function monitoring({ api, logs, isWatched, email }: Options): Prom
   const { queries }: Queries = await import("./" + "queries.ts");
   const { alarms, descriptionOf, expressionOf, gatewayThrottles }: Alarms = await import("./" + "alarms.ts");
   const { dashboard }: Dashboard = await import("./" + "dashboard.ts");
-  const { namespace }: { namespace: string } = await import("../lib/" + "metrics.ts");
+  const { namespace }: { namespace: string } = await import("../lib/platform/" + "metrics.ts");
   const named = (name: string) => `${$app.name}-${$app.stage}-${name}`;
   const accessLog = api.nodes.logGroup.name;
 

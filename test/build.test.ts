@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { MongoClient } from "mongodb";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { type Bundle, buildAll, functions } from "../dev/build.ts";
+import { type Bundle, buildAll, functions } from "../infra/build.ts";
 import type { routes } from "../lib/api/routes.ts";
 import { aWorld, central, eventFor } from "./support/world.ts";
 

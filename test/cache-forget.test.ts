@@ -21,7 +21,7 @@ async function cached() {
 describe("cache:forget", () => {
   it("forgets a subaccount's list and transcripts, and no other's", async () => {
     const [{ world, chats }, other] = [await cached(), await cached()];
-    expect(await tool("cache.ts", ["--subaccount", world.subaccountId.toUpperCase(), "--yes"])).toEqual({
+    expect(await tool("forget-cache.ts", ["--subaccount", world.subaccountId.toUpperCase(), "--yes"])).toEqual({
       code: 0,
       stdout: `${world.subaccountId}: forgot the list and 2 transcripts\n`,
       stderr: expect.stringMatching(/^Writes to stage test: .+\n$/),
@@ -34,7 +34,7 @@ describe("cache:forget", () => {
 
   it("forgets one transcript alone", async () => {
     const { world, chats } = await cached();
-    const ended = await tool("cache.ts", ["--subaccount", world.subaccountId, "--chat", chats[0], "--yes"]);
+    const ended = await tool("forget-cache.ts", ["--subaccount", world.subaccountId, "--chat", chats[0], "--yes"]);
     expect(ended).toMatchObject({ code: 0, stdout: `${world.subaccountId}: forgot 1 transcript\n` });
     expect(await isCached(world, "transcript", chats[0])).toBe(false);
     expect(await isCached(world, "transcript", chats[1])).toBe(true);
@@ -48,10 +48,10 @@ describe("cache:forget", () => {
       ["--subaccount", subaccountId],
       ["--subaccount", subaccountId, "--chat", "chat_1"],
     ]) {
-      const ended = await tool("cache.ts", args, away);
+      const ended = await tool("forget-cache.ts", args, away);
       expect([ended.code, ended.stdout]).toEqual([1, ""]);
       expect(ended.stderr).not.toContain(process.env.UPSTASH_REDIS_REST_TOKEN);
     }
-    expect(await tool("cache.ts", [])).toMatchObject({ code: 1, stderr: expect.stringContaining("Usage") });
+    expect(await tool("forget-cache.ts", [])).toMatchObject({ code: 1, stderr: expect.stringContaining("Usage") });
   });
 });

@@ -1,11 +1,11 @@
 import type { Document } from "mongodb";
 import { describe, expect, it } from "vitest";
-import { check, type Found } from "../dev/chaos/checks.ts";
-import { type Accepted, Ledger, type Sent } from "../dev/chaos/ledger.ts";
-import { common } from "../dev/chaos/texts.ts";
-import { Chat, type Entry } from "../dev/retell/schema.ts";
 import { idempotencyOf } from "../lib/api/idempotency.ts";
 import { routes } from "../lib/api/routes.ts";
+import { Chat, type Entry } from "../packages/retell-simulator/src/schema.ts";
+import { check, type Found } from "./chaos/checks.ts";
+import { type Accepted, Ledger, type Sent } from "./chaos/ledger.ts";
+import { common } from "./chaos/texts.ts";
 
 const chatId = "chat_1";
 const ids = { subaccountId: "5ca1ab1e0000000000000010", userId: "5ca1ab1e0000000000000001" };

@@ -2,8 +2,8 @@
 import "./support/own-retell.ts";
 import "./support/apart.ts";
 import { expect, it } from "vitest";
-import { dieAnywhere } from "./support/deaths.ts";
-import { scenarios } from "./support/doomed.ts";
+import { dieAnywhere } from "./crash/deaths.ts";
+import { scenarios } from "./crash/doomed.ts";
 
 it("a message may die at any moment: its client comes back, and it is there once", { timeout: 180_000 }, async () => {
   const { calls, violations } = await dieAnywhere(scenarios["a message, warm"]);

@@ -220,7 +220,8 @@ describe("the picture", () => {
   it("is of the log's last minutes, and says in one line that a log cannot be read or holds nothing", async () => {
     const log = join(tmpdir(), `${crypto.randomUUID()}.log`);
     const out = `${log}.svg`;
-    const run = (...args: string[]) => tool("dashboard.ts", ["--log", log, "--out", out, ...args], { STAGE: "local" });
+    const run = (...args: string[]) =>
+      tool("../dev/dashboard.ts", ["--log", log, "--out", out, ...args], { STAGE: "local" });
     try {
       expect(await run()).toMatchObject({ code: 1, stderr: expect.stringContaining("cannot be read") });
       await writeFile(log, "\n");

@@ -4,9 +4,9 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { ObjectId } from "mongodb";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
-import { clock, saying } from "../dev/doctor/finding.ts";
 import { seal } from "../lib/platform/crypto.ts";
 import { ensureIndexes, missingIndexes } from "../lib/platform/indexes.ts";
+import { clock, saying } from "../ops/doctor/finding.ts";
 import { tool } from "./support/tool.ts";
 import { aWorld, central, type World } from "./support/world.ts";
 

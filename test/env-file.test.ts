@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 const dev = fileURLToPath(new URL("../dev/", import.meta.url));
+const ops = fileURLToPath(new URL("../ops/", import.meta.url));
 const text = "# Wörter\nMONGODB_URL=mongodb://127.0.0.1:9/named\r\nSTAGE=ada\n";
 const utf16 = Buffer.from(text, "utf16le");
 const bigEndian = Buffer.from(utf16).swap16();
@@ -55,14 +56,14 @@ describe(".env", () => {
     await writeFile(join(folder, ".env"), bytes);
     for (const program of [
       [`${dev}env.ts`, `${dev}start.ts`],
-      [`${dev}tools.ts`, `${dev}doctor.ts`],
+      [`${ops}tools.ts`, `${ops}doctor.ts`],
       [`${dev}env.ts`, `${dev}gateway.ts`],
     ] as const) {
       const { code, stdout, stderr } = await node("--import", ...program);
       expect([code, stdout]).toEqual([1, ""]);
       expect(stderr).toMatch(/^\.env is not UTF-8 text .* nothing was started\n$/);
     }
-    expect(await node(`${dev}resources.ts`, "--stage", "ada")).toMatchObject({ code: 1, stdout: "" });
+    expect(await node(`${ops}resources.ts`, "--stage", "ada")).toMatchObject({ code: 1, stdout: "" });
   });
 
   it.each(["\u00a0", "\u200b", "\u2060"])(

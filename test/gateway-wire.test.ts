@@ -255,7 +255,7 @@ describe("as a process", () => {
     });
     expect(headers["access-control-allow-headers"]).toMatch(/,x-requested-with,x-app-version,x-tenant$/);
     await child.stop();
-    const { code, stderr } = await tool("gateway.ts", [], { ...env, CORS_ORIGINS: "https://a.example/app" });
+    const { code, stderr } = await tool("../dev/gateway.ts", [], { ...env, CORS_ORIGINS: "https://a.example/app" });
     expect([code, stderr]).toEqual([
       1,
       expect.stringMatching(/^Gateway: CORS_ORIGINS: Entry 1 can never match: .*\n$/),

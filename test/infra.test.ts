@@ -142,7 +142,7 @@ group("what watches a stage", () => {
   it("has the runbook name queries that are saved, and scripts that there are, with what they need", async () => {
     const runbook = await readFile(new URL("../docs/runbook.md", import.meta.url), "utf8");
     const { scripts } = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8"));
-    const ofStage = Object.keys(scripts).filter((name) => scripts[name].includes("dev/tools.ts"));
+    const ofStage = Object.keys(scripts).filter((name) => scripts[name].includes("ops/tools.ts"));
     const told = [...runbook.matchAll(/`([^`]*)npm run ([\w:]+)([^`]*)`/g)];
     expect(told.filter(([, , script = ""]) => !(script in scripts)).map(([all]) => all)).toEqual([]);
     for (const [all, before = "", script = "", after = ""] of told) {

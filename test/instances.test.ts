@@ -201,12 +201,14 @@ describe("a permission", () => {
     await list();
     await revoke(world);
     expect(await list()).toEqual([200, 200]);
-    expect(await tool("access.ts", ["--user", world.owner.id.toUpperCase(), "--yes"])).toMatchObject({ code: 0 });
+    expect(await tool("forget-access.ts", ["--user", world.owner.id.toUpperCase(), "--yes"])).toMatchObject({
+      code: 0,
+    });
     expect(await list()).toEqual([403, 403]);
 
-    expect((await tool("access.ts")).code).toBe(1);
+    expect((await tool("forget-access.ts")).code).toBe(1);
     await wire.redisFault("down");
-    expect(await tool("access.ts", ["--user", world.owner.id, "--yes"])).toMatchObject({
+    expect(await tool("forget-access.ts", ["--user", world.owner.id, "--yes"])).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("it takes a minute by itself"),
     });
@@ -219,10 +221,10 @@ describe("a permission", () => {
     await call("list", owned(world));
     await revoke(world);
     expect((await call("list", owned(world))).status).toBe(200);
-    const asNpm = `--import ${new URL("../dev/tools.ts", import.meta.url)}`;
+    const asNpm = `--import ${new URL("../ops/tools.ts", import.meta.url)}`;
     const shell = { SST_RESOURCE_App: JSON.stringify({ name: "scalai-chat", stage: "ada" }) };
     const env = { NODE_OPTIONS: asNpm, STAGE: "local", ...shell };
-    expect(await tool("access.ts", ["--user", world.owner.id, "--yes"], env)).toMatchObject({
+    expect(await tool("forget-access.ts", ["--user", world.owner.id, "--yes"], env)).toMatchObject({
       code: 0,
       stderr: expect.stringMatching(/^stage ada\nWrites to stage ada: MongoDB \S+, Redis \S+\n$/),
     });

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { buildAll, functions } from "../dev/build.ts";
 import { toEvent } from "../dev/event.ts";
 import { hostFunction, type Invocation, type LambdaFunction } from "../dev/lambda/host.ts";
+import { buildAll, functions } from "../infra/build.ts";
 import { aWire, owned } from "./support/wire.ts";
 import { aChat, aWorld, central, eventFor, type Name, type World } from "./support/world.ts";
 

@@ -2,8 +2,8 @@ import { request } from "node:http";
 import { text } from "node:stream/consumers";
 import { afterAll, describe, expect, it } from "vitest";
 import { startGateway } from "../dev/gateway.ts";
-import { startRetell } from "../dev/retell.ts";
-import { startUpstash } from "../dev/upstash.ts";
+import { startRetell } from "../packages/retell-simulator/src/retell.ts";
+import { startUpstash } from "../packages/upstash-emulator/src/upstash.ts";
 
 const [gateway, retell, upstash, other] = await Promise.all([
   startGateway({ port: 0, corsOrigins: ["https://app.example"] }),

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { spread, tally, weekOf } from "../dev/report/tally.ts";
-import { chatsOf } from "../dev/report.ts";
 import { load } from "../dev/seed/load.ts";
-import { table } from "../dev/table.ts";
 import { ensureIndexes } from "../lib/platform/indexes.ts";
+import { spread, tally, weekOf } from "../ops/report/tally.ts";
+import { chatsOf } from "../ops/report.ts";
+import { table } from "../ops/table.ts";
 import { tool } from "./support/tool.ts";
 import { aChat, aWorld, call } from "./support/world.ts";
 

@@ -6,12 +6,12 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import Retell from "retell-sdk";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { load, StateFile } from "../dev/retell/state-file.ts";
-import { World } from "../dev/retell/world.ts";
+import { load, StateFile } from "../packages/retell-simulator/src/state-file.ts";
+import { World } from "../packages/retell-simulator/src/world.ts";
 import { aSimulator } from "./support/simulator.ts";
 
 const HOUR_MS = 3_600_000;
-const PROGRAM = join(import.meta.dirname, "../dev/retell.ts");
+const PROGRAM = join(import.meta.dirname, "../packages/retell-simulator/src/retell.ts");
 
 let retell: Awaited<ReturnType<typeof aSimulator>>;
 let chats: ReturnType<typeof retell.sdk>;

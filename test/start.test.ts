@@ -9,9 +9,9 @@ import { decodeJwt, SignJWT } from "jose";
 import { MongoClient } from "mongodb";
 import { afterEach, beforeEach, describe, expect, inject, test } from "vitest";
 import * as z from "zod";
-import { storyOf } from "../dev/logs/story.ts";
 import { isIdleSweep, readable } from "../dev/start/log-line.ts";
 import { environmentOf, running } from "../dev/start/running.ts";
+import { storyOf } from "../ops/logs/story.ts";
 import { endAll, npmStart, run, shells } from "./support/npm-start.ts";
 import { gone } from "./support/processes.ts";
 
@@ -74,7 +74,11 @@ describe("npm start", () => {
   test("is what the operators' tools work on, as long as it runs, where nothing else is named", async () => {
     const { about, kill } = await npmStart(folder);
     expect(await running(folder)).toEqual(about);
-    const report = run("report.ts", ["--subaccount", about.subaccountId, "--json"], await environmentOf(about, folder));
+    const report = run(
+      "../ops/report.ts",
+      ["--subaccount", about.subaccountId, "--json"],
+      await environmentOf(about, folder),
+    );
     const { code, stdout } = await report.ended;
     expect([code, JSON.parse(stdout).subaccountId]).toEqual([0, about.subaccountId]);
 

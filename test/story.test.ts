@@ -7,9 +7,9 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { expect, it } from "vitest";
-import { lifeOf } from "../dev/logs/life.ts";
-import { storyOf } from "../dev/logs/story.ts";
 import { handler as sweep } from "../functions/sweep.ts";
+import { lifeOf } from "../ops/logs/life.ts";
+import { storyOf } from "../ops/logs/story.ts";
 import { logged } from "./support/instance.ts";
 import { tool } from "./support/tool.ts";
 import { aChat, aWorld, call, control, fault } from "./support/world.ts";
@@ -48,11 +48,11 @@ it("tells of a message from its coming to its unknown end, and how the sweep set
 
 it("is told of a tool's sweep, too, where the tool writes into the log", async () => {
   const file = join(await mkdtemp(join(tmpdir(), "scalai-log-")), "gateway.log");
-  const program = (name: string) => JSON.stringify(new URL(`../dev/${name}`, import.meta.url).href);
+  const program = (name: string, room = "dev") => JSON.stringify(new URL(`../${room}/${name}`, import.meta.url).href);
   const code = `
     const { logInto } = await import(${program("start/log-file.ts")});
     logInto(${JSON.stringify(file)});
-    await import(${program("sweep.ts")});
+    await import(${program("sweep.ts", "ops")});
     console.log("Done");`;
   const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", code, "--", "--yes"]);
   const log = await readFile(file, "utf8");

@@ -17,14 +17,14 @@ const writers = [
   ["sweep.ts", []],
   ["indexes.ts", []],
   ["keys.ts", ["--old-server-gone"]],
-  ["cache.ts", ["--subaccount", id]],
-  ["access.ts", ["--user", id]],
-  ["seed.ts", ["--chats", "1"]],
+  ["forget-cache.ts", ["--subaccount", id]],
+  ["forget-access.ts", ["--user", id]],
+  ["../dev/seed.ts", ["--chats", "1"]],
 ] as const satisfies [string, string[]][];
 
 const tools = [
   ...writers
-    .filter(([program]) => program !== "seed.ts")
+    .filter(([program]) => program !== "../dev/seed.ts")
     .map(([program, args]) => [program, [...args, "--yes"]] as const),
   ["report.ts", ["--subaccount", id]] as const,
 ];
@@ -53,7 +53,7 @@ describe.each(tools)("%s says in one line", (program, args) => {
   });
 
   it("that nobody answers", async () => {
-    const isOfRedis = program === "cache.ts" || program === "access.ts";
+    const isOfRedis = program === "forget-cache.ts" || program === "forget-access.ts";
     const said = await complaint(program, args, away);
     expect(said).toMatch(isOfRedis ? /^Redis d.* not answer/ : /^MongoDB cannot be reached \(\w+\): npm run doctor/);
   });
@@ -66,7 +66,8 @@ describe.each(tools)("%s says in one line", (program, args) => {
 describe.each(writers)("%s, which writes", (program, args) => {
   it("names stage, host and database, never the password, and writes nothing without --yes or a terminal", async () => {
     const env = { STAGE: "ada", MONGODB_URL: "mongodb://user:p%40ss@db.example:1,other.example/central?ssl=true" };
-    const redis = program === "seed.ts" ? "" : `, Redis ${new URL(process.env.UPSTASH_REDIS_REST_URL ?? "").host}`;
+    const redis =
+      program === "../dev/seed.ts" ? "" : `, Redis ${new URL(process.env.UPSTASH_REDIS_REST_URL ?? "").host}`;
     expect(await tool(program, [...args], env)).toEqual({
       code: 1,
       stdout: "",
@@ -89,7 +90,7 @@ it("keys:rotate writes nothing in a dry run, and asks for no consent", async () 
 
 /** Runs a tool in a terminal, and answers its question. */
 async function inTerminal(program: string, args: string[], answer: string) {
-  const path = fileURLToPath(new URL(`../dev/${program}`, import.meta.url));
+  const path = fileURLToPath(new URL(`../ops/${program}`, import.meta.url));
   const command = [process.execPath, path, ...args].map((arg) => `'${arg}'`).join(" ");
   const child = spawn("script", ["-qec", command, "/dev/null"], { stdio: ["pipe", "pipe", "inherit"] });
   let said = "";
@@ -102,28 +103,28 @@ async function inTerminal(program: string, args: string[], answer: string) {
 
 it.skipIf(spawnSync("script", ["--version"]).status !== 0)("in a terminal a tool that writes asks first", async () => {
   const { owner } = await aWorld();
-  const yes = await inTerminal("access.ts", ["--user", owner.id], "yes");
+  const yes = await inTerminal("forget-access.ts", ["--user", owner.id], "yes");
   expect([yes.code, yes.said]).toEqual([0, expect.stringContaining(`${owner.id}: read anew`)]);
-  const no = await inTerminal("access.ts", ["--user", owner.id], "no");
+  const no = await inTerminal("forget-access.ts", ["--user", owner.id], "no");
   expect([no.code, no.said]).toEqual([1, expect.stringContaining("Nothing was written")]);
 });
 
 describe("a tool that is given an id", () => {
   it("says that there is no such subaccount", async () => {
     expect(await complaint("report.ts", ["--subaccount", id], {})).toBe(`There is no subaccount ${id}`);
-    expect(await complaint("cache.ts", ["--subaccount", id, "--yes"], {})).toBe(`There is no subaccount ${id}`);
+    expect(await complaint("forget-cache.ts", ["--subaccount", id, "--yes"], {})).toBe(`There is no subaccount ${id}`);
   });
 
   it("says whether a chat's transcript was cached, and whether a user is anybody's member", async () => {
     const { subaccountId, owner } = await aWorld();
-    expect(await tool("cache.ts", ["--subaccount", subaccountId, "--chat", "chat_x", "--yes"])).toMatchObject({
+    expect(await tool("forget-cache.ts", ["--subaccount", subaccountId, "--chat", "chat_x", "--yes"])).toMatchObject({
       code: 0,
       stdout: `${subaccountId}: no transcript of chat_x was cached\n`,
     });
-    const known = await tool("access.ts", ["--user", owner.id.toUpperCase(), "--yes"]);
+    const known = await tool("forget-access.ts", ["--user", owner.id.toUpperCase(), "--yes"]);
     expect(known).toMatchObject({ code: 0, stderr: expect.not.stringContaining("No membership") });
     for (const user of [new ObjectId().toHexString(), "auth0|x"]) {
-      expect(await tool("access.ts", ["--user", user, "--yes"])).toEqual({
+      expect(await tool("forget-access.ts", ["--user", user, "--yes"])).toEqual({
         code: 0, // a membership that was deleted is to be forgotten, too
         stdout: `${user}: read anew at the next request of every instance\n`,
         stderr: expect.stringMatching(/\nNo membership of .+ is stored: is the id right\?\n$/),
@@ -147,7 +148,7 @@ function shell(): NodeJS.ProcessEnv {
 
 it("under sst shell the tools act on its stage, and say so", async () => {
   const { owner } = await aWorld();
-  const args = ["--import", "./dev/tools.ts", "dev/access.ts", "--user", owner.id, "--yes"];
+  const args = ["--import", "./ops/tools.ts", "ops/forget-access.ts", "--user", owner.id, "--yes"];
   const { stdout, stderr } = await run(process.execPath, args, { cwd: root, env: shell() });
   expect(stderr).toMatch(/^stage ada\nWrites to stage ada: MongoDB \S+, Redis \S+\n$/);
   expect(stdout).toContain(owner.id);

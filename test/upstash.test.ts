@@ -10,10 +10,10 @@ import { fileURLToPath } from "node:url";
 import { Ratelimit } from "@upstash/ratelimit";
 import { Redis, type RedisConfigNodejs } from "@upstash/redis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { findRedisServer } from "../dev/upstash/server.ts";
-import { startUpstash, type Upstash, type UpstashOptions } from "../dev/upstash.ts";
+import { findRedisServer } from "../packages/upstash-emulator/src/server.ts";
+import { startUpstash, type Upstash, type UpstashOptions } from "../packages/upstash-emulator/src/upstash.ts";
 
-const PROGRAM = fileURLToPath(new URL("../dev/upstash.ts", import.meta.url));
+const PROGRAM = fileURLToPath(new URL("../packages/upstash-emulator/src/upstash.ts", import.meta.url));
 const LIMIT = 10 * 1024 * 1024;
 
 const serverBinary = findRedisServer();

@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
-import { lifeOf } from "../dev/logs/life.ts";
-import { storyOf } from "../dev/logs/story.ts";
 import { readable } from "../dev/start/log-line.ts";
-import { table } from "../dev/table.ts";
+import { lifeOf } from "../ops/logs/life.ts";
+import { storyOf } from "../ops/logs/story.ts";
+import { table } from "../ops/table.ts";
 
 const evil =
   "agent\u001b[2K\r\n12:00:00.000  was answered 200\u0000\u0007\u009b31m\u202eok\u2066\u200b\u2028\ufeff\u{e0041}";

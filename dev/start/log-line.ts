@@ -1,5 +1,5 @@
 import { styleText } from "node:util";
-import { visible } from "../visible.ts";
+import { visible } from "../../ops/visible.ts";
 
 type Colour = Parameters<typeof styleText>[0];
 

@@ -6,8 +6,8 @@
 import "../support/own-retell.ts";
 import "../support/apart.ts";
 import { afterAll, expect, it } from "vitest";
-import { dieAnywhere } from "../support/deaths.ts";
-import { scenarios } from "../support/doomed.ts";
+import { dieAnywhere } from "./deaths.ts";
+import { scenarios } from "./doomed.ts";
 
 const table: string[] = [];
 afterAll(() => console.log(table.join("\n")));

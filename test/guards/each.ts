@@ -10,10 +10,13 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, inject, it } from "vitest";
 import * as z from "zod";
-import { type Guard, guards } from "../support/guards.ts";
+import { type Guard, guards } from "./guards.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const sources = ["lib", "functions", "dev", "test", "package.json", "tsconfig.json", "vitest.config.ts"];
+const sources = [
+  ...["lib", "functions", "infra", "ops", "dev", "packages", "test"],
+  ...["package.json", "tsconfig.json", "vitest.config.ts"],
+];
 const vitest = join(root, "node_modules/vitest/vitest.mjs");
 
 const Report = z.object({

@@ -1,5 +1,5 @@
 import { inject } from "vitest";
-import { isOfRequest, LogLine, RequestLine } from "../../dev/logs/line.ts";
+import { isOfRequest, LogLine, RequestLine } from "../../ops/logs/line.ts";
 import { MetricLine } from "./emf.ts";
 
 /** In every key and content that the tests make up themselves: must stand in no line. */

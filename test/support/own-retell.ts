@@ -3,7 +3,7 @@
  * file would move along. Imported before anything that reads the configuration.
  */
 import { afterAll } from "vitest";
-import { startRetell } from "../../dev/retell.ts";
+import { startRetell } from "../../packages/retell-simulator/src/retell.ts";
 
 const retell = await startRetell();
 process.env.RETELL_BASE_URL = retell.url;

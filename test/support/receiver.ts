@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import { text } from "node:stream/consumers";
 import Retell from "retell-sdk";
-import { Waiting } from "../../dev/retell/log.ts";
-import { Json } from "../../dev/retell/schema.ts";
+import { Waiting } from "../../packages/retell-simulator/src/log.ts";
+import { Json } from "../../packages/retell-simulator/src/schema.ts";
 
 /** One webhook as it came. */
 export type Received = {

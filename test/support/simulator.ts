@@ -1,7 +1,7 @@
 import Retell from "retell-sdk";
 import * as z from "zod";
-import { Chat, Json } from "../../dev/retell/schema.ts";
-import { startRetell } from "../../dev/retell.ts";
+import { startRetell } from "../../packages/retell-simulator/src/retell.ts";
+import { Chat, Json } from "../../packages/retell-simulator/src/schema.ts";
 
 const Deliveries = z.array(z.looseObject({ id: z.string(), event: z.string(), attempt: z.number() }));
 

@@ -10,7 +10,7 @@ export interface Ended {
 
 /** Runs a program of dev/ to its end, in a process of its own, with this instance's environment. */
 export function tool(program: string, args: string[] = [], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
-  const path = fileURLToPath(new URL(`../../dev/${program}`, import.meta.url));
+  const path = fileURLToPath(new URL(`../../ops/${program}`, import.meta.url));
   const { promise, resolve } = Promise.withResolvers<Ended>();
   const child = execFile(
     process.execPath,

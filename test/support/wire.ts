@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, expect, vi } from "vitest";
-import { startUpstash } from "../../dev/upstash.ts";
 import { routes } from "../../lib/api/routes.ts";
+import { startUpstash } from "../../packages/upstash-emulator/src/upstash.ts";
 import { linesOf } from "./instance.ts";
 import { httpProxy, mongoProxy, Recorder, type Service, type Treatment, type Trip } from "./proxy.ts";
 import { invoke, type Name, type Request, type Response, type World } from "./world.ts";

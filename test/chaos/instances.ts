@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Child, startChild } from "../child.ts";
+import { type Child, startChild } from "../../dev/child.ts";
 import { Dice } from "./dice.ts";
 
 /** A process that is killed and started again, or stopped and let go on, until it is told to stay. */

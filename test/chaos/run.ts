@@ -2,12 +2,12 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { decodeJwt } from "jose";
 import { type Collection, type Db, MongoClient, ObjectId } from "mongodb";
+import { startChild } from "../../dev/child.ts";
+import { type ReplicaSet, startReplicaSet } from "../../dev/mongod/replica-set.ts";
+import { demo, demoTokens, seedDemo } from "../../dev/seed/demo.ts";
+import { type Services, startServices } from "../../dev/services.ts";
 import type { Swept } from "../../lib/chat/sweep.ts";
-import { startChild } from "../child.ts";
-import { type ReplicaSet, startReplicaSet } from "../mongod/replica-set.ts";
-import { demo, demoTokens, seedDemo } from "../seed/demo.ts";
-import { type Services, startServices } from "../services.ts";
-import { unlimited } from "../unlimited.ts";
+import { unlimited } from "../support/without-limits.ts";
 import { type Door, persist } from "./api.ts";
 import { check, type Found, Held } from "./checks.ts";
 import { type Crowd, crowd, endChat, repeat } from "./clients.ts";
@@ -326,7 +326,7 @@ async function aStage({ size, name, ledger, instances, env, stops }: StageOption
   };
   const gateways = await Promise.all(
     Array.from({ length: instances }, (_, number) =>
-      start("../gateway.ts", number, ["--function-ms", String(functionMs)], [3_000, 25_000]),
+      start("../../dev/gateway.ts", number, ["--function-ms", String(functionMs)], [3_000, 25_000]),
     ),
   );
   const sweeper = await start("./sweeper.ts", 1, [], [5_000, 30_000]);

@@ -5,10 +5,10 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { DEFAULT_FOLDER } from "../dev/start/folder.ts";
 import { lifeOf } from "./logs/life.ts";
 import { storyOf } from "./logs/story.ts";
 import { runTool } from "./run-tool.ts";
-import { DEFAULT_FOLDER } from "./start/folder.ts";
 
 await runTool(async () => {
   const { positionals, values } = parseArgs({

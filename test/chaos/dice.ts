@@ -1,4 +1,4 @@
-import { hexOf, numbersFrom } from "../retell/random.ts";
+import { hexOf, numbersFrom } from "../../packages/retell-simulator/src/random.ts";
 
 /** Draws that follow from the seed and a name alone: what one part of a run draws moves no other part's draws. */
 export class Dice {

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { refusalOf } from "../loopback.ts";
+import { refusalOf } from "../../../dev/loopback.ts";
 import { CONTROL, control } from "./control.ts";
 import type { Faults } from "./faults.ts";
 import type { Logged, RequestLog } from "./log.ts";

@@ -1,7 +1,7 @@
 import { ObjectId } from "mongodb";
+import { agrees, at, swept } from "../support/retried.ts";
+import { aWorld, central, eventFor, type Request, type World } from "../support/world.ts";
 import { aVictim, type Moment, momentsOf, type Run, type Victim } from "./crash.ts";
-import { agrees, at, swept } from "./retried.ts";
-import { aWorld, central, eventFor, type Request, type World } from "./world.ts";
 
 /** A request that will die, and what is to hold in the end. */
 export interface Doomed {

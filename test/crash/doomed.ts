@@ -2,10 +2,10 @@ import { sign } from "retell-sdk/lib/webhook_auth";
 import { expect } from "vitest";
 import { toEvent } from "../../dev/event.ts";
 import { handler as webhook } from "../../functions/webhook.ts";
+import { anOrphan } from "../support/orphan.ts";
+import { at, atRetell, retried, stored } from "../support/retried.ts";
+import { aChat, aContext, call, control, eventFor, fault, type Request, type World } from "../support/world.ts";
 import type { Doomed, Scenario } from "./deaths.ts";
-import { anOrphan } from "./orphan.ts";
-import { at, atRetell, retried, stored } from "./retried.ts";
-import { aChat, aContext, call, control, eventFor, fault, type Request, type World } from "./world.ts";
 
 // The sweep's clock is put forward, and the simulator's goes with it.
 await control("retell", "PUT", "/agents/agent_shop", { end_chat_after_silence_ms: null });

@@ -1,8 +1,8 @@
 /** `npm run resources -- --stage NAME`: the functions of a stage, and what each may do, as `sst deploy` would make them. */
 import { parseArgs } from "node:util";
+import { readEnvFile } from "../infra/env-file.ts";
 import { type Deployed, functionsOf } from "../infra/functions.ts";
 import { secrets } from "../lib/platform/config.ts";
-import { readEnvFile } from "./env-file.ts";
 import { table } from "./table.ts";
 
 const { values } = parseArgs({ options: { stage: { type: "string" } } });

@@ -4,9 +4,9 @@
  */
 import { createWriteStream } from "node:fs";
 import { parseArgs } from "node:util";
-import { settings } from "../lib/platform/config.ts";
-import { excuses, promises } from "./chaos/ledger.ts";
-import { type Part, parts, type Report, run } from "./chaos/run.ts";
+import { settings } from "../../lib/platform/config.ts";
+import { excuses, promises } from "./ledger.ts";
+import { type Part, parts, type Report, run } from "./run.ts";
 
 const options = {
   seed: { type: "string" },

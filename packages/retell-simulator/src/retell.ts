@@ -1,15 +1,15 @@
 import { once } from "node:events";
 import { parseArgs } from "node:util";
-import { MISSING_AGENT, PRESETS } from "./retell/agents.ts";
-import { CONTROL } from "./retell/control.ts";
-import { keywords } from "./retell/conversation.ts";
-import { Faults } from "./retell/faults.ts";
-import { RequestLog } from "./retell/log.ts";
-import { serverOf } from "./retell/server.ts";
-import { load, StateFile } from "./retell/state-file.ts";
-import { Webhooks } from "./retell/webhooks.ts";
-import { World } from "./retell/world.ts";
-import { serve } from "./service.ts";
+import { serve } from "../../../dev/service.ts";
+import { MISSING_AGENT, PRESETS } from "./agents.ts";
+import { CONTROL } from "./control.ts";
+import { keywords } from "./conversation.ts";
+import { Faults } from "./faults.ts";
+import { RequestLog } from "./log.ts";
+import { serverOf } from "./server.ts";
+import { load, StateFile } from "./state-file.ts";
+import { Webhooks } from "./webhooks.ts";
+import { World } from "./world.ts";
 
 export type RetellSimulator = {
   /** The SDK's `baseURL`. */

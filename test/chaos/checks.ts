@@ -3,7 +3,7 @@ import * as z from "zod";
 import { idempotencyOf } from "../../lib/api/idempotency.ts";
 import { routes } from "../../lib/api/routes.ts";
 import { reservedKey } from "../../lib/retell/client.ts";
-import { Chat, type Entry } from "../retell/schema.ts";
+import { Chat, type Entry } from "../../packages/retell-simulator/src/schema.ts";
 import type { Accepted, Excuse, Ledger, Sent } from "./ledger.ts";
 import { guardedWord, normal } from "./texts.ts";
 

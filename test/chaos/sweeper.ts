@@ -3,9 +3,9 @@
  * much later: then what is too young to be judged an orphan now is old enough.
  */
 import { parseArgs } from "node:util";
+import { serve } from "../../dev/service.ts";
 import { handler } from "../../functions/sweep.ts";
 import { closeAll } from "../../lib/platform/mongo.ts";
-import { serve } from "../service.ts";
 
 const { values } = parseArgs({ options: { "ahead-ms": { type: "string" } } });
 const aheadMs = Number(values["ahead-ms"] ?? 0);

@@ -1,5 +1,5 @@
 import type { Collection } from "mongodb";
-import type { Entry } from "../retell/schema.ts";
+import type { Entry } from "../../packages/retell-simulator/src/schema.ts";
 import type { Dice } from "./dice.ts";
 import type { Ledger } from "./ledger.ts";
 import { commonText, guardedWord } from "./texts.ts";

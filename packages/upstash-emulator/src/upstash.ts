@@ -3,13 +3,13 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import * as z from "zod";
-import { refusalOf } from "./loopback.ts";
-import { serve } from "./service.ts";
-import { type Backend, Commands, RedisError } from "./upstash/commands.ts";
-import { Control, Fault } from "./upstash/control.ts";
-import { startMock } from "./upstash/mock.ts";
-import { MAX_REQUEST_BYTES, Refusal, readCommands, toAnswer } from "./upstash/rest.ts";
-import { findRedisServer, startServer } from "./upstash/server.ts";
+import { refusalOf } from "../../../dev/loopback.ts";
+import { serve } from "../../../dev/service.ts";
+import { type Backend, Commands, RedisError } from "./commands.ts";
+import { Control, Fault } from "./control.ts";
+import { startMock } from "./mock.ts";
+import { MAX_REQUEST_BYTES, Refusal, readCommands, toAnswer } from "./rest.ts";
+import { findRedisServer, startServer } from "./server.ts";
 
 /** How to start the emulator; everything has a default. */
 export interface UpstashOptions {
@@ -201,7 +201,8 @@ function send(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
 }
 
-const USAGE = "Usage: node dev/upstash.ts [--port N] [--token T] [--backend auto|server|mock] [--data DIR]";
+const USAGE =
+  "Usage: node packages/upstash-emulator/src/upstash.ts [--port N] [--token T] [--backend auto|server|mock] [--data DIR]";
 
 const Flags = z.object({
   port: z.coerce.number("--port takes a number").int().min(0).max(65_535).optional(),

@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type BuildOptions, build, type Metafile } from "esbuild";
-import { schedules } from "../infra/schedules.ts";
 import { routes } from "../lib/api/routes.ts";
 import { alias, apart, driver, leaveOut } from "./build/tricks.ts";
+import { schedules } from "./schedules.ts";
 
-const root = fileURLToPath(new URL("../", import.meta.url));
+const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** Where `npm run build` puts them. */
 export const dist = join(root, "dist");

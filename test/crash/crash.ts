@@ -7,9 +7,9 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll } from "vitest";
-import { bundle } from "../../dev/build.ts";
-import { collectDying } from "./instance.ts";
-import { httpProxy, mongoProxy, Recorder, type Service, type Treatment, type Trip } from "./proxy.ts";
+import { bundle } from "../../infra/build.ts";
+import { collectDying } from "../support/instance.ts";
+import { httpProxy, mongoProxy, Recorder, type Service, type Treatment, type Trip } from "../support/proxy.ts";
 
 /** What a victim is told to do. */
 export interface Run {

@@ -2,12 +2,12 @@
  * Loaded ahead of the operators' tools by their npm scripts: settings from `.env` or `sst shell`; where neither names a
  * database, those of the `npm start` that runs here, whose log is written on.
  */
-import "./env.ts";
+import "../dev/env.ts";
 import { join } from "node:path";
+import { DEFAULT_FOLDER } from "../dev/start/folder.ts";
+import { logInto } from "../dev/start/log-file.ts";
+import { environmentOf, isOfDemo, running } from "../dev/start/running.ts";
 import { stage } from "../lib/platform/stage.ts";
-import { DEFAULT_FOLDER } from "./start/folder.ts";
-import { logInto } from "./start/log-file.ts";
-import { environmentOf, isOfDemo, running } from "./start/running.ts";
 import { setOwnTarget } from "./target.ts";
 
 const isTold = process.env.MONGODB_URL || process.env.SST_RESOURCE_App !== undefined;
