@@ -3,14 +3,14 @@ import { routes } from "../lib/api/routes.ts";
 import * as cache from "../lib/chat/cache.ts";
 import { cursorAfter } from "../lib/chat/cursor.ts";
 import { chats } from "../lib/chat/store.ts";
-import { listed } from "../lib/chat/view.ts";
+import { toListedChat } from "../lib/chat/view.ts";
 
 const defaults = routes.list.query.parse({});
 
 /** Pages through a subaccount's chats, newest first. The default first page is cached for a minute. */
 export const handler = endpoint(routes.list, {
   cached: ({ params, query }) =>
-    query.limit === defaults.limit && query.cursor === undefined ? cache.listEntry(params.subaccountId) : undefined,
+    query.limit === defaults.limit && query.cursor === undefined ? cache.listKey(params.subaccountId) : undefined,
 }).handler(async ({ query, tenant, cached }) => {
   if (cached?.hit) return { answer: cached.hit, meta: { cached: true } };
 
@@ -20,7 +20,7 @@ export const handler = endpoint(routes.list, {
 
   const nextCursor = hasMore ? cursorAfter(page, query.cursor) : undefined;
   return {
-    data: page.map(listed),
+    data: page.map(toListedChat),
     page: { count: page.length, hasMore, nextCursor },
     meta: { cached: false },
     fill: cached?.fill,

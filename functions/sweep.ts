@@ -1,7 +1,7 @@
 import type { Context } from "aws-lambda";
 import { sweep } from "../lib/chat/sweep.ts";
-import { awake } from "../lib/platform/awake.ts";
-import { CallLog } from "../lib/platform/logger.ts";
+import { drainSocketEvents } from "../lib/platform/awake.ts";
+import { RequestLog } from "../lib/platform/logger.ts";
 import { isUnreachable } from "../lib/platform/mongo.ts";
 
 /** Runs by the clock: settles what nobody came back for. Two at once do no harm. */
@@ -9,11 +9,11 @@ export async function handler(_event?: unknown, context?: Context) {
   const started = performance.now();
   const elapsed = () => Math.round(performance.now() - started);
   const operationId = crypto.randomUUID();
-  const log = new CallLog({ operationId, requestId: context?.awsRequestId, operation: "sweep" });
+  const log = new RequestLog({ operationId, requestId: context?.awsRequestId, operation: "sweep" });
 
   const until = Date.now() + (context?.getRemainingTimeInMillis() ?? 120_000) - 25_000; // what has begun may take so long
   try {
-    await awake();
+    await drainSocketEvents();
     const swept = await sweep({ until, perSubaccount: 100 }, log);
     log.info("Swept", { ...swept, duration: elapsed() });
     log.metrics.add("Sweeps");

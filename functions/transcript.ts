@@ -1,13 +1,13 @@
 import { endpoint } from "../lib/api/endpoint.ts";
 import { routes } from "../lib/api/routes.ts";
 import * as cache from "../lib/chat/cache.ts";
-import { current, isFinal, isUnplaced, transcriptOf } from "../lib/chat/read.ts";
+import { current, isFinal, isUnread, transcriptOf } from "../lib/chat/read.ts";
 
 /** One chat in full. An ongoing chat is read from Retell first; one that is over is cached for five minutes. */
 export const handler = endpoint(routes.transcript, {
   cached: ({ params, query }) =>
     query.limit === undefined && query.after_seq === undefined && query.include === undefined
-      ? cache.chatEntry(params.subaccountId, params.chatId)
+      ? cache.chatKey(params.subaccountId, params.chatId)
       : undefined,
 }).handler(async ({ params, query, tenant, cached, deadline, require }) => {
   if (query.include === "tools") require("write");
@@ -16,7 +16,7 @@ export const handler = endpoint(routes.transcript, {
   const { chat, stale } = await current(tenant, params.chatId, deadline, query.consistency === "strong");
   const window = { limit: query.limit, afterSeq: query.after_seq, withTools: query.include === "tools" };
   return {
-    ...transcriptOf(chat, window, !isUnplaced(chat, stale)),
+    ...transcriptOf(chat, window, !isUnread(chat, stale)),
     meta: { cached: false, ...(stale ? { stale } : {}) },
     fill: isFinal(chat) && !stale ? cached?.fill : undefined,
   };

@@ -22,12 +22,12 @@ await runTool(async () => {
   const cached = await cachedChats(subaccountId);
   if (values.chat !== undefined) {
     // Also what is not cached yet: a reader who is about to fill it may have read too early.
-    await cache.drop([cache.chatEntry(subaccountId, values.chat)]);
+    await cache.drop([cache.chatKey(subaccountId, values.chat)]);
     const isCached = cached.includes(values.chat);
     console.log(`${subaccountId}: ${isCached ? "forgot 1 transcript" : `no transcript of ${values.chat} was cached`}`);
     return;
   }
-  await cache.drop([cache.listEntry(subaccountId), ...cached.map((chatId) => cache.chatEntry(subaccountId, chatId))]);
+  await cache.drop([cache.listKey(subaccountId), ...cached.map((chatId) => cache.chatKey(subaccountId, chatId))]);
   console.log(`${subaccountId}: forgot the list and ${cached.length} transcript${cached.length === 1 ? "" : "s"}`);
 });
 
@@ -35,7 +35,7 @@ await runTool(async () => {
 async function cachedChats(subaccountId: string): Promise<string[]> {
   const { UPSTASH_REDIS_REST_URL: url, UPSTASH_REDIS_REST_TOKEN: token } = config();
   const redis = new Redis({ url, token, enableTelemetry: false, retry: { retries: 0 } });
-  const before = cache.chatEntry(subaccountId, "").name;
+  const before = cache.chatKey(subaccountId, "").name;
   const found = new Set<string>();
   let cursor = "0";
   do {

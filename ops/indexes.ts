@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { subaccountOf } from "../lib/access/membership.ts";
 import { openTenant } from "../lib/access/tenant.ts";
 import { type Done, ensureIndexes } from "../lib/platform/indexes.ts";
-import { CallLog } from "../lib/platform/logger.ts";
+import { RequestLog } from "../lib/platform/logger.ts";
 import { central } from "../lib/platform/mongo.ts";
 import { reached, runTool, whyNot } from "./run-tool.ts";
 import { confirmWrite } from "./target.ts";
@@ -19,7 +19,7 @@ await runTool(async () => {
     try {
       const location = subaccountOf(subaccount);
       const tenant = await openTenant(String(subaccount._id), location, {
-        log: new CallLog({ operationId: crypto.randomUUID(), requestId: undefined, operation: "db:indexes" }),
+        log: new RequestLog({ operationId: crypto.randomUUID(), requestId: undefined, operation: "db:indexes" }),
         trailing: [],
       });
       // Subaccounts may share a database.

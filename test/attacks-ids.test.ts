@@ -104,7 +104,7 @@ describe("to create, another tenant's", () => {
       subaccountId: theirs.subaccountId,
       createdBy: theirs.owner.id,
       retellAccountId: "x",
-      internal: { heard: 7, request: "x" },
+      internal: { retellUserCount: 7, request: "x" },
       _id: new ObjectId().toHexString(),
     };
     const chatId = await aChat(mine, { ...spoof, metadata: spoof, retell_llm_dynamic_variables: { chat_id: ongoing } });
@@ -112,7 +112,7 @@ describe("to create, another tenant's", () => {
     expect(chat).toMatchObject({
       subaccountId: mine.subaccountId,
       createdBy: mine.owner.id,
-      internal: { heard: 0 },
+      internal: { retellUserCount: 0 },
       metadata: spoof,
       retell_llm_dynamic_variables: { chat_id: chatId, subaccount_id: mine.subaccountId },
     });
@@ -279,7 +279,7 @@ describe("a shared database", () => {
     await fault(mine, "completion", { kind: "drop" });
     const lost = await aChat(mine);
     await call("message", { ...where, chatId: lost, body: { content: "ping" } });
-    await mine.db.collection("chats").updateMany({}, { $set: { "internal.due": new Date(0) } });
+    await mine.db.collection("chats").updateMany({}, { $set: { "internal.nextSweepAt": new Date(0) } });
     await sweep();
     await mine.db.command({ profile: 0 });
 

@@ -212,7 +212,7 @@ describe("while a Retell is left alone,", () => {
     expect(await sent(request.chatId)).toBe(before);
     expect(logOf(answer, "WARN")).toEqual([]);
     expect(logOf(answer, "ERROR")).toMatchObject([
-      { retellLeftAlone: "away", reason: { cause: { name: "LeftAlone", message: "Left alone after 5 failures" } } },
+      { retellCircuitOpen: "away", reason: { cause: { name: "CircuitOpen", message: "Circuit open after 5 failures" } } },
     ]);
 
     const shown = async () => {
@@ -249,7 +249,7 @@ describe("while a Retell is left alone,", () => {
     const { instance, request } = await anInstanceThatGaveUp();
     const answer = await instance.call("transcript", request);
     expect([...verdict(answer), answer.body.meta.stale]).toEqual([200, undefined, true]);
-    expect(logOf(answer, "WARN")).toMatchObject([{ retellLeftAlone: "away" }]);
+    expect(logOf(answer, "WARN")).toMatchObject([{ retellCircuitOpen: "away" }]);
   });
 
   it("a chat that could not be stored is ended all the same", async () => {
@@ -290,7 +290,7 @@ describe("a 429 of Retell's", () => {
         [503, "CHAT_RETRIEVE_FAILED", String(seconds)],
         [503, "MESSAGE_SEND_FAILED", String(seconds - 2)],
       ]);
-      expect(logOf(second, "ERROR")).toMatchObject([{ retellLeftAlone: "limited" }]);
+      expect(logOf(second, "ERROR")).toMatchObject([{ retellCircuitOpen: "limited" }]);
     });
     expect(calls).toEqual([]);
     expect(verdict(await instance.call("message", { ...other.request, body: { content: "ping" } }))).toEqual([

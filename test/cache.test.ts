@@ -1,18 +1,18 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import * as cache from "../lib/chat/cache.ts";
-import { written } from "../lib/platform/compress.ts";
+import { fromText } from "../lib/platform/compress.ts";
 import { key, redis } from "../lib/platform/redis.ts";
 import { aLog } from "./support/log.ts";
 
 const log = aLog("list");
-const anEntry = () => cache.listEntry(crypto.randomUUID());
+const anEntry = () => cache.listKey(crypto.randomUUID());
 
 describe("the cache", () => {
   it("gives back the text that was put in", async () => {
     const entry = anEntry();
     const text = '{"data":[{"content":"漢 \\n \\" 👍"}],"meta":{"count":1,';
-    await (await cache.read(entry, log)).fill(written(text));
+    await (await cache.read(entry, log)).fill(fromText(text));
     expect((await cache.read(entry, log)).hit?.text()).toBe(text);
   });
 
@@ -20,10 +20,10 @@ describe("the cache", () => {
     const entry = anEntry();
     const reader = await cache.read(entry, log); // it goes to Mongo now, and is slow
     await cache.forget([entry], log); // meanwhile somebody writes
-    await reader.fill(written("old"));
+    await reader.fill(fromText("old"));
     expect((await cache.read(entry, log)).hit).toBeUndefined();
 
-    await (await cache.read(entry, log)).fill(written("new"));
+    await (await cache.read(entry, log)).fill(fromText("new"));
     expect((await cache.read(entry, log)).hit?.text()).toBe("new");
   });
 
@@ -36,15 +36,15 @@ describe("the cache", () => {
 
   it("holds nothing over 256 kB, as it is stored", async () => {
     const entry = anEntry();
-    await (await cache.read(entry, log)).fill(written(randomBytes(200_000).toString("base64")));
+    await (await cache.read(entry, log)).fill(fromText(randomBytes(200_000).toString("base64")));
     expect((await cache.read(entry, log)).hit).toBeUndefined();
-    await (await cache.read(entry, log)).fill(written("x".repeat(2_000_000)));
+    await (await cache.read(entry, log)).fill(fromText("x".repeat(2_000_000)));
     expect((await cache.read(entry, log)).hit?.length).toBe(2_000_000);
   });
 
   it("takes what it did not write for a miss", async () => {
     const entry = anEntry();
-    await (await cache.read(entry, log)).fill(written('{"data":["something"]'));
+    await (await cache.read(entry, log)).fill(fromText('{"data":["something"]'));
     const entire = await redis.get(entry.name);
     const half = entire?.slice(0, 24);
     for (const garbage of [
@@ -61,7 +61,7 @@ describe("the cache", () => {
   });
 
   it("has keys that no stage and no old server shares", () => {
-    expect(cache.listEntry("s").name).toBe("test:chat:list:s");
-    expect(cache.chatEntry("s", "c").name).toBe("test:chat:s:c");
+    expect(cache.listKey("s").name).toBe("test:chat:list:s");
+    expect(cache.chatKey("s", "c").name).toBe("test:chat:s:c");
   });
 });

@@ -90,7 +90,7 @@ function aRun() {
     chat_status: "ongoing",
     message_count: 6,
     messages,
-    internal: { heard: 3 },
+    internal: { retellUserCount: 3 },
   };
   const found: Found = { ...ids, documents: [document], held: [chat] };
   return { ledger, found, document, chat, messages };

@@ -37,9 +37,9 @@ describe("create", () => {
       metadata: { crm_id: "C-1" },
       message_count: 1,
       end_timestamp: null,
-      internal: { rev: 1, heard: 0, tags: ["crm_id=C-1"] },
+      internal: { revision: 1, retellUserCount: 0, tags: ["crm_id=C-1"] },
     });
-    expect(stored?.internal.due).toBeInstanceOf(Date);
+    expect(stored?.internal.nextSweepAt).toBeInstanceOf(Date);
   });
 
   it("lets no caller override agent_id and subaccount_id", async () => {

@@ -82,7 +82,7 @@ describe("end", () => {
     const { status, body } = await end(chatId, tenant);
     expect([status, body.data.chat_status]).toEqual([200, "ended"]);
     expect(body.data.end_timestamp).toBeGreaterThan(Date.now() - 60_000);
-    expect((await stored(chatId, tenant))?.internal.due).toBeInstanceOf(Date); // the rest is fetched later
+    expect((await stored(chatId, tenant))?.internal.nextSweepAt).toBeInstanceOf(Date); // the rest is fetched later
   });
 
   it("decides an open turn by Retell's last word", async () => {
@@ -121,7 +121,7 @@ describe("end", () => {
       await forgetAccount(where.subaccountId); // as if the five minutes of the cache were over
     };
     const sweepLater = async (instance: Instance, where: World, chatId: string) => {
-      const due = { "internal.due": new Date(Date.now() - 1) };
+      const due = { "internal.nextSweepAt": new Date(Date.now() - 1) };
       await where.db.collection("chats").updateOne({ chat_id: chatId }, { $set: due });
       await instance.sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, aLog("sweep"));
     };
@@ -145,7 +145,7 @@ describe("end", () => {
       await sweepLater(wrong, tenant, chatId);
       const chat = await stored(chatId, tenant);
       expect(chat?.chat_status).toBe("ongoing");
-      expect((chat?.internal.due - Date.now()) / 60_000).toBeCloseTo(5, 0);
+      expect((chat?.internal.nextSweepAt - Date.now()) / 60_000).toBeCloseTo(5, 0);
 
       await useKey(tenant, tenant.apiKey);
       await sweepLater(await anInstance(), tenant, chatId);

@@ -68,7 +68,7 @@ describe("an end beside a send that began after the end had looked", () => {
     expect([sent?.status, sent?.body.data?.chat_status, sent?.body.data?.messages.length]).toEqual([200, "ended", 1]);
 
     const [chat] = await world.db.collection("chats").find().toArray();
-    expect((chat?.internal.due - Date.now()) / 1_000).toBeCloseTo(60, -1); // for what Retell tells after the end
+    expect((chat?.internal.nextSweepAt - Date.now()) / 1_000).toBeCloseTo(60, -1); // for what Retell tells after the end
     const answer = await read(world, chatId);
     const reply = sent?.body.data.messages[0].content;
     expect(shown(answer).slice(1)).toEqual([

@@ -51,7 +51,7 @@ async function linesOfAllKinds(): Promise<unknown[]> {
   await fault(world, "completion", { kind: "late", ms: 8_000 });
   await call("message", { ...where, chatId, body: { content: "ping" }, remainingMs: 5_300 });
   await fault(world, "retrieve", { kind: "status", status: 500 });
-  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.due": new Date(0) } });
+  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.nextSweepAt": new Date(0) } });
   await sweep();
   await control("retell", "POST", "/clock", { advanceMs: 10_000 });
   await call("transcript", { ...where, chatId });

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import * as z from "zod";
 import type { Handler } from "../lib/api/chain.ts";
 import { routes } from "../lib/api/routes.ts";
-import { NewChat, NewMessage } from "../lib/chat/schema.ts";
+import { CreateChatBody, SendMessageBody } from "../lib/chat/schema.ts";
 import { aChat, aContext, aWorld, call, control, type Name, type Request } from "./support/world.ts";
 
 const world = await aWorld();
@@ -51,7 +51,7 @@ describe("a limit of a text", () => {
   });
 
   it("is told to whoever documents it", () => {
-    expect(z.toJSONSchema(NewMessage).properties?.content).toMatchObject({ minLength: 1, maxLength: 10_000 });
+    expect(z.toJSONSchema(SendMessageBody).properties?.content).toMatchObject({ minLength: 1, maxLength: 10_000 });
   });
 
   it("is not told of what is no text, nor a second rule of a text that is empty: one mistake, one error", async () => {
@@ -251,7 +251,7 @@ describe("a body of nothing but mistakes", () => {
       expect([status, body.errors.length <= 100]).toEqual([400, true]);
       if (expected) expect(body.errors).toEqual(expected);
       // What stays unsaid was not looked for either: one more than the variables that there may be.
-      expect(NewChat.safeParse(JSON.parse(text)).error?.issues.length).toBeLessThanOrEqual(101);
+      expect(CreateChatBody.safeParse(JSON.parse(text)).error?.issues.length).toBeLessThanOrEqual(101);
     }
   });
 

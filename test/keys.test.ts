@@ -395,7 +395,7 @@ describe("a create with an Idempotency-Key", () => {
     if ("$unset" in note) await tenant.db.collection("chatrequests").updateOne({}, note);
     await age(tenant, 41_000);
     await control("retell", "PATCH", `/chats/${chatId}`, { status: "ended" });
-    const gone = { "internal.gone": { at: new Date(), why: "deleted" } };
+    const gone = { "internal.tombstone": { at: new Date(), why: "deleted" } };
     await tenant.db.collection("chats").updateOne({ chat_id: chatId }, { $set: gone });
     for (let i = 0; i < 2; i++) {
       const { status, body } = await create("k1", {}, tenant);

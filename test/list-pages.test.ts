@@ -28,7 +28,7 @@ it("cursors visit every chat once, newest first, while others are being added", 
         end_timestamp: null,
         message_count: 0,
         messages: [],
-        internal: { heard: 0 },
+        internal: { retellUserCount: 0 },
       })),
     );
   };

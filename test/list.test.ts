@@ -17,7 +17,7 @@ async function stored(world: World, chats: { chat_id: string; start_timestamp: n
       messages: [],
       createdAt: new Date(chat.start_timestamp),
       subaccountId: world.subaccountId,
-      internal: { rev: 1, heard: 1 },
+      internal: { revision: 1, retellUserCount: 1 },
       ...chat,
     })),
   );

@@ -57,7 +57,7 @@ describe("message", () => {
     expect(
       chat?.messages.filter((m: { role: string }) => m.role === "user").map((m: { content: string }) => m.content),
     ).toEqual(["ping 1", "ping 2", "ping 3"]);
-    expect(chat).toMatchObject({ message_count: 7, internal: { heard: 3 } });
+    expect(chat).toMatchObject({ message_count: 7, internal: { retellUserCount: 3 } });
     expect(chat?.internal.turn).toBeUndefined();
   });
 
@@ -130,7 +130,7 @@ describe("message", () => {
     const { status, body } = await send(chatId, "goodbye", {}, tenant);
     expect([status, body.data.messages.length, body.data.chat_status]).toEqual([200, 1, "ongoing"]);
     const chat = await stored(chatId, tenant); // the sweep looks within a minute
-    expect(chat?.internal.due.getTime() - chat?.updatedAt.getTime()).toBeLessThanOrEqual(60_000);
+    expect(chat?.internal.nextSweepAt.getTime() - chat?.updatedAt.getTime()).toBeLessThanOrEqual(60_000);
     expect((await send(chatId, "hello?", {}, tenant)).body.code).toBe("CHAT_ENDED");
   });
 
@@ -248,7 +248,7 @@ describe("message, when Retell fails", () => {
       const answer = await send(chatId, "ping", {}, tenant);
       expect([answer.status, answer.body.data?.messages.length]).toEqual([200, 1]);
       expect(await userEntries(chatId)).toEqual(["ping"]);
-      expect((await stored(chatId, tenant))?.internal).toMatchObject({ heard: 1 });
+      expect((await stored(chatId, tenant))?.internal).toMatchObject({ retellUserCount: 1 });
     },
   );
 
@@ -276,7 +276,7 @@ describe("message, when Retell fails", () => {
     await fault(tenant, "retrieve", { kind: "status", status: 503 });
     const answer = await send(chatId, "lost", {}, tenant);
     expect([answer.status, answer.body.details]).toEqual([503, undefined]);
-    expect((await stored(chatId, tenant))?.internal.turn).toMatchObject({ state: "unknown", answered: true });
+    expect((await stored(chatId, tenant))?.internal.turn).toMatchObject({ state: "unknown", refusedByRetell: true });
     expect((await send(chatId, "found", {}, tenant)).status).toBe(200);
     expect((await stored(chatId, tenant))?.messages.at(-3)).toMatchObject({ internal: { failed: true } });
   });

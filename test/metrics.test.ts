@@ -133,7 +133,7 @@ describe("a turn of unknown outcome", () => {
     expect(countedBy(lost)).not.toHaveProperty("MessagesSent");
 
     const chats = world.db.collection("chats");
-    const due = { "internal.due": new Date(Date.now() - 1) };
+    const due = { "internal.nextSweepAt": new Date(Date.now() - 1) };
     await chats.updateOne(
       { chat_id: chatId },
       { $set: { ...due, "internal.turn.at": new Date(Date.now() - 200_000) } },
@@ -148,7 +148,7 @@ describe("a turn of unknown outcome", () => {
 
 /** As if its time had come for the sweep. */
 async function isDue(chatId: string, more: object = {}) {
-  const due = { "internal.due": new Date(Date.now() - 1), ...more };
+  const due = { "internal.nextSweepAt": new Date(Date.now() - 1), ...more };
   await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: due });
 }
 

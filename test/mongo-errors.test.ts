@@ -3,7 +3,7 @@ import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { startMongod } from "../dev/mongod.ts";
 import { sweep } from "../lib/chat/sweep.ts";
 import { seal } from "../lib/platform/crypto.ts";
-import { CallLog } from "../lib/platform/logger.ts";
+import { RequestLog } from "../lib/platform/logger.ts";
 import { linesOf, logged, metricsOf } from "./support/instance.ts";
 import { aTenantOn } from "./support/tenant-on.ts";
 import { owned, verdict } from "./support/wire.ts";
@@ -144,7 +144,7 @@ describe("a subaccount whose connection string is wrong:", () => {
     const _id = new ObjectId(world.subaccountId);
     await central.collection("subaccounts").updateOne({ _id }, { $set: { mongodbUrl } });
     const operationId = crypto.randomUUID();
-    const log = new CallLog({ operationId, requestId: undefined, operation: "sweep" });
+    const log = new RequestLog({ operationId, requestId: undefined, operation: "sweep" });
     await sweep({ until: Date.now() + 20_000, perSubaccount: 10 }, log);
     const told = linesOf(operationId).filter(({ subaccountId }) => subaccountId === world.subaccountId);
     expect(told).toMatchObject([{ level: "WARN", reason: { code: "CONNECTION_FAILED", cause: { code: 18 } } }]);

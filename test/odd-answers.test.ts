@@ -149,7 +149,7 @@ describe("times of Retell's are read as", () => {
     const { end_timestamp, entries } = await control("retell", "GET", `/chats/${tenant.request.chatId}`);
     await tenant.world.db
       .collection("chats")
-      .updateOne({ chat_id: tenant.request.chatId }, { $set: { messages: [], "internal.heard": 0 } });
+      .updateOne({ chat_id: tenant.request.chatId }, { $set: { messages: [], "internal.retellUserCount": 0 } });
     await odd(tenant.world, "retrieve", as);
     const { body } = await instance.call("transcript", strong(tenant.request));
     expect([body.data.end_timestamp, body.data.messages[0]?.created_timestamp]).toEqual([

@@ -73,9 +73,9 @@ describe("a field that a list cannot show", () => {
     ["an end that is text", { end_timestamp: "8" }, { end_timestamp: null }],
     ["an end that is absent", { end_timestamp: undefined }, { end_timestamp: null }],
     ["an end that is a Date", { end_timestamp: new Date(8) }, {}],
-    ["a count that is text", { message_count: "3", internal: { heard: 1 } }, { message_count: null }],
-    ["a count that is a fraction", { message_count: 1.5, internal: { heard: 1 } }, { message_count: null }],
-    ["no count", { internal: { heard: 1 } }, { message_count: null }],
+    ["a count that is text", { message_count: "3", internal: { retellUserCount: 1 } }, { message_count: null }],
+    ["a count that is a fraction", { message_count: 1.5, internal: { retellUserCount: 1 } }, { message_count: null }],
+    ["no count", { internal: { retellUserCount: 1 } }, { message_count: null }],
     ["messages that are an object", { messages: { role: "user" } }, {}],
     ["messages that are none", { messages: [null, "x", 7, { role: 7 }, { role: "user" }] }, { message_count: 1 }],
     ["internals that are text", { internal: "x", message_count: 3 }, {}],
@@ -196,10 +196,10 @@ describe("the id of an imported chat", () => {
     for (const chatId of ["x", "x:generation", "generation:x"]) {
       expect([await isCached(chatId), await isCached(chatId)]).toEqual([false, true]);
     }
-    await cache.drop([cache.chatEntry(world.subaccountId, "x")]);
+    await cache.drop([cache.chatKey(world.subaccountId, "x")]);
     expect(await isCached("x:generation")).toBe(true);
     expect([await isCached("x"), await isCached("x")]).toEqual([false, true]);
-    await cache.drop([cache.chatEntry(world.subaccountId, "x:generation")]);
+    await cache.drop([cache.chatKey(world.subaccountId, "x:generation")]);
     expect([await isCached("x"), await isCached("x:generation"), await isCached("x:generation")]).toEqual([
       true,
       false,

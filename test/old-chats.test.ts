@@ -59,7 +59,7 @@ async function tell(world: World, event: string, chat: Document) {
 
 async function sweepLater(world: World, chatId: string) {
   const { sweep } = await import("../lib/chat/sweep.ts");
-  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.due": new Date(1) } });
+  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.nextSweepAt": new Date(1) } });
   await sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, aLog("sweep"));
 }
 
@@ -143,7 +143,7 @@ describe("an old chat whose history cannot be read", () => {
     const closed = await stored(world, chatId);
     expect(closed).toMatchObject({ chat_status: "ended", chat_analysis: analysis });
     expect(words(closed?.messages)).toEqual(words(whole.slice(-1)));
-    expect(closed?.internal.due - Date.now()).toBeLessThan(60_000);
+    expect(closed?.internal.nextSweepAt - Date.now()).toBeLessThan(60_000);
 
     await sweepLater(world, chatId);
     const chat = await stored(world, chatId);

@@ -127,7 +127,7 @@ describe("documents of the old server", () => {
       expect(body.data.message_count).toBe(5);
       const chat = await own.collection("chats").findOne({ chat_id: damaged });
       expect(chat?.messages).toHaveLength(5);
-      expect(chat?.internal).toMatchObject({ heard: 2 });
+      expect(chat?.internal).toMatchObject({ retellUserCount: 2 });
     });
 
     it("are healed by the first send, which follows in order", async () => {

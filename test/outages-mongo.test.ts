@@ -170,7 +170,7 @@ describe("a message whose reply Mongo does not take:", () => {
 
       const chat = await stored(world, request.chatId);
       expect(chat?.messages.map(({ role }: { role: string }) => role)).toEqual(["agent", "user", "agent"]);
-      expect(chat).toMatchObject({ message_count: 3, internal: { heard: 1 } });
+      expect(chat).toMatchObject({ message_count: 3, internal: { retellUserCount: 1 } });
       expect(chat?.internal.turn).toBeUndefined();
       expect(answer.body.data.messages[0].message_id).toBe(chat?.messages[2].message_id);
       expect(await heard(request.chatId)).toEqual(["ping"]);

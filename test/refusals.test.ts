@@ -177,8 +177,8 @@ async function repeated<T>(times: number, ask: () => Promise<T>): Promise<T[]> {
 
 describe("the limits", () => {
   it("are per endpoint and subaccount; 429 says when to come back", async () => {
-    const { routeRule } = await import("../lib/access/limits.ts");
-    const { requests } = routeRule(routes.list) ?? { requests: 0 };
+    const { routeLimit } = await import("../lib/access/limits.ts");
+    const { requests } = routeLimit(routes.list) ?? { requests: 0 };
     const tenant = await aWorld();
     const ask = () => call("list", { token: tenant.owner.token, subaccountId: tenant.subaccountId });
     const answers = await repeated(requests + 1, ask);

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { type RunningMongod, startMongod } from "../dev/mongod.ts";
 import { load } from "../dev/seed/load.ts";
 import { demo, seedDemo } from "../dev/seed.ts";
-import { asText, type StoredChat } from "../lib/chat/model.ts";
+import { type StoredChat, transcriptText } from "../lib/chat/model.ts";
 import { open } from "../lib/platform/crypto.ts";
 
 const { subaccountId } = demo;
@@ -108,9 +108,9 @@ describe("the load", () => {
       const isOver = chat.chat_status !== "ongoing";
       expect(chat.messages).toHaveLength(7);
       expect(chat.message_count).toBe(7);
-      expect(chat.transcript).toBe(isOver ? asText(chat.messages) : "");
+      expect(chat.transcript).toBe(isOver ? transcriptText(chat.messages) : "");
       expect(chat.end_timestamp === null).toBe(!isOver);
-      expect(chat.internal).toMatchObject({ base: 0, heard: 3 });
+      expect(chat.internal).toMatchObject({ prependedCount: 0, retellUserCount: 3 });
       expect(chat.internal?.tags).toEqual(Object.entries(chat.metadata).map((entry) => entry.join("=")));
       for (const field of Object.keys(old).filter((name) => name !== "end_timestamp")) {
         expect(`${field} ${typeOf(chat[field as keyof StoredChat])}`).toBe(`${field} ${typeOf(old[field])}`);

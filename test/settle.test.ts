@@ -32,7 +32,7 @@ async function anOpenTurn(content: string, ageMs: number, state: "sending" | "un
         "internal.turn": { id, operationId: crypto.randomUUID(), state, at: new Date(Date.now() - ageMs) },
         ...more,
       },
-      $inc: { "internal.rev": 1, message_count: 1 },
+      $inc: { "internal.revision": 1, message_count: 1 },
     },
   );
 }

@@ -202,7 +202,7 @@ describe("npm start", () => {
     expect(lost.status).toBe(504);
 
     const client = new MongoClient(about.services.mongodb);
-    const anHourLater = { "internal.due": new Date(0), "internal.turn.at": new Date(Date.now() - 3_600_000) };
+    const anHourLater = { "internal.nextSweepAt": new Date(0), "internal.turn.at": new Date(Date.now() - 3_600_000) };
     await client.db("demo_support").collection("chats").updateOne({ chat_id: chat.chat_id }, { $set: anHourLater });
     await client.close();
     const story = async () => storyOf(await readFile(join(folder, "gateway.log"), "utf8"), lost.meta.operationId);

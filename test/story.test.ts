@@ -32,7 +32,7 @@ it("tells of a message from its coming to its unknown end, and how the sweep set
   const { operationId } = lost.body.meta;
   const turn = lost.body.details.turnId;
   await control("retell", "POST", "/clock", { advanceMs: 60_000 });
-  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.due": new Date(0) } });
+  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.nextSweepAt": new Date(0) } });
   await sweep();
 
   const steps = stepsOf(operationId) ?? [];
@@ -102,7 +102,7 @@ it("tells a chat's whole life: requests, webhooks, and what the sweep settled", 
   await fault(world, "completion", { kind: "late", ms: 60_000 });
   await ask("THE LOST", "message", { body: { content: "ping" }, remainingMs: 5_300 });
   await control("retell", "POST", "/clock", { advanceMs: 60_000 });
-  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.due": new Date(0) } });
+  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.nextSweepAt": new Date(0) } });
   await sweep();
   await ask("THE END", "end", {});
   await ask("THE READ", "transcript", {});
@@ -134,7 +134,7 @@ it("tells a chat's whole life: requests, webhooks, and what the sweep settled", 
 it("tells in a life that the sweep found the chat over", async () => {
   const chatId = await aChat(world);
   await control("retell", "POST", "/clock", { advanceMs: 2 * 3_600_000 });
-  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.due": new Date(0) } });
+  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.nextSweepAt": new Date(0) } });
   await sweep();
   await sweep();
   expect(lifeStepsOf(chatId, {})).toEqual([

@@ -41,7 +41,9 @@ async function busy(count: number, databaseName?: string): Promise<World> {
 }
 
 const isDue = ({ db, subaccountId }: World) =>
-  db.collection("chats").updateMany({ subaccountId }, { $set: { "internal.due": new Date(Date.now() - 1_000) } });
+  db
+    .collection("chats")
+    .updateMany({ subaccountId }, { $set: { "internal.nextSweepAt": new Date(Date.now() - 1_000) } });
 
 /** A run whose time is over with the nth read at Retell. */
 async function runUntilRead(nth: number) {
@@ -192,7 +194,9 @@ describe("a run of the sweep", () => {
         settledBy: log.fields.operationId,
       },
     ]);
-    const inMinutes = (await chats.find().toArray()).map(({ internal }) => (internal.due - Date.now()) / minuteMs);
+    const inMinutes = (await chats.find().toArray()).map(
+      ({ internal }) => (internal.nextSweepAt - Date.now()) / minuteMs,
+    );
     expect(inMinutes).toEqual([expect.closeTo(2, 0), expect.closeTo(60, 0)]);
   });
 
@@ -200,11 +204,11 @@ describe("a run of the sweep", () => {
     const world = await busy(2);
     const chats = world.db.collection("chats");
     const [gone, other] = await chats.find().sort({ _id: 1 }).toArray();
-    await chats.updateOne({ _id: gone?._id }, { $set: { "internal.due": new Date(Date.now() - 2_000) } });
+    await chats.updateOne({ _id: gone?._id }, { $set: { "internal.nextSweepAt": new Date(Date.now() - 2_000) } });
     await control("retell", "PATCH", `/chats/${gone?.chat_id}`, { status: "ended" });
     between.before = (path) => path === `/get-chat/${gone?.chat_id}` && chats.deleteOne({ _id: gone?._id });
     expect(await run(Date.now() + minuteMs)).toMatchObject({ settled: 1, failed: 1 });
-    expect((await chats.findOne({ _id: other?._id }))?.internal.due.getTime()).toBeGreaterThan(Date.now());
+    expect((await chats.findOne({ _id: other?._id }))?.internal.nextSweepAt.getTime()).toBeGreaterThan(Date.now());
   });
 
   it("gives what it begins at the last moment the time that it needs", async () => {
@@ -214,7 +218,7 @@ describe("a run of the sweep", () => {
     between.before = () => new Promise((resolve) => setTimeout(resolve, 50));
     expect(await run(Date.now() + 1)).toMatchObject({ settled: 1, orphansEnded: 1, failed: 0 });
     const [chat] = await world.db.collection("chats").find().toArray();
-    expect(chat?.internal.due.getTime()).toBeGreaterThan(Date.now() + 60 * minuteMs); // it was read
+    expect(chat?.internal.nextSweepAt.getTime()).toBeGreaterThan(Date.now() + 60 * minuteMs); // it was read
     expect((await control("retell", "GET", `/chats/${orphan}`)).status).toBe("ended");
   });
 });

@@ -33,7 +33,7 @@ describe("a chat that Retell has not any more", () => {
   /** Runs of the sweep so many days from now, each when the chat is due. */
   async function runOn(world: World, chatId: string, days: number[]): Promise<void> {
     for (const day of days) {
-      const due = { "internal.due": new Date(Date.now() - 1) };
+      const due = { "internal.nextSweepAt": new Date(Date.now() - 1) };
       await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: due });
       await runIn(24 * day);
     }
@@ -48,7 +48,7 @@ describe("a chat that Retell has not any more", () => {
     await runOn(world, chatId, [7.1]);
     const chat = await stored(world, chatId);
     expect(chat).toMatchObject({ chat_status: "ended", end_timestamp: expect.any(Number), endedAt: expect.any(Date) });
-    expect([chat?.internal.due, chat?.internal.refusedSince]).toEqual([undefined, undefined]);
+    expect([chat?.internal.nextSweepAt, chat?.internal.refusedSince]).toEqual([undefined, undefined]);
     const sent = await call("message", { ...at(world, chatId), body: { content: "ping" } });
     expect([sent.status, sent.body.code]).toEqual([409, "CHAT_ENDED"]);
     const said = logged
@@ -117,6 +117,6 @@ describe("a chat that Retell has not any more", () => {
     await control("retell", "PATCH", `/chats/${chatId}`, { retained: false });
     await runOn(world, chatId, [9]);
     expect((await stored(world, chatId))?.chat_status).toBe("ended");
-    expect((await stored(world, other))?.internal.gone).toBeUndefined();
+    expect((await stored(world, other))?.internal.tombstone).toBeUndefined();
   });
 });

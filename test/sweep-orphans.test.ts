@@ -51,7 +51,7 @@ describe("what is left of an orphan", () => {
       messages: [],
       message_count: 0,
       endedAt: expect.any(Date),
-      internal: { gone: { at: expect.any(Date), why: "orphan", endedAt: expect.any(Date) } },
+      internal: { tombstone: { at: expect.any(Date), why: "orphan", endedAt: expect.any(Date) } },
     });
 
     const { token, subaccountId } = at(world, chatId);
@@ -81,7 +81,7 @@ describe("what is left of an orphan", () => {
     const chatId = await anOrphan(world);
     await fault(world, "end", { kind: "status", status: 503, count: 2 });
     expect(await run()).toMatchObject({ orphansEnded: 0, failed: 1 });
-    expect((await stored(world, chatId))?.internal.gone.endedAt).toBeUndefined();
+    expect((await stored(world, chatId))?.internal.tombstone.endedAt).toBeUndefined();
     expect(await runIn(0.05)).toMatchObject({ orphansEnded: 0 });
     expect(await runIn(0.2)).toMatchObject({ orphansEnded: 1 });
     expect((await control("retell", "GET", `/chats/${chatId}`)).status).toBe("ended");
@@ -113,7 +113,7 @@ describe("what is left of an orphan", () => {
     const chatId = await anOrphan(world);
     await fault(world, "end", { kind: "status", status: 400, effect: "before" });
     expect(await run()).toMatchObject({ orphansEnded: 1, failed: 0 });
-    expect((await stored(world, chatId))?.internal.gone.endedAt).toBeInstanceOf(Date);
+    expect((await stored(world, chatId))?.internal.tombstone.endedAt).toBeInstanceOf(Date);
   });
 
   it("is found by no look for orphans a second time, should Retell's list lag", async () => {

@@ -32,7 +32,7 @@ async function runIn(hours: number) {
 const isDue = (world: World, chatId: string, more: object = {}) =>
   world.db
     .collection("chats")
-    .updateOne({ chat_id: chatId }, { $set: { "internal.due": new Date(Date.now() - 1), ...more } });
+    .updateOne({ chat_id: chatId }, { $set: { "internal.nextSweepAt": new Date(Date.now() - 1), ...more } });
 
 describe("the sweep", () => {
   it("settles a turn that nobody came back for, under that send's operationId", async () => {
@@ -89,7 +89,7 @@ describe("the sweep", () => {
     await isDue(world, chatId, sending);
     await run();
     expect((await stored(world, chatId))?.internal.turn.state).toBe("sending");
-    expect((await stored(world, chatId))?.internal.due.getTime()).toBeGreaterThan(Date.now());
+    expect((await stored(world, chatId))?.internal.nextSweepAt.getTime()).toBeGreaterThan(Date.now());
 
     await isDue(world, chatId, { ...sending, "internal.turn.at": new Date(Date.now() - 331_000) });
     await run();
@@ -105,7 +105,7 @@ describe("the sweep", () => {
     const chat = await stored(world, chatId);
     expect(chat?.chat_status).toBe("ended");
     expect(chat?.chat_analysis).toBeNull();
-    expect(chat?.internal.due.getTime()).toBeGreaterThan(Date.now());
+    expect(chat?.internal.nextSweepAt.getTime()).toBeGreaterThan(Date.now());
 
     await control("retell", "POST", "/clock", { advanceMs: 60_000 });
     await isDue(world, chatId);
@@ -113,7 +113,7 @@ describe("the sweep", () => {
     const after = await stored(world, chatId);
     expect(after?.chat_analysis).toMatchObject({ chat_summary: expect.any(String) });
     expect(after?.chat_cost.combined_cost).toBeGreaterThan(0);
-    expect(after?.internal.due).toBeUndefined();
+    expect(after?.internal.nextSweepAt).toBeUndefined();
   });
 
   it.each([
@@ -126,7 +126,7 @@ describe("the sweep", () => {
     await isDue(world, chatId, ours);
     await fault(world, "retrieve", { kind: "status", status: 503 });
     await run();
-    expect(((await stored(world, chatId))?.internal.due - Date.now()) / 60_000).toBeCloseTo(5, 0);
+    expect(((await stored(world, chatId))?.internal.nextSweepAt - Date.now()) / 60_000).toBeCloseTo(5, 0);
   });
 
   it.each([
@@ -138,7 +138,7 @@ describe("the sweep", () => {
     await isDue(world, chatId, ours);
     await fault(world, "retrieve", { kind: "status", status });
     await run();
-    expect(((await stored(world, chatId))?.internal.due - Date.now()) / 3_600_000).toBeCloseTo(hours, 0);
+    expect(((await stored(world, chatId))?.internal.nextSweepAt - Date.now()) / 3_600_000).toBeCloseTo(hours, 0);
   });
 
   it("leaves alone what is not due, and what the old server wrote", async () => {
@@ -178,7 +178,7 @@ describe("the sweep", () => {
     await run();
     expect(await requests(world, "retrieve")).toHaveLength(5);
     // The sixth was claimed and refused.
-    const due = { "internal.due": { $lt: new Date() } };
+    const due = { "internal.nextSweepAt": { $lt: new Date() } };
     expect(await world.db.collection("chats").countDocuments(due)).toBe(1);
     await control("retell", "DELETE", "/faults");
   });
@@ -273,12 +273,12 @@ describe("the sweep", () => {
     const world = await aWorld();
     const [odd, even, orphan] = [await aChat(world), await aChat(world), await anOrphan(world)];
     await world.db.collection("chats").updateOne({ chat_id: odd }, update);
-    await isDue(world, odd, { "internal.due": new Date(Date.now() - 10_000) });
+    await isDue(world, odd, { "internal.nextSweepAt": new Date(Date.now() - 10_000) });
     await isDue(world, even);
     expect(await run()).toMatchObject({ orphansEnded: 1 });
     expect(await requests(world, "retrieve")).toHaveLength(2);
-    expect((await stored(world, even))?.internal.due.getTime()).toBeGreaterThan(Date.now());
-    expect(((await stored(world, odd))?.internal.due - Date.now()) / 60_000).toBeCloseTo(minutes, 0);
+    expect((await stored(world, even))?.internal.nextSweepAt.getTime()).toBeGreaterThan(Date.now());
+    expect(((await stored(world, odd))?.internal.nextSweepAt - Date.now()) / 60_000).toBeCloseTo(minutes, 0);
     expect((await control("retell", "GET", `/chats/${orphan}`)).status).toBe("ended");
   });
 });

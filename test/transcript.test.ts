@@ -40,7 +40,7 @@ async function aStoredChat(where: World, count: number, content = (i: number) =>
     chat_analysis: null,
     subaccountId: where.subaccountId,
     createdAt: new Date(),
-    internal: { rev: 1, heard: Math.floor(count / 2) },
+    internal: { revision: 1, retellUserCount: Math.floor(count / 2) },
   });
   return chatId;
 }
@@ -82,7 +82,7 @@ describe("transcript", () => {
         .map((m) => m.content)
         .slice(-2),
     ).toEqual(["from the dashboard", "noted"]);
-    expect((await stored(chatId))?.internal.heard).toBe(2);
+    expect((await stored(chatId))?.internal.retellUserCount).toBe(2);
     expect((await send(chatId, "ping 2")).body.data.user_message.seq).toBe(6);
   });
 

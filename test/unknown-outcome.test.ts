@@ -157,7 +157,7 @@ describe("a keyed reply after which the agent ended the chat", () => {
     const first = send();
     await expect
       .poll(() => stored(world, request.chatId), { timeout: 10_000 })
-      .toMatchObject({ internal: { heard: 1 } });
+      .toMatchObject({ internal: { retellUserCount: 1 } });
     const again = await send();
     expect((await first).body.data.chat_status).toBe("ended");
     expect(again.body.data).toEqual((await first).body.data);
@@ -196,7 +196,7 @@ describe("a keyed reply after which the agent ended the chat", () => {
     const slow = send("order 1042");
     await expect
       .poll(() => stored(world, request.chatId), { timeout: 10_000 })
-      .toMatchObject({ internal: { heard: 1 } });
+      .toMatchObject({ internal: { retellUserCount: 1 } });
     const last = await send("goodbye");
     expect([last.body.data.chat_status, (await slow).status]).toEqual(["ended", 200]);
     expect((await send("order 1042")).body.data).toEqual((await slow).body.data);

@@ -81,7 +81,7 @@ describe("Retell's deliveries", () => {
     for (const id of ids) {
       const chat = await stored(world, id);
       expect(chat).toMatchObject({ chat_status: "ended", message_count: 3 });
-      expect(chat?.internal.due).toBeUndefined();
+      expect(chat?.internal.nextSweepAt).toBeUndefined();
     }
     const { body } = await call("list", { token: world.owner.token, subaccountId: world.subaccountId });
     expect(body.data.map((chat: { chat_status: string }) => chat.chat_status)).toEqual(Array(6).fill("ended"));

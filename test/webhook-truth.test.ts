@@ -35,7 +35,7 @@ const readsAs = (more: Record<string, unknown>) => {
 /** One run of the sweep when a chat is due. */
 async function sweepLater(world: World, chatId: string) {
   const { sweep } = await import("../lib/chat/sweep.ts");
-  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.due": new Date(1) } });
+  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.nextSweepAt": new Date(1) } });
   await sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, aLog("sweep"));
 }
 
@@ -77,7 +77,7 @@ describe("a webhook that lacks the messages", () => {
     await tell(world, "chat_ended", { chat_id: chatId, agent_id: world.agentId, chat_status: "ended" });
     const chat = await stored(world, chatId);
     expect(chat).toMatchObject({ chat_status: "ended", internal: { turn: { state: "unknown" } } });
-    expect(chat?.internal.due - Date.now()).toBeLessThan(60_000);
+    expect(chat?.internal.nextSweepAt - Date.now()).toBeLessThan(60_000);
 
     await sweepLater(world, chatId);
     expect((await stored(world, chatId))?.messages).toHaveLength(3);
@@ -98,7 +98,7 @@ describe("a webhook's values", () => {
     });
     const placeholder = await stored(world, chatId);
     expect([placeholder?.chat_analysis, placeholder?.chat_cost]).toEqual([null, null]);
-    expect(placeholder?.internal.due).toBeInstanceOf(Date);
+    expect(placeholder?.internal.nextSweepAt).toBeInstanceOf(Date);
 
     const real = { chat_summary: "short", user_sentiment: "Positive", custom_analysis_data: { order: "1042" } };
     const cost = { combined_cost: 3, product_costs: [{ product: "chat_text", cost: 3 }] };
@@ -108,7 +108,7 @@ describe("a webhook's values", () => {
     await tell(world, "chat_analyzed", { ...told, chat_analysis: empty, chat_cost: { product_costs: [] } });
     const chat = await stored(world, chatId);
     expect(chat).toMatchObject({ chat_analysis: real, chat_cost: cost, collected_dynamic_variables: collected });
-    expect(chat?.internal.due).toBeUndefined();
+    expect(chat?.internal.nextSweepAt).toBeUndefined();
   });
 
   it("are read at Retell once where they are news, and what it says now stands", async () => {
@@ -122,7 +122,7 @@ describe("a webhook's values", () => {
     readsAs(first);
     await tell(world, "chat_ended", named);
     expect(await stored(world, chatId)).toMatchObject(first);
-    expect((await stored(world, chatId))?.internal.due).toBeInstanceOf(Date); // no combined_cost yet
+    expect((await stored(world, chatId))?.internal.nextSweepAt).toBeInstanceOf(Date); // no combined_cost yet
 
     const second = {
       chat_analysis: { chat_summary: "second", custom_analysis_data: { topic: null } },
@@ -139,7 +139,7 @@ describe("a webhook's values", () => {
       chat_cost: second.chat_cost,
       collected_dynamic_variables: { step: "paid", order: "1042" },
     });
-    expect(chat?.internal.due).toBeUndefined();
+    expect(chat?.internal.nextSweepAt).toBeUndefined();
   });
 
   it("that Retell does not keep come from the webhook: words, text, what was collected, and the latest of each", async () => {
@@ -246,7 +246,7 @@ describe("a cost", () => {
     await tell(world, "chat_analyzed", { ...named, ...told });
     const chat = await stored(world, chatId);
     expect([chat?.chat_cost.combined_cost, chat?.chat_cost.product_costs]).toEqual([number, [{ cost: 1 }]]);
-    expect(chat?.internal.due === undefined).toBe(number !== undefined);
+    expect(chat?.internal.nextSweepAt === undefined).toBe(number !== undefined);
   });
 });
 
@@ -283,7 +283,7 @@ describe("a webhook of the end", () => {
     const chat = await stored(world, chatId);
     expect(chat).toMatchObject({ chat_status: "ended", end_timestamp: 1_795_475_267_630 });
     expect(chat?.messages.at(-1).content).toBe("from the dashboard");
-    expect(chat?.internal.due).toBeInstanceOf(Date);
+    expect(chat?.internal.nextSweepAt).toBeInstanceOf(Date);
   });
 
   it("is stored within seconds where Retell says nothing, and the sweep fetches the rest", async () => {
@@ -296,7 +296,7 @@ describe("a webhook of the end", () => {
     expect(performance.now() - began).toBeLessThan(9_900);
     const chat = await stored(world, chatId);
     expect(chat).toMatchObject({ chat_status: "ended", chat_analysis: analysis });
-    expect(chat?.internal.due - Date.now()).toBeLessThan(60_000);
+    expect(chat?.internal.nextSweepAt - Date.now()).toBeLessThan(60_000);
 
     readsAs({ collected_dynamic_variables: { step: "paid" }, chat_cost: { combined_cost: 2 } });
     await sweepLater(world, chatId);

@@ -79,7 +79,7 @@ describe("a webhook", () => {
       chat_analysis: { chat_summary: "short" },
       chat_cost: { combined_cost: 3 },
     });
-    expect(after?.internal.due).toBeUndefined();
+    expect(after?.internal.nextSweepAt).toBeUndefined();
 
     for (const [event, chat] of [
       ["chat_ended", { ...ended, chat_cost: { combined_cost: 1 } }],

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { load } from "../dev/seed/load.ts";
 import { longTalk, shopTalk } from "../dev/seed/talk.ts";
 import * as cache from "../lib/chat/cache.ts";
-import { written } from "../lib/platform/compress.ts";
+import { fromText } from "../lib/platform/compress.ts";
 import { redis } from "../lib/platform/redis.ts";
 import { aGateway } from "./support/gateway.ts";
 import { aLog } from "./support/log.ts";
@@ -79,7 +79,7 @@ describe("bytes on the wire", () => {
     const plain = await read(world, chatId, plainly);
     expect([first.body.meta.cached, second.body.meta.cached]).toEqual([false, true]);
     for (const { wireBytes } of [first, second]) expect(wireBytes).toBeLessThan(plain.wireBytes / 3.5);
-    const text = await redis.get(cache.chatEntry(world.subaccountId, chatId).name);
+    const text = await redis.get(cache.chatKey(world.subaccountId, chatId).name);
     expect(text?.length).toBeLessThan(plain.wireBytes / 2);
   });
 });
@@ -130,14 +130,14 @@ describe("compression", () => {
   it("sends what is cached as it is stored, whatever it is", async () => {
     const { handler } = await import("../functions/list.ts");
     const world = await aWorld();
-    const entry = cache.listEntry(world.subaccountId);
+    const entry = cache.listKey(world.subaccountId);
     const head = `no JSON at all ${"漢".repeat(1_000)}`;
-    await (await cache.read(entry, log)).fill(written(head));
+    await (await cache.read(entry, log)).fill(fromText(head));
     const event = eventFor("list", { token: world.owner.token, subaccountId: world.subaccountId });
     const context = { awsRequestId: crypto.randomUUID(), getRemainingTimeInMillis: () => 29_000 };
     const answer = await handler(event, context as never);
     const bytes = bytesOf(answer);
-    const { bytes: deflated } = written(head).deflated();
+    const { bytes: deflated } = fromText(head).deflated();
     expect(bytes.subarray(10, 10 + deflated.length)).toEqual(deflated);
     expect(gunzipSync(bytes).toString()).toMatch(
       /^no JSON at all 漢{1000}"cached":true,"operationId":"[-0-9a-f]{36}","duration":"\d+ms"}}$/,

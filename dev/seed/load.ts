@@ -165,9 +165,9 @@ function aChat(
     operationId: random.uuid(),
     retellAccountId,
     internal: {
-      rev: said.length,
-      heard: said.filter(({ role }) => role === "user").length,
-      base: 0,
+      revision: said.length,
+      retellUserCount: said.filter(({ role }) => role === "user").length,
+      prependedCount: 0,
       tags: Object.entries(metadata).map(([key, value]) => `${key}=${value}`),
     },
   } satisfies StoredChat & { _id: ObjectId };

@@ -6,7 +6,7 @@ import { Lru } from "../platform/lru.ts";
 import { key, redis } from "../platform/redis.ts";
 
 /** How often something may happen: `perSeconds` is the sliding window. */
-export interface Rule {
+export interface Limit {
   name: string;
   requests: number;
   perSeconds: number;
@@ -23,10 +23,10 @@ export interface Count {
 }
 
 /** Over all endpoints together, per user. */
-export const userRule = (): Rule => ({ name: "user", requests: config().RATE_LIMIT_USER, perSeconds: 60 });
+export const userLimit = (): Limit => ({ name: "user", requests: config().RATE_LIMIT_USER, perSeconds: 60 });
 
 /** An endpoint's own limit, per subaccount; RATE_LIMIT_<NAME> overrides the table. */
-export function routeRule(route: Route): Rule | undefined {
+export function routeLimit(route: Route): Limit | undefined {
   if (!route.limit) return undefined;
   const setting = (config() as Record<string, unknown>)[limitSetting(route.name)];
   return { name: route.name, ...route.limit, ...(typeof setting === "number" ? { requests: setting } : {}) };
@@ -38,13 +38,13 @@ const limiters = new Map<string, Ratelimit>();
 const exceeded = new Lru<Count>(10_000);
 
 /** The count that refused this id last, as long as one more request would be refused too; no I/O. */
-export function recallExceeded(rule: Rule, id: string): Count | undefined {
+export function recallExceeded(rule: Limit, id: string): Count | undefined {
   const last = exceeded.get(`${rule.name}:${id}`);
   return last && last.reset > Date.now() ? last : undefined;
 }
 
 /** Counts one request against a rule. Never rejects, and is never unlimited: without Redis each instance counts. */
-export async function count(rule: Rule, id: string): Promise<Count> {
+export async function count(rule: Limit, id: string): Promise<Count> {
   try {
     const { success, limit, remaining, reset } = await limiterFor(rule).limit(id);
     if (success) return { success, limit, remaining, reset };
@@ -62,7 +62,7 @@ export async function count(rule: Rule, id: string): Promise<Count> {
  *
  * @see @upstash/ratelimit, Ratelimit.slidingWindow: its keys, and what it compares
  */
-async function nextPass({ name, requests, perSeconds }: Rule, id: string, windowEnd: number): Promise<number> {
+async function nextPass({ name, requests, perSeconds }: Limit, id: string, windowEnd: number): Promise<number> {
   const windowMs = perSeconds * 1_000;
   const window = Math.round(windowEnd / windowMs) - 1;
   const counters = [window, window - 1].map((number) => key("limit", name, id, String(number)));
@@ -74,7 +74,7 @@ async function nextPass({ name, requests, perSeconds }: Rule, id: string, window
   return start + windowMs * (1 - room / weighing); // until then all the room is taken by them
 }
 
-function limiterFor(rule: Rule): Ratelimit {
+function limiterFor(rule: Limit): Ratelimit {
   const known = limiters.get(rule.name);
   if (known) return known;
   const limiter = new Ratelimit({
@@ -91,7 +91,7 @@ function limiterFor(rule: Rule): Ratelimit {
 
 const alone = new Lru<{ used: number; reset: number }>(10_000);
 
-function countAlone(rule: Rule, id: string): Count {
+function countAlone(rule: Limit, id: string): Count {
   const limit = Math.max(1, Math.floor(rule.requests / 10));
   const name = `${rule.name}:${id}`;
   const now = Date.now();

@@ -2,19 +2,19 @@ import type { Db } from "mongodb";
 import { config } from "../platform/config.ts";
 import { open } from "../platform/crypto.ts";
 import { ApiError } from "../platform/errors.ts";
-import type { CallLog } from "../platform/logger.ts";
+import type { RequestLog } from "../platform/logger.ts";
 import { lease } from "../platform/mongo.ts";
 import type { Access } from "./membership.ts";
 
 /** A subaccount with its database in hand. Given to every function that reads or writes what belongs to it. */
-export interface Tenant {
+export interface TenantContext {
   subaccountId: string;
   db(): Promise<Db>;
   /** What Redis holds of the Retell account, when it was read along with the limits. */
   account?: Promise<string | null> | undefined;
   /** Work that nothing waits for until the answer leaves: a Lambda is frozen then, and would leave it half done. */
   trailing: Promise<unknown>[];
-  log: CallLog;
+  log: RequestLog;
   release(): void;
 }
 
@@ -41,8 +41,8 @@ export async function addressOf(subaccountId: string, { mongodbUrl, unreadable }
 export async function openTenant(
   subaccountId: string,
   location: Location,
-  { log, trailing }: Pick<Tenant, "log" | "trailing">,
-): Promise<Tenant> {
+  { log, trailing }: Pick<TenantContext, "log" | "trailing">,
+): Promise<TenantContext> {
   try {
     const address = await addressOf(subaccountId, location);
     return { subaccountId, ...lease(address, location.databaseName), trailing, log };

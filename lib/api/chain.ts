@@ -3,17 +3,17 @@ import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context
 import { ApiError } from "../platform/errors.ts";
 import { idempotencyOf } from "./idempotency.ts";
 import { respond } from "./middleware/respond.ts";
-import type { Call, Progress, Reply, Route } from "./route.ts";
+import type { Call, Reply, RequestState, Route } from "./route.ts";
 
 type ChatEvent = APIGatewayProxyEventV2;
 type ChatResult = Reply | APIGatewayProxyStructuredResultV2;
-type Internal = { progress: Progress };
+type Internal = { progress: RequestState };
 
 /** One invocation on its way through the chain; what the rules learn of it stands in `internal.progress`. */
 export type ChatRequest = Request<ChatEvent, ChatResult, Error, Context, Internal>;
 
 /** One rule of the chain, as Middy takes it. */
-export type Rule = MiddlewareObj<ChatEvent, ChatResult, Error, Context, Internal>;
+export type Middleware = MiddlewareObj<ChatEvent, ChatResult, Error, Context, Internal>;
 
 /** How API Gateway calls one of our functions. */
 export type Handler = (event: APIGatewayProxyEventV2, context: Context) => Promise<APIGatewayProxyStructuredResultV2>;
@@ -27,7 +27,7 @@ export interface Unfinished<R extends Route> {
  * Puts rules in front of what an endpoint does, and `respond` around all of it. By itself it is the whole chain of a
  * public route, which then loads neither database nor cache: those come with `endpoint`.
  */
-export function compose<const R extends Route>(route: R, rules: Rule[] = []): Unfinished<R> {
+export function compose<const R extends Route>(route: R, rules: Middleware[] = []): Unfinished<R> {
   return {
     handler(run) {
       const chain = middy<ChatEvent, ChatResult, Error, Context, Internal>({
@@ -47,7 +47,7 @@ export function compose<const R extends Route>(route: R, rules: Rule[] = []): Un
 }
 
 /** By the chain's end every rule has left its part: what a route does not have stays undefined in its types too. */
-async function toCall(route: Route, progress: Progress): Promise<Call> {
+async function toCall(route: Route, progress: RequestState): Promise<Call> {
   const { params, query, body, rawBody, actor, require, tenant, request, operationId, log, deadline } = progress;
   const cached = await progress.cached;
   if (cached) log.fields.cache = cached.hit ? "hit" : "miss";

@@ -1,6 +1,6 @@
 import * as cache from "../chat/cache.ts";
 import { prefetch } from "../retell/account.ts";
-import { compose, type Rule, type Unfinished } from "./chain.ts";
+import { compose, type Middleware, type Unfinished } from "./chain.ts";
 import { authenticate } from "./middleware/authenticate.ts";
 import { authorize } from "./middleware/authorize.ts";
 import { limitSubaccount, limitUser } from "./middleware/limit.ts";
@@ -10,7 +10,7 @@ import type { Call, GuardedRoute, Route } from "./route.ts";
 
 interface Options<R extends GuardedRoute> {
   /** Where the answer may stand in the cache, if this call may be answered from there. Read along with the limits. */
-  cached?: (call: Pick<Call<R>, "params" | "query">) => cache.Entry | undefined;
+  cached?: (call: Pick<Call<R>, "params" | "query">) => cache.CacheKey | undefined;
 }
 
 /**
@@ -34,7 +34,7 @@ export function signedEndpoint<const R extends Route & { signed: true }>(route: 
 }
 
 /** Starts the reads that the handler will want. Nothing read here leaves before the verdict. */
-function readAhead<R extends GuardedRoute>(route: R, { cached }: Options<R>): Rule {
+function readAhead<R extends GuardedRoute>(route: R, { cached }: Options<R>): Middleware {
   return {
     before: ({ internal: { progress } }) => {
       const entry = cached?.(progress as never);

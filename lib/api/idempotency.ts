@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Progress, Route } from "./route.ts";
+import type { RequestState, Route } from "./route.ts";
 
 /** What a caller's Idempotency-Key stands for in our data. The key itself is the caller's, and is stored nowhere. */
 export interface Idempotency {
@@ -10,7 +10,7 @@ export interface Idempotency {
 }
 
 /** Undefined when the caller sent no key. Ids are compared as parsed: a subaccountId in capitals is the same path. */
-export function idempotencyOf(route: Route, { actor, params, body, key }: Progress): Idempotency | undefined {
+export function idempotencyOf(route: Route, { actor, params, body, key }: RequestState): Idempotency | undefined {
   if (key === undefined || !actor) return undefined;
   return { id: digest([actor.id, route.name, params, key]), hash: digest(body ?? null) };
 }

@@ -1,9 +1,9 @@
 import type * as z from "zod";
 import type { Actor, Permission } from "../access/membership.ts";
-import type { Tenant } from "../access/tenant.ts";
+import type { TenantContext } from "../access/tenant.ts";
 import type { Cached } from "../chat/cache.ts";
-import type { Head } from "../platform/compress.ts";
-import type { CallLog } from "../platform/logger.ts";
+import type { AnswerHead } from "../platform/compress.ts";
+import type { RequestLog } from "../platform/logger.ts";
 import type { Idempotency } from "./idempotency.ts";
 import type { Counts } from "./middleware/limit.ts";
 
@@ -61,7 +61,7 @@ export interface Call<R extends Route = Route> {
   /** Refuses what the caller may not do, where an endpoint asks for more than its row says. */
   require(permission: Permission): void;
   /** The subaccount and its database. */
-  tenant: Tenant;
+  tenant: TenantContext;
   /** What the cache holds under the key that the endpoint named; undefined when it named none. */
   cached: Cached | undefined;
   /** The body as it was signed, of a signed route. */
@@ -69,7 +69,7 @@ export interface Call<R extends Route = Route> {
   /** What was asked for: only of use to what answers for routes that do not exist. */
   request: { method: string; path: string };
   operationId: string;
-  log: CallLog;
+  log: RequestLog;
   deadline: Deadline;
 }
 
@@ -87,7 +87,7 @@ export type Reply<R extends Route = Route> =
       isReplay?: boolean;
       answer?: never;
     }
-  | { answer: Head; meta: Record<string, unknown>; data?: never };
+  | { answer: AnswerHead; meta: Record<string, unknown>; data?: never };
 
 /**
  * When what must be over. API Gateway gives up after 30 s and the function ends after 29, so calls to Retell end
@@ -121,12 +121,12 @@ export class Deadline {
 }
 
 /** What the rules of the chain know of a request so far; it travels in Middy's `request.internal`. */
-export interface Progress {
+export interface RequestState {
   /** By performance.now(). */
   startedAt: number;
   request: { method: string; path: string };
   operationId: string;
-  log: CallLog;
+  log: RequestLog;
   deadline: Deadline;
   /** Whether the client takes answers compressed. */
   takesGzip: boolean;
@@ -145,7 +145,7 @@ export interface Progress {
   cached?: Promise<Cached>;
   account?: Promise<string | null>;
   require?: (permission: Permission) => void;
-  tenant?: Tenant;
+  tenant?: TenantContext;
   /** Work that nothing waits for until the answer leaves: a Lambda is frozen then, and would leave it half done. */
   trailing: Promise<unknown>[];
 }

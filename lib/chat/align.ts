@@ -1,15 +1,15 @@
-import type { Entry } from "../retell/schema.ts";
+import type { RetellMessage } from "../retell/schema.ts";
 import { isUser, type ReadChat, type StoredMessage, type Turn } from "./model.ts";
 
 /** A user entry and what follows it until the next one. Part 0 of a history, its opening, has no user entry. */
-interface Part<T extends Entry> {
+interface Part<T extends RetellMessage> {
   user: T | undefined;
   rest: T[];
 }
 
 /** A part of Retell's history that our history does not account for. */
-export interface NewPart extends Part<Entry> {
-  user: Entry;
+export interface NewPart extends Part<RetellMessage> {
+  user: RetellMessage;
   /** The send of ours that it is; undefined: somebody else spoke at Retell. */
   owner: StoredMessage | undefined;
 }
@@ -17,7 +17,7 @@ export interface NewPart extends Part<Entry> {
 /** How our history and Retell's correspond. */
 export interface Alignment {
   /** What Retell has and we lack in parts that both have, by the number of our part (0: the opening). */
-  lacking: Entry[][];
+  lacking: RetellMessage[][];
   /** Stored entries of which Retell now has more text, and that text. */
   corrections: { message: StoredMessage; content: string }[];
   /** In Retell's order. */
@@ -51,7 +51,7 @@ export const normalized = (text: unknown) =>
  * @param isOver        The chat is over at Retell.
  * @param decideByOrder Whether order may decide yet: as long as the open turn may still arrive, its text may, too.
  */
-export function align(chat: ReadChat, entries: Entry[], isOver: boolean, decideByOrder: boolean): Alignment {
+export function align(chat: ReadChat, entries: RetellMessage[], isOver: boolean, decideByOrder: boolean): Alignment {
   const turn = chat.internal?.turn;
   const ours = partsOfOurs(chat.messages, turn);
   const theirs = partsOfTheirs(entries);
@@ -60,7 +60,7 @@ export function align(chat: ReadChat, entries: Entry[], isOver: boolean, decideB
   pairs.byReply();
   pairs.byText();
   const candidates = candidatesOf(chat, turn);
-  const owners = new Map<Part<Entry>, StoredMessage>();
+  const owners = new Map<Part<RetellMessage>, StoredMessage>();
   const isPlausible = plausibleFor(turn);
   giveByText(pairs.left(), candidates, owners, turn, isPlausible);
   pairs.byPlace(owners, isOver);
@@ -89,12 +89,12 @@ function candidatesOf({ messages }: ReadChat, turn: Turn | undefined): StoredMes
   });
 }
 
-type Owners = Map<Part<Entry>, StoredMessage>;
-type Plausible = (part: Part<Entry> | undefined, candidate: StoredMessage) => boolean;
+type Owners = Map<Part<RetellMessage>, StoredMessage>;
+type Plausible = (part: Part<RetellMessage> | undefined, candidate: StoredMessage) => boolean;
 
 /** Among equal texts it does not matter which send gets which entry, as long as each entry goes to one send. */
 function giveByText(
-  left: Part<Entry>[],
+  left: Part<RetellMessage>[],
   candidates: StoredMessage[],
   owners: Owners,
   turn: Turn | undefined,
@@ -114,7 +114,7 @@ function giveByText(
 
 /** @returns The candidates that any of the parts may be, where that stays undecided. */
 function giveByOrder(
-  left: Part<Entry>[],
+  left: Part<RetellMessage>[],
   candidates: StoredMessage[],
   owners: Owners,
   turn: Turn | undefined,
@@ -122,7 +122,7 @@ function giveByOrder(
 ): Set<StoredMessage> {
   const [isPlausible, mayBe] = [plausibleFor(turn), replacedFor(turn)];
   // Retell refused it: only its own text shows that it was taken all the same.
-  const able = candidates.filter(({ internal }) => !(turn?.answered && internal?.turn === turn.id));
+  const able = candidates.filter(({ internal }) => !(turn?.refusedByRetell && internal?.turn === turn.id));
   const spoken = left.filter((part) => able.some((candidate) => mayBe(part, candidate)));
   const areAll = spoken.length === able.length && able.every((one, i) => mayBe(spoken[i], one));
   if (!areAll || !decideByOrder) {
@@ -172,8 +172,8 @@ function partsOfOurs(messages: StoredMessage[], turn: Turn | undefined): Part<St
   return parts;
 }
 
-function partsOfTheirs(entries: Entry[]): Part<Entry>[] {
-  const parts: Part<Entry>[] = [{ user: undefined, rest: [] }];
+function partsOfTheirs(entries: RetellMessage[]): Part<RetellMessage>[] {
+  const parts: Part<RetellMessage>[] = [{ user: undefined, rest: [] }];
   for (const entry of entries) {
     if (isUser(entry)) parts.push({ user: entry, rest: [] });
     else parts.at(-1)?.rest.push(entry);
@@ -187,9 +187,9 @@ class Pairs {
   private readonly ofTheirs = new Map<number, number>();
   private readonly ofOurs = new Map<number, number>();
   private readonly ours: Part<StoredMessage>[];
-  private readonly theirs: Part<Entry>[];
+  private readonly theirs: Part<RetellMessage>[];
 
-  constructor(ours: Part<StoredMessage>[], theirs: Part<Entry>[]) {
+  constructor(ours: Part<StoredMessage>[], theirs: Part<RetellMessage>[]) {
     this.ours = ours;
     this.theirs = theirs;
   }
@@ -216,7 +216,8 @@ class Pairs {
     const limit = this.ofOurs.get(first) ?? Number.POSITIVE_INFINITY;
     this.byKey(
       ({ user }) => [normalized(user?.content)],
-      (i, j) => (i > first || j < limit) && !contradict(wordsOf(this.ours[i] as Part<Entry>), wordsOf(this.at(j))),
+      (i, j) =>
+        (i > first || j < limit) && !contradict(wordsOf(this.ours[i] as Part<RetellMessage>), wordsOf(this.at(j))),
     );
   }
 
@@ -224,7 +225,7 @@ class Pairs {
    * Guardrails and scrubbing rewrite texts. What stands between the same neighbours is paired in its order. Only scrubbing,
    * after the end, rewrites both sides: before, two parts in which both differ are two.
    */
-  byPlace(owned: ReadonlyMap<Part<Entry>, StoredMessage>, isScrubbed: boolean): void {
+  byPlace(owned: ReadonlyMap<Part<RetellMessage>, StoredMessage>, isScrubbed: boolean): void {
     const nextPair: number[] = [];
     for (let i = this.ours.length - 1, next = this.theirs.length; i > 0; i--) {
       next = this.ofOurs.get(i) ?? next;
@@ -241,7 +242,7 @@ class Pairs {
       const next = nextPair[i] ?? 0;
       // A neighbour that we learned of late stands out of order, and is no limit.
       if (free >= (next > last ? next : this.theirs.length)) continue;
-      const [part, other] = [this.ours[i] as Part<Entry>, this.at(free)];
+      const [part, other] = [this.ours[i] as Part<RetellMessage>, this.at(free)];
       if (!isScrubbed && contradict(wordsOf(part), wordsOf(other))) continue;
       this.pair(i, free);
       last = free;
@@ -249,7 +250,7 @@ class Pairs {
   }
 
   /** The parts of theirs that are in no pair. */
-  left(): Part<Entry>[] {
+  left(): Part<RetellMessage>[] {
     return this.theirs.filter((_, j) => j > 0 && !this.ofTheirs.has(j));
   }
 
@@ -258,7 +259,7 @@ class Pairs {
     const corrections: Alignment["corrections"] = [];
     // A history that has lost its beginning begins in the middle of ours: what stands first is no opening.
     const isWhole = this.ours.length === 1 || this.ofOurs.has(1);
-    const lacking = this.ours.map((part, i): Entry[] => {
+    const lacking = this.ours.map((part, i): RetellMessage[] => {
       const j = i === 0 && isWhole ? 0 : this.ofOurs.get(i);
       if (j === undefined) return [];
       const { user, rest } = this.at(j);
@@ -277,13 +278,13 @@ class Pairs {
   }
 
   private byKey(
-    keysOf: (part: Part<Entry>) => string[],
+    keysOf: (part: Part<RetellMessage>) => string[],
     fits: (ours: number, theirs: number) => boolean = () => true,
   ): void {
     const waiting = new Map<string, number[]>();
     for (let i = this.ours.length - 1; i > 0; i--) {
       if (this.ofOurs.has(i)) continue;
-      for (const key of keysOf(this.ours[i] as Part<Entry>)) {
+      for (const key of keysOf(this.ours[i] as Part<RetellMessage>)) {
         const same = waiting.get(key);
         if (same) same.push(i);
         else waiting.set(key, [i]);
@@ -302,8 +303,8 @@ class Pairs {
     }
   }
 
-  private at(j: number): Part<Entry> {
-    return this.theirs[j] as Part<Entry>;
+  private at(j: number): Part<RetellMessage> {
+    return this.theirs[j] as Part<RetellMessage>;
   }
 
   private pair(i: number, j: number): void {
@@ -313,7 +314,7 @@ class Pairs {
 }
 
 /** The first thing that the agent said in a part. */
-function wordsOf({ rest }: Part<Entry>): string | undefined {
+function wordsOf({ rest }: Part<RetellMessage>): string | undefined {
   const words = rest.find(({ role }) => role === "agent");
   return words && comparable(words.content);
 }
@@ -327,11 +328,11 @@ function contradict(one: string | undefined, other: string | undefined): boolean
  * Finds what follows a user message here and there: by message_id, else by tool_call_id, which counts within its turn
  * alone, else by its place among those of its role. Ids in a completion need not be those in the history.
  */
-function compare(ours: StoredMessage[], theirs: Entry[], byId: Map<string | undefined, StoredMessage>) {
-  const found: [StoredMessage, Entry][] = [];
+function compare(ours: StoredMessage[], theirs: RetellMessage[], byId: Map<string | undefined, StoredMessage>) {
+  const found: [StoredMessage, RetellMessage][] = [];
   const known = new Set(theirs.map(({ message_id }) => message_id));
   const left = ours.filter(({ message_id }) => message_id === undefined || !known.has(message_id));
-  const take = (entries: Entry[], isSame: (message: StoredMessage, entry: Entry) => boolean) =>
+  const take = (entries: RetellMessage[], isSame: (message: StoredMessage, entry: RetellMessage) => boolean) =>
     entries.filter((entry) => {
       const at = left.findIndex((message) => isSame(message, entry));
       const [message] = at < 0 ? [] : left.splice(at, 1);
@@ -343,7 +344,7 @@ function compare(ours: StoredMessage[], theirs: Entry[], byId: Map<string | unde
     if (same) found.push([same, entry]);
     return !same;
   });
-  const isSameCall = (message: StoredMessage, entry: Entry) =>
+  const isSameCall = (message: StoredMessage, entry: RetellMessage) =>
     entry.tool_call_id !== undefined && message.tool_call_id === entry.tool_call_id && message.role === entry.role;
   const missing = take(take(withoutId, isSameCall), (message, entry) => message.role === entry.role);
   return { found, missing };

@@ -1,27 +1,27 @@
 import { crc32 } from "node:zlib";
-import { type Deflated, type Head, stored } from "../platform/compress.ts";
-import type { CallLog } from "../platform/logger.ts";
+import { type AnswerHead, type Deflated, fromCache } from "../platform/compress.ts";
+import type { RequestLog } from "../platform/logger.ts";
 import { key, redis } from "../platform/redis.ts";
 
 /** What the cache knows of one key, and how to fill it. */
 export interface Cached {
   /** An answer up to what belongs to its request: neither inflated nor parsed on its way to the next one. */
-  hit: Head | undefined;
+  hit: AnswerHead | undefined;
   /** Stores an answer, unless a write came in between. A failure is one warning. */
-  fill(answer: Head): Promise<void>;
+  fill(answer: AnswerHead): Promise<void>;
 }
 
 /** A place in the cache and how long what stands there is good for. */
-export interface Entry {
+export interface CacheKey {
   name: string;
   ttlSeconds: number;
 }
 
 /** The default first page of a subaccount's list. */
-export const listEntry = (subaccountId: string): Entry => ({ name: key("chat:list", subaccountId), ttlSeconds: 60 });
+export const listKey = (subaccountId: string): CacheKey => ({ name: key("chat:list", subaccountId), ttlSeconds: 60 });
 
 /** The transcript of a chat that is over. */
-export const chatEntry = (subaccountId: string, chatId: string): Entry => ({
+export const chatKey = (subaccountId: string, chatId: string): CacheKey => ({
   name: key("chat", subaccountId, chatId),
   ttlSeconds: 300,
 });
@@ -40,7 +40,7 @@ end`;
 /**
  * Reads an entry together with its generation token. Never rejects: a failure is a miss, and then nothing is filled.
  */
-export async function read(entry: Entry, log: CallLog): Promise<Cached> {
+export async function read(entry: CacheKey, log: RequestLog): Promise<Cached> {
   try {
     const [text, generation] = await redis.mget([entry.name, generationOf(entry)]);
     log.debug("Cache read", { key: entry.name, bytes: text?.length ?? 0 });
@@ -55,7 +55,7 @@ export async function read(entry: Entry, log: CallLog): Promise<Cached> {
  * Makes entries be forgotten, before the write that calls this answers. When it fails, what is cached stays until
  * its lifetime ends (a minute for lists, five for transcripts), and the log says so.
  */
-export async function forget(entries: Entry[], log: CallLog): Promise<void> {
+export async function forget(entries: CacheKey[], log: RequestLog): Promise<void> {
   try {
     await drop(entries);
     for (const { name } of entries) log.debug("Cache forgotten", { key: name });
@@ -70,7 +70,7 @@ export async function forget(entries: Entry[], log: CallLog): Promise<void> {
  *
  * @throws When Redis does not answer.
  */
-export async function drop(entries: Entry[]): Promise<void> {
+export async function drop(entries: CacheKey[]): Promise<void> {
   const token = crypto.randomUUID();
   // The token first: a reader between the two finds either the old value, now deleted, or a token that changed.
   await Promise.all(
@@ -78,7 +78,7 @@ export async function drop(entries: Entry[]): Promise<void> {
   );
 }
 
-async function fill(entry: Entry, generation: string, answer: Head, log: CallLog): Promise<void> {
+async function fill(entry: CacheKey, generation: string, answer: AnswerHead, log: RequestLog): Promise<void> {
   const text = toText(answer.deflated());
   if (text.length > maxBytes) return;
   try {
@@ -99,12 +99,12 @@ function toText({ bytes, crc, length }: Deflated): string {
 }
 
 /** Garbage, half an entry or one of an older form is a miss: a hit goes to the client unread. */
-function parse(text: string | null | undefined): Head | undefined {
+function parse(text: string | null | undefined): AnswerHead | undefined {
   const all = Buffer.from(text ?? "", "base64");
   if (all.length < 12 || crc32(all.subarray(0, -4)) !== all.readUInt32LE(all.length - 4)) return undefined;
   const bytes = all.subarray(0, -12);
-  return stored({ bytes, crc: all.readUInt32LE(bytes.length), length: all.readUInt32LE(bytes.length + 4) });
+  return fromCache({ bytes, crc: all.readUInt32LE(bytes.length), length: all.readUInt32LE(bytes.length + 4) });
 }
 
 /** Told apart by its prefix: a chat's id may hold colons, and could spell a suffix. */
-const generationOf = (entry: Entry) => key("generation", entry.name);
+const generationOf = (entry: CacheKey) => key("generation", entry.name);

@@ -1,5 +1,5 @@
 import type { Collection, UpdateFilter } from "mongodb";
-import type { Tenant } from "../access/tenant.ts";
+import type { TenantContext } from "../access/tenant.ts";
 import type { Idempotency } from "../api/idempotency.ts";
 import { ApiError, UnexpectedAnswer } from "../platform/errors.ts";
 import { bounded } from "../platform/mongo.ts";
@@ -44,7 +44,7 @@ const cancelledMs = 10 * 60_000;
 /** The chatrequests collection of a tenant's database. */
 export const requests = {
   /** Takes a key if it is free. What comes back is ours if its owner is; else it is an earlier attempt's. */
-  async claim(tenant: Tenant, { id, hash }: Idempotency, owner: string): Promise<ReadRequest> {
+  async claim(tenant: TenantContext, { id, hash }: Idempotency, owner: string): Promise<ReadRequest> {
     const mine = {
       _id: id,
       hash,
@@ -70,7 +70,7 @@ export const requests = {
    * Takes over from an attempt that died, or that left nothing, unless somebody else was faster: the next claim tells.
    * A day that is nearly over gets an hour more, so that it does not end in the middle of this attempt.
    */
-  async takeOver(tenant: Tenant, { _id, owner }: StoredRequest, newOwner: string): Promise<void> {
+  async takeOver(tenant: TenantContext, { _id, owner }: StoredRequest, newOwner: string): Promise<void> {
     const taken = {
       owner: newOwner,
       state: "running",
@@ -81,12 +81,12 @@ export const requests = {
   },
 
   /** Notes the chat that came of it. */
-  async done(tenant: Tenant, id: string, chat_id: string): Promise<void> {
+  async done(tenant: TenantContext, id: string, chat_id: string): Promise<void> {
     await run(tenant, (requests) => requests.updateOne({ _id: id }, { $set: { chat_id } }));
   },
 
   /** Nothing came of it, for sure: the key is free. */
-  async release(tenant: Tenant, id: string, owner: string): Promise<void> {
+  async release(tenant: TenantContext, id: string, owner: string): Promise<void> {
     await run(tenant, (requests) => requests.deleteOne({ _id: id, owner }));
   },
 
@@ -94,7 +94,7 @@ export const requests = {
    * Releases a key whose claim had no answer. MongoDB may still be working on that claim, and may take this first: an
    * attempt that is noted here takes the key no more.
    */
-  async cancel(tenant: Tenant, id: string, owner: string): Promise<void> {
+  async cancel(tenant: TenantContext, id: string, owner: string): Promise<void> {
     const isTheirs = { $ne: [{ $ifNull: ["$owner", owner] }, owner] };
     const cancelled = { $concatArrays: [{ $ifNull: ["$cancelled", []] }, [owner]] };
     const free = { _id: id, cancelled, expires: { $add: ["$$NOW", cancelledMs] } };
@@ -104,7 +104,7 @@ export const requests = {
   },
 
   /** Something may have come of it: the next attempt looks before it tries anew. */
-  async mark(tenant: Tenant, id: string, owner: string, isFinished: boolean): Promise<void> {
+  async mark(tenant: TenantContext, id: string, owner: string, isFinished: boolean): Promise<void> {
     const update = {
       $set: { state: "unknown" as const },
       ...(isFinished ? { $currentDate: { finishedAt: true } } : {}),
@@ -115,7 +115,7 @@ export const requests = {
 
 const everything = { hash: 1, owner: 1, state: 1, finishedAt: 1, at: 1, chat_id: 1, expires: 1 };
 
-function run<T>(tenant: Tenant, operation: (requests: Collection<StoredRequest>) => Promise<T>): Promise<T> {
+function run<T>(tenant: TenantContext, operation: (requests: Collection<StoredRequest>) => Promise<T>): Promise<T> {
   const work = async () => operation((await tenant.db()).collection<StoredRequest>("chatrequests"));
   return tenant.log.time("mongo", bounded(work()));
 }

@@ -1,27 +1,34 @@
-import type { Tenant } from "../access/tenant.ts";
+import type { TenantContext } from "../access/tenant.ts";
 import type { Idempotency } from "../api/idempotency.ts";
 import type { Deadline } from "../api/route.ts";
 import { config } from "../platform/config.ts";
 import { ApiError } from "../platform/errors.ts";
 import { isDuplicate, isUnreachable } from "../platform/mongo.ts";
 import type { Account } from "../retell/account.ts";
-import { asFailure, type NewChat, type RetellClient, RetellError, reservedKey, retellFor } from "../retell/client.ts";
-import type { History } from "../retell/schema.ts";
+import {
+  asFailure,
+  type RetellChatRequest,
+  type RetellClient,
+  RetellError,
+  reservedKey,
+  retellFor,
+} from "../retell/client.ts";
+import type { RetellChat } from "../retell/schema.ts";
 import * as cache from "./cache.ts";
 import { nameOf, type ReadRequest, requests } from "./create-keys.ts";
-import { type StoredChat, stored } from "./model.ts";
+import { type StoredChat, toStoredMessage } from "./model.ts";
 import { finishedMs } from "./settle.ts";
-import { chats, newChat } from "./store.ts";
+import { chats, newChatDocument } from "./store.ts";
 
 /** The chat that is asked for. */
-export interface Wish extends NewChat {
+export interface CreateChatInput extends RetellChatRequest {
   createdBy: string;
   operationId: string;
 }
 
 /** Where a chat is created, and until when. */
 interface Place {
-  tenant: Tenant;
+  tenant: TenantContext;
   deadline: Deadline;
 }
 
@@ -59,7 +66,11 @@ const buriedMs = 60_000;
  *         it may exist all the same; CHAT_NOT_FOUND when the key's chat is gone; IDEMPOTENCY_KEY_REUSED;
  *         REQUEST_IN_PROGRESS; what `retellFor` throws
  */
-export async function create(place: Place, wish: Wish, idempotency: Idempotency | undefined): Promise<Created> {
+export async function create(
+  place: Place,
+  wish: CreateChatInput,
+  idempotency: Idempotency | undefined,
+): Promise<Created> {
   if (!idempotency) return attempt(place, wish, undefined);
 
   const { tenant } = place;
@@ -87,7 +98,7 @@ export async function create(place: Place, wish: Wish, idempotency: Idempotency 
   throw inProgress(2);
 }
 
-async function attempt(place: Place, wish: Wish, request: Attempt | undefined): Promise<Created> {
+async function attempt(place: Place, wish: CreateChatInput, request: Attempt | undefined): Promise<Created> {
   const { tenant } = place;
   const { subaccountId } = tenant;
   const retell = await prepare(tenant, wish, request);
@@ -98,7 +109,7 @@ async function attempt(place: Place, wish: Wish, request: Attempt | undefined): 
   const made = documentOf(tenant, wish, created, retell.account, name);
   const chat = await keep(place, retell, made);
   await Promise.all([
-    cache.forget([cache.listEntry(subaccountId)], tenant.log),
+    cache.forget([cache.listKey(subaccountId)], tenant.log),
     // Not noted, it is found by the chat itself.
     request &&
       requests.done(tenant, request.id, chat.chat_id).catch((error) => tenant.log.warn("Key not noted", error)),
@@ -107,7 +118,11 @@ async function attempt(place: Place, wish: Wish, request: Attempt | undefined): 
 }
 
 /** Reads what a create needs, and takes its key, side by side. */
-async function prepare(tenant: Tenant, wish: Wish, request: Attempt | undefined): Promise<RetellClient> {
+async function prepare(
+  tenant: TenantContext,
+  wish: CreateChatInput,
+  request: Attempt | undefined,
+): Promise<RetellClient> {
   try {
     const [retell, isOurs] = await all([retellFor(tenant), chats.hasAgent(tenant, wish.agentId), request?.claimed]);
     if (!isOurs) throw new ApiError("AGENT_NOT_FOUND");
@@ -131,9 +146,9 @@ async function all<T extends unknown[]>(work: [...{ [I in keyof T]: Promise<T[I]
 async function ask(
   { tenant, deadline }: Place,
   retell: RetellClient,
-  wish: Wish,
+  wish: CreateChatInput,
   request: string | undefined,
-): Promise<History> {
+): Promise<RetellChat> {
   const { subaccountId } = tenant;
   const { operationId } = wish;
   const ids = { operationId, subaccountId, stage: config().STAGE, ...(request ? { request } : {}) };
@@ -165,9 +180,9 @@ const isRefused = ({ failure }: RetellError) => ["account", "limited", "refused"
 async function createdAllTheSame(
   { tenant, deadline }: Place,
   retell: RetellClient,
-  { agentId, operationId }: Wish,
+  { agentId, operationId }: CreateChatInput,
   { request, since, refusal }: { request: string | undefined; since: Date; refusal: RetellError },
-): Promise<History | undefined> {
+): Promise<RetellChat | undefined> {
   const insists = { insists: true };
   const by = request ? { request } : { subaccountId: tenant.subaccountId, operationId };
   try {
@@ -209,7 +224,7 @@ async function keep(place: Place, retell: RetellClient, chat: StoredChat): Promi
 }
 
 /** Stores a chat of which only Retell knew. Repeats at the same time find the same one: the first stores it for all. */
-async function adopt(place: Place, retell: RetellClient, chat: StoredChat): Promise<StoredChat> {
+async function storeRecoveredChat(place: Place, retell: RetellClient, chat: StoredChat): Promise<StoredChat> {
   try {
     return await insert(place.tenant, chat);
   } catch (error) {
@@ -218,7 +233,7 @@ async function adopt(place: Place, retell: RetellClient, chat: StoredChat): Prom
   }
 }
 
-async function insert(tenant: Tenant, chat: StoredChat): Promise<StoredChat> {
+async function insert(tenant: TenantContext, chat: StoredChat): Promise<StoredChat> {
   await chats.insert(tenant, chat);
   tenant.log.metrics.add("ChatsCreated");
   return chat;
@@ -250,13 +265,13 @@ async function endAtRetell({ tenant, deadline }: Place, retell: RetellClient, ch
 }
 
 function documentOf(
-  { subaccountId }: Tenant,
-  wish: Wish,
-  created: History,
+  { subaccountId }: TenantContext,
+  wish: CreateChatInput,
+  created: RetellChat,
   account: Account,
   request: string | undefined,
 ): StoredChat {
-  return newChat(
+  return newChatDocument(
     {
       chat_id: created.chat_id,
       agent_id: created.agent_id ?? wish.agentId,
@@ -269,7 +284,7 @@ function documentOf(
       operationId: wish.operationId,
       retellAccountId: account.id,
     },
-    (created.message_with_tool_calls ?? []).map((entry) => stored(entry)),
+    (created.message_with_tool_calls ?? []).map((entry) => toStoredMessage(entry)),
     request,
   );
 }
@@ -280,7 +295,7 @@ function documentOf(
  */
 async function outcomeOf(
   { tenant, deadline }: Place,
-  wish: Wish,
+  wish: CreateChatInput,
   idempotency: Idempotency,
   request: ReadRequest,
 ): Promise<Created | undefined> {
@@ -299,7 +314,7 @@ async function outcomeOf(
   const chat = await findAgain({ tenant, deadline }, wish, request, retell);
   if (!chat) return undefined;
   await requests.done(tenant, request._id, chat.chat_id);
-  await cache.forget([cache.listEntry(tenant.subaccountId)], tenant.log);
+  await cache.forget([cache.listKey(tenant.subaccountId)], tenant.log);
   return replay(chat);
 }
 
@@ -312,7 +327,7 @@ async function outcomeOf(
  */
 async function findAgain(
   { tenant, deadline }: Place,
-  wish: Wish,
+  wish: CreateChatInput,
   request: ReadRequest,
   retell: RetellClient,
 ): Promise<StoredChat | undefined> {
@@ -334,7 +349,7 @@ async function findAgain(
     throw new RetellError("CHAT_CREATION_FAILED", asFailure(error).failure, error);
   });
   if (history.chat_status === "ongoing") {
-    return adopt({ tenant, deadline }, retell, documentOf(tenant, wish, history, retell.account, name));
+    return storeRecoveredChat({ tenant, deadline }, retell, documentOf(tenant, wish, history, retell.account, name));
   }
   const tombstone = await chats.gone(tenant, chatId);
   if (tombstone && tombstone.why !== "unstored") throw gone();

@@ -1,4 +1,4 @@
-import type { Tenant } from "../access/tenant.ts";
+import type { TenantContext } from "../access/tenant.ts";
 import { ApiError, UnexpectedAnswer } from "../platform/errors.ts";
 import { bounded } from "../platform/mongo.ts";
 
@@ -11,7 +11,7 @@ interface Identity {
  * The id of the database in which a tenant's chats are: random, and stored there itself. An address says less: another
  * one may lead to the same database, and after a mistake the same one to another.
  */
-export async function databaseId(tenant: Tenant): Promise<string> {
+export async function databaseId(tenant: TenantContext): Promise<string> {
   const work = async () =>
     (await tenant.db())
       .collection<Identity>("chatsdatabase")

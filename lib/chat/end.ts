@@ -1,9 +1,9 @@
-import type { Tenant } from "../access/tenant.ts";
+import type { TenantContext } from "../access/tenant.ts";
 import type { Deadline } from "../api/route.ts";
 import { asFailure, RetellError, retellFor } from "../retell/client.ts";
 import type { Final } from "./ending.ts";
 import { isUser, type ReadChat } from "./model.ts";
-import { found, type Place } from "./place.ts";
+import { type ChatContext, getOrThrow } from "./place.ts";
 import { refuseLive } from "./send.ts";
 import { type Settled, settle } from "./settle.ts";
 import { chats } from "./store.ts";
@@ -17,8 +17,8 @@ type Bounds = Pick<Deadline, "call" | "answer">;
  *
  * @throws CHAT_NOT_FOUND, CHAT_BUSY while a turn is running, CHAT_END_FAILED
  */
-export async function end(tenant: Tenant, chatId: string, deadline: Deadline): Promise<ReadChat> {
-  const seen = await found(tenant, chatId);
+export async function end(tenant: TenantContext, chatId: string, deadline: Deadline): Promise<ReadChat> {
+  const seen = await getOrThrow(tenant, chatId);
   if (seen.chat_status !== "ongoing") return seen; // a turn that is open yet is settled by the next reader
   refuseLive(seen);
 
@@ -40,7 +40,7 @@ export function isEndDue({ chat_status, internal, messages }: ReadChat): boolean
 }
 
 /** Ends a chat whose end was asked for and failed. For the sweep, which has just settled it. */
-export async function endAgain(place: Place, settled: Settled, bounds: Bounds): Promise<Settled> {
+export async function endAgain(place: ChatContext, settled: Settled, bounds: Bounds): Promise<Settled> {
   if (settled.open === "live" || !isEndDue(settled.chat)) return settled;
   const given = await historyAfterEnd(place, bounds).catch(asFailure);
   if (given instanceof RetellError) return { ...settled, failure: given };
@@ -48,7 +48,7 @@ export async function endAgain(place: Place, settled: Settled, bounds: Bounds): 
 }
 
 /** Ends the chat and reads what became of it, since the call to end answers nothing. */
-async function historyAfterEnd({ tenant, chatId, retell }: Place, bounds: Bounds): Promise<Final> {
+async function historyAfterEnd({ tenant, chatId, retell }: ChatContext, bounds: Bounds): Promise<Final> {
   const refusal = await retell.end(chatId, bounds.call()).then(() => undefined, asFailure);
   // Nothing was done, and reading would fail in the same way.
   if (refusal && ["account", "limited", "unsent"].includes(refusal.failure)) throw refusal;

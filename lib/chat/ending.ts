@@ -1,22 +1,22 @@
 import { isDeepStrictEqual } from "node:util";
-import type { Tenant } from "../access/tenant.ts";
+import type { TenantContext } from "../access/tenant.ts";
 import { isTooLarge } from "../platform/mongo.ts";
-import type { History } from "../retell/schema.ts";
+import type { RetellChat } from "../retell/schema.ts";
 import { isBeginningOf } from "./align.ts";
 import * as cache from "./cache.ts";
 import { isNothing, merge } from "./merge.ts";
-import { asText, countOf, type ReadChat } from "./model.ts";
+import { countOf, type ReadChat, transcriptText } from "./model.ts";
 import { fits } from "./size.ts";
 import { chats, type Ending } from "./store.ts";
 
 /** A history that shows the chat as over. */
-export interface Final extends History {
+export interface Final extends RetellChat {
   /** The turn in which the agent ended the chat, if that is known. */
   endedIn?: string;
   /** Nobody has read it: Retell has ended the chat, and that is all we know. It proves nothing about a turn. */
   isAssumed?: true;
   /** A signed webhook, for what get-chat lacks; `isLatest`: it was sent after all others. */
-  told?: { chat: History; isLatest: boolean };
+  told?: { chat: RetellChat; isLatest: boolean };
 }
 
 /** Beside the messages in one document of 16 MB. A longer text is composed whenever it is read. */
@@ -26,15 +26,18 @@ const maxTranscriptBytes = 3_500_000;
 const clocksMs = 60_000;
 
 /** What is cached of a chat that is over no longer holds once it changes. */
-export async function forgetOver(tenant: Tenant, { chat_id, chat_status }: Pick<ReadChat, "chat_id" | "chat_status">) {
+export async function forgetOver(
+  tenant: TenantContext,
+  { chat_id, chat_status }: Pick<ReadChat, "chat_id" | "chat_status">,
+) {
   if (chat_status === "ongoing") return;
   const { subaccountId, log } = tenant;
-  await cache.forget([cache.listEntry(subaccountId), cache.chatEntry(subaccountId, chat_id)], log);
+  await cache.forget([cache.listKey(subaccountId), cache.chatKey(subaccountId, chat_id)], log);
 }
 
 /** Writes how the chat finished, if it has and if that is news; undefined when the chat changed under our hands. */
 export async function close(
-  tenant: Tenant,
+  tenant: TenantContext,
   chat: ReadChat,
   history: Final,
   more: Ending = {},
@@ -56,12 +59,12 @@ export async function close(
 }
 
 /** Of a request its own line tells what it was about; the sweep has none for each chat. */
-function tellOver({ log }: Tenant, before: ReadChat): void {
+function tellOver({ log }: TenantContext, before: ReadChat): void {
   if (before.chat_status === "ongoing" && log.fields.route === undefined) log.info("A chat was found over");
 }
 
 /** Each chat once: when its end, and when its cost, is news. */
-function measureEnd({ log: { metrics } }: Tenant, before: ReadChat, after: ReadChat): void {
+function measureEnd({ log: { metrics } }: TenantContext, before: ReadChat, after: ReadChat): void {
   if (before.chat_status === "ongoing") {
     const lastedMs = (after.end_timestamp ?? Date.now()) - after.start_timestamp;
     metrics.put("ChatDuration", Math.max(0, lastedMs / 1_000));
@@ -108,7 +111,7 @@ function endTime(chat: ReadChat, { end_timestamp: read, told, isAssumed }: Final
 function finalText(chat: ReadChat, history: Final): Ending {
   if (chat.internal?.turn || history.isAssumed) return {};
   const told = [history.transcript, history.told?.chat.transcript].flatMap((text) => text || []);
-  const texts = told.length > 0 ? told : [asText(chat.messages)];
+  const texts = told.length > 0 ? told : [transcriptText(chat.messages)];
   const transcript = texts.reduce((known, text) => (isBeginningOf(known, text) ? text : known), chat.transcript);
   if (transcript === chat.transcript || Buffer.byteLength(transcript) > maxTranscriptBytes) return {};
   return fits({ ...chat, transcript }, chat.messages) ? { transcript } : {};

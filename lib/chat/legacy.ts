@@ -1,10 +1,10 @@
-import type { Tenant } from "../access/tenant.ts";
+import type { TenantContext } from "../access/tenant.ts";
 import { ApiError, type ErrorCode } from "../platform/errors.ts";
 import { asFailure, RetellError } from "../retell/client.ts";
-import type { Entry } from "../retell/schema.ts";
+import type { RetellMessage } from "../retell/schema.ts";
 import { close, type Final, forgetOver } from "./ending.ts";
-import { isUser, needsImport, type ReadChat, type StoredMessage, stored } from "./model.ts";
-import { found, type Place } from "./place.ts";
+import { isUser, needsImport, type ReadChat, type StoredMessage, toStoredMessage } from "./model.ts";
+import { type ChatContext, getOrThrow } from "./place.ts";
 import { fits } from "./size.ts";
 import { chats } from "./store.ts";
 
@@ -24,8 +24,8 @@ const weekMs = 7 * 24 * 3_600_000;
  * @throws RetellError of the given code when Retell's history cannot be read: nothing is sent on half a history.
  *         PAYLOAD_TOO_LARGE when it does not fit into a document.
  */
-export async function adopt(place: Place, code: ErrorCode, signal: AbortSignal): Promise<void> {
-  const chat = await found(place.tenant, place.chatId);
+export async function importLegacyChat(place: ChatContext, code: ErrorCode, signal: AbortSignal): Promise<void> {
+  const chat = await getOrThrow(place.tenant, place.chatId);
   if (!needsImport(chat)) return; // somebody else was faster
   const left = chat.internal?.overflows ? { failure: undefined } : await importHistory(place, chat, signal);
   if (!left) return;
@@ -42,7 +42,7 @@ export async function adopt(place: Place, code: ErrorCode, signal: AbortSignal):
  * @returns     Undefined once it is imported, or somebody else has changed the chat.
  */
 export async function importHistory(
-  place: Place,
+  place: ChatContext,
   chat: ReadChat,
   signal: AbortSignal,
   given?: Final,
@@ -61,8 +61,8 @@ export async function importHistory(
     await tellOverflow(tenant, chat);
     return closeBefore(tenant, chat, final, messages);
   }
-  const heard = (entries ?? messages).filter(isUser).length;
-  const imported = await chats.adopt(tenant, chat, messages, heard);
+  const retellUserCount = (entries ?? messages).filter(isUser).length;
+  const imported = await chats.adopt(tenant, chat, messages, retellUserCount);
   if (imported) await forgetOver(tenant, imported);
   return undefined;
 }
@@ -75,7 +75,7 @@ function isLost({ chat_status, endedAt, now }: ReadChat, { failure }: RetellErro
 
 /** Stores the end of a chat that cannot be imported yet. */
 async function closeBefore(
-  tenant: Tenant,
+  tenant: TenantContext,
   chat: ReadChat,
   history: Final | undefined,
   messages: StoredMessage[],
@@ -85,7 +85,7 @@ async function closeBefore(
 }
 
 /** Marks a chat whose history does not fit into its document: it takes no new turn, and is read from Retell. */
-export async function tellOverflow(tenant: Tenant, chat: ReadChat): Promise<void> {
+export async function tellOverflow(tenant: TenantContext, chat: ReadChat): Promise<void> {
   if (chat.internal?.overflows) return;
   const isFirst = await chats.overflows(tenant, chat.chat_id);
   if (isFirst) tenant.log.warn("A history does not fit into a document: it is read from Retell, and takes no new turn");
@@ -96,7 +96,7 @@ export async function tellOverflow(tenant: Tenant, chat: ReadChat): Promise<void
  * Each of ours is there afterwards, with its id, its text and what is private to us; what Retell lacks stands after the
  * message that it followed. Pure.
  */
-export function importedFrom(ours: StoredMessage[], entries: Entry[]): StoredMessage[] {
+export function importedFrom(ours: StoredMessage[], entries: RetellMessage[]): StoredMessage[] {
   const places = placesOf(ours, entries);
   const theirs = new Map([...places].map(([mine, place]) => [place, mine]));
   const between: StoredMessage[][] = entries.map(() => []).concat([[]]);
@@ -117,10 +117,10 @@ export function importedFrom(ours: StoredMessage[], entries: Entry[]): StoredMes
 }
 
 /** Whether a history that may be a part of Retell's has all messages that the old server stored. */
-export const hasAll = (ours: StoredMessage[], entries: Entry[]) => placesOf(ours, entries).size === ours.length;
+export const hasAll = (ours: StoredMessage[], entries: RetellMessage[]) => placesOf(ours, entries).size === ours.length;
 
 /** Where each of our messages stands in Retell's history; one that it lacks is not there. */
-function placesOf(ours: StoredMessage[], entries: Entry[]): Map<StoredMessage, number> {
+function placesOf(ours: StoredMessage[], entries: RetellMessage[]): Map<StoredMessage, number> {
   const places = new Map<StoredMessage, number>();
   const taken = new Set<number>();
   const take = (mine: StoredMessage, place: number | undefined) => {
@@ -131,7 +131,7 @@ function placesOf(ours: StoredMessage[], entries: Entry[]): Map<StoredMessage, n
   const byId = new Map(entries.map(({ message_id }, place) => [message_id, place]));
   for (const mine of ours) if (mine.message_id !== undefined) take(mine, byId.get(mine.message_id));
 
-  const byText = Map.groupBy(entries.keys(), (place) => textOf(entries[place] as Entry));
+  const byText = Map.groupBy(entries.keys(), (place) => textOf(entries[place] as RetellMessage));
   let end = entries.length;
   for (const mine of ours.toReversed()) {
     const same = places.has(mine) ? [] : (byText.get(textOf(mine)) ?? []);
@@ -145,14 +145,14 @@ function placesOf(ours: StoredMessage[], entries: Entry[]): Map<StoredMessage, n
 }
 
 /** What a message says, however it is spelled. Models use the ids of tool calls again and again: they tell too little. */
-function textOf({ role, content, arguments: args, tool_call_id }: Entry): string {
+function textOf({ role, content, arguments: args, tool_call_id }: RetellMessage): string {
   const said = (content ?? "").normalize().replace(/\s+/g, " ").trim();
   return JSON.stringify([role, tool_call_id ?? null, args ?? null, said]);
 }
 
 /** An entry of Retell's that is also a message of ours: a text that goes on where ours stops is the whole of it. */
-function withOurs(entry: Entry, mine: StoredMessage | undefined): StoredMessage {
-  const theirs = stored(entry);
+function withOurs(entry: RetellMessage, mine: StoredMessage | undefined): StoredMessage {
+  const theirs = toStoredMessage(entry);
   if (!mine) return theirs;
   const isWhole = mine.content === undefined || theirs.content?.startsWith(mine.content);
   return asImported({
@@ -166,6 +166,6 @@ function withOurs(entry: Entry, mine: StoredMessage | undefined): StoredMessage 
 /** As it is stored, and no longer placed by a number: it stands where it belongs. */
 function asImported({ internal, ...message }: StoredMessage): StoredMessage {
   const { after: _placed, ...rest } = internal ?? {};
-  const whole = stored(message);
+  const whole = toStoredMessage(message);
   return { ...whole, internal: { ...whole.internal, ...rest } };
 }

@@ -1,9 +1,9 @@
-import type { Entry } from "../retell/schema.ts";
+import type { RetellMessage } from "../retell/schema.ts";
 import { hasGap, isNothing } from "./merge.ts";
 import type { ChatStatus, Message } from "./schema.ts";
 
 /** A message as it is stored: Retell's entry, and what is private to us. Without `internal` the old server wrote it. */
-export interface StoredMessage extends Entry {
+export interface StoredMessage extends RetellMessage {
   internal?: {
     /** The turn that it belongs to. */
     turn?: string;
@@ -12,7 +12,7 @@ export interface StoredMessage extends Entry {
     /** Of the body that came with the key. */
     hash?: string;
     /** Its id is ours, since Retell gave none when we learned of it. */
-    own?: true;
+    hasLocalId?: true;
     /** On a user's message: it was not delivered, as far as is known. */
     failed?: true;
     /** On a failed message: Retell did not refuse it, so it may be delivered late. */
@@ -40,16 +40,16 @@ export interface Turn {
   /** When the outcome became unknown, server clock. */
   markedAt?: Date;
   /** Retell refused it: absence in its history is then final. */
-  answered?: true;
+  refusedByRetell?: true;
   /** Retell failed with a 500: it has finished, though its history may lag. */
-  finished?: true;
+  failedByRetell?: true;
 }
 
 /**
  * What is left of a chat that is given up: a tombstone. It holds the chat's place under the unique index, so that
  * nothing stores the chat again, and no read shows it.
  */
-export interface Gone {
+export interface Tombstone {
   at: Date;
   /** `orphan`: at Retell, and stored by no create; `unstored`: its create could not store it; `deleted`: by a client. */
   why: "orphan" | "unstored" | "deleted";
@@ -86,15 +86,15 @@ export interface StoredChat {
   /** Absent on a chat of the old server until it is adopted. Never leaves lib/chat. */
   internal?: {
     /** +1 in each write of messages or turn: what a reader decided on is what it writes to. */
-    rev: number;
+    revision: number;
     /** How many `user` entries of Retell's history ours accounts for. */
-    heard: number;
+    retellUserCount: number;
     /** The create that it came of, when that had an Idempotency-Key. */
     request?: string;
     /** How many messages it was created with. */
     opening?: number;
     /** Opening messages that were put in front later: a message's seq is its index + 1 - base. */
-    base?: number;
+    prependedCount?: number;
     turn?: Turn;
     /** Turns whose sender has given up before BEGIN was answered: they begin no more. */
     cancelled?: string[];
@@ -109,11 +109,11 @@ export interface StoredChat {
     /** When an end was asked for that Retell did not make, server clock. */
     endAsked?: Date;
     /** When the sweep looks next. */
-    due?: Date;
+    nextSweepAt?: Date;
     /** Since when Retell has refused each read of the sweep's. */
     refusedSince?: Date;
     /** The document is a tombstone. */
-    gone?: Gone;
+    tombstone?: Tombstone;
     /** `key=value` of the scalars in metadata, for filtering. */
     tags?: string[];
   };
@@ -145,9 +145,9 @@ function readableMessage(found: unknown): StoredMessage {
 }
 
 /** An entry as it is stored: it keeps Retell's id, or gets one of ours. */
-export function stored(entry: Entry, turn?: string): StoredMessage {
+export function toStoredMessage(entry: RetellMessage, turn?: string): StoredMessage {
   // Always there, as messages without it are the old server's.
-  const internal = { ...(turn ? { turn } : {}), ...(entry.message_id ? {} : { own: true as const }) };
+  const internal = { ...(turn ? { turn } : {}), ...(entry.message_id ? {} : { hasLocalId: true as const }) };
   const { content } = entry;
   return {
     ...entry,
@@ -176,9 +176,9 @@ export function isComplete({ chat_analysis, chat_cost }: Pick<StoredChat, "chat_
  * Whether the messages of a chat are ours. The old server leaves `internal` out of a chat. In one that was moved to us
  * it keeps the chat's, and replaces all messages by those of its last turn, which have none.
  */
-export function isAdopted({ internal, messages: [first] }: Pick<StoredChat, "internal" | "messages">): boolean {
-  if (internal?.heard === undefined) return false;
-  return first ? first.internal !== undefined : internal.heard === 0 && !internal.opening;
+export function isImported({ internal, messages: [first] }: Pick<StoredChat, "internal" | "messages">): boolean {
+  if (internal?.retellUserCount === undefined) return false;
+  return first ? first.internal !== undefined : internal.retellUserCount === 0 && !internal.opening;
 }
 
 /**
@@ -186,7 +186,7 @@ export function isAdopted({ internal, messages: [first] }: Pick<StoredChat, "int
  * ended under the old server keeps the messages that it has.
  */
 export const needsImport = (chat: ReadChat) =>
-  !isAdopted(chat) && (chat.chat_status === "ongoing" || chat.internal?.importPending === true);
+  !isImported(chat) && (chat.chat_status === "ongoing" || chat.internal?.importPending === true);
 
 /** Whether a turn is in the hands of a sender that may still be alive. */
 export function isLive(turn: Turn | undefined, now: Date, leaseMs: number): boolean {
@@ -195,7 +195,7 @@ export function isLive(turn: Turn | undefined, now: Date, leaseMs: number): bool
 
 /** Messages as clients may see them, with seq and delivery, which are computed. */
 export function visible(chat: Pick<StoredChat, "messages" | "internal">, withTools: boolean): Message[] {
-  const base = chat.internal?.base ?? 0;
+  const base = chat.internal?.prependedCount ?? 0;
   const isSuperseded = supersededIn(chat.messages);
   const shown: Message[] = [];
   for (const [index, message] of chat.messages.entries()) {
@@ -245,7 +245,7 @@ function deliveryOf(
 }
 
 /** What was said, as Retell writes it: `Agent: …` and `User: …`, a line each. */
-export function asText(messages: StoredMessage[]): string {
+export function transcriptText(messages: StoredMessage[]): string {
   return messages
     .filter(({ role, internal }) => (role === "agent" || role === "user") && !internal?.failed)
     .map(({ role, content }) => `${role === "agent" ? "Agent" : "User"}: ${content ?? ""}\n`)

@@ -1,10 +1,10 @@
-import type { Tenant } from "../access/tenant.ts";
+import type { TenantContext } from "../access/tenant.ts";
 import type { Deadline } from "../api/route.ts";
 import { ApiError } from "../platform/errors.ts";
 import { Lru } from "../platform/lru.ts";
 import { reservedKey, retellFor } from "../retell/client.ts";
-import { asText, countOf, needsImport, type ReadChat, type StoredChat, visible } from "./model.ts";
-import { found } from "./place.ts";
+import { countOf, needsImport, type ReadChat, type StoredChat, transcriptText, visible } from "./model.ts";
+import { getOrThrow } from "./place.ts";
 import type { Message, Transcript } from "./schema.ts";
 import { type Settled, settle } from "./settle.ts";
 import { shortenShown } from "./shorten.ts";
@@ -26,12 +26,12 @@ const readAt = new Lru<number>(10_000);
  * @throws CHAT_NOT_FOUND; with `strong` whatever made Retell unreachable
  */
 export async function current(
-  tenant: Tenant,
+  tenant: TenantContext,
   chatId: string,
   deadline: Deadline,
   strong: boolean,
 ): Promise<{ chat: ReadChat; stale: boolean }> {
-  const chat = await found(tenant, chatId);
+  const chat = await getOrThrow(tenant, chatId);
   const name = `${tenant.subaccountId}:${chatId}`;
   const isFresh = !strong && isWhole(chat) && (readAt.get(name) ?? 0) > Date.now() - pollMs;
   if (isFinal(chat) || isFresh) return { chat, stale: false };
@@ -76,7 +76,7 @@ export interface Window {
  * A stored copy whose places will change: a chat of the old server that could not be imported yet. It is shown whole and
  * without seq, as a seq that was shown never changes.
  */
-export const isUnplaced = (chat: ReadChat, stale: boolean) =>
+export const isUnread = (chat: ReadChat, stale: boolean) =>
   needsImport(chat) && (stale || chat.internal?.turn !== undefined);
 
 /** A chat as clients see it, whole or a page of it, and what is said of the page. */
@@ -90,7 +90,7 @@ export function transcriptOf(
   const asked = isPaged && afterSeq !== undefined ? all.filter(({ seq }) => seq > afterSeq) : all;
   const page = isPaged && limit !== undefined ? asked.slice(0, limit) : asked;
   const base = withoutMessages(chat);
-  const transcript = isPaged ? undefined : finalTextOf(chat) || asText(chat.messages);
+  const transcript = isPaged ? undefined : finalTextOf(chat) || transcriptText(chat.messages);
 
   const fits = isSmall(page) || sizeOf({ ...base, transcript, messages: page }) <= maxAnswerBytes;
   const messages = fits ? page : cut(page, maxAnswerBytes - sizeOf(base));

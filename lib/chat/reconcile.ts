@@ -1,6 +1,6 @@
-import type { Entry, History } from "../retell/schema.ts";
+import type { RetellChat, RetellMessage } from "../retell/schema.ts";
 import { align, type NewPart } from "./align.ts";
-import { isUser, type ReadChat, type StoredMessage, stored } from "./model.ts";
+import { isUser, type ReadChat, type StoredMessage, toStoredMessage } from "./model.ts";
 
 /** The next thing to write so that our history agrees with Retell's. */
 export type Step =
@@ -22,7 +22,7 @@ export type Step =
       kind: "append";
       entries: StoredMessage[];
       /** How many user entries of Retell's our history accounts for afterwards. */
-      heard: number;
+      retellUserCount: number;
       /** The turn that was open, or claimed by a late entry, and that the chat ended with. */
       lastTurn?: string;
     };
@@ -41,19 +41,19 @@ export interface Limits {
  */
 export function reconcile(
   chat: ReadChat,
-  history: Pick<History, "chat_status" | "message_with_tool_calls"> | undefined,
+  history: Pick<RetellChat, "chat_status" | "message_with_tool_calls"> | undefined,
   { settleMs, finishedMs }: Limits,
 ): Step {
   const turn = chat.internal?.turn;
   const over = history !== undefined && history.chat_status !== "ongoing";
-  const age = turn && chat.now.getTime() - (turn.finished ? (turn.markedAt ?? turn.at) : turn.at).getTime();
-  const isOld = age !== undefined && age > (turn?.finished ? finishedMs : settleMs);
+  const age = turn && chat.now.getTime() - (turn.failedByRetell ? (turn.markedAt ?? turn.at) : turn.at).getTime();
+  const isOld = age !== undefined && age > (turn?.failedByRetell ? finishedMs : settleMs);
   const entries = readable(chat, history?.message_with_tool_calls);
   if (!entries) {
     // Storage off, or retention passed. That the chat is over does not say whether it got the message.
     if (!turn) return { kind: "none" };
-    return turn.answered || isOld
-      ? { kind: "fail", reason: "unverified", mayArrive: !turn.answered }
+    return turn.refusedByRetell || isOld
+      ? { kind: "fail", reason: "unverified", mayArrive: !turn.refusedByRetell }
       : { kind: "later" };
   }
 
@@ -65,26 +65,27 @@ export function reconcile(
   const [opening = [], ...late] = lacking;
   // Before the first send the opening is the end of our history.
   const hasSpoken = ours > 0 || turn !== undefined;
-  if (opening.length > 0 && hasSpoken) return { kind: "front", entries: opening.map((entry) => stored(entry)) };
+  if (opening.length > 0 && hasSpoken)
+    return { kind: "front", entries: opening.map((entry) => toStoredMessage(entry)) };
 
   const words = late.flatMap((part, i) => part.map((entry) => placed(entry, i + 1, i + 1 === ours && !turn)));
-  if (!hasSpoken) words.unshift(...opening.map((entry) => stored(entry)));
+  if (!hasSpoken) words.unshift(...opening.map((entry) => toStoredMessage(entry)));
   if (turn) {
     const own = news.find(({ owner }) => owner?.internal?.turn === turn.id);
     if (!own) {
-      if (!over && !turn.answered && !isOld) return { kind: "later" };
+      if (!over && !turn.refusedByRetell && !isOld) return { kind: "later" };
       const isUndecided = [...undecided].some(({ internal }) => internal?.turn === turn.id);
-      return { kind: "fail", reason: isUndecided ? "undecided" : "absent", mayArrive: !turn.answered && !over };
+      return { kind: "fail", reason: isUndecided ? "undecided" : "absent", mayArrive: !turn.refusedByRetell && !over };
     }
     // Retell may show the user's message first and the reply later, in pieces: an agent's word is its end.
     if (!own.rest.some(({ role }) => role === "agent") && !over && !isOld) return { kind: "later" };
-    const reply = own.rest.map((entry) => stored(entry, turn.id));
+    const reply = own.rest.map((entry) => toStoredMessage(entry, turn.id));
     const others = news.filter((part) => part !== own).flatMap(messagesOf);
     const isLast = over && news.at(-1) === own;
     return {
       kind: "append",
       entries: [...reply, ...words, ...others],
-      heard: ours + news.length,
+      retellUserCount: ours + news.length,
       ...(isLast ? { lastTurn: turn.id } : {}),
     };
   }
@@ -92,11 +93,14 @@ export function reconcile(
   const added = [...words, ...news.flatMap(messagesOf)];
   if (added.length === 0) return { kind: "none" };
   const lastTurn = over ? news.at(-1)?.owner?.internal?.turn : undefined;
-  return { kind: "append", entries: added, heard: ours + news.length, ...(lastTurn ? { lastTurn } : {}) };
+  return { kind: "append", entries: added, retellUserCount: ours + news.length, ...(lastTurn ? { lastTurn } : {}) };
 }
 
 /** Retell's entries, each once; undefined when they are not the history of this chat: storage is off, or all are gone. */
-function readable({ messages, internal }: ReadChat, entries: Entry[] | null | undefined): Entry[] | undefined {
+function readable(
+  { messages, internal }: ReadChat,
+  entries: RetellMessage[] | null | undefined,
+): RetellMessage[] | undefined {
   if (!entries) return undefined;
   const isDelivered = (message: StoredMessage) =>
     isUser(message) && !message.internal?.failed && message.internal?.turn !== (internal?.turn?.id ?? "");
@@ -116,13 +120,13 @@ function readable({ messages, internal }: ReadChat, entries: Entry[] | null | un
  */
 function messagesOf({ user, rest, owner }: NewPart): StoredMessage[] {
   const { turn, key, hash } = owner?.internal ?? {};
-  const message = stored(user, turn);
+  const message = toStoredMessage(user, turn);
   const internal = { ...message.internal, supersedes: turn, ...(key && hash ? { key, hash } : {}) };
-  return [turn ? { ...message, internal } : message, ...rest.map((entry) => stored(entry, turn))];
+  return [turn ? { ...message, internal } : message, ...rest.map((entry) => toStoredMessage(entry, turn))];
 }
 
 /** An entry that we learn of after its turn stands at the end. It says which of our user messages it follows. */
-function placed(entry: Entry, after: number, isInPlace: boolean): StoredMessage {
-  const message = stored(entry);
+function placed(entry: RetellMessage, after: number, isInPlace: boolean): StoredMessage {
+  const message = toStoredMessage(entry);
   return isInPlace ? message : { ...message, internal: { ...message.internal, after } };
 }

@@ -1,19 +1,19 @@
-import type { Tenant } from "../access/tenant.ts";
+import type { TenantContext } from "../access/tenant.ts";
 import type { Deadline } from "../api/route.ts";
 import { asFailure, RetellError, retellFor } from "../retell/client.ts";
-import type { Entry, History } from "../retell/schema.ts";
+import type { RetellChat, RetellMessage } from "../retell/schema.ts";
 import { readEvent } from "../retell/webhook.ts";
 import { isBeginningOf } from "./align.ts";
 import { endingOf, type Final } from "./ending.ts";
 import { hasAll } from "./legacy.ts";
 import { isNothing } from "./merge.ts";
-import { isAdopted, needsImport, type ReadChat } from "./model.ts";
+import { isImported, needsImport, type ReadChat } from "./model.ts";
 import { reconcile } from "./reconcile.ts";
 import { leaseMs, limits, settle } from "./settle.ts";
 import { chats } from "./store.ts";
 
 /** What an event was, and what became of it. */
-export interface News {
+export interface RetellEventOutcome {
   event: string;
   outcome: "taken in" | "unknown chat" | "nothing to do";
 }
@@ -30,7 +30,11 @@ const lookMs = 10_000;
  * @param body A webhook's body, its signature checked.
  * @returns    For the log, where unknown chats are counted.
  */
-export async function learn(tenant: Tenant, body: string, deadline: Deadline): Promise<News> {
+export async function applyRetellEvent(
+  tenant: TenantContext,
+  body: string,
+  deadline: Deadline,
+): Promise<RetellEventOutcome> {
   const { event, chat } = readEvent(body, tenant.log);
   if (!chat || (event !== "chat_ended" && event !== "chat_analyzed"))
     return { event: event.slice(0, 40), outcome: "nothing to do" };
@@ -42,7 +46,7 @@ export async function learn(tenant: Tenant, body: string, deadline: Deadline): P
   if (!seen) return { event, outcome: "unknown chat" };
 
   // An event of the end is the end, whatever the status beside it says.
-  const told: History = { ...chat, chat_status: chat.chat_status === "error" ? "error" : "ended" };
+  const told: RetellChat = { ...chat, chat_status: chat.chat_status === "error" ? "error" : "ended" };
   if (!isNews(seen, told, event)) return { event, outcome: "taken in" };
 
   const place = { tenant, chatId, retell: await retellFor(tenant) };
@@ -57,20 +61,20 @@ export async function learn(tenant: Tenant, body: string, deadline: Deadline): P
 }
 
 /** Whether a webhook lacks, contradicts or improves on what is stored: a repeat does not, and costs no read at Retell. */
-function isNews(chat: ReadChat, told: History, event: string): boolean {
+function isNews(chat: ReadChat, told: RetellChat, event: string): boolean {
   if (chat.chat_status === "ongoing" || chat.internal?.turn || needsImport(chat)) return true;
   if (event === "chat_analyzed" && isNothing(chat.chat_analysis)) return true;
   if (endingOf(chat, { ...told, isAssumed: true })) return true;
   // Where there is none yet, the sweep reads it at Retell.
   if (chat.transcript !== "" && isBeginningOf(chat.transcript, told.transcript ?? undefined)) return true;
-  return isAdopted(chat) && reconcile(chat, told, limits()).kind !== "none";
+  return isImported(chat) && reconcile(chat, told, limits()).kind !== "none";
 }
 
 /**
  * How the chat ended, by both. Where Retell does not show the end yet, or cannot be read, nothing follows from what is
  * missing: an open turn is decided only if its message is there.
  */
-function finalOf(seen: ReadChat, told: NonNullable<Final["told"]>, history: History | RetellError): Final {
+function finalOf(seen: ReadChat, told: NonNullable<Final["told"]>, history: RetellChat | RetellError): Final {
   const known = history instanceof RetellError ? undefined : history;
   const lists = [known?.message_with_tool_calls, told.chat.message_with_tool_calls];
   const entries = lists.reduce((one, other) => ((other?.length ?? 0) > (one?.length ?? 0) ? other : one));
@@ -94,10 +98,10 @@ function finalOf(seen: ReadChat, told: NonNullable<Final["told"]>, history: Hist
 }
 
 /** An entry with its whole text, where it has only the beginning and another of its id has more. */
-function completed(entry: Entry, sameId: Entry[] = []): Entry {
+function completed(entry: RetellMessage, sameId: RetellMessage[] = []): RetellMessage {
   const content = sameId.map((other) => other.content).find((text) => isBeginningOf(entry.content, text));
   return content === undefined || entry.message_id === undefined ? entry : { ...entry, content };
 }
 
-const isOver = (history: History | RetellError): history is History =>
+const isOver = (history: RetellChat | RetellError): history is RetellChat =>
   !(history instanceof RetellError) && history.chat_status !== "ongoing";

@@ -95,7 +95,7 @@ const DynamicVariables = z
   });
 
 /** What serializers write as null is absent; nothing and an empty object are the same request. */
-export const NewChat = z.object({
+export const CreateChatBody = z.object({
   agentId: AgentId,
   agent_version: AgentVersion.nullish().transform((given) => given ?? undefined),
   metadata: Metadata.transform((given) => given ?? {}),
@@ -104,7 +104,7 @@ export const NewChat = z.object({
     .transform((given) => given ?? {}),
 });
 
-export const NewMessage = z.object({
+export const SendMessageBody = z.object({
   content: Text(1, 10_000)
     .refine(isVisible, "Must not be blank")
     .refine((text) => text.isWellFormed(), halved)

@@ -3,18 +3,18 @@ import type { Deadline } from "../api/route.ts";
 import { ApiError } from "../platform/errors.ts";
 import { isUnreachable } from "../platform/mongo.ts";
 import { RetellError } from "../retell/client.ts";
-import type { Entry } from "../retell/schema.ts";
+import type { RetellMessage } from "../retell/schema.ts";
 import { type Final, forgetOver } from "./ending.ts";
-import { adopt } from "./legacy.ts";
-import { isLive, isUser, type ReadChat, type StoredMessage, stored, type Turn, visible } from "./model.ts";
-import { found, type Place } from "./place.ts";
+import { importLegacyChat } from "./legacy.ts";
+import { isLive, isUser, type ReadChat, type StoredMessage, type Turn, toStoredMessage, visible } from "./model.ts";
+import { type ChatContext, getOrThrow } from "./place.ts";
 import type { ChatStatus, Message } from "./schema.ts";
 import { leaseMs, type Settled, settle } from "./settle.ts";
 import { maxReplyBytes, shorten } from "./shorten.ts";
 import { chats, isPlain, userMessage } from "./store.ts";
 
 /** Where a send goes, and until when. */
-type Send = Place & { deadline: Deadline };
+type Send = ChatContext & { deadline: Deadline };
 
 /** A turn that has begun: the user's message is stored, and the chat is ours until it is finished or failed. */
 interface BegunTurn {
@@ -111,7 +111,7 @@ async function begin(place: Send, content: string, idempotency: Idempotency | un
 
     const obstacle = await chats.obstacle(tenant, chatId, idempotency?.id);
     if (!obstacle) throw new ApiError("CHAT_NOT_FOUND");
-    const { turn, chat_status, isAdopted, isFull, earlier, now } = obstacle;
+    const { turn, chat_status, isImported, isFull, earlier, now } = obstacle;
     if (earlier && earlier.internal?.hash !== idempotency?.hash) throw new ApiError("IDEMPOTENCY_KEY_REUSED");
     if (earlier?.internal?.turn && earlier.internal.turn !== turn?.id) {
       return replay(await toldChat(place, earlier.internal.turn), earlier.internal.turn);
@@ -120,7 +120,7 @@ async function begin(place: Send, content: string, idempotency: Idempotency | un
       const isStillOpen = isLive(turn, now, leaseMs()) || (await settle(place, { signal: deadline.call() })).open;
       if (isStillOpen) throw busy(turn, now);
     } else if (chat_status !== "ongoing") throw new ApiError("CHAT_ENDED");
-    else if (!isAdopted) await adopt(place, "MESSAGE_SEND_FAILED", deadline.call());
+    else if (!isImported) await importLegacyChat(place, "MESSAGE_SEND_FAILED", deadline.call());
     else if (isFull) throw new ApiError("PAYLOAD_TOO_LARGE", { message: "The chat is full; start a new one" });
     // else it was busy a moment ago
   }
@@ -133,7 +133,7 @@ async function begin(place: Send, content: string, idempotency: Idempotency | un
  */
 async function carry(place: Send, turn: BegunTurn): Promise<Outcome> {
   const { tenant, chatId, retell, deadline } = place;
-  let reply: Entry[];
+  let reply: RetellMessage[];
   try {
     reply = await retell.reply(chatId, turn.content, deadline.call());
   } catch (error) {
@@ -172,14 +172,14 @@ const mayEnd = (reply: StoredMessage[]) => !reply.some(({ role }) => role === "a
 /**
  * The reply of a turn as it is stored: without the user's own entry, each entry once, no larger than a chat has room for.
  */
-function entriesOf(reply: Entry[], { turnId }: BegunTurn): StoredMessage[] {
+function entriesOf(reply: RetellMessage[], { turnId }: BegunTurn): StoredMessage[] {
   const ids = new Set<string>();
   const entries = reply.filter((entry) => {
     const isRepeated = entry.message_id !== undefined && ids.has(entry.message_id);
     if (entry.message_id !== undefined) ids.add(entry.message_id);
     return !isUser(entry) && !isRepeated;
   });
-  const messages = entries.map((entry) => stored(entry, turnId));
+  const messages = entries.map((entry) => toStoredMessage(entry, turnId));
   return shorten(messages, maxReplyBytes);
 }
 
@@ -234,8 +234,8 @@ async function unanswered(place: Send, turn: BegunTurn, error: RetellError): Pro
   let settled: Settled | undefined;
   try {
     await chats.mark(tenant, chatId, turn.turnId, {
-      ...(isRefused ? { answered: true } : {}),
-      ...(error.failure === "failed" ? { finished: true } : {}),
+      ...(isRefused ? { refusedByRetell: true } : {}),
+      ...(error.failure === "failed" ? { failedByRetell: true } : {}),
     });
     if (deadline.leftMs > 2_000) settled = await settle(place, { signal: deadline.answer(), insists: isRefused });
   } catch (failure) {
@@ -264,7 +264,7 @@ function settledOutcome(turn: BegunTurn, chat: ReadChat | null, cause?: RetellEr
 async function toldChat({ tenant, chatId, deadline }: Send, turnId: string): Promise<ReadChat> {
   const until = Date.now() + Math.min(tellingMs, deadline.leftMs - 3_000);
   for (;;) {
-    const chat = await found(tenant, chatId);
+    const chat = await getOrThrow(tenant, chatId);
     const { endedIn, telling } = chat.internal ?? {};
     if (endedIn === turnId || !telling?.includes(turnId)) return chat;
     if (Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 200));
@@ -293,7 +293,7 @@ function outcomeOf(chat: ReadChat, turnId: string): Outcome {
 
 /** The messages of a turn, as clients see them. */
 function turnOf(chat: ReadChat, turnId: string): Message[] {
-  const base = chat.internal?.base ?? 0;
+  const base = chat.internal?.prependedCount ?? 0;
   return visible(chat, false).filter(({ seq }) => chat.messages[seq - 1 + base]?.internal?.turn === turnId);
 }
 

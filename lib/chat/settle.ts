@@ -1,11 +1,11 @@
-import type { Tenant } from "../access/tenant.ts";
+import type { TenantContext } from "../access/tenant.ts";
 import { config } from "../platform/config.ts";
 import { isTooLarge } from "../platform/mongo.ts";
 import { asFailure, RetellError } from "../retell/client.ts";
 import { close, type Final, forgetOver } from "./ending.ts";
 import { importHistory, tellOverflow } from "./legacy.ts";
-import { isAdopted, isLive, needsImport, type ReadChat, type StoredMessage, type Turn } from "./model.ts";
-import { found, type Place } from "./place.ts";
+import { isImported, isLive, needsImport, type ReadChat, type StoredMessage, type Turn } from "./model.ts";
+import { type ChatContext, getOrThrow } from "./place.ts";
 import { reconcile, type Step } from "./reconcile.ts";
 import { shorten } from "./shorten.ts";
 import { fits } from "./size.ts";
@@ -52,11 +52,14 @@ export const limits = () => ({ settleMs: config().TURN_SETTLE_SECONDS * 1_000, f
  * @see docs/turns.md
  * @throws CHAT_NOT_FOUND
  */
-export async function settle(place: Place, { signal, given, seen, insists = false }: SettleOptions): Promise<Settled> {
+export async function settle(
+  place: ChatContext,
+  { signal, given, seen, insists = false }: SettleOptions,
+): Promise<Settled> {
   const { tenant, chatId, retell } = place;
   let failure: RetellError | undefined;
   for (let round = 0; round < rounds; round++) {
-    const chat = (round === 0 && seen) || (await found(tenant, chatId));
+    const chat = (round === 0 && seen) || (await getOrThrow(tenant, chatId));
     const turn = chat.internal?.turn;
     if (needsImport(chat) && !isLive(turn, chat.now, leaseMs())) {
       const left = await importHistory(place, chat, signal, given);
@@ -83,13 +86,13 @@ export async function settle(place: Place, { signal, given, seen, insists = fals
     if (settled) return { ...settled, failure };
   }
   // Somebody else is at work on the same chat, again and again: what they leave is as good.
-  const chat = await found(tenant, chatId);
+  const chat = await getOrThrow(tenant, chatId);
   return { chat, open: chat.internal?.turn && "unknown", failure };
 }
 
 /** Takes one step after the other until both agree; undefined when the chat changed under our hands. */
 async function agree(
-  { tenant, chatId }: Place,
+  { tenant, chatId }: ChatContext,
   start: ReadChat,
   history: Final | undefined,
 ): Promise<Omit<Settled, "failure"> | undefined> {
@@ -98,7 +101,7 @@ async function agree(
   let chat: ReadChat | null = start;
   while (chat) {
     // An old chat that ended under the old server keeps the messages that it has.
-    const step = isAdopted(chat) ? reconcile(chat, history, limits()) : ({ kind: "none" } as const);
+    const step = isImported(chat) ? reconcile(chat, history, limits()) : ({ kind: "none" } as const);
     const turn: Turn | undefined = chat.internal?.turn;
     switch (step.kind) {
       case "later": {
@@ -138,9 +141,9 @@ async function agree(
 }
 
 /** What is too large for the document beside what it holds is stored shortened. */
-async function append(tenant: Tenant, chat: ReadChat, step: StepOf<"append">): Promise<ReadChat | null> {
+async function append(tenant: TenantContext, chat: ReadChat, step: StepOf<"append">): Promise<ReadChat | null> {
   const endedIn = chat.internal?.endedIn ?? step.lastTurn; // what a client was told of stays
-  const write = (entries: StoredMessage[]) => chats.append(tenant, chat, entries, step.heard, endedIn);
+  const write = (entries: StoredMessage[]) => chats.append(tenant, chat, entries, step.retellUserCount, endedIn);
   try {
     return await write(step.entries);
   } catch (error) {
@@ -155,7 +158,7 @@ async function append(tenant: Tenant, chat: ReadChat, step: StepOf<"append">): P
 
 /** A text that does not fit is left as it is, and marked, so that it is not tried again. */
 async function correct(
-  tenant: Tenant,
+  tenant: TenantContext,
   chat: ReadChat,
   { index, content }: StepOf<"correct">,
 ): Promise<ReadChat | null> {
@@ -167,7 +170,12 @@ async function correct(
   }
 }
 
-async function fail(tenant: Tenant, chat: ReadChat, turn: Turn, { reason, mayArrive }: StepOf<"fail">): Promise<void> {
+async function fail(
+  tenant: TenantContext,
+  chat: ReadChat,
+  turn: Turn,
+  { reason, mayArrive }: StepOf<"fail">,
+): Promise<void> {
   const why = { mayArrive, undecided: reason === "undecided" };
   if (await chats.fail(tenant, chat.chat_id, turn.id, why, chat)) tellOf(tenant, chat.chat_id, turn, reason);
 }
@@ -176,7 +184,7 @@ async function fail(tenant: Tenant, chat: ReadChat, turn: Turn, { reason, mayArr
  * Logged under the operationId of the send itself, so that a search for it does not end at its 504. A request that settles
  * its own turn has a line of its own.
  */
-function tellOf({ log }: Tenant, chatId: string, turn: Turn, outcome: string): void {
+function tellOf({ log }: TenantContext, chatId: string, turn: Turn, outcome: string): void {
   if (outcome === "delivered") log.metrics.add("MessagesSent");
   const settledBy = log.fields.operationId;
   if (settledBy === turn.operationId) return;

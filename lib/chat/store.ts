@@ -1,20 +1,20 @@
 import type { Collection, Filter, ObjectId, UpdateFilter } from "mongodb";
-import type { Tenant } from "../access/tenant.ts";
+import type { TenantContext } from "../access/tenant.ts";
 import type { Idempotency } from "../api/idempotency.ts";
 import { ApiError } from "../platform/errors.ts";
 import { bounded, driver, isDuplicate, isUnreachable } from "../platform/mongo.ts";
-import type { Entry } from "../retell/schema.ts";
+import type { RetellMessage } from "../retell/schema.ts";
 import type { Key, Position, SortKeys } from "./cursor.ts";
 import {
   countOf,
-  type Gone,
-  isAdopted,
   isComplete,
+  isImported,
   newMessageId,
   type ReadChat,
   readable,
   type StoredChat,
   type StoredMessage,
+  type Tombstone,
   type Turn,
 } from "./model.ts";
 
@@ -41,7 +41,7 @@ export interface Due {
   /** Its open turn, if it has one. */
   turn?: Turn;
   /** It is a tombstone: what is left of a chat that was given up. */
-  gone?: Gone;
+  gone?: Tombstone;
   /** Of the create that it came of. */
   operationId: string;
 }
@@ -69,7 +69,7 @@ interface FailedWhy {
 export interface Obstacle {
   chat_status: StoredChat["chat_status"];
   turn: Turn | undefined;
-  isAdopted: boolean;
+  isImported: boolean;
   isFull: boolean;
   /** The message that was sent with the same Idempotency-Key. */
   earlier: StoredMessage | undefined;
@@ -97,19 +97,19 @@ export type Ending = Partial<
  * the tenant's database does not answer in time.
  */
 export const chats = {
-  async insert(tenant: Tenant, chat: StoredChat): Promise<void> {
+  async insert(tenant: TenantContext, chat: StoredChat): Promise<void> {
     await run(tenant, (chats) => chats.insertOne({ ...chat }));
   },
 
   /** The chat that a create with a key has stored; null when it has not come that far. */
-  async byRequest(tenant: Tenant, request: string): Promise<StoredChat | null> {
+  async byRequest(tenant: TenantContext, request: string): Promise<StoredChat | null> {
     const filter = { ...present(tenant), "internal.request": request } as Filter<StoredChat>;
     const chat = await findDurable(tenant, filter, (chats) => chats.findOne(filter, { projection: { _id: 0 } }));
     return chat && readable(chat);
   },
 
   /** The whole chat with the server's clock; null when this subaccount has no such chat. */
-  async get(tenant: Tenant, chatId: string): Promise<ReadChat | null> {
+  async get(tenant: TenantContext, chatId: string): Promise<ReadChat | null> {
     const chat = await findDurable(tenant, one(tenant, chatId), (chats) =>
       chats
         .aggregate<ReadChat>([{ $match: one(tenant, chatId) }, { $addFields: { now: "$$NOW" } }, { $unset: "_id" }])
@@ -124,7 +124,7 @@ export const chats = {
    *
    * @throws CHAT_LIST_FAILED when Mongo answers with an error
    */
-  async page(tenant: Tenant, limit: number, after: Position | undefined): Promise<FoundChat[]> {
+  async page(tenant: TenantContext, limit: number, after: Position | undefined): Promise<FoundChat[]> {
     const shown = present(tenant);
     const older = after && (await olderThan(shown, after));
     return run(tenant, (chats) =>
@@ -150,7 +150,7 @@ export const chats = {
   },
 
   /** Whether the subaccount owns such an agent. */
-  async hasAgent(tenant: Tenant, agentId: string): Promise<boolean> {
+  async hasAgent(tenant: TenantContext, agentId: string): Promise<boolean> {
     const filter = { agentId, subaccountId: tenant.subaccountId };
     const find = async () => (await tenant.db()).collection("chatagents").findOne(filter, { projection: { _id: 1 } });
     const found = await tenant.log.time("mongo", bounded(find()));
@@ -162,7 +162,7 @@ export const chats = {
    *
    * @returns The user's seq; null when the chat is missing, over, busy, full, or not yet adopted: see `obstacle`.
    */
-  async begin(tenant: Tenant, chatId: string, { id, operationId, message, leaseMs }: NewTurn) {
+  async begin(tenant: TenantContext, chatId: string, { id, operationId, message, leaseMs }: NewTurn) {
     const key = message.internal?.key;
     const begun = await run(tenant, (chats) =>
       chats.findOneAndUpdate(
@@ -170,7 +170,7 @@ export const chats = {
           ...one(tenant, chatId),
           chat_status: "ongoing",
           "internal.turn": { $exists: false },
-          "internal.heard": { $exists: true },
+          "internal.retellUserCount": { $exists: true },
           "internal.cancelled": { $ne: id },
           "internal.overflows": { $exists: false },
           $and: [{ $or: writtenByUs }],
@@ -183,9 +183,9 @@ export const chats = {
             "internal.turn.id": id,
             "internal.turn.operationId": operationId,
             "internal.turn.state": "sending",
-            "internal.due": new Date(Date.now() + leaseMs),
+            "internal.nextSweepAt": new Date(Date.now() + leaseMs),
           },
-          $inc: { "internal.rev": 1, message_count: 1 },
+          $inc: { "internal.revision": 1, message_count: 1 },
           $currentDate: { "internal.turn.at": true, lastMessageAt: true, updatedAt: true },
         } as UpdateFilter<StoredChat>,
         { returnDocument: "after", projection: sizeOnly },
@@ -195,7 +195,7 @@ export const chats = {
   },
 
   /** What stood in the way of BEGIN; null when this subaccount has no such chat. */
-  async obstacle(tenant: Tenant, chatId: string, key: string | undefined): Promise<Obstacle | null> {
+  async obstacle(tenant: TenantContext, chatId: string, key: string | undefined): Promise<Obstacle | null> {
     const found = await findDurable(tenant, one(tenant, chatId), (chats) =>
       chats.findOne(one(tenant, chatId), {
         projection: {
@@ -215,7 +215,7 @@ export const chats = {
     return {
       chat_status,
       turn: internal?.turn,
-      isAdopted: isAdopted({ internal, messages: first }),
+      isImported: isImported({ internal, messages: first }),
       isFull: bytes >= maxChatBytes || internal?.overflows === true,
       earlier: messages?.[0],
       now,
@@ -232,13 +232,13 @@ export const chats = {
    *          somebody else has settled the turn, or when the chat has an entry of the reply already.
    */
   async finish(
-    tenant: Tenant,
+    tenant: TenantContext,
     chatId: string,
     turnId: string,
     reply: StoredMessage[],
     { lookMs = silenceMs, isTelling = false }: { lookMs?: number; isTelling?: boolean },
   ) {
-    const ids = reply.filter(({ internal }) => !internal?.own).map(({ message_id }) => message_id);
+    const ids = reply.filter(({ internal }) => !internal?.hasLocalId).map(({ message_id }) => message_id);
     const finished = await run(tenant, (chats) =>
       chats.findOneAndUpdate(
         {
@@ -252,8 +252,8 @@ export const chats = {
             ...(isTelling ? { "internal.telling": { $each: [turnId], $slice: -maxRemembered } } : {}),
           },
           $unset: { "internal.turn": "" },
-          $inc: { "internal.rev": 1, "internal.heard": 1, message_count: countOf(reply) },
-          $set: { "internal.due": new Date(Date.now() + lookMs) },
+          $inc: { "internal.revision": 1, "internal.retellUserCount": 1, message_count: countOf(reply) },
+          $set: { "internal.nextSweepAt": new Date(Date.now() + lookMs) },
           $currentDate: { lastMessageAt: true, updatedAt: true },
         } as UpdateFilter<StoredChat>,
         { returnDocument: "after", projection: sizeOnly },
@@ -273,14 +273,14 @@ export const chats = {
    *
    * @returns Whether it is noted: not if another turn is, or if a repeat was told that the chat goes on (`isTelling`).
    */
-  async endedIn(tenant: Tenant, chatId: string, turnId: string, isTelling: boolean): Promise<boolean> {
+  async endedIn(tenant: TenantContext, chatId: string, turnId: string, isTelling: boolean): Promise<boolean> {
     const filter = {
       ...one(tenant, chatId),
       "internal.endedIn": { $in: [null, turnId] },
       ...(isTelling ? { "internal.telling": turnId } : {}),
     };
-    const set = { "internal.endedIn": turnId, "internal.due": new Date(Date.now() + 60_000) };
-    const update = { $set: set, $inc: { "internal.rev": 1 } };
+    const set = { "internal.endedIn": turnId, "internal.nextSweepAt": new Date(Date.now() + 60_000) };
+    const update = { $set: set, $inc: { "internal.revision": 1 } };
     const { matchedCount } = await run(tenant, (chats) =>
       chats.updateOne(filter as Filter<StoredChat>, update as unknown as UpdateFilter<StoredChat>),
     );
@@ -288,19 +288,25 @@ export const chats = {
   },
 
   /** Decides that a turn tells of no end, unless it is noted that it does: whoever asks from now on is told the same. */
-  async told(tenant: Tenant, chatId: string, turnId: string): Promise<void> {
+  async told(tenant: TenantContext, chatId: string, turnId: string): Promise<void> {
     const filter = { ...one(tenant, chatId), "internal.telling": turnId, "internal.endedIn": { $ne: turnId } };
-    const update = { $pull: { "internal.telling": turnId }, $inc: { "internal.rev": 1 } };
+    const update = { $pull: { "internal.telling": turnId }, $inc: { "internal.revision": 1 } };
     await run(tenant, (chats) =>
       chats.updateOne(filter as Filter<StoredChat>, update as unknown as UpdateFilter<StoredChat>),
     );
   },
 
   /** FAIL: the message stays, marked as failed; the chat is free, and its key too unless the outcome is `undecided`. */
-  async fail(tenant: Tenant, chatId: string, turnId: string, why: FailedWhy = {}, seen?: ReadChat): Promise<boolean> {
+  async fail(
+    tenant: TenantContext,
+    chatId: string,
+    turnId: string,
+    why: FailedWhy = {},
+    seen?: ReadChat,
+  ): Promise<boolean> {
     const { filter: open, update, arrayFilters } = failure(tenant, chatId, turnId, why);
     // Decided on a reading: a refusal that was noted since may decide otherwise.
-    const filter = { ...open, ...(seen ? { "internal.rev": seen.internal?.rev } : {}) } as Filter<StoredChat>;
+    const filter = { ...open, ...(seen ? { "internal.revision": seen.internal?.revision } : {}) } as Filter<StoredChat>;
     const { modifiedCount } = await run(tenant, (chats) => chats.updateOne(filter, update, { arrayFilters }));
     return modifiedCount === 1;
   },
@@ -309,7 +315,7 @@ export const chats = {
    * FAIL of a turn whose BEGIN had no answer. MongoDB may still be working on that BEGIN, and may take this first: then
    * the turn does not begin any more. Both in one command, in this order.
    */
-  async cancel(tenant: Tenant, chatId: string, turnId: string): Promise<void> {
+  async cancel(tenant: TenantContext, chatId: string, turnId: string): Promise<void> {
     const note = { $push: { "internal.cancelled": { $each: [turnId], $slice: -maxRemembered } } };
     const cancelled = { filter: one(tenant, chatId), update: note as UpdateFilter<StoredChat> };
     await run(tenant, (chats) =>
@@ -318,16 +324,21 @@ export const chats = {
   },
 
   /** MARK: the outcome of the turn is unknown; the next send, read or sweep settles it. */
-  async mark(tenant: Tenant, chatId: string, turnId: string, why: Pick<Turn, "answered" | "finished">): Promise<void> {
+  async mark(
+    tenant: TenantContext,
+    chatId: string,
+    turnId: string,
+    why: Pick<Turn, "refusedByRetell" | "failedByRetell">,
+  ): Promise<void> {
     await run(tenant, (chats) =>
       chats.updateOne({ ...one(tenant, chatId), "internal.turn.id": turnId }, {
         $set: {
           "internal.turn.state": "unknown",
-          "internal.due": new Date(Date.now() + 10_000),
-          ...(why.answered ? { "internal.turn.answered": true } : {}),
-          ...(why.finished ? { "internal.turn.finished": true } : {}),
+          "internal.nextSweepAt": new Date(Date.now() + 10_000),
+          ...(why.refusedByRetell ? { "internal.turn.refusedByRetell": true } : {}),
+          ...(why.failedByRetell ? { "internal.turn.failedByRetell": true } : {}),
         },
-        $inc: { "internal.rev": 1 },
+        $inc: { "internal.revision": 1 },
         $currentDate: { "internal.turn.markedAt": true },
       } as UpdateFilter<StoredChat>),
     );
@@ -339,19 +350,19 @@ export const chats = {
    * @param endedIn The turn in which the agent ended the chat, if this history shows it.
    */
   async append(
-    tenant: Tenant,
+    tenant: TenantContext,
     seen: ReadChat,
     entries: StoredMessage[],
-    heard: number,
+    retellUserCount: number,
     endedIn: string | undefined,
   ): Promise<ReadChat | null> {
     return replaceSeen(tenant, seen, {
       $push: { messages: { $each: entries } },
       $unset: { "internal.turn": "" },
-      $inc: { "internal.rev": 1, message_count: countOf(entries) },
+      $inc: { "internal.revision": 1, message_count: countOf(entries) },
       $set: {
-        "internal.heard": heard,
-        "internal.due": new Date(Date.now() + silenceMs),
+        "internal.retellUserCount": retellUserCount,
+        "internal.nextSweepAt": new Date(Date.now() + silenceMs),
         ...(endedIn ? { "internal.endedIn": endedIn } : {}),
       },
       $currentDate: { lastMessageAt: true, updatedAt: true },
@@ -360,7 +371,7 @@ export const chats = {
 
   /** Replaces the text of one entry, or marks it as shortened. Its seq and message_id stay. */
   async correct(
-    tenant: Tenant,
+    tenant: TenantContext,
     seen: ReadChat,
     index: number,
     fields: { content: string } | { "internal.shortened": true },
@@ -368,61 +379,61 @@ export const chats = {
     const set = Object.entries(fields).map(([name, value]) => [`messages.${index}.${name}`, value]);
     return replaceSeen(tenant, seen, {
       $set: { ...Object.fromEntries(set), transcript: "" }, // of a chat that is over it is written again
-      $inc: { "internal.rev": 1 },
+      $inc: { "internal.revision": 1 },
       $currentDate: { updatedAt: true },
     });
   },
 
   /** Bytes of BSON. */
-  async sizeOf(tenant: Tenant, chatId: string): Promise<number> {
+  async sizeOf(tenant: TenantContext, chatId: string): Promise<number> {
     const projection = { _id: 0, bytes: { $bsonSize: "$$ROOT" } };
     const found = await run(tenant, (chats) => chats.findOne<{ bytes: number }>(one(tenant, chatId), { projection }));
     return found?.bytes ?? 0;
   },
 
-  /** Puts opening messages in front; `base` keeps every seq that was shown. */
-  async prepend(tenant: Tenant, seen: ReadChat, entries: StoredMessage[]): Promise<ReadChat | null> {
+  /** Puts opening messages in front; `prependedCount` keeps every seq that was shown. */
+  async prepend(tenant: TenantContext, seen: ReadChat, entries: StoredMessage[]): Promise<ReadChat | null> {
     return replaceSeen(tenant, seen, {
       $push: { messages: { $each: entries, $position: 0 } },
-      $inc: { "internal.rev": 1, "internal.base": entries.length, message_count: countOf(entries) },
+      $inc: { "internal.revision": 1, "internal.prependedCount": entries.length, message_count: countOf(entries) },
       $currentDate: { updatedAt: true },
     });
   },
 
   /** Writes how a chat finished. The first end_timestamp and endedAt stay. */
-  async close(tenant: Tenant, seen: ReadChat, ending: Ending): Promise<ReadChat | null> {
+  async close(tenant: TenantContext, seen: ReadChat, ending: Ending): Promise<ReadChat | null> {
     const isOpen = seen.internal?.turn !== undefined; // whose due stays
     const isDone = isComplete({ ...seen, ...ending });
     return replaceSeen(tenant, seen, {
-      $set: { ...ending, ...(isOpen || isDone ? {} : { "internal.due": new Date(Date.now() + 60_000) }) },
-      ...(!isOpen && isDone ? { $unset: { "internal.due": "" } } : {}),
-      $inc: { "internal.rev": 1 },
+      $set: { ...ending, ...(isOpen || isDone ? {} : { "internal.nextSweepAt": new Date(Date.now() + 60_000) }) },
+      ...(!isOpen && isDone ? { $unset: { "internal.nextSweepAt": "" } } : {}),
+      $inc: { "internal.revision": 1 },
       $currentDate: { updatedAt: true },
     });
   },
 
   /** Notes that an end was asked for and failed: the sweep tries again. */
-  async noteEnd(tenant: Tenant, chatId: string): Promise<void> {
+  async noteEnd(tenant: TenantContext, chatId: string): Promise<void> {
     await run(tenant, (chats) =>
       chats.updateOne({ ...one(tenant, chatId), chat_status: "ongoing" }, {
-        $set: { "internal.due": new Date(Date.now() + 60_000) },
+        $set: { "internal.nextSweepAt": new Date(Date.now() + 60_000) },
         $currentDate: { "internal.endAsked": true },
       } as UpdateFilter<StoredChat>),
     );
   },
 
   /** The tenant's chats and tombstones that the sweep should look at by now, the longest due first. */
-  async due(tenant: Tenant, limit: number): Promise<Due[]> {
+  async due(tenant: TenantContext, limit: number): Promise<Due[]> {
     return run(tenant, (chats) =>
       chats
-        .find({ subaccountId: tenant.subaccountId, "internal.due": { $lte: new Date() } } as Filter<StoredChat>)
-        .sort({ "internal.due": 1 })
+        .find({ subaccountId: tenant.subaccountId, "internal.nextSweepAt": { $lte: new Date() } } as Filter<StoredChat>)
+        .sort({ "internal.nextSweepAt": 1 })
         .limit(limit)
         .project<Due>({
           chat_id: 1,
-          due: "$internal.due",
+          due: "$internal.nextSweepAt",
           turn: "$internal.turn",
-          gone: "$internal.gone",
+          gone: "$internal.tombstone",
           operationId: 1,
         })
         .toArray(),
@@ -430,9 +441,11 @@ export const chats = {
   },
 
   /** Takes a due chat for one sweep; false when another has it, or a send has moved it on. */
-  async claim(tenant: Tenant, { _id, due }: Due, ms: number): Promise<boolean> {
-    const update = { $set: { "internal.due": new Date(Date.now() + ms) } } as unknown as UpdateFilter<StoredChat>;
-    const filter = { _id, subaccountId: tenant.subaccountId, "internal.due": due } as Filter<StoredChat>;
+  async claim(tenant: TenantContext, { _id, due }: Due, ms: number): Promise<boolean> {
+    const update = {
+      $set: { "internal.nextSweepAt": new Date(Date.now() + ms) },
+    } as unknown as UpdateFilter<StoredChat>;
+    const filter = { _id, subaccountId: tenant.subaccountId, "internal.nextSweepAt": due } as Filter<StoredChat>;
     return (await run(tenant, (chats) => chats.updateOne(filter, update))).modifiedCount === 1;
   },
 
@@ -441,22 +454,25 @@ export const chats = {
    * and it has not. A send that came first has set its own time.
    */
   async setDue(
-    tenant: Tenant,
+    tenant: TenantContext,
     _id: Due["_id"],
     { due, refusedSince }: { due: Date | undefined; refusedSince: Date | undefined },
     seen: ReadChat,
   ): Promise<void> {
-    const filter = { _id, ...present(tenant), "internal.rev": seen.internal?.rev } as Filter<StoredChat>;
+    const filter = { _id, ...present(tenant), "internal.revision": seen.internal?.revision } as Filter<StoredChat>;
     const $set = {
-      ...(due && { "internal.due": due }),
+      ...(due && { "internal.nextSweepAt": due }),
       ...(refusedSince && { "internal.refusedSince": refusedSince }),
     };
-    const $unset = { ...(!due && { "internal.due": "" }), ...(!refusedSince && { "internal.refusedSince": "" }) };
+    const $unset = {
+      ...(!due && { "internal.nextSweepAt": "" }),
+      ...(!refusedSince && { "internal.refusedSince": "" }),
+    };
     await run(tenant, (chats) => chats.updateOne(filter, { $set, $unset } as UpdateFilter<StoredChat>));
   },
 
   /** Which of these chats the tenant has. */
-  async known(tenant: Tenant, chatIds: string[]): Promise<Set<string>> {
+  async known(tenant: TenantContext, chatIds: string[]): Promise<Set<string>> {
     const filter = { ...present(tenant), chat_id: { $in: chatIds } };
     const found = await run(tenant, (chats) => chats.find(filter, local).project({ chat_id: 1 }).toArray());
     return new Set(found.map(({ chat_id }) => chat_id));
@@ -469,7 +485,7 @@ export const chats = {
    * @param lookMs When the sweep looks at the tombstone: after that it ends the chat at Retell.
    * @returns The tombstone; null when the chat is stored, and so not to be given up.
    */
-  async bury(tenant: Tenant, chat: Buried, why: Gone["why"], lookMs: number): Promise<Gone | null> {
+  async bury(tenant: TenantContext, chat: Buried, why: Tombstone["why"], lookMs: number): Promise<Tombstone | null> {
     const { chat_id, subaccountId: _inFilter, ...rest } = tombstoneOf(tenant, chat, why, lookMs);
     const filter = tombstone(tenant, chat_id);
     try {
@@ -480,7 +496,7 @@ export const chats = {
           { upsert: true, returnDocument: "after", projection: { internal: 1 } },
         ),
       );
-      return found?.internal?.gone ?? null;
+      return found?.internal?.tombstone ?? null;
     } catch (error) {
       if (isDuplicate(error)) return null;
       throw error;
@@ -488,58 +504,67 @@ export const chats = {
   },
 
   /** The tombstone of a chat; null when there is none. */
-  async gone(tenant: Tenant, chatId: string): Promise<Gone | null> {
+  async gone(tenant: TenantContext, chatId: string): Promise<Tombstone | null> {
     // As the primary has it, durable or not: a tombstone that is there must not be taken for absent.
     const options = { projection: { internal: 1 }, readConcern: "local" as const };
     const found = await run(tenant, (chats) => chats.findOne(tombstone(tenant, chatId), options));
-    return found?.internal?.gone ?? null;
+    return found?.internal?.tombstone ?? null;
   },
 
   /** Notes that a chat that was given up is over at Retell. `due`: when the sweep looks at the tombstone again. */
-  async goneAtRetell(tenant: Tenant, chatId: string, due: Date): Promise<void> {
+  async goneAtRetell(tenant: TenantContext, chatId: string, due: Date): Promise<void> {
     const filter = tombstone(tenant, chatId);
-    const update = { $set: { "internal.gone.endedAt": new Date(), "internal.due": due } };
+    const update = { $set: { "internal.tombstone.endedAt": new Date(), "internal.nextSweepAt": due } };
     await run(tenant, (chats) => chats.updateOne(filter, update as unknown as UpdateFilter<StoredChat>));
   },
 
   /** Has the sweep look at a tombstone, not before. */
-  async postponeGone(tenant: Tenant, chatId: string, ms: number): Promise<void> {
+  async postponeGone(tenant: TenantContext, chatId: string, ms: number): Promise<void> {
     const filter = tombstone(tenant, chatId);
-    const update = { $set: { "internal.due": new Date(Date.now() + ms) } } as unknown as UpdateFilter<StoredChat>;
+    const update = {
+      $set: { "internal.nextSweepAt": new Date(Date.now() + ms) },
+    } as unknown as UpdateFilter<StoredChat>;
     await run(tenant, (chats) => chats.updateOne(filter, update));
   },
 
   /** Removes a tombstone. */
-  async removeGone(tenant: Tenant, chatId: string): Promise<void> {
+  async removeGone(tenant: TenantContext, chatId: string): Promise<void> {
     const filter = tombstone(tenant, chatId);
     await run(tenant, (chats) => chats.deleteOne(filter));
   },
 
   /** Has the sweep look at a chat, not before. */
-  async postpone(tenant: Tenant, chatId: string, ms: number): Promise<void> {
-    const update = { $set: { "internal.due": new Date(Date.now() + ms) } } as unknown as UpdateFilter<StoredChat>;
+  async postpone(tenant: TenantContext, chatId: string, ms: number): Promise<void> {
+    const update = {
+      $set: { "internal.nextSweepAt": new Date(Date.now() + ms) },
+    } as unknown as UpdateFilter<StoredChat>;
     await run(tenant, (chats) => chats.updateOne(one(tenant, chatId), update));
   },
 
   /** ADOPT: takes over a chat of the old server, with its history. Null: the chat has changed since it was read. */
-  async adopt(tenant: Tenant, seen: ReadChat, messages: StoredMessage[], heard: number): Promise<ReadChat | null> {
+  async adopt(
+    tenant: TenantContext,
+    seen: ReadChat,
+    messages: StoredMessage[],
+    retellUserCount: number,
+  ): Promise<ReadChat | null> {
     const lookMs = seen.chat_status === "ongoing" ? silenceMs : 60_000;
     return replaceSeen(tenant, seen, {
       $set: {
         messages,
         message_count: countOf(messages),
         transcript: "", // composed until the chat is over
-        "internal.heard": heard,
-        "internal.due": new Date(Date.now() + lookMs),
+        "internal.retellUserCount": retellUserCount,
+        "internal.nextSweepAt": new Date(Date.now() + lookMs),
       },
       $unset: { "internal.importPending": "", "internal.turn": "" },
-      $inc: { "internal.rev": 1 },
+      $inc: { "internal.revision": 1 },
       $currentDate: { updatedAt: true },
     });
   },
 
   /** Marks a chat whose history does not fit into its document; false when it is marked already. */
-  async overflows(tenant: Tenant, chatId: string): Promise<boolean> {
+  async overflows(tenant: TenantContext, chatId: string): Promise<boolean> {
     const filter = { ...one(tenant, chatId), "internal.overflows": { $exists: false } };
     const update = { $set: { "internal.overflows": true } } as unknown as UpdateFilter<StoredChat>;
     return (await run(tenant, (chats) => chats.updateOne(filter, update))).modifiedCount === 1;
@@ -547,7 +572,7 @@ export const chats = {
 };
 
 /** A new chat's document, with the opening messages that Retell gave. */
-export function newChat(
+export function newChatDocument(
   fields: Pick<
     StoredChat,
     | "chat_id"
@@ -578,12 +603,12 @@ export function newChat(
     updatedAt: now,
     lastMessageAt: now,
     internal: {
-      rev: 1,
-      heard: 0,
-      base: 0,
+      revision: 1,
+      retellUserCount: 0,
+      prependedCount: 0,
       opening: messages.length,
       ...(request ? { request } : {}),
-      due: new Date(now.getTime() + silenceMs),
+      nextSweepAt: new Date(now.getTime() + silenceMs),
       tags: tagsOf(fields.metadata),
     },
   };
@@ -600,12 +625,16 @@ export function userMessage(
     role: "user",
     content,
     created_timestamp: Date.now(),
-    internal: { turn: turnId, own: true, ...(idempotency ? { key: idempotency.id, hash: idempotency.hash } : {}) },
+    internal: {
+      turn: turnId,
+      hasLocalId: true,
+      ...(idempotency ? { key: idempotency.id, hash: idempotency.hash } : {}),
+    },
   };
 }
 
 /** Whether an entry is words alone. After a turn with more than that the agent may have ended the chat. */
-export const isPlain = ({ role }: Entry) => role === "agent" || role === "user";
+export const isPlain = ({ role }: RetellMessage) => role === "agent" || role === "user";
 
 function tagsOf(metadata: Record<string, unknown>): string[] {
   return Object.entries(metadata)
@@ -646,16 +675,16 @@ function below(field: keyof SortKeys, value: unknown): object {
 /** One document without a list of messages must not take a whole list of chats down. */
 const listOfMessages = { $cond: [{ $isArray: "$messages" }, "$messages", []] };
 
-/** `isAdopted`, of a chat that has `heard`. */
+/** `isImported`, of a chat that has `retellUserCount`. */
 const writtenByUs = [
   { "messages.0.internal": { $exists: true } },
-  { messages: { $size: 0 }, "internal.heard": 0, "internal.opening": { $in: [0, null] } },
+  { messages: { $size: 0 }, "internal.retellUserCount": 0, "internal.opening": { $in: [0, null] } },
 ];
 
 /** A chat of the old server counts tool calls as messages; ours need not be counted again. */
 const countedByUs = {
   $cond: [
-    { $gt: ["$internal.heard", null] },
+    { $gt: ["$internal.retellUserCount", null] },
     "$message_count",
     {
       $size: { $filter: { input: listOfMessages, cond: { $in: ["$$this.role", ["agent", "user"]] } } },
@@ -665,7 +694,7 @@ const countedByUs = {
 
 const sizeOnly = { _id: 0, n: { $size: "$messages" }, internal: 1, chat_status: 1, agent_id: 1 };
 type Sized = Pick<StoredChat, "internal"> & { n: number };
-const lastSeq = ({ n, internal }: Sized) => n - (internal?.base ?? 0);
+const lastSeq = ({ n, internal }: Sized) => n - (internal?.prependedCount ?? 0);
 
 /** A message that came with a key. Of one that has failed the key is free, unless it may have been delivered. */
 const sentWith = (key: string) => ({
@@ -674,23 +703,23 @@ const sentWith = (key: string) => ({
 });
 
 /** A subaccount's chats. This is the one place that leaves tombstones out. */
-const present = ({ subaccountId }: Pick<Tenant, "subaccountId">) => ({ subaccountId, ...isPresent });
+const present = ({ subaccountId }: Pick<TenantContext, "subaccountId">) => ({ subaccountId, ...isPresent });
 
-export const isPresent = { "internal.gone": { $exists: false } };
-const isGone = { "internal.gone": { $exists: true } };
+export const isPresent = { "internal.tombstone": { $exists: false } };
+const isGone = { "internal.tombstone": { $exists: true } };
 
-function one(tenant: Tenant, chatId: string) {
+function one(tenant: TenantContext, chatId: string) {
   return { ...present(tenant), chat_id: chatId } satisfies Filter<StoredChat>;
 }
 
-const tombstone = ({ subaccountId }: Tenant, chatId: string) =>
+const tombstone = ({ subaccountId }: TenantContext, chatId: string) =>
   ({ subaccountId, chat_id: chatId, ...isGone }) as Filter<StoredChat>;
 
 /** Every field that a reader of chats expects, this server or the one that it replaces: an empty chat that has ended. */
 function tombstoneOf(
-  { subaccountId }: Tenant,
+  { subaccountId }: TenantContext,
   { chat_id, agent_id = "", start_timestamp, operationId = "" }: Buried,
-  why: Gone["why"],
+  why: Tombstone["why"],
   lookMs: number,
 ): StoredChat {
   const at = new Date();
@@ -707,15 +736,15 @@ function tombstoneOf(
     retellAccountId: "",
   };
   return {
-    ...newChat(fields, [], undefined),
+    ...newChatDocument(fields, [], undefined),
     end_timestamp: at.getTime(),
     endedAt: at,
-    internal: { rev: 1, heard: 0, due: new Date(at.getTime() + lookMs), gone: { at, why } },
+    internal: { revision: 1, retellUserCount: 0, nextSweepAt: new Date(at.getTime() + lookMs), tombstone: { at, why } },
   };
 }
 
 /** What FAIL writes. */
-function failure(tenant: Tenant, chatId: string, turnId: string, why: FailedWhy = {}) {
+function failure(tenant: TenantContext, chatId: string, turnId: string, why: FailedWhy = {}) {
   return {
     filter: { ...one(tenant, chatId), "internal.turn.id": turnId } as Filter<StoredChat>,
     update: {
@@ -723,10 +752,10 @@ function failure(tenant: Tenant, chatId: string, turnId: string, why: FailedWhy 
         "messages.$[m].internal.failed": true,
         ...(why.mayArrive ? { "messages.$[m].internal.mayArrive": true } : {}),
         ...(why.undecided ? { "messages.$[m].internal.undecided": true } : {}),
-        "internal.due": new Date(Date.now() + silenceMs),
+        "internal.nextSweepAt": new Date(Date.now() + silenceMs),
       },
       $unset: { "internal.turn": "" },
-      $inc: { "internal.rev": 1, message_count: -1 },
+      $inc: { "internal.revision": 1, message_count: -1 },
       $currentDate: { updatedAt: true },
     } as UpdateFilter<StoredChat>,
     arrayFilters: [{ "m.internal.turn": turnId, "m.role": "user" }],
@@ -734,12 +763,12 @@ function failure(tenant: Tenant, chatId: string, turnId: string, why: FailedWhy 
 }
 
 /** Changes a chat only if it still is as it was read: same revision, same turn or none. */
-function replaceSeen(tenant: Tenant, seen: ReadChat, update: object): Promise<ReadChat | null> {
+function replaceSeen(tenant: TenantContext, seen: ReadChat, update: object): Promise<ReadChat | null> {
   return run(tenant, async (chats) => {
     const changed = await chats.findOneAndUpdate(
       {
         ...one(tenant, seen.chat_id),
-        "internal.rev": seen.internal?.rev,
+        "internal.revision": seen.internal?.revision,
         "internal.turn.id": seen.internal?.turn?.id ?? { $exists: false },
       } as Filter<StoredChat>,
       update as UpdateFilter<StoredChat>,
@@ -756,7 +785,7 @@ function replaceSeen(tenant: Tenant, seen: ReadChat, update: object): Promise<Re
  * @throws CONNECTION_FAILED when a majority does not get it
  */
 function findDurable<T>(
-  tenant: Tenant,
+  tenant: TenantContext,
   filter: Filter<StoredChat>,
   find: (chats: Collection<StoredChat>) => Promise<T | null>,
 ): Promise<T | null> {
@@ -777,7 +806,7 @@ const durableMs = 1_000;
 /** Reads what the primary has, durable or not: what is there must not be taken for absent. */
 const local = { readConcern: "local" } as const;
 
-function run<T>(tenant: Tenant, operation: (chats: Collection<StoredChat>) => Promise<T>): Promise<T> {
+function run<T>(tenant: TenantContext, operation: (chats: Collection<StoredChat>) => Promise<T>): Promise<T> {
   const work = async () => operation((await tenant.db()).collection<StoredChat>("chats"));
   return tenant.log.time("mongo", bounded(work()));
 }

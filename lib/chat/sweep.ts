@@ -1,14 +1,14 @@
 import type { ObjectId } from "mongodb";
 import { subaccountOf } from "../access/membership.ts";
-import { openTenant, type Tenant } from "../access/tenant.ts";
+import { openTenant, type TenantContext } from "../access/tenant.ts";
 import { ApiError } from "../platform/errors.ts";
-import { CallLog } from "../platform/logger.ts";
+import { RequestLog } from "../platform/logger.ts";
 import { bounded, central, driver } from "../platform/mongo.ts";
 import { asFailure, type RetellClient, RetellError, retellFor } from "../retell/client.ts";
 import { databaseId } from "./database.ts";
 import { endAgain, isEndDue } from "./end.ts";
-import { type Gone, isComplete, type ReadChat, type Turn } from "./model.ts";
-import type { Place } from "./place.ts";
+import { isComplete, type ReadChat, type Tombstone, type Turn } from "./model.ts";
+import type { ChatContext } from "./place.ts";
 import { leaseMs, type Settled, settle } from "./settle.ts";
 import { chats, type Due } from "./store.ts";
 
@@ -40,7 +40,7 @@ interface Subaccount {
 
 interface Run {
   bounds: Bounds;
-  log: CallLog;
+  log: RequestLog;
   swept: Swept;
   /** Subaccounts in trouble: they are left alone until the next run. */
   left: Set<string>;
@@ -77,7 +77,7 @@ const pageSize = 100;
  * Subaccounts are taken in turn, from run to run; an account that answers 429, or not at all five times in a row, is
  * left alone until the next run.
  */
-export async function sweep(bounds: Bounds, log: CallLog): Promise<Swept> {
+export async function sweep(bounds: Bounds, log: RequestLog): Promise<Swept> {
   const swept: Swept = { subaccounts: 0, settled: 0, orphansEnded: 0, failed: 0, oldestOpenSeconds: 0 };
   // Settling comes first; however much of it there is, a quarter of the time is for orphans.
   const until = bounds.until - Math.max(0, bounds.until - Date.now()) / 4;
@@ -151,10 +151,10 @@ async function pageOf(range: { $gt?: ObjectId; $lte?: ObjectId }) {
 }
 
 /** Does something for a subaccount. Its trouble (its cluster, its account, a 429) is its own: the others are swept. */
-async function inTenant({ id, location }: Subaccount, run: Run, work: (tenant: Tenant) => Promise<void>) {
-  const log = new CallLog({ ...run.log.fields, subaccountId: id }, run.log.metrics);
+async function inTenant({ id, location }: Subaccount, run: Run, work: (tenant: TenantContext) => Promise<void>) {
+  const log = new RequestLog({ ...run.log.fields, subaccountId: id }, run.log.metrics);
   const trailing: Promise<unknown>[] = [];
-  let tenant: Tenant | undefined;
+  let tenant: TenantContext | undefined;
   try {
     tenant = await openTenant(id, location, { log, trailing });
     await work(tenant);
@@ -168,7 +168,7 @@ async function inTenant({ id, location }: Subaccount, run: Run, work: (tenant: T
   }
 }
 
-async function settleDue(tenant: Tenant, { bounds, swept }: Run): Promise<void> {
+async function settleDue(tenant: TenantContext, { bounds, swept }: Run): Promise<void> {
   const dues = await chats.due(tenant, bounds.perSubaccount);
   if (dues.length === 0) return;
   const open = new Map<string, Date>();
@@ -179,7 +179,7 @@ async function settleDue(tenant: Tenant, { bounds, swept }: Run): Promise<void> 
     for (const due of dues) {
       if (Date.now() > bounds.until) break;
       if (!(await chats.claim(tenant, due, claimMs))) continue; // another sweep has it
-      const log = new CallLog({ ...tenant.log.fields, chatId: due.chat_id }, tenant.log.metrics);
+      const log = new RequestLog({ ...tenant.log.fields, chatId: due.chat_id }, tenant.log.metrics);
       const place = { tenant: { ...tenant, log }, chatId: due.chat_id, retell };
       try {
         if (due.gone) {
@@ -203,7 +203,7 @@ async function settleDue(tenant: Tenant, { bounds, swept }: Run): Promise<void> 
 }
 
 /** Undefined when the subaccount has no active Retell account, as is its right: then nothing can be asked. */
-async function activeRetell(tenant: Tenant): Promise<RetellClient | undefined> {
+async function activeRetell(tenant: TenantContext): Promise<RetellClient | undefined> {
   return retellFor(tenant).catch((error) => {
     if (error instanceof ApiError && error.code === "RETELL_ACCOUNT_INACTIVE") return undefined;
     throw error;
@@ -211,7 +211,7 @@ async function activeRetell(tenant: Tenant): Promise<RetellClient | undefined> {
 }
 
 /** Without an account nothing is urgent but that an open turn is told of. */
-async function putOff(tenant: Tenant, dues: Due[]): Promise<void> {
+async function putOff(tenant: TenantContext, dues: Due[]): Promise<void> {
   for (const due of dues) {
     await chats.claim(tenant, due, due.turn ? claimMs : hour);
     if (due.turn) tellOpen(tenant.log, due.chat_id, due.turn, new ApiError("RETELL_ACCOUNT_INACTIVE"));
@@ -219,7 +219,7 @@ async function putOff(tenant: Tenant, dues: Due[]): Promise<void> {
   tenant.log.warn("Chats are due, but there is no active Retell account");
 }
 
-async function sweepChat(place: Place, id: ObjectId): Promise<Settled> {
+async function sweepChat(place: ChatContext, id: ObjectId): Promise<Settled> {
   const signal = () => AbortSignal.timeout(callMs);
   const read = await settle(place, { signal: signal() });
   const settled = await endAgain(place, read, { call: signal, answer: signal });
@@ -240,7 +240,7 @@ async function sweepChat(place: Place, id: ObjectId): Promise<Settled> {
  * Whether Retell has refused to show a chat for a week in which nothing happened in it. A key of another workspace is
  * refused every chat, and proves nothing: so Retell must show another of the subaccount's chats, if it has any.
  */
-async function isGoneAtRetell({ tenant, chatId, retell }: Place, chat: ReadChat, since: Date): Promise<boolean> {
+async function isGoneAtRetell({ tenant, chatId, retell }: ChatContext, chat: ReadChat, since: Date): Promise<boolean> {
   const isOld = (date: unknown) => !(date instanceof Date) || Date.now() - date.getTime() >= week;
   if (chat.internal?.turn || !isOld(since) || !isOld(chat.lastMessageAt)) return false;
   const newest = await chats.page(tenant, witnesses + 1, undefined);
@@ -257,7 +257,7 @@ async function isGoneAtRetell({ tenant, chatId, retell }: Place, chat: ReadChat,
 }
 
 /** Closes a chat that Retell has not any more. */
-async function closeGone(place: Place, id: ObjectId): Promise<Settled> {
+async function closeGone(place: ChatContext, id: ObjectId): Promise<Settled> {
   const { tenant, chatId } = place;
   const given = { chat_id: chatId, chat_status: "ended" as const, end_timestamp: Date.now(), isAssumed: true as const };
   const settled = await settle(place, { given, signal: AbortSignal.timeout(callMs) });
@@ -268,7 +268,7 @@ async function closeGone(place: Place, id: ObjectId): Promise<Settled> {
 }
 
 /** Ends at Retell what was given up, and removes its tombstone in the end. Returns whether it was ended now. */
-async function sweepGone(place: Place, { operationId, gone }: Due & { gone: Gone }): Promise<boolean> {
+async function sweepGone(place: ChatContext, { operationId, gone }: Due & { gone: Tombstone }): Promise<boolean> {
   const isPast = Date.now() - gone.at.getTime() >= goneMs;
   if (isPast && gone.why !== "deleted") {
     await chats.removeGone(place.tenant, place.chatId);
@@ -287,7 +287,7 @@ async function sweepGone(place: Place, { operationId, gone }: Due & { gone: Gone
  * @param operationId Of the create that left it, where that is known: it is told under that.
  * @returns Why it could not be ended.
  */
-async function endGone({ tenant, chatId, retell }: Place, gone: Gone, operationId?: string) {
+async function endGone({ tenant, chatId, retell }: ChatContext, gone: Tombstone, operationId?: string) {
   const refusal = await retell.end(chatId, AbortSignal.timeout(callMs)).then(() => undefined, asFailure);
   if (refusal) {
     if (refusal.failure !== "refused") return refusal;
@@ -303,7 +303,7 @@ async function endGone({ tenant, chatId, retell }: Place, gone: Gone, operationI
 }
 
 /** Logged under the operationId of the send itself: how it came out is not known yet, and why. */
-function tellOpen(log: CallLog, chatId: string, turn: Turn, failure: ApiError | undefined): void {
+function tellOpen(log: RequestLog, chatId: string, turn: Turn, failure: ApiError | undefined): void {
   const openSeconds = turn.at instanceof Date ? Math.round((Date.now() - turn.at.getTime()) / 1_000) : undefined;
   const { operationId, id: turnId } = turn;
   log.warn("A turn is still open", failure, {
@@ -375,7 +375,7 @@ async function lookForOrphans(subaccount: Subaccount, run: Run): Promise<void> {
  * From when on chats at Retell can be judged by a subaccount's database (epoch ms). Which database that is was noted in
  * the last run. Where it is another one now, chats that were begun before are stored elsewhere: none of them is ended.
  */
-async function judgedFrom(tenant: Tenant): Promise<number> {
+async function judgedFrom(tenant: TenantContext): Promise<number> {
   const { subaccountId, log } = tenant;
   const kept = (await central()).collection<DatabaseNote>("chatsweeps");
   const _id = `database of ${subaccountId}`;
@@ -402,7 +402,7 @@ async function judgedFrom(tenant: Tenant): Promise<number> {
  * @returns Whether it came to its end.
  */
 async function endOrphans(
-  tenant: Tenant,
+  tenant: TenantContext,
   begun: { from: number; to: number },
   { bounds, swept }: Run,
 ): Promise<boolean> {

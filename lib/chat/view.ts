@@ -3,7 +3,7 @@ import { ChatStatus, type ListedChat } from "./schema.ts";
 import type { FoundChat } from "./store.ts";
 
 /** A chat as lists show it. A field that cannot be shown is null. */
-export function listed(chat: FoundChat): z.input<typeof ListedChat> {
+export function toListedChat(chat: FoundChat): z.input<typeof ListedChat> {
   const shown = summaryOf(chat);
   const message_count = numberOf(chat.message_count);
   return {

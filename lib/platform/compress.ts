@@ -10,7 +10,7 @@ import { constants, crc32, deflateRawSync, inflateRawSync } from "node:zlib";
  *
  * @see RFC 1951, 3.2.3 and RFC 1952, 2.3
  */
-export interface Head {
+export interface AnswerHead {
   text(): string;
   deflated(): Deflated;
   /** Of the text, roughly. */
@@ -26,7 +26,7 @@ export interface Deflated {
 }
 
 /** A head that was just written; deflated when somebody wants it so, once. */
-export function written(text: string): Head {
+export function fromText(text: string): AnswerHead {
   let deflated: Deflated | undefined;
   return {
     text: () => text,
@@ -39,7 +39,7 @@ export function written(text: string): Head {
 }
 
 /** A head that comes from the cache. */
-export function stored(deflated: Deflated): Head {
+export function fromCache(deflated: Deflated): AnswerHead {
   const text = () => inflateRawSync(deflated.bytes, { finishFlush: constants.Z_SYNC_FLUSH }).toString();
   return { text, deflated: () => deflated, length: deflated.length };
 }

@@ -36,8 +36,8 @@ const tenant: Index[] = [
   // What the sweep looks for: only chats of which something is still expected.
   {
     collection: "chats",
-    key: { subaccountId: 1, "internal.due": 1 },
-    options: { partialFilterExpression: { "internal.due": { $exists: true } } },
+    key: { subaccountId: 1, "internal.nextSweepAt": 1 },
+    options: { partialFilterExpression: { "internal.nextSweepAt": { $exists: true } } },
   },
   { collection: "chatagents", key: { agentId: 1, subaccountId: 1 } },
 ];

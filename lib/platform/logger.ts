@@ -23,7 +23,7 @@ interface Identity {
  * One request's log. Its fields travel with it, not on the module's logger, because the local gateway runs
  * requests side by side. Never give it a token, a key, message text, dynamic variables, metadata or a whole event.
  */
-export class CallLog {
+export class RequestLog {
   /** In every line of this request. Added to as the request becomes known: userId, subaccountId, chatId … */
   readonly fields: Fields & Identity;
   /** Where the request's time went, in ms: up to the gate, and waiting for Mongo and for Retell. */
@@ -121,7 +121,7 @@ const quotable = new Set([
   "AbortError",
   "ConfigError",
   "RedisAway",
-  "LeftAlone",
+  "CircuitOpen",
 ]);
 
 /**

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import type { Tenant } from "../access/tenant.ts";
+import type { TenantContext } from "../access/tenant.ts";
 import { open } from "../platform/crypto.ts";
 import { ApiError, UnexpectedAnswer } from "../platform/errors.ts";
 import { parseJson } from "../platform/json.ts";
@@ -32,7 +32,7 @@ export interface Account {
 }
 
 /** Whose account, and for which request. */
-type Place = Pick<Tenant, "subaccountId" | "log" | "trailing">;
+type Place = Pick<TenantContext, "subaccountId" | "log" | "trailing">;
 
 /** Clear keys live here, in memory alone, for five minutes. */
 const known = new Lru<Account>(1_000);
@@ -50,7 +50,7 @@ export function prefetch(subaccountId: string): Promise<string | null> {
  *
  * @throws RETELL_ACCOUNT_INACTIVE, RETELL_FETCH_FAILED, API_KEY_DECRYPTION_ERROR, CONNECTION_FAILED
  */
-export async function accountOf(tenant: Place & Pick<Tenant, "account">): Promise<Account> {
+export async function accountOf(tenant: Place & Pick<TenantContext, "account">): Promise<Account> {
   const recent = known.get(tenant.subaccountId);
   if (recent) return recent;
   const cached = Sealed.safeParse(parseJson(await tenant.account)).data;

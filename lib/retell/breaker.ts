@@ -12,15 +12,15 @@ export interface Subject {
 }
 
 /** Retell was not asked. */
-export class LeftAlone extends Error {
-  override readonly name = "LeftAlone";
+export class CircuitOpen extends Error {
+  override readonly name = "CircuitOpen";
   /** It has failed again and again, or it has said how long to wait. */
   readonly reason: "away" | "limited";
   /** Seconds until it is asked again. */
   readonly retryAfter: number;
 
-  constructor(reason: LeftAlone["reason"], ms: number) {
-    super(reason === "away" ? `Left alone after ${failuresUntilOpen} failures` : "Left alone after a 429");
+  constructor(reason: CircuitOpen["reason"], ms: number) {
+    super(reason === "away" ? `Circuit open after ${failuresUntilOpen} failures` : "Circuit open after a 429");
     this.reason = reason;
     this.retryAfter = Math.ceil(ms / 1_000);
   }
@@ -34,17 +34,17 @@ export class LeftAlone extends Error {
  *
  * Failed reads stop reads alone: what a user says or creates is not refused because histories cannot be read.
  */
-export class Breaker {
+export class CircuitBreaker {
   private readonly reads = new Circuit();
   private readonly writes = new Circuit();
   private limitedUntil = 0;
 
   /** Why a call must not be made now; undefined when it may, and then its outcome must be told. */
-  refusal({ isRead }: Subject): LeftAlone | undefined {
+  refusal({ isRead }: Subject): CircuitOpen | undefined {
     const limitedMs = this.limitedUntil - Date.now();
-    if (limitedMs > 0) return new LeftAlone("limited", limitedMs);
+    if (limitedMs > 0) return new CircuitOpen("limited", limitedMs);
     const awayMs = (isRead ? this.reads : this.writes).closedFor();
-    return awayMs > 0 ? new LeftAlone("away", awayMs) : undefined;
+    return awayMs > 0 ? new CircuitOpen("away", awayMs) : undefined;
   }
 
   /** Retell has answered; a refusal is an answer, too. */

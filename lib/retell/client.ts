@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import Retell, { APIError, type APIPromise } from "retell-sdk";
 import type { ChatListParams } from "retell-sdk/resources/chat";
 import * as z from "zod";
-import type { Tenant } from "../access/tenant.ts";
+import type { TenantContext } from "../access/tenant.ts";
 import { config } from "../platform/config.ts";
 import { ApiError, type ErrorCode, UnexpectedAnswer } from "../platform/errors.ts";
 import { Connections, wasNotSent } from "../platform/http.ts";
@@ -10,9 +10,9 @@ import { parseExactly } from "../platform/json.ts";
 import { Lru } from "../platform/lru.ts";
 import { readRetryAfter } from "../platform/time.ts";
 import { type Account, accountOf, reloadAccount } from "./account.ts";
-import { Breaker, LeftAlone, type Subject } from "./breaker.ts";
+import { CircuitBreaker, CircuitOpen, type Subject } from "./breaker.ts";
 import { dataOf } from "./lenient.ts";
-import { type Entry, type History, readCompletion, readHistory, readPage } from "./schema.ts";
+import { type RetellChat, type RetellMessage, readCompletion, readHistory, readPage } from "./schema.ts";
 
 /** A failed call as a value, for callers that go on without it. Anything else is not theirs to handle. */
 export function asFailure(error: unknown): RetellError {
@@ -56,12 +56,12 @@ export class RetellError extends ApiError {
 
   /** @param cause What was thrown, or a RetellError that is told under another step's code. */
   constructor(code: ErrorCode, failure: Failure, cause: unknown, details?: Record<string, unknown>) {
-    const known = cause instanceof LeftAlone || cause instanceof RetellError ? cause.retryAfter : undefined;
+    const known = cause instanceof CircuitOpen || cause instanceof RetellError ? cause.retryAfter : undefined;
     const seconds = failure === "limited" ? (known ?? retryAfter(cause)) : known;
     super(code, { cause, ...(details ? { details } : {}), ...(seconds === undefined ? {} : { retryAfter: seconds }) });
     this.failure = failure;
     const from = cause instanceof RetellError ? cause : undefined;
-    const isHeldBack = cause instanceof LeftAlone;
+    const isHeldBack = cause instanceof CircuitOpen;
     this.isOfAccount = failure === "limited" || failure === "account" || isHeldBack || from?.isOfAccount === true;
   }
 }
@@ -71,7 +71,7 @@ interface CallOptions {
   insists: boolean;
 }
 
-export interface NewChat {
+export interface RetellChatRequest {
   agentId: string;
   agentVersion: number | string | undefined;
   metadata: Record<string, unknown>;
@@ -93,12 +93,12 @@ interface OurChat {
  */
 export interface RetellClient {
   account: Account;
-  create(chat: NewChat, signal: AbortSignal): Promise<History>;
+  create(chat: RetellChatRequest, signal: AbortSignal): Promise<RetellChat>;
   /** Sends one user message. The answer holds the new messages of this turn alone, the user's own not among them. */
-  reply(chatId: string, content: string, signal: AbortSignal): Promise<Entry[]>;
+  reply(chatId: string, content: string, signal: AbortSignal): Promise<RetellMessage[]>;
   /** Answers nothing: what became of the chat is read afterwards. */
   end(chatId: string, signal: AbortSignal, options?: CallOptions): Promise<void>;
-  retrieve(chatId: string, signal: AbortSignal, options?: CallOptions): Promise<History>;
+  retrieve(chatId: string, signal: AbortSignal, options?: CallOptions): Promise<RetellChat>;
   /**
    * The chat whose metadata names a create of ours, among those begun since; undefined when there is none. Another
    * stage's is none: on a copy of its data the same user may use the same key, and would write into its chat.
@@ -122,7 +122,7 @@ export interface RetellClient {
  *
  * @throws What `accountOf` throws.
  */
-export async function retellFor(tenant: Tenant): Promise<RetellClient> {
+export async function retellFor(tenant: TenantContext): Promise<RetellClient> {
   let account = await accountOf(tenant);
   tenant.log.fields.retellAccountId = account.id;
 
@@ -135,7 +135,7 @@ export async function retellFor(tenant: Tenant): Promise<RetellClient> {
     const { sdk, breaker } = lineOf(account);
     const refusal = insists ? undefined : breaker.refusal(subject);
     if (refusal) {
-      tenant.log.fields.retellLeftAlone = refusal.reason;
+      tenant.log.fields.retellCircuitOpen = refusal.reason;
       tenant.log.metrics.add("RetellFailures");
       throw new RetellError(code, "unsent", refusal);
     }
@@ -266,13 +266,13 @@ function isOf(ours: z.infer<typeof Ours>[typeof reservedKey], by: CreateName): b
 const within = (signal: AbortSignal) => ({ signal, timeout: 30_000 });
 
 /** By a digest of the API key: the clear key is held by its account alone, and leaves memory with it. */
-const breakers = new Lru<Breaker>(1_000);
+const breakers = new Lru<CircuitBreaker>(1_000);
 const sdks = new WeakMap<Account, Retell>();
 
-function lineOf(account: Account): { sdk: Retell; breaker: Breaker } {
+function lineOf(account: Account): { sdk: Retell; breaker: CircuitBreaker } {
   const { apiKey } = account;
   const digest = createHash("sha256").update(apiKey).digest("base64");
-  const breaker = breakers.get(digest) ?? new Breaker();
+  const breaker = breakers.get(digest) ?? new CircuitBreaker();
   breakers.set(digest, breaker);
   // Both given always: the SDK would fall back to the environment's, which is nobody's key here.
   const sdk =

@@ -1,5 +1,5 @@
 import type * as z from "zod";
-import type { CallLog } from "../platform/logger.ts";
+import type { RequestLog } from "../platform/logger.ts";
 
 /** What could be read of a value, and the paths of what had to be left out. */
 export interface Reading<T> {
@@ -33,7 +33,7 @@ export function readLeniently<T>(schema: z.ZodType<T>, value: unknown): Reading<
 }
 
 /** The data of a reading. What had to be left out is one warning. */
-export function dataOf<T>({ data, odd }: Reading<T>, log: CallLog): T {
+export function dataOf<T>({ data, odd }: Reading<T>, log: RequestLog): T {
   if (odd.length > 0) log.warn(`Retell sent what could not be read: ${odd.join(", ")}`);
   return data;
 }

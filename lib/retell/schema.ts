@@ -19,7 +19,7 @@ const Time = z
   .optional();
 
 /** An entry of a chat as Retell has it. Ids and times are optional on every kind, and there may be kinds unknown to us. */
-const Entry = z.preprocess(
+const RetellMessage = z.preprocess(
   usable,
   z.looseObject({
     role: z.string(),
@@ -32,7 +32,7 @@ const Entry = z.preprocess(
     tool_call_id: Name.optional(),
   }),
 );
-export type Entry = z.infer<typeof Entry>;
+export type RetellMessage = z.infer<typeof RetellMessage>;
 
 const Details = z.preprocess((value) => storable(value), z.record(z.string(), z.unknown()).nullish());
 
@@ -57,7 +57,7 @@ const Chat = z
     end_timestamp: Time,
     transcript: z.string().nullish(),
     /** Absent where the agent's storage setting keeps no history. */
-    message_with_tool_calls: z.array(Entry).nullish(),
+    message_with_tool_calls: z.array(RetellMessage).nullish(),
     collected_dynamic_variables: Details,
     chat_cost: Cost,
     chat_analysis: Details,
@@ -65,20 +65,20 @@ const Chat = z
   // A status that we do not know says that the chat is over only together with the time of its end.
   .transform((chat) => ({ ...chat, chat_status: chat.chat_status ?? (chat.end_timestamp ? "ended" : "ongoing") }));
 /** A chat as Retell has it; everything but its id and status may be absent. */
-export type History = z.infer<typeof Chat>;
+export type RetellChat = z.infer<typeof Chat>;
 
 /** Retell promises these with every chat. */
 const promised = ["agent_id", "chat_status"];
 
 /** @throws ZodError when it names no chat. */
-export function readHistory(value: unknown): Reading<History> {
+export function readHistory(value: unknown): Reading<RetellChat> {
   const missing = promised.filter((name) => !Object.hasOwn(Object(value), name));
   const { data, odd } = readLeniently(Chat, value);
   return { data, odd: [...missing, ...odd] };
 }
 
 /** What a completion answers: the new messages of its turn, the user's own not among them. */
-const Completion = z.object({ messages: z.array(Entry) });
+const Completion = z.object({ messages: z.array(RetellMessage) });
 
 /** @throws ZodError when it has no list of messages. */
 export const readCompletion = (value: unknown) => readLeniently(Completion, value);

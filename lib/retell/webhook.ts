@@ -1,8 +1,8 @@
 import * as z from "zod";
 import { parseExactly } from "../platform/json.ts";
-import type { CallLog } from "../platform/logger.ts";
+import type { RequestLog } from "../platform/logger.ts";
 import { dataOf, type Reading } from "./lenient.ts";
-import { type History, readHistory } from "./schema.ts";
+import { type RetellChat, readHistory } from "./schema.ts";
 
 const Event = z.object({ event: z.string(), chat: z.unknown().optional() });
 
@@ -13,16 +13,16 @@ const Event = z.object({ event: z.string(), chat: z.unknown().optional() });
 interface Event {
   event: string;
   /** Voice events carry `call` instead, and others may come: they are none of ours. */
-  chat: History | undefined;
+  chat: RetellChat | undefined;
 }
 
 /** What a signed body says. Where it cannot be read, an event that nothing follows from. */
-export function readEvent(body: string, log: CallLog): Event {
+export function readEvent(body: string, log: RequestLog): Event {
   const { event, chat } = Event.safeParse(parseExactly(body)).data ?? { event: "unreadable", chat: undefined };
   return { event, chat: chat === undefined ? undefined : dataOf(readChat(chat), log) };
 }
 
-function readChat(chat: unknown): Reading<History | undefined> {
+function readChat(chat: unknown): Reading<RetellChat | undefined> {
   try {
     const { data, odd } = readHistory(chat);
     return { data, odd: odd.map((path) => `chat.${path}`) };

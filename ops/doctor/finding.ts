@@ -1,4 +1,4 @@
-import { CallLog } from "../../lib/platform/logger.ts";
+import { RequestLog } from "../../lib/platform/logger.ts";
 
 /** What was found of one thing. */
 export interface Finding {
@@ -39,4 +39,5 @@ export function saying(error: unknown): string {
 }
 
 /** For what belongs to a request elsewhere. */
-export const aLog = () => new CallLog({ operationId: crypto.randomUUID(), requestId: undefined, operation: "doctor" });
+export const aLog = () =>
+  new RequestLog({ operationId: crypto.randomUUID(), requestId: undefined, operation: "doctor" });

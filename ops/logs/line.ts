@@ -44,7 +44,7 @@ export const LogLine = z.strictObject({
   retellAccountId: Id.optional(),
   cache: z.enum(["hit", "miss"]).optional(),
   /** Retell was not asked: its calls had failed. */
-  retellLeftAlone: z.string().optional(),
+  retellCircuitOpen: z.string().optional(),
   /** This instance counted by itself. */
   limits: z.literal("degraded").optional(),
   /** Of a webhook: what it told, and what was done. */

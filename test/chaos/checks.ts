@@ -53,7 +53,7 @@ interface Here {
 /** Holds what is stored against what the simulator knows and against what clients were told. */
 export function check(ledger: Ledger, found: Found): void {
   // What only remembers that there was a chat is none.
-  const stored = found.documents.filter(({ internal }) => !internal?.gone);
+  const stored = found.documents.filter(({ internal }) => !internal?.tombstone);
   const documents = new Map(stored.map((document) => [String(document.chat_id), document]));
   const held = new Map(found.held.map((chat) => [chat.chat_id, chat]));
   if (documents.size < stored.length) ledger.breaks("doubled", "a chat is stored in two stages");
@@ -224,7 +224,7 @@ function checkTold(here: Here, accepted: Accepted, own: Placed): void {
   const { ledger, all, document, replies, entries } = here;
   const { told, content, chatId } = accepted;
   const excuse = excuseOf(here, accepted);
-  const base = document.internal?.base ?? 0;
+  const base = document.internal?.prependedCount ?? 0;
   const at = (seq: number) => all[seq - 1 + base];
   const what = `${accepted.key} in ${chatId}`;
   const { message_id, seq } = told.user_message;

@@ -419,7 +419,7 @@ async function putOldChats(control: Control, chats: Collection, seed: number, co
 async function bringToRest(door: Door, dice: Dice, open: string[], db: Db): Promise<void> {
   for (const chatId of open) if (dice.chance(0.2)) await endChat(door, dice, chatId);
   // What only remembers that there was a chat is none.
-  const all = await db.collection("chats").distinct("chat_id", { "internal.gone": { $exists: false } });
+  const all = await db.collection("chats").distinct("chat_id", { "internal.tombstone": { $exists: false } });
   const until = Date.now() + 60_000;
   await Promise.all(all.map((chatId) => restOf(door, dice, String(chatId), until)));
 }

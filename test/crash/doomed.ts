@@ -223,7 +223,7 @@ export const scenarios = {
       for (const [i, chat_id] of [open, silent].entries()) {
         // One after the other: of two that are due at the same time either may come first.
         const due = new Date(Date.now() - 2 + i);
-        await world.db.collection("chats").updateOne({ chat_id }, { $set: { "internal.due": due } });
+        await world.db.collection("chats").updateOne({ chat_id }, { $set: { "internal.nextSweepAt": due } });
       }
       return sweepOf(async () => {
         const held = await atRetell(world);

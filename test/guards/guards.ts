@@ -45,7 +45,7 @@ export const guards: Guard[] = [
   {
     name: "the rev clause: what was decided on an old reading is not written",
     file: "lib/chat/store.ts",
-    text: '"internal.rev": seen.internal?.rev,',
+    text: '"internal.revision": seen.internal?.revision,',
     test: ["test/races.test.ts", "a history that two have read at once", "is merged once"],
   },
   {
@@ -136,7 +136,7 @@ export const guards: Guard[] = [
   {
     name: "the claim of a chat: of two sweeps one has it",
     file: "lib/chat/store.ts",
-    text: 'tenant.subaccountId, "internal.due": due }',
+    text: 'tenant.subaccountId, "internal.nextSweepAt": due }',
     instead: "tenant.subaccountId }",
     test: ["test/sweep.test.ts", "the sweep", "run twice at once settles each chat once"],
   },

@@ -1,13 +1,13 @@
 import { gunzipSync, inflateRawSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { gzip, stored, takesGzip, written } from "../../lib/platform/compress.ts";
+import { fromCache, fromText, gzip, takesGzip } from "../../lib/platform/compress.ts";
 
 describe("gzip", () => {
   it("makes one member of a head and whatever end", () => {
     fc.assert(
       fc.property(fc.oneof(fc.string({ unit: "binary" }), fc.json()), fc.string({ unit: "grapheme" }), (head, tail) => {
-        const bytes = gzip(written(head).deflated(), tail);
+        const bytes = gzip(fromText(head).deflated(), tail);
         const text = Buffer.from(head + tail).toString();
         expect(gunzipSync(bytes).toString()).toBe(text); // checksum and length are right
         expect(inflateRawSync(bytes.subarray(10, -8)).toString()).toBe(text); // all of it is in the first member
@@ -17,8 +17,8 @@ describe("gzip", () => {
 
   it("keeps a head as it was written, with any number of ends", () => {
     const text = JSON.stringify({ data: Array(1_000).fill("漢 👍") });
-    const { bytes, crc, length } = written(text).deflated();
-    const head = stored({ bytes, crc, length });
+    const { bytes, crc, length } = fromText(text).deflated();
+    const head = fromCache({ bytes, crc, length });
     expect(head.text()).toBe(text);
     for (const tail of ['"1"}', '"2"}']) expect(gunzipSync(gzip(head.deflated(), tail)).toString()).toBe(text + tail);
   });

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { importedFrom } from "../../lib/chat/legacy.ts";
 import type { StoredMessage } from "../../lib/chat/model.ts";
-import type { Entry } from "../../lib/retell/schema.ts";
+import type { RetellMessage } from "../../lib/retell/schema.ts";
 
 const entry = fc.record(
   {
@@ -14,7 +14,8 @@ const entry = fc.record(
   { requiredKeys: ["role", "content"] },
 );
 const history = fc.uniqueArray(entry, { maxLength: 8, selector: ({ message_id }) => message_id ?? {} });
-const said = (messages: (Entry | StoredMessage)[]) => messages.map(({ role, content }) => `${role} ${content?.trim()}`);
+const said = (messages: (RetellMessage | StoredMessage)[]) =>
+  messages.map(({ role, content }) => `${role} ${content?.trim()}`);
 
 describe("an import", () => {
   it("holds Retell's history in its order, and each of our messages with its id", () => {

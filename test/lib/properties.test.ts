@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Access, type Actor, decide } from "../../lib/access/membership.ts";
-import { type ReadChat, type StoredMessage, stored, visible } from "../../lib/chat/model.ts";
+import { type ReadChat, type StoredMessage, toStoredMessage, visible } from "../../lib/chat/model.ts";
 import { reconcile } from "../../lib/chat/reconcile.ts";
 import { SubaccountId } from "../../lib/chat/schema.ts";
-import type { Entry } from "../../lib/retell/schema.ts";
+import type { RetellMessage } from "../../lib/retell/schema.ts";
 
 describe("decide", () => {
   const flags = fc.record({ read: fc.boolean(), write: fc.boolean(), delete: fc.boolean(), admin: fc.boolean() });
@@ -112,25 +112,25 @@ describe("the merge with Retell's history", () => {
   );
 
   const limits = { settleMs: 330_000, finishedMs: 15_000 };
-  const isUser = ({ role }: Entry) => role === "user";
+  const isUser = ({ role }: RetellMessage) => role === "user";
 
   /** Retell's side: the history, every state that it had, and which of its entries came late. */
   class History {
-    states: Entry[][] = [[]];
+    states: RetellMessage[][] = [[]];
     late = new Set<string>();
     private count = 0;
 
-    get now(): Entry[] {
+    get now(): RetellMessage[] {
       return this.states.at(-1) ?? [];
     }
 
-    entry(role: string): Entry {
+    entry(role: string): RetellMessage {
       const n = this.count++;
       // Of what people say half is alike; what the agent says is told apart by its text.
       return { role, message_id: `m${n}`, content: isUser({ role }) ? `ok ${n % 2}` : `${role} ${n}` };
     }
 
-    add(...entries: Entry[]): void {
+    add(...entries: RetellMessage[]): void {
       this.states.push([...this.now, ...entries]);
     }
 
@@ -143,24 +143,24 @@ describe("the merge with Retell's history", () => {
     }
   }
 
-  function step(chat: ReadChat, entries: Entry[]): boolean {
+  function step(chat: ReadChat, entries: RetellMessage[]): boolean {
     const next = reconcile(chat, { chat_status: "ongoing", message_with_tool_calls: entries }, limits);
     const internal = chat.internal as NonNullable<ReadChat["internal"]>;
     if (next.kind === "append") {
       chat.messages.push(...next.entries);
-      internal.heard = next.heard;
+      internal.retellUserCount = next.retellUserCount;
       return true;
     }
     if (next.kind === "front") {
       chat.messages.unshift(...next.entries);
-      internal.base = (internal.base ?? 0) + next.entries.length;
+      internal.prependedCount = (internal.prependedCount ?? 0) + next.entries.length;
       return true;
     }
     expect(next.kind).toBe("none");
     return false;
   }
 
-  function read(chat: ReadChat, history: Entry[], hidden: number): void {
+  function read(chat: ReadChat, history: RetellMessage[], hidden: number): void {
     const seen = history.map(({ message_id, ...entry }, i) =>
       (hidden >> (i % 30)) & 1 || message_id === undefined ? entry : { message_id, ...entry },
     );
@@ -181,11 +181,11 @@ describe("the merge with Retell's history", () => {
       role: "user",
       content: user.content,
       message_id: `own ${turn}`,
-      internal: { turn, own: true },
+      internal: { turn, hasLocalId: true },
     };
     const told = withIds ? reply : reply.map(({ message_id: _none, ...entry }) => entry);
-    chat.messages.push(own, ...told.map((entry) => stored(entry, turn)));
-    if (chat.internal) chat.internal.heard += 1;
+    chat.messages.push(own, ...told.map((entry) => toStoredMessage(entry, turn)));
+    if (chat.internal) chat.internal.retellUserCount += 1;
   }
 
   it("comes to that history by any of its states in any order, and changes nothing that it showed", () => {
@@ -196,7 +196,7 @@ describe("the merge with Retell's history", () => {
           messages: [],
           now: new Date(),
           chat_status: "ongoing",
-          internal: { rev: 1, heard: 0 },
+          internal: { revision: 1, retellUserCount: 0 },
         } as unknown as ReadChat;
         const shown = new Map<number, unknown>();
 
@@ -212,7 +212,7 @@ describe("the merge with Retell's history", () => {
             );
           } else if (happens.kind === "late") history.addLate(happens.part);
           else if (happens.kind === "ours") {
-            const isUpToDate = history.now.filter(isUser).length === chat.internal?.heard;
+            const isUpToDate = history.now.filter(isUser).length === chat.internal?.retellUserCount;
             if (isUpToDate) send(chat, history, happens.replies, happens.withIds);
           } else read(chat, history.states.at(-1 - happens.age) ?? [], happens.hidden);
 
@@ -224,9 +224,10 @@ describe("the merge with Retell's history", () => {
           expect(visible(chat, true)).toHaveLength(shown.size);
         }
 
-        const texts = (entries: (Entry | StoredMessage)[]) => entries.map(({ role, content }) => `${role}: ${content}`);
+        const texts = (entries: (RetellMessage | StoredMessage)[]) =>
+          entries.map(({ role, content }) => `${role}: ${content}`);
         expect(texts(chat.messages).sort()).toEqual(texts(history.now).sort());
-        const inTime = ({ content = "" }: Entry) => !history.late.has(content);
+        const inTime = ({ content = "" }: RetellMessage) => !history.late.has(content);
         expect(texts(chat.messages.filter(inTime))).toEqual(texts(history.now.filter(inTime)));
         expect(new Set(chat.messages.map(({ message_id }) => message_id ?? {})).size).toBe(chat.messages.length);
       }),

@@ -78,7 +78,7 @@ it("messages keep their seq when opening messages are put in front of them, and 
     { role: "user", content: "ok", internal: { supersedes: "A" } },
     { role: "agent", content: "fine" },
   ];
-  const shown = visible({ messages, internal: { rev: 1, heard: 1, base: 1 } }, false);
+  const shown = visible({ messages, internal: { revision: 1, retellUserCount: 1, prependedCount: 1 } }, false);
   expect(shown.map(({ content, seq }) => [content, seq])).toEqual([
     ["opening", 0],
     ["ok", 2],
@@ -102,7 +102,7 @@ it("of sends with one key only the last is shown, if those before have failed, a
     sent("F", {}),
     { role: "user", content: "of no turn", internal: failed },
   ];
-  const shown = visible({ messages, internal: { rev: 1, heard: 2 } }, false);
+  const shown = visible({ messages, internal: { revision: 1, retellUserCount: 2 } }, false);
   expect(shown.map(({ seq, delivery }) => [seq, delivery])).toEqual([
     [2, "failed"],
     [3, "failed"],

@@ -1,18 +1,18 @@
 import { describe, expect, it } from "vitest";
 import type { ReadChat, StoredMessage, Turn } from "../../lib/chat/model.ts";
 import { reconcile } from "../../lib/chat/reconcile.ts";
-import type { Entry } from "../../lib/retell/schema.ts";
+import type { RetellMessage } from "../../lib/retell/schema.ts";
 
 const limits = { settleMs: 330_000, finishedMs: 15_000 };
 const now = new Date(1_000_000_000);
 const ago = (ms: number) => new Date(now.getTime() - ms);
 
-const agent = (content: string, message_id?: string): Entry => ({
+const agent = (content: string, message_id?: string): RetellMessage => ({
   role: "agent",
   content,
   ...(message_id ? { message_id } : {}),
 });
-const user = (content: string, message_id?: string): Entry => ({
+const user = (content: string, message_id?: string): RetellMessage => ({
   role: "user",
   content,
   ...(message_id ? { message_id } : {}),
@@ -21,19 +21,23 @@ const ours = (content: string, turn: string, failed = false): StoredMessage => (
   role: "user",
   content,
   message_id: `own-${content}`,
-  internal: { turn, own: true, ...(failed ? { failed: true, mayArrive: true } : {}) },
+  internal: { turn, hasLocalId: true, ...(failed ? { failed: true, mayArrive: true } : {}) },
 });
 
-function aChat(messages: StoredMessage[], heard: number, turn?: Partial<Turn>): ReadChat {
+function aChat(messages: StoredMessage[], retellUserCount: number, turn?: Partial<Turn>): ReadChat {
   return {
     messages,
     now,
     chat_status: "ongoing",
-    internal: { rev: 1, heard, ...(turn ? { turn: { id: "T", state: "unknown", at: ago(60_000), ...turn } } : {}) },
+    internal: {
+      revision: 1,
+      retellUserCount,
+      ...(turn ? { turn: { id: "T", state: "unknown", at: ago(60_000), ...turn } } : {}),
+    },
   } as ReadChat;
 }
 
-const history = (entries: Entry[] | undefined, chat_status: "ongoing" | "ended" | "error" = "ongoing") => ({
+const history = (entries: RetellMessage[] | undefined, chat_status: "ongoing" | "ended" | "error" = "ongoing") => ({
   chat_status,
   message_with_tool_calls: entries,
 });
@@ -45,7 +49,11 @@ describe("an open turn", () => {
 
   it("is delivered once Retell shows the message and what follows it", () => {
     const step = reconcile(open, history([...opened, user("ok", "m2"), agent("fine", "m3")]), limits);
-    expect(step).toMatchObject({ kind: "append", heard: 1, entries: [{ content: "fine", internal: { turn: "T" } }] });
+    expect(step).toMatchObject({
+      kind: "append",
+      retellUserCount: 1,
+      entries: [{ content: "fine", internal: { turn: "T" } }],
+    });
   });
 
   it("waits for the reply that Retell shows later", () => {
@@ -54,7 +62,7 @@ describe("an open turn", () => {
 
   it("is delivered without a reply when the chat is over", () => {
     const step = reconcile(open, history([...opened, user("ok")], "ended"), limits);
-    expect(step).toEqual({ kind: "append", entries: [], heard: 1, lastTurn: "T" });
+    expect(step).toEqual({ kind: "append", entries: [], retellUserCount: 1, lastTurn: "T" });
   });
 
   it("proves nothing by its absence before SETTLE, and has failed after it", () => {
@@ -66,9 +74,9 @@ describe("an open turn", () => {
   it("has failed when absent after a 4xx, after the chat's end, or 15 s after a 500", () => {
     const absent = { kind: "fail", reason: "absent", mayArrive: true };
     const never = { ...absent, mayArrive: false };
-    expect(reconcile(aChat(open.messages, 0, { answered: true }), history(opened), limits)).toEqual(never);
+    expect(reconcile(aChat(open.messages, 0, { refusedByRetell: true }), history(opened), limits)).toEqual(never);
     expect(reconcile(open, history(opened, "ended"), limits)).toEqual(never);
-    const finished = (ms: number) => aChat(open.messages, 0, { finished: true, markedAt: ago(ms) });
+    const finished = (ms: number) => aChat(open.messages, 0, { failedByRetell: true, markedAt: ago(ms) });
     expect(reconcile(finished(14_999), history(opened), limits)).toEqual({ kind: "later" });
     expect(reconcile(finished(15_001), history(opened), limits)).toEqual(absent);
   });
@@ -92,7 +100,11 @@ describe("an open turn", () => {
   it("is not taken for an earlier message of the same text", () => {
     expect(reconcile(twice, history(first), limits)).toEqual({ kind: "later" });
     const step = reconcile(twice, history([...first, user("ok"), agent("two", "m5")]), limits);
-    expect(step).toMatchObject({ kind: "append", heard: 2, entries: [{ content: "two", internal: { turn: "T" } }] });
+    expect(step).toMatchObject({
+      kind: "append",
+      retellUserCount: 2,
+      entries: [{ content: "two", internal: { turn: "T" } }],
+    });
   });
 
   it("is found by its text, however Retell writes it", () => {
@@ -106,7 +118,7 @@ describe("an open turn", () => {
     const replaced = [...first, user("[removed]"), agent("two", "m5")];
     expect(reconcile(twice, history(replaced), limits)).toEqual({ kind: "later" });
     const old = aChat(twice.messages, 1, { at: ago(330_001) });
-    const found = { kind: "append", heard: 2, entries: [{ content: "two", internal: { turn: "T" } }] };
+    const found = { kind: "append", retellUserCount: 2, entries: [{ content: "two", internal: { turn: "T" } }] };
     expect(reconcile(old, history(replaced), limits)).toMatchObject(found);
     expect(reconcile(twice, history(replaced, "ended"), limits)).toMatchObject(found);
     const created = (ms: number) => history([...first, at(ms), agent("two", "m5")]);
@@ -124,11 +136,11 @@ describe("an open turn", () => {
       const step = reconcile(open, history([...opened, ...spoken]), limits);
       expect(step).toMatchObject({
         kind: "append",
-        heard: 2,
+        retellUserCount: 2,
         entries: [{ content: "fine", internal: { turn: "T" } }, { content: "else" }, { content: "noted" }],
       });
     }
-    const refused = aChat(open.messages, 0, { answered: true });
+    const refused = aChat(open.messages, 0, { refusedByRetell: true });
     const step = reconcile(refused, history([...opened, ...stranger]), limits);
     expect(step).toEqual({ kind: "fail", reason: "absent", mayArrive: false });
   });
@@ -145,7 +157,11 @@ describe("an open turn", () => {
     const chat = aChat([...opened, ours("first", "A"), agent("one", "m3"), ours("ok", "T")], 1, {});
     for (const rest of [later, [agent("one", "m3"), ...later]]) {
       const step = reconcile(chat, history(rest), limits);
-      expect(step).toMatchObject({ kind: "append", heard: 2, entries: [{ content: "two", internal: { turn: "T" } }] });
+      expect(step).toMatchObject({
+        kind: "append",
+        retellUserCount: 2,
+        entries: [{ content: "two", internal: { turn: "T" } }],
+      });
     }
   });
 });
@@ -161,31 +177,35 @@ describe("an idle chat", () => {
 
   it("takes what was sent elsewhere", () => {
     const step = reconcile(idle, history([...known, user("new", "m4"), agent("two", "m5")]), limits);
-    expect(step).toMatchObject({ kind: "append", heard: 2, entries: [{ content: "new" }, { content: "two" }] });
+    expect(step).toMatchObject({
+      kind: "append",
+      retellUserCount: 2,
+      entries: [{ content: "new" }, { content: "two" }],
+    });
   });
 
   it("takes what the agent said before that first, also as an opening", () => {
     const before = [...known, agent("still there?", "m4"), user("new", "m5")];
     expect(reconcile(idle, history(before), limits)).toMatchObject({
       kind: "append",
-      heard: 2,
+      retellUserCount: 2,
       entries: [{ content: "still there?" }, { content: "new" }],
     });
     const opening = [...opened, agent("Hello?", "m2"), user("new", "m3")];
     expect(reconcile(aChat(opened, 0), history(opening), limits)).toMatchObject({
       kind: "append",
-      heard: 1,
+      retellUserCount: 1,
       entries: [{ content: "Hello?" }, { content: "new" }],
     });
   });
 
   it("takes what the agent said since", () => {
     const step = reconcile(idle, history([...known, agent("still there?", "m4")]), limits);
-    expect(step).toMatchObject({ kind: "append", heard: 1, entries: [{ content: "still there?" }] });
+    expect(step).toMatchObject({ kind: "append", retellUserCount: 1, entries: [{ content: "still there?" }] });
   });
 
   it("does not take an entry twice whose id we did not know", () => {
-    const own: StoredMessage = { ...agent("one"), message_id: "msg_ours", internal: { own: true } };
+    const own: StoredMessage = { ...agent("one"), message_id: "msg_ours", internal: { hasLocalId: true } };
     const chat = aChat([...opened, ours("ok", "A"), own], 1);
     expect(reconcile(chat, history(known), limits)).toEqual({ kind: "none" });
     const bare = known.map(({ message_id: _id, ...entry }) => entry);
@@ -207,7 +227,7 @@ describe("an idle chat", () => {
   it("appends an opening message while nobody has said anything", () => {
     expect(reconcile(aChat([], 0), history(opened), limits)).toMatchObject({
       kind: "append",
-      heard: 0,
+      retellUserCount: 0,
       entries: [{ content: "Hi" }],
     });
   });
@@ -218,7 +238,7 @@ describe("an idle chat", () => {
     const step = reconcile(chat, history(theirs), limits);
     expect(step).toMatchObject({
       kind: "append",
-      heard: 2,
+      retellUserCount: 2,
       entries: [{ content: "lost", internal: { supersedes: "T1" } }, { content: "late" }],
     });
     const merged = aChat([...chat.messages, ...(step.kind === "append" ? step.entries : [])], 2);
@@ -229,7 +249,11 @@ describe("an idle chat", () => {
     const chat = aChat([...opened, ours("ping", "T"), agent("pong", "ours")], 1);
     const theirs = [...opened, user("ping"), agent("pong", "theirs"), user("elsewhere"), agent("noted", "m3")];
     const step = reconcile(chat, history(theirs), limits);
-    expect(step).toMatchObject({ kind: "append", heard: 2, entries: [{ content: "elsewhere" }, { content: "noted" }] });
+    expect(step).toMatchObject({
+      kind: "append",
+      retellUserCount: 2,
+      entries: [{ content: "elsewhere" }, { content: "noted" }],
+    });
   });
 
   it("recognises a failed send that arrived after all: the oldest of the same words, once", () => {
@@ -237,7 +261,7 @@ describe("an idle chat", () => {
     const step = reconcile(chat, history([...opened, user("ok"), agent("late")]), limits);
     expect(step).toMatchObject({
       kind: "append",
-      heard: 1,
+      retellUserCount: 1,
       entries: [{ internal: { supersedes: "A" } }, { content: "late" }],
     });
     if (step.kind !== "append") throw new Error(step.kind);
@@ -260,7 +284,7 @@ describe("an idle chat", () => {
   });
 
   it("tells tool calls of different turns apart that share a tool_call_id", () => {
-    const turn = (n: number): Entry[] => [
+    const turn = (n: number): RetellMessage[] => [
       user("ok", `u${n}`),
       { role: "tool_call_invocation", tool_call_id: "call_0", message_id: `c${n}` },
       { role: "tool_call_result", tool_call_id: "call_0", message_id: `r${n}`, content: `${n}` },
@@ -323,14 +347,22 @@ describe("an idle chat", () => {
     const chat = aChat([...opened, ours("first", "A"), agent("one", "m3"), ours("ok", "B"), agent("two", "m5")], 2);
     const theirs = [user("else", "d1"), agent("noted", "d2"), user("ok"), agent("two", "m5")];
     const step = reconcile(chat, history(theirs), limits);
-    expect(step).toMatchObject({ kind: "append", heard: 3, entries: [{ content: "else" }, { content: "noted" }] });
+    expect(step).toMatchObject({
+      kind: "append",
+      retellUserCount: 3,
+      entries: [{ content: "else" }, { content: "noted" }],
+    });
   });
 
   it("keeps what others said in one place, though it stands elsewhere in Retell's history and has no id", () => {
     const chat = aChat([...opened, ours("ping", "T"), agent("pong", "m4")], 1);
     const theirs = [...opened, user("else"), agent("noted"), user("ping"), agent("pong", "m4")];
     const step = reconcile(chat, history(theirs), limits);
-    expect(step).toMatchObject({ kind: "append", heard: 2, entries: [{ content: "else" }, { content: "noted" }] });
+    expect(step).toMatchObject({
+      kind: "append",
+      retellUserCount: 2,
+      entries: [{ content: "else" }, { content: "noted" }],
+    });
     const merged = aChat([...chat.messages, ...(step.kind === "append" ? step.entries : [])], 2);
     expect(reconcile(merged, history(theirs), limits)).toEqual({ kind: "none" });
   });

@@ -84,7 +84,7 @@ async function leaveOpen(world: World, chatId: string, { call }: Instance): Prom
 
 /** A run of the sweep for which the chat is due. */
 async function sweep({ world, chatId, instance }: Omit<Cell, "ask">, ms: number): Promise<Told> {
-  const isDue = { $set: { "internal.due": new Date(Date.now() - 1) } };
+  const isDue = { $set: { "internal.nextSweepAt": new Date(Date.now() - 1) } };
   await world.db.collection("chats").updateOne({ chat_id: chatId }, isDue);
   const bounds = { until: Date.now() + ms, perSubaccount: 100 };
   const swept = await instance.sweep(bounds, aLog("sweep")).catch(() => undefined);

@@ -1,5 +1,5 @@
-import { CallLog } from "../../lib/platform/logger.ts";
+import { RequestLog } from "../../lib/platform/logger.ts";
 
 /** The log of a request that no test has made. */
 export const aLog = (operation: string) =>
-  new CallLog({ operationId: crypto.randomUUID(), requestId: undefined, operation });
+  new RequestLog({ operationId: crypto.randomUUID(), requestId: undefined, operation });

@@ -13,7 +13,7 @@ export const at = (world: World, chatId?: string) => ({
 export const stored = (world: World): Promise<Any[]> =>
   world.db
     .collection("chats")
-    .find({ "internal.gone": { $exists: false } })
+    .find({ "internal.tombstone": { $exists: false } })
     .sort({ createdAt: 1 })
     .toArray();
 export const atRetell = async (world: World): Promise<Any[]> =>
@@ -86,9 +86,9 @@ export async function agrees(world: World): Promise<void> {
     ]);
     expect(chat.message_count).toBe(delivered.filter(({ role }: Any) => role === "agent" || role === "user").length);
     expect(chat.internal.turn).toBeUndefined();
-    expect(chat.internal.heard).toBe(held.entries.filter(({ role }: Any) => role === "user").length);
+    expect(chat.internal.retellUserCount).toBe(held.entries.filter(({ role }: Any) => role === "user").length);
     expect(chat.chat_status).toBe(held.status);
     expect(chat.end_timestamp).toBe(held.end_timestamp ?? null);
-    if (chat.chat_status === "ongoing" || !chat.chat_analysis) expect(chat.internal.due).toBeInstanceOf(Date);
+    if (chat.chat_status === "ongoing" || !chat.chat_analysis) expect(chat.internal.nextSweepAt).toBeInstanceOf(Date);
   }
 }

@@ -7,7 +7,7 @@ import { ApiError } from "../../platform/errors.ts";
 import { parseJson } from "../../platform/json.ts";
 import { loggable } from "../../platform/logger.ts";
 import { Text } from "../../platform/text.ts";
-import type { Rule } from "../chain.ts";
+import type { Middleware } from "../chain.ts";
 import { headerOf } from "../headers.ts";
 
 /** Signature algorithms of a key set. HS256 never goes by a key set, and these never by the secret. */
@@ -38,7 +38,7 @@ const Claims = z
   .transform(({ sub, id = sub, ...claims }) => ({ ...claims, id: id === undefined ? id : canonical(id) }));
 
 /** A bearer token becomes an actor. Only who the caller is; what it may do is authorize.ts. */
-export function authenticate(): Rule {
+export function authenticate(): Middleware {
   return {
     before: async ({ event, internal: { progress } }) => {
       const token = bearer(headerOf(event, "authorization"));

@@ -2,7 +2,7 @@ import { decide, load, type Permission, peek } from "../../access/membership.ts"
 import { openTenant } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { loggable } from "../../platform/logger.ts";
-import type { Rule } from "../chain.ts";
+import type { Middleware } from "../chain.ts";
 import type { GuardedRoute } from "../route.ts";
 import { countRoute, judge } from "./limit.ts";
 
@@ -10,7 +10,7 @@ import { countRoute, judge } from "./limit.ts";
  * The gate. Everything that was started before it is awaited here, and the verdicts fall in their order: the user's
  * limit, the permission, the subaccount's limit.
  */
-export function authorize(route: GuardedRoute): Rule {
+export function authorize(route: GuardedRoute): Middleware {
   return {
     before: async ({ internal: { progress } }) => {
       const { actor, params, counts, log } = progress;

@@ -1,8 +1,8 @@
-import { type Count, count, recallExceeded, routeRule, userRule } from "../../access/limits.ts";
+import { type Count, count, recallExceeded, routeLimit, userLimit } from "../../access/limits.ts";
 import { decide, recall } from "../../access/membership.ts";
 import { ApiError } from "../../platform/errors.ts";
-import type { Rule } from "../chain.ts";
-import type { GuardedRoute, Progress, Route } from "../route.ts";
+import type { Middleware } from "../chain.ts";
+import type { GuardedRoute, RequestState, Route } from "../route.ts";
 
 /** The counts of one request, judged in the order of the verdicts. */
 export interface Counts {
@@ -17,12 +17,12 @@ export interface Counts {
  *
  * The count is not awaited here, so that it travels with the permission and the cache read.
  */
-export function limitUser(): Rule {
+export function limitUser(): Middleware {
   return {
     before: ({ internal: { progress } }) => {
       const { actor } = progress;
       if (!actor) throw new Error("limitUser stands behind authenticate");
-      const rule = userRule();
+      const rule = userLimit();
       const over = recallExceeded(rule, actor.id);
       if (over) judge(progress, over);
       progress.counts = { user: count(rule, actor.id) };
@@ -31,7 +31,7 @@ export function limitUser(): Rule {
 }
 
 /** Starts counting against the subaccount's limit, if this instance knows that the caller is allowed. */
-export function limitSubaccount(route: GuardedRoute): Rule {
+export function limitSubaccount(route: GuardedRoute): Middleware {
   return {
     before: ({ internal: { progress } }) => {
       const { actor, params, counts } = progress;
@@ -45,7 +45,7 @@ export function limitSubaccount(route: GuardedRoute): Rule {
 
 /** Counts against the endpoint's own limit, per subaccount. */
 export function countRoute(route: Route, subaccountId: string): Promise<Count> | undefined {
-  const rule = routeRule(route);
+  const rule = routeLimit(route);
   return rule && count(rule, subaccountId);
 }
 
@@ -54,7 +54,7 @@ export function countRoute(route: Route, subaccountId: string): Promise<Count> |
  *
  * @throws RATE_LIMIT_EXCEEDED
  */
-export function judge(progress: Progress, { success, limit, remaining, reset, degraded }: Count): void {
+export function judge(progress: RequestState, { success, limit, remaining, reset, degraded }: Count): void {
   const { headers, log } = progress;
   const seconds = Math.max(1, Math.ceil((reset - Date.now()) / 1_000));
 

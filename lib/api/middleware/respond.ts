@@ -1,11 +1,11 @@
 import type { APIGatewayProxyStructuredResultV2 } from "aws-lambda";
 import { SubaccountId } from "../../chat/schema.ts";
-import { gzip, takesGzip, written } from "../../platform/compress.ts";
+import { fromText, gzip, takesGzip } from "../../platform/compress.ts";
 import { ApiError } from "../../platform/errors.ts";
-import { CallLog } from "../../platform/logger.ts";
-import type { Rule } from "../chain.ts";
+import { RequestLog } from "../../platform/logger.ts";
+import type { Middleware } from "../chain.ts";
 import { headerOf, valuesOf } from "../headers.ts";
-import { Deadline, type Progress, type Reply, type Route, routeKey } from "../route.ts";
+import { Deadline, type Reply, type RequestState, type Route, routeKey } from "../route.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const functionMs = 29_000;
@@ -14,14 +14,14 @@ const minGzipBytes = 1_024;
 let coldStart = true;
 
 /** Speaks first and last: gives the request its id, its log and its deadline, and makes an answer of how it ended. */
-export function respond(route: Route): Rule {
+export function respond(route: Route): Middleware {
   return {
     before: ({ event, context, internal }) => {
       const [asked = "", ...others] = valuesOf(event, "x-operation-id", { spelled: (id) => id.toLowerCase() });
       const operationId = uuid.test(asked) && others.length === 0 ? asked : crypto.randomUUID();
       const { name: operation } = route;
       const requestId = context.awsRequestId;
-      const log = new CallLog({ operationId, requestId, operation, route: routeKey(route), coldStart });
+      const log = new RequestLog({ operationId, requestId, operation, route: routeKey(route), coldStart });
       coldStart = false;
 
       const { method = "", path = "" } = event?.requestContext?.http ?? {}; // a test event of the console has none
@@ -61,9 +61,9 @@ export function respond(route: Route): Rule {
   };
 }
 
-async function succeed(route: Route, progress: Progress, reply: Reply): Promise<APIGatewayProxyStructuredResultV2> {
+async function succeed(route: Route, progress: RequestState, reply: Reply): Promise<APIGatewayProxyStructuredResultV2> {
   const { headers, trailing, operationId } = progress;
-  const head = reply.answer ?? written(headOf(route, reply));
+  const head = reply.answer ?? fromText(headOf(route, reply));
   if (!reply.answer && reply.fill) trailing.push(reply.fill(head));
   await Promise.all(trailing);
   if (!reply.answer && reply.isReplay) headers["idempotent-replayed"] = "true";
@@ -87,7 +87,7 @@ function headOf({ message }: Route, { data, page = {} }: Extract<Reply, { answer
   return `{"success":true,"message":"${message}","data":${JSON.stringify(data)},"meta":{${about}${about && ","}`;
 }
 
-function fail(route: Route, progress: Progress, error: ApiError): APIGatewayProxyStructuredResultV2 {
+function fail(route: Route, progress: RequestState, error: ApiError): APIGatewayProxyStructuredResultV2 {
   const { code, message, errors, details, retryAfter } = error;
   const headers = { ...progress.headers };
   if (retryAfter !== undefined) headers["retry-after"] = String(retryAfter);
@@ -106,7 +106,7 @@ function known(thrown: unknown): ApiError {
   return thrown instanceof ApiError ? thrown : new ApiError("INTERNAL_ERROR", { cause: thrown });
 }
 
-function close({ log, ...progress }: Progress, status: number, error?: ApiError): void {
+function close({ log, ...progress }: RequestState, status: number, error?: ApiError): void {
   progress.tenant?.release();
   const { admit, mongo, retell } = log.spent;
   const spent = { admit: Math.round(admit), mongo: Math.round(mongo), retell: Math.round(retell) };
@@ -116,6 +116,6 @@ function close({ log, ...progress }: Progress, status: number, error?: ApiError)
   log.measure(outcome.duration, error);
 }
 
-function elapsed({ startedAt }: Pick<Progress, "startedAt">): number {
+function elapsed({ startedAt }: Pick<RequestState, "startedAt">): number {
   return Math.round(performance.now() - startedAt);
 }

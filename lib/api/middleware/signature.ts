@@ -1,13 +1,13 @@
 import { verify } from "retell-sdk/lib/webhook_auth";
 import { loadSubaccount } from "../../access/membership.ts";
 import { openTenant } from "../../access/tenant.ts";
-import { awake } from "../../platform/awake.ts";
+import { drainSocketEvents } from "../../platform/awake.ts";
 import { ApiError } from "../../platform/errors.ts";
-import type { CallLog } from "../../platform/logger.ts";
+import type { RequestLog } from "../../platform/logger.ts";
 import { Lru } from "../../platform/lru.ts";
 import { isUnreachable } from "../../platform/mongo.ts";
 import { webhookKeysOf } from "../../retell/account.ts";
-import type { Rule } from "../chain.ts";
+import type { Middleware } from "../chain.ts";
 import { valuesOf } from "../headers.ts";
 import type { Route } from "../route.ts";
 
@@ -30,7 +30,7 @@ const forged = new Lru<{ bytes: number; until: number }>(1_000);
  *
  * @see Retell docs, "Secure the webhook"
  */
-export function signature(route: Route): Rule {
+export function signature(route: Route): Middleware {
   return {
     before: async ({ event, internal: { progress } }) => {
       const refused = () => new ApiError("INVALID_SIGNATURE");
@@ -46,7 +46,7 @@ export function signature(route: Route): Rule {
 
       // API Gateway may hand the body on as base64: what was signed are the bytes that Retell sent.
       const body = Buffer.from(event.body ?? "", event.isBase64Encoded ? "base64" : "utf8").toString("utf8");
-      await awake();
+      await drainSocketEvents();
       if (!(await isSigned(body, header, webhookKeysOf({ subaccountId, log, trailing }), log))) {
         countForged(subaccountId, Buffer.byteLength(body));
         throw refused();
@@ -77,7 +77,12 @@ function countForged(subaccountId: string, bytes: number): void {
 }
 
 /** By one of the keys. All that are known are tried, so that the time tells nothing of which one it was. */
-async function isSigned(body: string, header: string, keys: AsyncIterable<string[]>, log: CallLog): Promise<boolean> {
+async function isSigned(
+  body: string,
+  header: string,
+  keys: AsyncIterable<string[]>,
+  log: RequestLog,
+): Promise<boolean> {
   try {
     for await (const some of keys) {
       const verdicts = await Promise.all(some.map((key) => verify(body, key, header)));

@@ -3,9 +3,9 @@ import jsonBodyParser from "@middy/http-json-body-parser";
 import type * as z from "zod";
 import { ApiError, type FieldError, maxErrors } from "../../platform/errors.ts";
 import { type Member, members, parseJson, pathOf, withoutBom, withSources } from "../../platform/json.ts";
-import type { ChatRequest, Rule } from "../chain.ts";
+import type { ChatRequest, Middleware } from "../chain.ts";
 import { headerOf, isJsonType, unquoted, valuesOf } from "../headers.ts";
-import type { Progress, Route } from "../route.ts";
+import type { RequestState, Route } from "../route.ts";
 import { judge } from "./limit.ts";
 
 const maxBodyBytes = 262_144;
@@ -17,7 +17,7 @@ const idempotencyKey = /^[\x21-\x7e]{1,255}$/;
 const differing = "Must have one value. Several lines, or a comma outside of quotes, are several";
 
 /** Path, query, body and headers by the route's schemas. Everything that is wrong is said at once. */
-export function validate(route: Route): Rule {
+export function validate(route: Route): Middleware {
   const parser = jsonBodyParser({ disableContentTypeCheck: true });
   return {
     before: async (request) => {
@@ -156,7 +156,7 @@ function bodyBytes(body: string | undefined, isBase64: boolean): number {
 }
 
 /** What of the path stands in the log. What stands in the body is the caller's choice, and waits for the permission. */
-function named({ params }: Progress): Record<string, string> {
+function named({ params }: RequestState): Record<string, string> {
   return {
     ...(params ? { subaccountId: params.subaccountId } : {}),
     ...(params?.chatId ? { chatId: params.chatId } : {}),

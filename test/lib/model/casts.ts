@@ -1,5 +1,5 @@
 import { isUser, type StoredMessage } from "../../../lib/chat/model.ts";
-import type { Entry } from "../../../lib/retell/schema.ts";
+import type { RetellMessage } from "../../../lib/retell/schema.ts";
 import { type Actor, type Clauses, type Fate, type Model, spokenAt } from "./state.ts";
 import type { Scene, Script } from "./steps.ts";
 import { type Walk, walk } from "./walk.ts";
@@ -43,22 +43,22 @@ const texts = {
 } satisfies Record<string, Script>;
 
 /** What was said before: by the old server and its user, which kept only the last turn; or through us. */
-const spoken = (id: string, prefix: string): Entry[] => [
+const spoken = (id: string, prefix: string): RetellMessage[] => [
   { role: "user", content: "ok", message_id: `${prefix}-${id}`, created_timestamp: spokenAt },
   { role: "agent", content: `re ${id}`, message_id: `reply-${id}`, created_timestamp: spokenAt },
 ];
 const old = [...spoken("old0", "theirs"), ...spoken("old1", "theirs")];
 const chats = {
-  "a new chat": { messages: [], heard: 0, retell: [] },
+  "a new chat": { messages: [], retellUserCount: 0, retell: [] },
   "a chat that goes on": {
     messages: spoken("old0", "own").map(
-      (x): StoredMessage => ({ ...x, internal: { turn: "old0", ...(isUser(x) ? { own: true } : {}) } }),
+      (x): StoredMessage => ({ ...x, internal: { turn: "old0", ...(isUser(x) ? { hasLocalId: true } : {}) } }),
     ),
-    heard: 1,
+    retellUserCount: 1,
     retell: spoken("old0", "theirs"),
   },
-  "the old server's chat": { messages: old.slice(2) as StoredMessage[], heard: undefined, retell: old },
-} satisfies Record<string, Pick<Model, "messages" | "heard" | "retell">>;
+  "the old server's chat": { messages: old.slice(2) as StoredMessage[], retellUserCount: undefined, retell: old },
+} satisfies Record<string, Pick<Model, "messages" | "retellUserCount" | "retell">>;
 
 export const calls = {
   plain: ["unsent", "refused", "none", "now", "late", "ok"],

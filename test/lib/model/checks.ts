@@ -92,7 +92,7 @@ class Doubt {
   }
 
   private begunBefore(turn: string): string[] {
-    const begun = this.m.messages.filter(({ internal }) => internal?.own && internal.turn).map(speakerOf);
+    const begun = this.m.messages.filter(({ internal }) => internal?.hasLocalId && internal.turn).map(speakerOf);
     return begun.slice(0, begun.indexOf(turn));
   }
 

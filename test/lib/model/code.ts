@@ -1,7 +1,7 @@
 /** The one place where the model meets the code: `reconcile`, given what the model knows. */
-import { isUser, type ReadChat, type StoredMessage, stored, visible } from "../../../lib/chat/model.ts";
+import { isUser, type ReadChat, type StoredMessage, toStoredMessage, visible } from "../../../lib/chat/model.ts";
 import { reconcile } from "../../../lib/chat/reconcile.ts";
-import type { Entry } from "../../../lib/retell/schema.ts";
+import type { RetellMessage } from "../../../lib/retell/schema.ts";
 import { type Clauses, type History, idOf, type Snapshot, spokenAt } from "./state.ts";
 
 /** What reconcile decides, as far as the model knows it. */
@@ -10,10 +10,10 @@ export type Step =
   | { kind: "fail"; reason: string; mayArrive: boolean }
   | { kind: "front"; entries: StoredMessage[] }
   | { kind: "correct"; index: number; content: string }
-  | { kind: "append"; entries: StoredMessage[]; heard: number; lastTurn?: string };
+  | { kind: "append"; entries: StoredMessage[]; retellUserCount: number; lastTurn?: string };
 
 const limits = { settleMs: 330_000, finishedMs: 15_000 };
-function asChat({ messages, status, heard, turn, settled, lagOver }: Snapshot): ReadChat {
+function asChat({ messages, status, retellUserCount, turn, settled, lagOver }: Snapshot): ReadChat {
   // All entries have one time, and what is sent is taken up at once.
   const now = new Date(spokenAt + (settled ? 600_000 : 60_000));
   const markedAt = new Date(now.getTime() - (lagOver || settled ? 20_000 : 5_000));
@@ -22,7 +22,7 @@ function asChat({ messages, status, heard, turn, settled, lagOver }: Snapshot): 
     messages,
     now,
     chat_status: status,
-    internal: { rev: 1, heard, ...(open ? { turn: open } : {}) },
+    internal: { revision: 1, retellUserCount, ...(open ? { turn: open } : {}) },
   } as ReadChat;
 }
 
@@ -42,7 +42,7 @@ export function decide(seen: Snapshot, history: History, clauses: Clauses): Step
 /** A clause of reconcile is taken out by keeping from it what the clause looks at. */
 function ask(seen: Snapshot, { entries, over }: History, clauses: Clauses): Step {
   let chat = asChat(seen);
-  let shown = entries as Entry[];
+  let shown = entries as RetellMessage[];
   if (!clauses.texts) {
     chat = { ...chat, messages: chat.messages.map(mute) };
     shown = shown.map(mute);
@@ -58,7 +58,7 @@ function ask(seen: Snapshot, { entries, over }: History, clauses: Clauses): Step
 }
 
 /** As if what Retell shows first were what we stored first. */
-function pairedFromTheBeginning({ messages, turn }: Snapshot, shown: Entry[]): Entry[] {
+function pairedFromTheBeginning({ messages, turn }: Snapshot, shown: RetellMessage[]): RetellMessage[] {
   const ours = messages.filter((x) => isUser(x) && !x.internal?.failed && !(turn && x.internal?.turn === turn.id));
   return shown.map((entry) => {
     const message_id = isUser(entry) ? ours.shift()?.message_id : undefined;
@@ -66,7 +66,7 @@ function pairedFromTheBeginning({ messages, turn }: Snapshot, shown: Entry[]): E
   });
 }
 
-const mute = <T extends Entry>(entry: T): T => (isUser(entry) ? { ...entry, content: "…" } : entry);
+const mute = <T extends RetellMessage>(entry: T): T => (isUser(entry) ? { ...entry, content: "…" } : entry);
 
 /** What is known of a failed turn. */
 export type FailedWhy = Partial<Pick<Extract<Step, { kind: "fail" }>, "reason" | "mayArrive">>;
@@ -78,7 +78,7 @@ export function asFailed(message: StoredMessage, { mayArrive, reason }: FailedWh
 }
 
 /** How a turn's own sender stores an entry of its reply. */
-export const storedReply = (entry: Entry, turn: string): StoredMessage => stored(entry, turn);
+export const storedReply = (entry: RetellMessage, turn: string): StoredMessage => toStoredMessage(entry, turn);
 
 /** A turn's words of the agent, as a client sees them. */
 export function wordsOf(messages: readonly StoredMessage[], turn: string): string {

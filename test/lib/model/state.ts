@@ -1,5 +1,5 @@
 import type { StoredMessage } from "../../../lib/chat/model.ts";
-import type { Entry } from "../../../lib/retell/schema.ts";
+import type { RetellMessage } from "../../../lib/retell/schema.ts";
 
 /** When everything was said: within what any clock allows. */
 export const spokenAt = 3_600_000;
@@ -12,7 +12,7 @@ export interface Model {
   messages: readonly StoredMessage[];
   status: "ongoing" | "ended";
   /** How many of Retell's user entries ours account for. Absent: a chat of the old server that is not imported yet. */
-  heard: number | undefined;
+  retellUserCount: number | undefined;
   turn: OpenTurn | undefined;
   /** The turn that ended the chat. */
   endedIn: string | undefined;
@@ -23,7 +23,7 @@ export interface Model {
   /** SETTLE has passed since the open turn began. */
   settled: boolean;
   /** All that was ever said at Retell, in order. */
-  retell: readonly Entry[];
+  retell: readonly RetellMessage[];
   /** How many of them, the oldest, retention has removed. */
   cut: number;
   /** How many more it may remove. */
@@ -51,8 +51,8 @@ export interface Truth {
 export interface OpenTurn {
   id: string;
   state: "sending" | "unknown";
-  answered?: true;
-  finished?: true;
+  refusedByRetell?: true;
+  failedByRetell?: true;
 }
 
 export type Actor = Sender | Settler | Ender | Stranger;
@@ -131,11 +131,11 @@ export type Fate =
 export type Outcome = "unsent" | "refused" | "account" | "unknown" | "failed" | "ok" | "ends";
 
 export type Snapshot = Readonly<
-  Pick<Model, "messages" | "status" | "heard" | "turn" | "endedIn" | "leaseOver" | "lagOver" | "settled">
+  Pick<Model, "messages" | "status" | "retellUserCount" | "turn" | "endedIn" | "leaseOver" | "lagOver" | "settled">
 >;
 
 export interface History {
-  entries: readonly Entry[];
+  entries: readonly RetellMessage[];
   over: boolean;
 }
 
@@ -211,15 +211,33 @@ function actorName(actor: Actor): string {
 export function worldOf(m: Model): string {
   const flags =
     bit(m.leaseOver) + 2 * bit(m.lagOver) + 4 * bit(m.settled) + 8 * bit(m.over) + 16 * bit(m.status === "ended");
-  return `${idOf(m.messages)} ${idOf(m.retell)} ${m.heard} ${idOf(m.turn)} ${m.endedIn} ${flags} ${m.cut} ${m.cuts} ${idOf(m.late)} ${idOf(m.truth)}`;
+  return `${idOf(m.messages)} ${idOf(m.retell)} ${m.retellUserCount} ${idOf(m.turn)} ${m.endedIn} ${flags} ${m.cut} ${m.cuts} ${idOf(m.late)} ${idOf(m.truth)}`;
 }
 
 const snapshots = new Map<string, Snapshot>();
 
 /** The chat as a reader finds it. */
-export function snapshot({ messages, status, heard, turn, endedIn, leaseOver, lagOver, settled }: Model): Snapshot {
-  const name = `${idOf(messages)} ${status} ${heard} ${idOf(turn)} ${endedIn} ${leaseOver} ${lagOver} ${settled}`;
-  const found = snapshots.get(name) ?? { messages, status, heard, turn, endedIn, leaseOver, lagOver, settled };
+export function snapshot({
+  messages,
+  status,
+  retellUserCount,
+  turn,
+  endedIn,
+  leaseOver,
+  lagOver,
+  settled,
+}: Model): Snapshot {
+  const name = `${idOf(messages)} ${status} ${retellUserCount} ${idOf(turn)} ${endedIn} ${leaseOver} ${lagOver} ${settled}`;
+  const found = snapshots.get(name) ?? {
+    messages,
+    status,
+    retellUserCount,
+    turn,
+    endedIn,
+    leaseOver,
+    lagOver,
+    settled,
+  };
   snapshots.set(name, found);
   return found;
 }

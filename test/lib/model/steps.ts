@@ -1,5 +1,5 @@
 import { isUser, type StoredMessage } from "../../../lib/chat/model.ts";
-import type { Entry } from "../../../lib/retell/schema.ts";
+import type { RetellMessage } from "../../../lib/retell/schema.ts";
 import { asFailed, decide, type FailedWhy, storedReply, wordsOf } from "./code.ts";
 import {
   type Actor,
@@ -57,7 +57,7 @@ function* time(m: Model): Generator<Next> {
   if (!turn) return;
   const isCalling = m.actors.some((actor) => actor.kind === "sender" && actor.at === "call" && actor.turn === turn.id);
   if (!m.leaseOver && !isCalling) yield ["the lease is over", { ...m, leaseOver: true }];
-  if (turn.finished && !m.lagOver && !m.settled) yield ["15 s after the 500", { ...m, lagOver: true }];
+  if (turn.failedByRetell && !m.lagOver && !m.settled) yield ["15 s after the 500", { ...m, lagOver: true }];
   if (m.leaseOver && !m.settled && m.late.length === 0) yield ["SETTLE is over", { ...m, settled: true }];
 }
 
@@ -70,16 +70,16 @@ export function arrive(m: Model, turn: string, script: Script): Model {
   return { ...hear(m, turn, script), late, truth };
 }
 
-const entries = new Map<string, readonly Entry[]>();
+const entries = new Map<string, readonly RetellMessage[]>();
 
 /** What Retell keeps of an exchange. Its ids say who spoke, which no rule may rely on. */
-function exchangeOf(turn: string, script: Script, ends = false): readonly Entry[] {
+function exchangeOf(turn: string, script: Script, ends = false): readonly RetellMessage[] {
   const content = script[turn]?.kept ?? "";
   const name = `${turn} ${content} ${ends}`;
   let found = entries.get(name);
   if (!found) {
     const call = `call-${turn}`;
-    const tools: Entry[] = ends
+    const tools: RetellMessage[] = ends
       ? [
           {
             role: "tool_call_invocation",
@@ -177,7 +177,7 @@ function bare({ kind, key, turn, at, outcome }: Sender): Sender {
 function begin(m: Model, i: number, me: Sender, { clauses, script }: Scene): Next {
   const who = `${me.turn} (${me.key})`;
   const say = (told: Answer): Next => [`${who} is told ${told.code}`, put(m, i, { ...me, at: "over", told })];
-  if (m.heard === undefined)
+  if (m.retellUserCount === undefined)
     return [`${who} reads the history`, put(m, i, { ...me, at: "import", history: historyOf(m) })];
   const known = clauses.key
     ? m.messages.find(({ internal }) => internal?.key === me.key && (!internal.failed || internal.undecided))
@@ -191,7 +191,7 @@ function begin(m: Model, i: number, me: Sender, { clauses, script }: Scene): Nex
     content: script[me.turn]?.sent ?? "",
     message_id: `own-${me.turn}`,
     created_timestamp: spokenAt,
-    internal: { turn: me.turn, key: me.key, hash: "", own: true },
+    internal: { turn: me.turn, key: me.key, hash: "", hasLocalId: true },
   };
   const earlier = m.actors.filter((a) => a.kind === "sender" && a.key === me.key && a.turn !== me.turn);
   const isUnseen = earlier.some(
@@ -261,9 +261,9 @@ function* store(m: Model, i: number, me: Sender, { script }: Scene): Generator<N
       }
       const why =
         me.outcome === "failed"
-          ? { finished: true as const }
+          ? { failedByRetell: true as const }
           : me.outcome === "refused"
-            ? { answered: true as const }
+            ? { refusedByRetell: true as const }
             : {};
       const marked: Model = {
         ...m,
@@ -286,7 +286,7 @@ function* store(m: Model, i: number, me: Sender, { script }: Scene): Generator<N
       );
       const finished = write(m, {
         messages: [...m.messages, ...reply.map((entry) => storedReply(entry, me.turn))],
-        heard: (m.heard ?? 0) + 1,
+        retellUserCount: (m.retellUserCount ?? 0) + 1,
         turn: undefined,
       });
       const told: Answer = {
@@ -375,7 +375,7 @@ function* ender(m: Model, i: number, me: Ender, { clauses }: Scene): Generator<N
     const over = { ...m, over: true };
     yield ["the chat is ended at Retell", put(over, i, { ...me, does: rest, history: historyOf(over) })];
   } else if (chat) {
-    const live = chat.heard !== undefined && isLive(chat);
+    const live = chat.retellUserCount !== undefined && isLive(chat);
     // The answer of a turn that is running when the chat ends is the last one.
     const { model, label } = live ? close(m, me as Reader, clauses, chat.turn?.id) : apply(m, me as Reader, clauses);
     const isDone = label === "closed";
@@ -409,14 +409,17 @@ interface Applied {
 /** One step of SETTLE, written only if the chat still is as it was read. */
 export function apply(m: Model, reader: Reader, clauses: Clauses): Applied {
   const { chat, history } = reader;
-  if (chat.heard === undefined) return { model: importChat(m, history, clauses), label: "imported" };
+  if (chat.retellUserCount === undefined) return { model: importChat(m, history, clauses), label: "imported" };
   const step = decide(chat, history, clauses);
   if (step.kind === "fail" && chat.turn) return { model: fail(m, chat.turn.id, step), label: "failed" };
   if (reader.stale && clauses.revision) return { model: m, label: "old" };
   if (step.kind === "append") {
     const messages = [...m.messages, ...step.entries];
     const endedIn = clauses.endedIn ? { endedIn: m.endedIn ?? step.lastTurn } : {};
-    return { model: write(m, { messages, heard: step.heard, turn: undefined, ...endedIn }), label: "changed" };
+    return {
+      model: write(m, { messages, retellUserCount: step.retellUserCount, turn: undefined, ...endedIn }),
+      label: "changed",
+    };
   }
   if (step.kind === "front")
     return { model: write(m, { messages: [...step.entries, ...m.messages] }), label: "changed" };
@@ -438,9 +441,9 @@ function close(m: Model, { stale }: Reader, clauses: Clauses, endedIn?: string):
   };
 }
 
-/** The import of an old chat, as the store does it: where `heard` is absent. */
+/** The import of an old chat, as the store does it: where `retellUserCount` is absent. */
 function importChat(m: Model, { entries }: History, clauses: Clauses): Model {
-  if (clauses.import && m.heard !== undefined) return m;
+  if (clauses.import && m.retellUserCount !== undefined) return m;
   const messages = (entries.length >= m.messages.length ? entries : m.messages) as StoredMessage[];
-  return write(m, { messages, heard: messages.filter(isUser).length });
+  return write(m, { messages, retellUserCount: messages.filter(isUser).length });
 }
