@@ -1,16 +1,9 @@
 import { createHash } from "node:crypto";
+import type { IdempotencyKey } from "../chat/model.ts";
 import type { RequestState, Route } from "./route.ts";
 
-/** What a caller's Idempotency-Key stands for in our data. The key itself is the caller's, and is stored nowhere. */
-export interface Idempotency {
-  /** The same for the same caller, method, path and key. */
-  id: string;
-  /** The same for the same body, as parsed: a key that comes with another one is a mistake. */
-  hash: string;
-}
-
 /** Undefined when the caller sent no key. Ids are compared as parsed: a subaccountId in capitals is the same path. */
-export function idempotencyOf(route: Route, { actor, params, body, key }: RequestState): Idempotency | undefined {
+export function idempotencyOf(route: Route, { actor, params, body, key }: RequestState): IdempotencyKey | undefined {
   if (key === undefined || !actor) return undefined;
   return { id: digest([actor.id, route.name, params, key]), hash: digest(body ?? null) };
 }

@@ -2,9 +2,10 @@ import type * as z from "zod";
 import type { Actor, Permission } from "../access/membership.ts";
 import type { TenantContext } from "../access/tenant.ts";
 import type { Cached } from "../chat/cache.ts";
+import type { IdempotencyKey } from "../chat/model.ts";
 import type { AnswerHead } from "../platform/compress.ts";
+import type { Deadline } from "../platform/deadline.ts";
 import type { RequestLog } from "../platform/logger.ts";
-import type { Idempotency } from "./idempotency.ts";
 import type { Counts } from "./middleware/limit.ts";
 
 /** One row of the table in routes.ts. */
@@ -57,7 +58,7 @@ export interface Call<R extends Route = Route> {
   body: Parsed<R["body"]>;
   actor: Actor;
   /** What the caller's Idempotency-Key stands for, if there is one. */
-  idempotency: Idempotency | undefined;
+  idempotency: IdempotencyKey | undefined;
   /** Refuses what the caller may not do, where an endpoint asks for more than its row says. */
   require(permission: Permission): void;
   /** The subaccount and its database. */
@@ -88,37 +89,6 @@ export type Reply<R extends Route = Route> =
       answer?: never;
     }
   | { answer: AnswerHead; meta: Record<string, unknown>; data?: never };
-
-/**
- * When what must be over. API Gateway gives up after 30 s and the function ends after 29, so calls to Retell end
- * 24 s after the invocation began and our answer leaves by 27. Counted back from the function's own deadline.
- */
-export class Deadline {
-  /** Epoch ms. */
-  readonly callAt: number;
-  readonly answerAt: number;
-
-  constructor(remainingMs: number) {
-    const end = Date.now() + remainingMs;
-    this.callAt = end - 5_000;
-    this.answerAt = end - 2_000;
-  }
-
-  /** Aborts when calls to Retell must be over. */
-  call(): AbortSignal {
-    return AbortSignal.timeout(Math.max(0, this.callAt - Date.now()));
-  }
-
-  /** Aborts just before the answer must leave: for what follows a call that took all of its time. */
-  answer(): AbortSignal {
-    return AbortSignal.timeout(Math.max(0, this.answerAt - 500 - Date.now()));
-  }
-
-  /** Milliseconds until the answer must leave. */
-  get leftMs(): number {
-    return this.answerAt - Date.now();
-  }
-}
 
 /** What the rules of the chain know of a request so far; it travels in Middy's `request.internal`. */
 export interface RequestState {

@@ -1,8 +1,8 @@
 import type { Collection, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../access/tenant.ts";
-import type { Idempotency } from "../api/idempotency.ts";
 import { ApiError, UnexpectedAnswer } from "../platform/errors.ts";
 import { bounded } from "../platform/mongo.ts";
+import type { IdempotencyKey } from "./model.ts";
 
 /** A create that was asked for with an Idempotency-Key. A message's key lives on the message; a chat's, before there is one. */
 export interface StoredRequest {
@@ -44,7 +44,7 @@ const cancelledMs = 10 * 60_000;
 /** The chatrequests collection of a tenant's database. */
 export const requests = {
   /** Takes a key if it is free. What comes back is ours if its owner is; else it is an earlier attempt's. */
-  async claim(tenant: TenantContext, { id, hash }: Idempotency, owner: string): Promise<ReadRequest> {
+  async claim(tenant: TenantContext, { id, hash }: IdempotencyKey, owner: string): Promise<ReadRequest> {
     const mine = {
       _id: id,
       hash,

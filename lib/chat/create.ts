@@ -1,7 +1,6 @@
 import type { TenantContext } from "../access/tenant.ts";
-import type { Idempotency } from "../api/idempotency.ts";
-import type { Deadline } from "../api/route.ts";
 import { config } from "../platform/config.ts";
+import type { Deadline } from "../platform/deadline.ts";
 import { ApiError } from "../platform/errors.ts";
 import { isDuplicate, isUnreachable } from "../platform/mongo.ts";
 import type { Account } from "../retell/account.ts";
@@ -16,7 +15,7 @@ import {
 import type { RetellChat } from "../retell/schema.ts";
 import * as cache from "./cache.ts";
 import { nameOf, type ReadRequest, requests } from "./create-keys.ts";
-import { type StoredChat, toStoredMessage } from "./model.ts";
+import { type IdempotencyKey, type StoredChat, toStoredMessage } from "./model.ts";
 import { finishedMs } from "./settle.ts";
 import { chats, newChatDocument } from "./store.ts";
 
@@ -69,7 +68,7 @@ const buriedMs = 60_000;
 export async function create(
   place: Place,
   wish: CreateChatInput,
-  idempotency: Idempotency | undefined,
+  idempotency: IdempotencyKey | undefined,
 ): Promise<Created> {
   if (!idempotency) return attempt(place, wish, undefined);
 
@@ -296,7 +295,7 @@ function documentOf(
 async function outcomeOf(
   { tenant, deadline }: Place,
   wish: CreateChatInput,
-  idempotency: Idempotency,
+  idempotency: IdempotencyKey,
   request: ReadRequest,
 ): Promise<Created | undefined> {
   if (request.hash !== idempotency.hash) throw new ApiError("IDEMPOTENCY_KEY_REUSED");

@@ -1,5 +1,5 @@
 import type { TenantContext } from "../access/tenant.ts";
-import type { Deadline } from "../api/route.ts";
+import type { Deadline } from "../platform/deadline.ts";
 import { asFailure, RetellError, retellFor } from "../retell/client.ts";
 import type { Final } from "./ending.ts";
 import { isUser, type ReadChat } from "./model.ts";

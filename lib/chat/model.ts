@@ -2,6 +2,14 @@ import type { RetellMessage } from "../retell/schema.ts";
 import { hasGap, isNothing } from "./merge.ts";
 import type { ChatStatus, Message } from "./schema.ts";
 
+/** A request's Idempotency-Key as it is stored: digests, never the key itself. */
+export interface IdempotencyKey {
+  /** The same for the same caller, method, path and key. */
+  id: string;
+  /** The same for the same body, as parsed. A key that comes with another body is refused. */
+  hash: string;
+}
+
 /** A message as it is stored: Retell's entry, and what is private to us. Without `internal` the old server wrote it. */
 export interface StoredMessage extends RetellMessage {
   internal?: {

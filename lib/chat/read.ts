@@ -1,5 +1,5 @@
 import type { TenantContext } from "../access/tenant.ts";
-import type { Deadline } from "../api/route.ts";
+import type { Deadline } from "../platform/deadline.ts";
 import { ApiError } from "../platform/errors.ts";
 import { Lru } from "../platform/lru.ts";
 import { reservedKey, retellFor } from "../retell/client.ts";

@@ -1,5 +1,5 @@
 import type { TenantContext } from "../access/tenant.ts";
-import type { Deadline } from "../api/route.ts";
+import type { Deadline } from "../platform/deadline.ts";
 import { asFailure, RetellError, retellFor } from "../retell/client.ts";
 import type { RetellChat, RetellMessage } from "../retell/schema.ts";
 import { readEvent } from "../retell/webhook.ts";

@@ -1,12 +1,20 @@
-import type { Idempotency } from "../api/idempotency.ts";
-import type { Deadline } from "../api/route.ts";
+import type { Deadline } from "../platform/deadline.ts";
 import { ApiError } from "../platform/errors.ts";
 import { isUnreachable } from "../platform/mongo.ts";
 import { RetellError } from "../retell/client.ts";
 import type { RetellMessage } from "../retell/schema.ts";
 import { type Final, forgetOver } from "./ending.ts";
 import { importLegacyChat } from "./legacy.ts";
-import { isLive, isUser, type ReadChat, type StoredMessage, type Turn, toStoredMessage, visible } from "./model.ts";
+import {
+  type IdempotencyKey,
+  isLive,
+  isUser,
+  type ReadChat,
+  type StoredMessage,
+  type Turn,
+  toStoredMessage,
+  visible,
+} from "./model.ts";
 import { type ChatContext, getOrThrow } from "./place.ts";
 import type { ChatStatus, Message } from "./schema.ts";
 import { leaseMs, type Settled, settle } from "./settle.ts";
@@ -55,7 +63,7 @@ const tellingMs = statusMs + 1_000;
  * @throws CHAT_NOT_FOUND, CHAT_BUSY, CHAT_ENDED, PAYLOAD_TOO_LARGE (the chat is full), IDEMPOTENCY_KEY_REUSED;
  *         MESSAGE_SEND_FAILED, as a 504 with `details.outcome: "unknown"` when it may still arrive
  */
-export async function send(place: Send, content: string, idempotency: Idempotency | undefined): Promise<Sent> {
+export async function send(place: Send, content: string, idempotency: IdempotencyKey | undefined): Promise<Sent> {
   const { fields, metrics } = place.tenant.log;
   const begun = await begin(place, content, idempotency);
   if ("isReplay" in begun) {
@@ -85,7 +93,7 @@ export function refuseLive({ internal, now }: ReadChat): void {
 }
 
 /** Stores what the user says and takes the chat's one turn. What a dead sender left open is settled first. */
-async function begin(place: Send, content: string, idempotency: Idempotency | undefined): Promise<BegunTurn | Sent> {
+async function begin(place: Send, content: string, idempotency: IdempotencyKey | undefined): Promise<BegunTurn | Sent> {
   const { tenant, chatId, deadline } = place;
   const turnId = crypto.randomUUID();
   const operationId = String(tenant.log.fields.operationId);

@@ -1,12 +1,12 @@
 import type { Collection, Filter, ObjectId, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../access/tenant.ts";
-import type { Idempotency } from "../api/idempotency.ts";
 import { ApiError } from "../platform/errors.ts";
 import { bounded, driver, isDuplicate, isUnreachable } from "../platform/mongo.ts";
 import type { RetellMessage } from "../retell/schema.ts";
 import type { Key, Position, SortKeys } from "./cursor.ts";
 import {
   countOf,
+  type IdempotencyKey,
   isComplete,
   isImported,
   newMessageId,
@@ -618,7 +618,7 @@ export function newChatDocument(
 export function userMessage(
   content: string,
   turnId: string,
-  idempotency: Idempotency | undefined,
+  idempotency: IdempotencyKey | undefined,
 ): StoredMessage & { message_id: string } {
   return {
     message_id: newMessageId(),

@@ -1,11 +1,12 @@
 import type { APIGatewayProxyStructuredResultV2 } from "aws-lambda";
 import { SubaccountId } from "../../chat/schema.ts";
 import { fromText, gzip, takesGzip } from "../../platform/compress.ts";
+import { Deadline } from "../../platform/deadline.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { RequestLog } from "../../platform/logger.ts";
 import type { Middleware } from "../chain.ts";
 import { headerOf, valuesOf } from "../headers.ts";
-import { Deadline, type Reply, type RequestState, type Route, routeKey } from "../route.ts";
+import { type Reply, type RequestState, type Route, routeKey } from "../route.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const functionMs = 29_000;
