@@ -1,10 +1,27 @@
 import * as z from "zod";
 import { allowHeadersOf, originsOf } from "../lib/api/cors.ts";
+import type { Route } from "../lib/api/route.ts";
 import { routes } from "../lib/api/routes.ts";
-import { promised, secrets, settings } from "../lib/platform/config.ts";
+import {
+  settings as configSettings,
+  isRouteLimit,
+  promised,
+  RateLimit,
+  routeLimitSetting,
+  secrets,
+} from "../lib/platform/config.ts";
 import { schedules } from "./schedules.ts";
 
 export type Environment = Record<string, string | undefined>;
+
+const limited = Object.values<Route>(routes).filter(({ limit }) => limit !== undefined);
+const routeLimits = limited.map(({ name }) => routeLimitSetting(name));
+
+/** Every setting of the functions, with its schema. `.env.example` explains them; `sst.config.ts` passes them on. */
+export const settings: Record<string, z.ZodType> = {
+  ...configSettings,
+  ...Object.fromEntries(routeLimits.map((name) => [name, RateLimit.optional()])),
+};
 
 const functions = [...Object.keys(routes), ...Object.keys(schedules)];
 
@@ -81,13 +98,20 @@ export function problemsOf(environment: Environment, stage: string): string[] {
 /** Those of `problemsOf` that are so whatever the stage, and whether or not its secrets are known. */
 export function malformed(environment: Environment): string[] {
   const schemas: Record<string, z.ZodType> = { ...settings, ...Deploying };
-  return Object.entries(schemas).flatMap(([name, schema]) => {
+  const unknown = Object.keys(environment).filter(
+    (name) => isRouteLimit(name) && environment[name]?.trim() && !(name in settings),
+  );
+  const invalid = Object.entries(schemas).flatMap(([name, schema]) => {
     const link = name in secrets ? secrets[name as keyof typeof secrets] : undefined;
     const given = environment[link ? `SST_SECRET_${link}` : name];
     const value = name in settings ? given?.trim() : given; // as lib/platform/config.ts reads it; the rest is used as it stands
     const [problem] = value ? (schema.safeParse(value).error?.issues ?? []) : [];
     return problem ? [`${link ? `secret ${link}` : name} is malformed: ${problem.message}`] : [];
   });
+  return [
+    ...invalid,
+    ...unknown.map((name) => `${name} names no endpoint: it must be one of ${routeLimits.join(", ")}`),
+  ];
 }
 
 /** What one stage must have, or others must not: one `.env` serves all stages of a checkout. */

@@ -2,7 +2,8 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
-import { secrets, settings } from "../lib/platform/config.ts";
+import { settings } from "../infra/settings.ts";
+import { secrets } from "../lib/platform/config.ts";
 
 const complete = {
   MONGODB_URL: "mongodb://db.example/scalai",

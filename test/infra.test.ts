@@ -251,6 +251,7 @@ group("what keeps a stage from being deployed", () => {
   it("is said all at once: a secret with the command that sets it, a setting without its value", () => {
     const wrong = {
       RATE_LIMIT_LIST: "-7",
+      RATE_LIMIT_LSIT: "10",
       ALARM_EMAIL: "nobody",
       RESERVED_CONCURRENCY: "massage=3",
       DOMAIN: "x",
@@ -265,6 +266,7 @@ group("what keeps a stage from being deployed", () => {
       "ALARM_EMAIL",
       "RESERVED_CONCURRENCY",
       "TRACING",
+      "RATE_LIMIT_LSIT",
     ]);
     for (const value of ["-7", "nobody", "massage"]) expect(problems.join()).not.toContain(value);
   });

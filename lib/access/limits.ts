@@ -1,7 +1,6 @@
 import { Ratelimit } from "@upstash/ratelimit";
 import type { Redis } from "@upstash/redis";
-import type { Route } from "../api/route.ts";
-import { config, limitSetting } from "../platform/config.ts";
+import { config, routeLimitSetting } from "../platform/config.ts";
 import { Lru } from "../platform/lru.ts";
 import { key, redis } from "../platform/redis.ts";
 
@@ -25,11 +24,11 @@ export interface Count {
 /** Over all endpoints together, per user. */
 export const userLimit = (): Limit => ({ name: "user", requests: config().RATE_LIMIT_USER, perSeconds: 60 });
 
-/** An endpoint's own limit, per subaccount; RATE_LIMIT_<NAME> overrides the table. */
-export function routeLimit(route: Route): Limit | undefined {
+/** An endpoint's own limit, per subaccount. RATE_LIMIT_<NAME> overrides the number of requests in the route table. */
+export function routeLimit(route: { name: string; limit?: Omit<Limit, "name"> }): Limit | undefined {
   if (!route.limit) return undefined;
-  const setting = (config() as Record<string, unknown>)[limitSetting(route.name)];
-  return { name: route.name, ...route.limit, ...(typeof setting === "number" ? { requests: setting } : {}) };
+  const { requests, perSeconds } = route.limit;
+  return { name: route.name, requests: config().ROUTE_LIMITS[routeLimitSetting(route.name)] ?? requests, perSeconds };
 }
 
 const limiters = new Map<string, Ratelimit>();

@@ -1,7 +1,5 @@
 import { Resource } from "sst/resource";
 import * as z from "zod";
-import type { Route } from "../api/route.ts";
-import { routes } from "../api/routes.ts";
 import { stage } from "./stage.ts";
 
 /** In AWS these come as SST links (a file that SST_KEY decrypts); elsewhere from the environment. */
@@ -21,7 +19,8 @@ const List = z.string().transform((text) =>
     .map((item) => item.trim())
     .filter((item) => item !== ""),
 );
-const PerMinute = z.coerce.number().int().min(1);
+/** Requests per minute. */
+export const RateLimit = z.coerce.number().int().min(1);
 const Seconds = z.coerce.number().int().min(1);
 
 /**
@@ -48,36 +47,38 @@ function keepsPromise(name: keyof typeof promised) {
   return [isKept, { path, message: error?.issues[0]?.message ?? "", when: () => true }] as const;
 }
 
-/** The setting that an endpoint's own limit can be overridden by. */
-export const limitSetting = (name: string) => `RATE_LIMIT_${name.toUpperCase()}` as const;
+/**
+ * Each setting's schema, by the name of its variable. The endpoints' own limits are apart: their names follow from the
+ * route table, which infra/settings.ts adds.
+ */
+export const settings = {
+  STAGE: Text.default("local"),
+  MONGODB_URL: Text,
+  UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/ }),
+  UPSTASH_REDIS_REST_TOKEN: Text,
+  RETELL_BASE_URL: z.url({ protocol: /^https?$/ }).default("https://api.retellai.com"),
+  JWT_SECRET: Text.optional(),
+  JWT_JWKS_URL: z.url({ protocol: /^https?$/ }).optional(),
+  JWT_ISSUER: Text.optional(),
+  JWT_AUDIENCE: Text.optional(),
+  JWT_ADMIN_ISSUERS: List.default([]),
+  ENCRYPTION_KEY: Text,
+  ENCRYPTION_KEYS_OLD: List.default([]),
+  LEGACY_KEYS: z.enum(["read", "refuse"]).default("read"),
+  RATE_LIMIT_USER: RateLimit.default(300),
+  PERMISSION_CACHE_SECONDS: Seconds.max(60).default(60),
+  TURN_LEASE_SECONDS: Seconds.default(40),
+  TURN_SETTLE_SECONDS: Seconds.default(330),
+};
 
-const limits = Object.fromEntries(
-  Object.values<Route>(routes)
-    .filter(({ limit }) => limit !== undefined)
-    .map(({ name }) => [limitSetting(name), PerMinute.optional()]),
-);
+/** The variable that overrides an endpoint's own limit. */
+export const routeLimitSetting = (endpoint: string) => `RATE_LIMIT_${endpoint.toUpperCase()}`;
+
+/** Whether a variable may override an endpoint's limit. Deploying refuses names without an endpoint (infra/settings.ts). */
+export const isRouteLimit = (name: string) => name.startsWith("RATE_LIMIT_") && name !== "RATE_LIMIT_USER";
 
 const Config = z
-  .object({
-    STAGE: Text.default("local"),
-    MONGODB_URL: Text,
-    UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/ }),
-    UPSTASH_REDIS_REST_TOKEN: Text,
-    RETELL_BASE_URL: z.url({ protocol: /^https?$/ }).default("https://api.retellai.com"),
-    JWT_SECRET: Text.optional(),
-    JWT_JWKS_URL: z.url({ protocol: /^https?$/ }).optional(),
-    JWT_ISSUER: Text.optional(),
-    JWT_AUDIENCE: Text.optional(),
-    JWT_ADMIN_ISSUERS: List.default([]),
-    ENCRYPTION_KEY: Text,
-    ENCRYPTION_KEYS_OLD: List.default([]),
-    LEGACY_KEYS: z.enum(["read", "refuse"]).default("read"),
-    RATE_LIMIT_USER: PerMinute.default(300),
-    ...limits,
-    PERMISSION_CACHE_SECONDS: Seconds.max(60).default(60),
-    TURN_LEASE_SECONDS: Seconds.default(40),
-    TURN_SETTLE_SECONDS: Seconds.default(330),
-  })
+  .object({ ...settings, ROUTE_LIMITS: z.record(z.string(), RateLimit) })
   .refine((config) => config.JWT_SECRET !== undefined || config.JWT_JWKS_URL !== undefined, {
     path: ["JWT_SECRET"],
     message: "JWT_SECRET or JWT_JWKS_URL must be set",
@@ -87,9 +88,6 @@ const Config = z
   .refine(...keepsPromise("TURN_SETTLE_SECONDS"));
 
 export type Config = z.infer<typeof Config>;
-
-/** Each setting's schema, by the name of its variable. `.env.example` explains them; `sst.config.ts` passes them on. */
-export const settings = Config.shape;
 
 /** What is wrong with a setting; never its value. */
 export interface Problem {
@@ -112,10 +110,15 @@ export function config(): Config {
 function parse(): Config {
   const input: Record<string, unknown> = {};
   for (const name of Object.keys(settings)) input[name] = read(name);
+  const routeLimits = Object.keys(process.env).filter((name) => isRouteLimit(name) && read(name));
+  input.ROUTE_LIMITS = Object.fromEntries(routeLimits.map((name) => [name, read(name)]));
 
   const result = Config.safeParse(input);
   if (result.success) return result.data;
-  const problems: Problem[] = result.error.issues.map(({ path, message }) => ({ setting: path.join("."), message }));
+  const problems: Problem[] = result.error.issues.map(({ path, message }) => ({
+    setting: String(path.at(-1)),
+    message,
+  }));
   const all = problems.map(({ setting, message }) => `${setting} (${message})`).join(", ");
   throw Object.assign(new Error(`Missing or malformed: ${all}`), { name: "ConfigError", problems });
 }

@@ -4,7 +4,7 @@
  */
 import { createWriteStream } from "node:fs";
 import { parseArgs } from "node:util";
-import { settings } from "../../lib/platform/config.ts";
+import { settings } from "../../infra/settings.ts";
 import { excuses, promises } from "./ledger.ts";
 import { type Part, parts, type Report, run } from "./run.ts";
 

@@ -1,4 +1,4 @@
-import { settings } from "../../lib/platform/config.ts";
+import { settings } from "../../infra/settings.ts";
 
 /** Limits that nothing reaches: an environment for whoever sends more than a minute's worth. */
 export const unlimited = Object.fromEntries(
