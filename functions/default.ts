@@ -1,9 +1,9 @@
-import { compose } from "../lib/api/chain.ts";
+import { publicEndpoint } from "../lib/api/chain.ts";
 import { methodsOf, routes } from "../lib/api/routes.ts";
 import { ApiError } from "../lib/platform/errors.ts";
 
 /** What no route matches: 404, or 405 where only the method is wrong. HTTP APIs know no 405 of their own. */
-export const handler = compose(routes.default).handler(async ({ request }) => {
+export const handler = publicEndpoint(routes.default).handler(async ({ request }) => {
   const allow = methodsOf(request.path);
   // Beside a $default route API Gateway may hand it the browsers' preflights, which need a 2xx; it adds the CORS
   // headers itself, so a page of a foreign origin learns nothing by this.

@@ -1,5 +1,7 @@
-import { compose } from "../lib/api/chain.ts";
+import { publicEndpoint } from "../lib/api/chain.ts";
 import { routes } from "../lib/api/routes.ts";
 
 /** Whether the API is up: asks nobody, needs no token. */
-export const handler = compose(routes.health).handler(async () => ({ data: { status: "ok", version: "1.0.0" } }));
+export const handler = publicEndpoint(routes.health).handler(async () => ({
+  data: { status: "ok", version: "1.0.0" },
+}));

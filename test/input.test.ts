@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import * as z from "zod";
-import type { Handler } from "../lib/api/chain.ts";
+import type { Handler } from "../lib/api/call.ts";
 import { routes } from "../lib/api/routes.ts";
 import { CreateChatBody, SendMessageBody } from "../lib/chat/schema.ts";
 import { aChat, aContext, aWorld, call, control, type Name, type Request } from "./support/world.ts";

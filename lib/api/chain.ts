@@ -1,71 +1,45 @@
-import middy, { type MiddlewareObj, type Request } from "@middy/core";
-import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context } from "aws-lambda";
+import middy from "@middy/core";
+import type { Context } from "aws-lambda";
 import { ApiError } from "../platform/errors.ts";
+import type { Call, Event, Handler, Internal, Middleware, Reply, RequestState, Result } from "./call.ts";
 import { idempotencyOf } from "./idempotency.ts";
 import { respond } from "./middleware/respond.ts";
-import type { Call, Reply, RequestState, Route } from "./route.ts";
+import type { Route } from "./route.ts";
 
-type ChatEvent = APIGatewayProxyEventV2;
-type ChatResult = Reply | APIGatewayProxyStructuredResultV2;
-type Internal = { progress: RequestState };
-
-/** One invocation on its way through the chain; what the rules learn of it stands in `internal.progress`. */
-export type ChatRequest = Request<ChatEvent, ChatResult, Error, Context, Internal>;
-
-/** One rule of the chain, as Middy takes it. */
-export type Middleware = MiddlewareObj<ChatEvent, ChatResult, Error, Context, Internal>;
-
-/** How API Gateway calls one of our functions. */
-export type Handler = (event: APIGatewayProxyEventV2, context: Context) => Promise<APIGatewayProxyStructuredResultV2>;
-
-/** An endpoint that still lacks what it does. Curried, so that TypeScript keeps the literal types of what is returned. */
-export interface Unfinished<R extends Route> {
+/** An endpoint without its handler yet. Curried, so that TypeScript keeps the literal types of what a handler returns. */
+export interface EndpointBuilder<R extends Route> {
   handler(run: (call: Call<R>) => Promise<Reply<R>>): Handler;
 }
 
-/**
- * Puts rules in front of what an endpoint does, and `respond` around all of it. By itself it is the whole chain of a
- * public route, which then loads neither database nor cache: those come with `endpoint`.
- */
-export function compose<const R extends Route>(route: R, rules: Middleware[] = []): Unfinished<R> {
+/** The chain of a route that needs no token. It loads neither the database nor the cache: those come with `endpoint`. */
+export const publicEndpoint = <const R extends Route>(route: R): EndpointBuilder<R> => chain(route, []);
+
+/** Runs `respond` and then the given middleware before an endpoint's handler. */
+export function chain<const R extends Route>(route: R, middleware: Middleware[]): EndpointBuilder<R> {
   return {
     handler(run) {
-      const chain = middy<ChatEvent, ChatResult, Error, Context, Internal>({
-        timeoutEarlyInMillis: 2_000, // of the function's 29 s: what is left to answer 504 ourselves
+      const handle = middy<Event, Result, Error, Context, Internal>({
+        timeoutEarlyInMillis: 2_000, // of the function's 29 s, so that we answer 504 before Lambda ends the function
         timeoutEarlyResponse: () => {
-          // A handler that was cut off may have changed something; one that only reads has not.
+          // The handler may have changed something before it was cut off, unless it only reads.
           throw new ApiError("TIMEOUT", route.method === "GET" ? {} : { details: { outcome: "unknown" } });
         },
-      }).use([respond(route), ...rules]);
-      // Middy hands its handler the event: by now that is the call, and nobody needs the event any more.
-      chain.before(async (request) => {
-        request.event = (await toCall(route, request.internal.progress)) as never;
+      }).use([respond(route), ...middleware]);
+      // Middy passes request.event to its handler and nothing else, so the call takes the event's place.
+      handle.before(async (request) => {
+        Object.assign(request, { event: await toCall(route, request.internal.state) });
       });
-      return chain.handler(run as never) as unknown as Handler;
+      handle.handler((call: unknown) => run(call as Call<R>));
+      return handle as Handler; // `respond` has turned the Reply into API Gateway's result
     },
   };
 }
 
-/** By the chain's end every rule has left its part: what a route does not have stays undefined in its types too. */
-async function toCall(route: Route, progress: RequestState): Promise<Call> {
-  const { params, query, body, rawBody, actor, require, tenant, request, operationId, log, deadline } = progress;
-  const cached = await progress.cached;
+async function toCall(route: Route, state: RequestState): Promise<Call> {
+  const { tenant, log, account, ...rest } = state;
+  const cached = await state.cached;
   if (cached) log.fields.cache = cached.hit ? "hit" : "miss";
-  if (tenant) tenant.account = progress.account;
-  const idempotency = idempotencyOf(route, progress);
-  return {
-    params,
-    query,
-    body,
-    rawBody,
-    actor,
-    idempotency,
-    require,
-    tenant,
-    cached,
-    request,
-    operationId,
-    log,
-    deadline,
-  } as Call;
+  if (tenant) tenant.account = account;
+  // What the route's middleware have not set is undefined in the handler's types, too.
+  return { ...rest, tenant, log, cached, idempotency: idempotencyOf(route, state) } as Call;
 }

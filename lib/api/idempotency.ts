@@ -1,9 +1,13 @@
 import { createHash } from "node:crypto";
 import type { IdempotencyKey } from "../chat/model.ts";
-import type { RequestState, Route } from "./route.ts";
+import type { RequestState } from "./call.ts";
+import type { Route } from "./route.ts";
 
 /** Undefined when the caller sent no key. Ids are compared as parsed: a subaccountId in capitals is the same path. */
-export function idempotencyOf(route: Route, { actor, params, body, key }: RequestState): IdempotencyKey | undefined {
+export function idempotencyOf(
+  route: Route,
+  { actor, params, body, key }: Pick<RequestState, "actor" | "params" | "body" | "key">,
+): IdempotencyKey | undefined {
   if (key === undefined || !actor) return undefined;
   return { id: digest([actor.id, route.name, params, key]), hash: digest(body ?? null) };
 }

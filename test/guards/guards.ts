@@ -283,7 +283,7 @@ export const guards: Guard[] = [
   {
     name: "the permission",
     file: "lib/api/middleware/authorize.ts",
-    text: "progress.require(route.permission);",
+    text: "state.require(route.permission);",
     test: ["test/refusals.test.ts", "message refuses", "another tenant's owner: 403"],
   },
   {

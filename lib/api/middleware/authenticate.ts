@@ -7,7 +7,7 @@ import { ApiError } from "../../platform/errors.ts";
 import { parseJson } from "../../platform/json.ts";
 import { loggable } from "../../platform/logger.ts";
 import { Text } from "../../platform/text.ts";
-import type { Middleware } from "../chain.ts";
+import type { Middleware } from "../call.ts";
 import { headerOf } from "../headers.ts";
 
 /** Signature algorithms of a key set. HS256 never goes by a key set, and these never by the secret. */
@@ -40,10 +40,10 @@ const Claims = z
 /** A bearer token becomes an actor. Only who the caller is; what it may do is authorize.ts. */
 export function authenticate(): Middleware {
   return {
-    before: async ({ event, internal: { progress } }) => {
+    before: async ({ event, internal: { state } }) => {
       const token = bearer(headerOf(event, "authorization"));
-      progress.actor = await verify(token);
-      progress.log.fields.userId = loggable(progress.actor.id);
+      state.actor = await verify(token);
+      state.log.fields.userId = loggable(state.actor.id);
     },
   };
 }

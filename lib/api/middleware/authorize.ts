@@ -2,7 +2,7 @@ import { decide, load, type Permission, peek } from "../../access/membership.ts"
 import { openTenant } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { loggable } from "../../platform/logger.ts";
-import type { Middleware } from "../chain.ts";
+import type { Middleware } from "../call.ts";
 import type { GuardedRoute } from "../route.ts";
 import { countRoute, judge } from "./limit.ts";
 
@@ -12,30 +12,30 @@ import { countRoute, judge } from "./limit.ts";
  */
 export function authorize(route: GuardedRoute): Middleware {
   return {
-    before: async ({ internal: { progress } }) => {
-      const { actor, params, counts, log } = progress;
+    before: async ({ internal: { state } }) => {
+      const { actor, params, counts, log } = state;
       if (!actor || !params || !counts) throw new Error("authorize stands behind authenticate, limitUser and validate");
       const { subaccountId } = params;
 
       const peeked = peek(actor.id, subaccountId); // started before the first await: it travels with the counts
-      judge(progress, await counts.user);
+      judge(state, await counts.user);
 
       const { access: cached, epoch, failure } = await peeked;
       if (failure !== undefined) log.warn("Permission not read from Redis", failure);
-      const access = cached ?? (await log.time("mongo", load(actor.id, subaccountId, epoch, progress.trailing)));
-      progress.require = (permission) => {
+      const access = cached ?? (await log.time("mongo", load(actor.id, subaccountId, epoch, state.trailing)));
+      state.require = (permission) => {
         const verdict = decide(access, actor, permission, Date.now());
         if (!verdict.allowed) throw denied(verdict, permission);
       };
-      progress.require(route.permission);
-      const agentId = (progress.body as { agentId?: unknown } | undefined)?.agentId;
+      state.require(route.permission);
+      const agentId = (state.body as { agentId?: unknown } | undefined)?.agentId;
       if (typeof agentId === "string") log.fields.agentId = loggable(agentId);
 
       const counted = await (counts.subaccount ?? countRoute(route, subaccountId));
-      if (counted) judge(progress, counted);
+      if (counted) judge(state, counted);
 
-      progress.tenant = await openTenant(subaccountId, access.subaccount ?? {}, progress);
-      log.spent.admit = performance.now() - progress.startedAt;
+      state.tenant = await openTenant(subaccountId, access.subaccount ?? {}, state);
+      log.spent.admit = performance.now() - state.startedAt;
     },
   };
 }

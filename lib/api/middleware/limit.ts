@@ -1,15 +1,8 @@
 import { type Count, count, recallExceeded, routeLimit, userLimit } from "../../access/limits.ts";
 import { decide, recall } from "../../access/membership.ts";
 import { ApiError } from "../../platform/errors.ts";
-import type { Middleware } from "../chain.ts";
-import type { GuardedRoute, RequestState, Route } from "../route.ts";
-
-/** The counts of one request, judged in the order of the verdicts. */
-export interface Counts {
-  user: Promise<Count>;
-  /** Started early only for a caller who is known to be allowed: a stranger must not use up a tenant's budget. */
-  subaccount?: Promise<Count> | undefined;
-}
+import type { Middleware, RequestState } from "../call.ts";
+import type { GuardedRoute, Route } from "../route.ts";
 
 /**
  * Starts counting against the user's limit, of every request with a valid token: also of one that is refused later. A
@@ -19,13 +12,13 @@ export interface Counts {
  */
 export function limitUser(): Middleware {
   return {
-    before: ({ internal: { progress } }) => {
-      const { actor } = progress;
+    before: ({ internal: { state } }) => {
+      const { actor } = state;
       if (!actor) throw new Error("limitUser stands behind authenticate");
       const rule = userLimit();
       const over = recallExceeded(rule, actor.id);
-      if (over) judge(progress, over);
-      progress.counts = { user: count(rule, actor.id) };
+      if (over) judge(state, over);
+      state.counts = { user: count(rule, actor.id) };
     },
   };
 }
@@ -33,8 +26,8 @@ export function limitUser(): Middleware {
 /** Starts counting against the subaccount's limit, if this instance knows that the caller is allowed. */
 export function limitSubaccount(route: GuardedRoute): Middleware {
   return {
-    before: ({ internal: { progress } }) => {
-      const { actor, params, counts } = progress;
+    before: ({ internal: { state } }) => {
+      const { actor, params, counts } = state;
       if (!actor || !params || !counts) throw new Error("limitSubaccount stands behind limitUser and validate");
       const access = recall(actor.id, params.subaccountId);
       const isAllowed = access && decide(access, actor, route.permission, Date.now()).allowed;
@@ -54,8 +47,8 @@ export function countRoute(route: Route, subaccountId: string): Promise<Count> |
  *
  * @throws RATE_LIMIT_EXCEEDED
  */
-export function judge(progress: RequestState, { success, limit, remaining, reset, degraded }: Count): void {
-  const { headers, log } = progress;
+export function judge(state: RequestState, { success, limit, remaining, reset, degraded }: Count): void {
+  const { headers, log } = state;
   const seconds = Math.max(1, Math.ceil((reset - Date.now()) / 1_000));
 
   const shown = headers["ratelimit-remaining"];

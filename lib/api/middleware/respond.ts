@@ -4,9 +4,9 @@ import { fromText, gzip, takesGzip } from "../../platform/compress.ts";
 import { Deadline } from "../../platform/deadline.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { RequestLog } from "../../platform/logger.ts";
-import type { Middleware } from "../chain.ts";
+import type { Middleware, Reply, RequestState } from "../call.ts";
 import { headerOf, valuesOf } from "../headers.ts";
-import { type Reply, type RequestState, type Route, routeKey } from "../route.ts";
+import { type Route, routeKey } from "../route.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const functionMs = 29_000;
@@ -26,7 +26,7 @@ export function respond(route: Route): Middleware {
       coldStart = false;
 
       const { method = "", path = "" } = event?.requestContext?.http ?? {}; // a test event of the console has none
-      internal.progress = {
+      internal.state = {
         startedAt: performance.now(),
         request: { method, path },
         operationId,
@@ -45,33 +45,33 @@ export function respond(route: Route): Middleware {
     },
 
     after: async (request) => {
-      const { progress } = request.internal;
-      request.response = await succeed(route, progress, request.response as Reply);
-      close(progress, 200);
+      const { state } = request.internal;
+      request.response = await succeed(route, state, request.response as Reply);
+      close(state, 200);
     },
 
     onError: async (request) => {
-      const { progress } = request.internal;
-      await Promise.all(progress.trailing);
+      const { state } = request.internal;
+      await Promise.all(state.trailing);
       const error = known(request.error);
       // Also of what was refused before its path was read.
-      progress.log.fields.subaccountId ??= SubaccountId.safeParse(request.event?.pathParameters?.subaccountId).data;
-      request.response = fail(route, progress, error);
-      close(progress, error.status, error);
+      state.log.fields.subaccountId ??= SubaccountId.safeParse(request.event?.pathParameters?.subaccountId).data;
+      request.response = fail(route, state, error);
+      close(state, error.status, error);
     },
   };
 }
 
-async function succeed(route: Route, progress: RequestState, reply: Reply): Promise<APIGatewayProxyStructuredResultV2> {
-  const { headers, trailing, operationId } = progress;
+async function succeed(route: Route, state: RequestState, reply: Reply): Promise<APIGatewayProxyStructuredResultV2> {
+  const { headers, trailing, operationId } = state;
   const head = reply.answer ?? fromText(headOf(route, reply));
   if (!reply.answer && reply.fill) trailing.push(reply.fill(head));
   await Promise.all(trailing);
   if (!reply.answer && reply.isReplay) headers["idempotent-replayed"] = "true";
 
-  const own = JSON.stringify({ ...reply.meta, operationId, duration: `${elapsed(progress)}ms` });
+  const own = JSON.stringify({ ...reply.meta, operationId, duration: `${elapsed(state)}ms` });
   const tail = `${own.slice(1)}}`;
-  if (progress.takesGzip && head.length >= minGzipBytes) {
+  if (state.takesGzip && head.length >= minGzipBytes) {
     const body = gzip(head.deflated(), tail).toString("base64");
     // Lambda counts the base64, and not all text shrinks.
     if (body.length < head.length) {
@@ -88,13 +88,13 @@ function headOf({ message }: Route, { data, page = {} }: Extract<Reply, { answer
   return `{"success":true,"message":"${message}","data":${JSON.stringify(data)},"meta":{${about}${about && ","}`;
 }
 
-function fail(route: Route, progress: RequestState, error: ApiError): APIGatewayProxyStructuredResultV2 {
+function fail(route: Route, state: RequestState, error: ApiError): APIGatewayProxyStructuredResultV2 {
   const { code, message, errors, details, retryAfter } = error;
-  const headers = { ...progress.headers };
+  const headers = { ...state.headers };
   if (retryAfter !== undefined) headers["retry-after"] = String(retryAfter);
   if (code === "ACCESS_TOKEN_REQUIRED" || code === "INVALID_ACCESS_TOKEN") headers["www-authenticate"] = "Bearer";
   if (code === "METHOD_NOT_ALLOWED" && Array.isArray(details?.allow)) headers.allow = details.allow.join(", ");
-  const meta = { operationId: progress.operationId, operation: route.name, duration: `${elapsed(progress)}ms` };
+  const meta = { operationId: state.operationId, operation: route.name, duration: `${elapsed(state)}ms` };
   return {
     statusCode: error.status,
     headers,
@@ -107,11 +107,11 @@ function known(thrown: unknown): ApiError {
   return thrown instanceof ApiError ? thrown : new ApiError("INTERNAL_ERROR", { cause: thrown });
 }
 
-function close({ log, ...progress }: RequestState, status: number, error?: ApiError): void {
-  progress.tenant?.release();
+function close({ log, ...state }: RequestState, status: number, error?: ApiError): void {
+  state.tenant?.release();
   const { admit, mongo, retell } = log.spent;
   const spent = { admit: Math.round(admit), mongo: Math.round(mongo), retell: Math.round(retell) };
-  const outcome = { status, duration: elapsed(progress), ...spent, ...(error ? { code: error.code } : {}) };
+  const outcome = { status, duration: elapsed(state), ...spent, ...(error ? { code: error.code } : {}) };
   if (error && error.status >= 500) log.error("Request failed", error, outcome);
   else log.info("Request", outcome);
   log.measure(outcome.duration, error);

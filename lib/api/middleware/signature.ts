@@ -7,7 +7,7 @@ import type { RequestLog } from "../../platform/logger.ts";
 import { Lru } from "../../platform/lru.ts";
 import { isUnreachable } from "../../platform/mongo.ts";
 import { webhookKeysOf } from "../../retell/account.ts";
-import type { Middleware } from "../chain.ts";
+import type { Middleware } from "../call.ts";
 import { valuesOf } from "../headers.ts";
 import type { Route } from "../route.ts";
 
@@ -32,7 +32,7 @@ const forged = new Lru<{ bytes: number; until: number }>(1_000);
  */
 export function signature(route: Route): Middleware {
   return {
-    before: async ({ event, internal: { progress } }) => {
+    before: async ({ event, internal: { state } }) => {
       const refused = () => new ApiError("INVALID_SIGNATURE");
       const params = route.params?.safeParse(event.pathParameters).data;
       const [header = "", ...others] = valuesOf(event, "x-retell-signature", { commas: 1 });
@@ -40,7 +40,7 @@ export function signature(route: Route): Middleware {
       if (!params || !timestamp || others.length > 0 || Math.abs(Date.now() - Number(timestamp)) > toleranceMs)
         throw refused();
       const { subaccountId } = params;
-      const { log, trailing } = progress;
+      const { log, trailing } = state;
       log.fields.subaccountId = subaccountId;
       refuseFlood(subaccountId);
 
@@ -54,8 +54,8 @@ export function signature(route: Route): Middleware {
 
       const subaccount = await log.time("mongo", loadSubaccount(subaccountId));
       if (!subaccount) throw refused();
-      progress.tenant = await openTenant(subaccountId, subaccount, progress);
-      Object.assign(progress, { params, rawBody: body });
+      state.tenant = await openTenant(subaccountId, subaccount, state);
+      Object.assign(state, { params, rawBody: body });
     },
   };
 }

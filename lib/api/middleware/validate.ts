@@ -3,9 +3,9 @@ import jsonBodyParser from "@middy/http-json-body-parser";
 import type * as z from "zod";
 import { ApiError, type FieldError, maxErrors } from "../../platform/errors.ts";
 import { type Member, members, parseJson, pathOf, withoutBom, withSources } from "../../platform/json.ts";
-import type { ChatRequest, Middleware } from "../chain.ts";
+import type { ChatRequest, Middleware, RequestState } from "../call.ts";
 import { headerOf, isJsonType, unquoted, valuesOf } from "../headers.ts";
-import type { RequestState, Route } from "../route.ts";
+import type { Route } from "../route.ts";
 import { judge } from "./limit.ts";
 
 const maxBodyBytes = 262_144;
@@ -25,7 +25,7 @@ export function validate(route: Route): Middleware {
       const problems: FieldError[] = [];
       /** The verdict of the user's limit comes first. */
       const refuse = async (error: ApiError): Promise<never> => {
-        if (internal.progress.counts) judge(internal.progress, await internal.progress.counts.user);
+        if (internal.state.counts) judge(internal.state, await internal.state.counts.user);
         throw error;
       };
 
@@ -44,15 +44,15 @@ export function validate(route: Route): Middleware {
         const keys = valuesOf(event, "idempotency-key", { spelled: unquoted });
         const [key = ""] = keys;
         const wrong = keys.length > 1 ? differing : "Must be 1 to 255 visible ASCII characters";
-        if (keys.length === 1 && idempotencyKey.test(key)) internal.progress.key = key;
+        if (keys.length === 1 && idempotencyKey.test(key)) internal.state.key = key;
         else problems.push({ field: "idempotency-key", in: "header", message: wrong });
       }
       if (problems.length > 0) {
         await refuse(new ApiError("VALIDATION_ERROR", { errors: problems.slice(0, maxErrors) }));
       }
 
-      Object.assign(internal.progress, parsed);
-      Object.assign(internal.progress.log.fields, named(internal.progress));
+      Object.assign(internal.state, parsed);
+      Object.assign(internal.state.log.fields, named(internal.state));
     },
   };
 }

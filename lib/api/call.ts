@@ -1,0 +1,105 @@
+import type { MiddlewareObj, Request } from "@middy/core";
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context } from "aws-lambda";
+import type * as z from "zod";
+import type { Count } from "../access/limits.ts";
+import type { Actor, Permission } from "../access/membership.ts";
+import type { TenantContext } from "../access/tenant.ts";
+import type { Cached } from "../chat/cache.ts";
+import type { IdempotencyKey } from "../chat/model.ts";
+import type { AnswerHead } from "../platform/compress.ts";
+import type { Deadline } from "../platform/deadline.ts";
+import type { RequestLog } from "../platform/logger.ts";
+import type { Route } from "./route.ts";
+
+type Parsed<Schema> = Schema extends z.ZodType ? z.output<Schema> : undefined;
+
+/** What a handler gets: by then the caller is known and allowed, and the input is parsed. */
+export interface Call<R extends Route = Route> {
+  params: Parsed<R["params"]>;
+  query: Parsed<R["query"]>;
+  body: Parsed<R["body"]>;
+  actor: Actor;
+  /** What the caller's Idempotency-Key stands for, if there is one. */
+  idempotency: IdempotencyKey | undefined;
+  /** Refuses what the caller may not do, where an endpoint asks for more than its row says. */
+  require(permission: Permission): void;
+  /** The subaccount and its database. */
+  tenant: TenantContext;
+  /** What the cache holds under the key that the endpoint named; undefined when it named none. */
+  cached: Cached | undefined;
+  /** The body as it was signed, of a signed route. */
+  rawBody: string;
+  /** What was asked for: only of use to what answers for routes that do not exist. */
+  request: { method: string; path: string };
+  operationId: string;
+  log: RequestLog;
+  deadline: Deadline;
+}
+
+/** What a handler returns: parts to be written as JSON, or an answer from the cache, which already is. */
+export type Reply<R extends Route = Route> =
+  | {
+      data: z.input<R["data"]>;
+      /** What `meta` says of the data; it is cached along with it. */
+      page?: Record<string, unknown>;
+      /** What `meta` says of this request. */
+      meta?: Record<string, unknown>;
+      /** Keeps the answer for those who ask next. */
+      fill?: Cached["fill"] | undefined;
+      /** It is the answer of an earlier request with the same Idempotency-Key. */
+      isReplay?: boolean;
+      answer?: never;
+    }
+  | { answer: AnswerHead; meta: Record<string, unknown>; data?: never };
+
+/** The counts of one request against its limits. */
+export interface Counts {
+  user: Promise<Count>;
+  /** Started early only for a caller who is known to be allowed: a stranger must not use up a tenant's budget. */
+  subaccount?: Promise<Count> | undefined;
+}
+
+/** What the middleware know of a request so far. */
+export interface RequestState {
+  /** By performance.now(). */
+  startedAt: number;
+  request: { method: string; path: string };
+  operationId: string;
+  log: RequestLog;
+  deadline: Deadline;
+  /** Whether the client takes answers compressed. */
+  takesGzip: boolean;
+  /** Response headers, filled on the way. */
+  headers: Record<string, string>;
+  actor?: Actor;
+  params?: { subaccountId: string; chatId?: string };
+  query?: unknown;
+  body?: unknown;
+  rawBody?: string;
+  /** The Idempotency-Key, as it was sent. */
+  key?: string;
+  /** Started by `limitUser` and `limitSubaccount`, judged by `authorize` (or `validate`, of what it refuses). */
+  counts?: Counts;
+  /** Started by the endpoint. */
+  cached?: Promise<Cached>;
+  account?: Promise<string | null>;
+  require?: (permission: Permission) => void;
+  tenant?: TenantContext;
+  /** Work that nothing waits for until the answer leaves: a Lambda is frozen then, and would leave it half done. */
+  trailing: Promise<unknown>[];
+}
+
+export type Event = APIGatewayProxyEventV2;
+/** What comes out of the chain: a handler's reply, and once `respond` is through with it, API Gateway's result. */
+export type Result = Reply | APIGatewayProxyStructuredResultV2;
+/** What Middy carries from one middleware to the next. */
+export type Internal = { state: RequestState };
+
+/** One invocation on its way through the chain. */
+export type ChatRequest = Request<Event, Result, Error, Context, Internal>;
+
+/** One step of the chain, as Middy takes it. */
+export type Middleware = MiddlewareObj<Event, Result, Error, Context, Internal>;
+
+/** How API Gateway calls one of our functions. */
+export type Handler = (event: Event, context: Context) => Promise<APIGatewayProxyStructuredResultV2>;
