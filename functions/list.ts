@@ -2,7 +2,7 @@ import { endpoint } from "../lib/api/endpoint.ts";
 import { routes } from "../lib/api/routes.ts";
 import * as cache from "../lib/chat/cache.ts";
 import { cursorAfter } from "../lib/chat/cursor.ts";
-import { chats } from "../lib/chat/store.ts";
+import * as chats from "../lib/chat/store/chats.ts";
 import { toListedChat } from "../lib/chat/view.ts";
 
 const defaults = routes.list.query.parse({});

@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { type Db, MongoClient } from "mongodb";
 import { loadSubaccount } from "../lib/access/membership.ts";
 import { addressOf } from "../lib/access/tenant.ts";
-import { isPresent } from "../lib/chat/store.ts";
+import { isPresent } from "../lib/chat/store/collection.ts";
 import { type Chat, type Spread, type Tally, tally } from "./report/tally.ts";
 import { runTool } from "./run-tool.ts";
 import { subaccountIdOf } from "./subaccount.ts";

@@ -17,7 +17,9 @@ import * as cache from "./cache.ts";
 import { nameOf, type ReadRequest, requests } from "./create-keys.ts";
 import { type IdempotencyKey, type StoredChat, toStoredMessage } from "./model.ts";
 import { finishedMs } from "./settle.ts";
-import { chats, newChatDocument } from "./store.ts";
+import * as chats from "./store/chats.ts";
+import { newChatDocument } from "./store/chats.ts";
+import * as tombstones from "./store/tombstones.ts";
 
 /** The chat that is asked for. */
 export interface CreateChatInput extends RetellChatRequest {
@@ -188,7 +190,7 @@ async function createdAllTheSame(
     const chatId = await retell.findCreated(agentId, by, since, deadline.answer(), insists);
     if (!chatId) return undefined;
     // A client may give several requests one operationId: the chat of another create is not this one's.
-    if (!request && (await chats.known(tenant, [chatId])).has(chatId)) return undefined;
+    if (!request && (await chats.existing(tenant, [chatId])).has(chatId)) return undefined;
     const history = await retell.retrieve(chatId, deadline.answer(), insists);
     return history.chat_status === "ongoing" ? history : undefined;
   } catch (error) {
@@ -215,7 +217,7 @@ async function keep(place: Place, retell: RetellClient, chat: StoredChat): Promi
     if (chat.internal?.request) {
       // It may be stored. The key's repeat finds it, here or at Retell; without a repeat the sweep does.
       if (isUnreachable(error)) throw error;
-      await chats.bury(tenant, chat, "unstored", buriedMs).catch(() => {});
+      await tombstones.insert(tenant, chat, "unstored", buriedMs).catch(() => {});
     }
     await endAtRetell(place, retell, chat.chat_id);
     throw error;
@@ -248,12 +250,13 @@ async function insert(tenant: TenantContext, chat: StoredChat): Promise<StoredCh
 async function inItsPlace(place: Place, retell: RetellClient, chat: StoredChat, error: unknown): Promise<StoredChat> {
   const { tenant } = place;
   const request = chat.internal?.request;
-  const theirs = (await chats.get(tenant, chat.chat_id)) ?? (request ? await chats.byRequest(tenant, request) : null);
-  if (theirs && theirs.chat_id !== chat.chat_id && (await chats.bury(tenant, chat, "unstored", buriedMs))) {
+  const theirs =
+    (await chats.get(tenant, chat.chat_id)) ?? (request ? await chats.findByRequest(tenant, request) : null);
+  if (theirs && theirs.chat_id !== chat.chat_id && (await tombstones.insert(tenant, chat, "unstored", buriedMs))) {
     await endAtRetell(place, retell, chat.chat_id);
   }
   if (theirs) return theirs;
-  if (await chats.gone(tenant, chat.chat_id)) throw gone(error);
+  if (await tombstones.get(tenant, chat.chat_id)) throw gone(error);
   throw error;
 }
 
@@ -331,7 +334,7 @@ async function findAgain(
   retell: RetellClient,
 ): Promise<StoredChat | undefined> {
   const name = nameOf(request);
-  const storedChat = await chats.byRequest(tenant, name);
+  const storedChat = await chats.findByRequest(tenant, name);
   // It may have been handed out: it is what came of the key, over or not. Of one that `keep` has ended the name is gone.
   if (storedChat) return storedChat;
 
@@ -350,7 +353,7 @@ async function findAgain(
   if (history.chat_status === "ongoing") {
     return storeRecoveredChat({ tenant, deadline }, retell, documentOf(tenant, wish, history, retell.account, name));
   }
-  const tombstone = await chats.gone(tenant, chatId);
+  const tombstone = await tombstones.get(tenant, chatId);
   if (tombstone && tombstone.why !== "unstored") throw gone();
   return undefined;
 }

@@ -1,12 +1,13 @@
 import type { TenantContext } from "../access/tenant.ts";
 import type { Deadline } from "../platform/deadline.ts";
 import { asFailure, RetellError, retellFor } from "../retell/client.ts";
+import type { ChatContext } from "./context.ts";
 import type { Final } from "./ending.ts";
 import { isUser, type ReadChat } from "./model.ts";
-import { type ChatContext, getOrThrow } from "./place.ts";
 import { refuseLive } from "./send.ts";
 import { type Settled, settle } from "./settle.ts";
-import { chats } from "./store.ts";
+import * as chats from "./store/chats.ts";
+import * as settling from "./store/settling.ts";
 
 /** Signals that bound the end itself and the read after it. */
 type Bounds = Pick<Deadline, "call" | "answer">;
@@ -18,14 +19,16 @@ type Bounds = Pick<Deadline, "call" | "answer">;
  * @throws CHAT_NOT_FOUND, CHAT_BUSY while a turn is running, CHAT_END_FAILED
  */
 export async function end(tenant: TenantContext, chatId: string, deadline: Deadline): Promise<ReadChat> {
-  const seen = await getOrThrow(tenant, chatId);
+  const seen = await chats.getOrThrow(tenant, chatId);
   if (seen.chat_status !== "ongoing") return seen; // a turn that is open yet is settled by the next reader
   refuseLive(seen);
 
   const place = { tenant, chatId, retell: await retellFor(tenant) };
   const given = await historyAfterEnd(place, deadline).catch(asFailure);
   if (given instanceof RetellError) {
-    await chats.noteEnd(tenant, chatId).catch((error) => tenant.log.warn("The failed end was not noted", error));
+    await settling
+      .noteFailedEnd(tenant, chatId)
+      .catch((error) => tenant.log.warn("The failed end was not noted", error));
     throw given;
   }
   const { chat } = await settle(place, { given, seen, signal: deadline.answer() });

@@ -7,7 +7,8 @@ import * as cache from "./cache.ts";
 import { isNothing, merge } from "./merge.ts";
 import { countOf, type ReadChat, transcriptText } from "./model.ts";
 import { fits } from "./size.ts";
-import { chats, type Ending } from "./store.ts";
+import type { Ending } from "./store/settling.ts";
+import * as settling from "./store/settling.ts";
 
 /** A history that shows the chat as over. */
 export interface Final extends RetellChat {
@@ -45,11 +46,11 @@ export async function close(
   const found = endingOf(chat, history);
   if (!found) return chat;
   const ending = { ...found, ...more };
-  const closed = await chats.close(tenant, chat, ending).catch((error) => {
+  const closed = await settling.close(tenant, chat, ending).catch((error) => {
     if (!isTooLarge(error)) throw error;
     // The document is full. That the chat is over is worth more than what Retell has besides.
     const { transcript: _t, chat_cost: _c, chat_analysis: _a, collected_dynamic_variables: _v, ...end } = ending;
-    return chats.close(tenant, chat, end);
+    return settling.close(tenant, chat, end);
   });
   if (!closed) return undefined;
   measureEnd(tenant, chat, closed);

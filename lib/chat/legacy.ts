@@ -2,11 +2,12 @@ import type { TenantContext } from "../access/tenant.ts";
 import { ApiError, type ErrorCode } from "../platform/errors.ts";
 import { asFailure, RetellError } from "../retell/client.ts";
 import type { RetellMessage } from "../retell/schema.ts";
+import type { ChatContext } from "./context.ts";
 import { close, type Final, forgetOver } from "./ending.ts";
 import { isUser, needsImport, type ReadChat, type StoredMessage, toStoredMessage } from "./model.ts";
-import { type ChatContext, getOrThrow } from "./place.ts";
 import { fits } from "./size.ts";
-import { chats } from "./store.ts";
+import * as chats from "./store/chats.ts";
+import * as settling from "./store/settling.ts";
 
 /** A chat that could not be imported now: what there is to show. */
 interface NotImported {
@@ -25,7 +26,7 @@ const weekMs = 7 * 24 * 3_600_000;
  *         PAYLOAD_TOO_LARGE when it does not fit into a document.
  */
 export async function importLegacyChat(place: ChatContext, code: ErrorCode, signal: AbortSignal): Promise<void> {
-  const chat = await getOrThrow(place.tenant, place.chatId);
+  const chat = await chats.getOrThrow(place.tenant, place.chatId);
   if (!needsImport(chat)) return; // somebody else was faster
   const left = chat.internal?.overflows ? { failure: undefined } : await importHistory(place, chat, signal);
   if (!left) return;
@@ -62,7 +63,7 @@ export async function importHistory(
     return closeBefore(tenant, chat, final, messages);
   }
   const retellUserCount = (entries ?? messages).filter(isUser).length;
-  const imported = await chats.adopt(tenant, chat, messages, retellUserCount);
+  const imported = await settling.importMessages(tenant, chat, messages, retellUserCount);
   if (imported) await forgetOver(tenant, imported);
   return undefined;
 }
@@ -87,7 +88,7 @@ async function closeBefore(
 /** Marks a chat whose history does not fit into its document: it takes no new turn, and is read from Retell. */
 export async function tellOverflow(tenant: TenantContext, chat: ReadChat): Promise<void> {
   if (chat.internal?.overflows) return;
-  const isFirst = await chats.overflows(tenant, chat.chat_id);
+  const isFirst = await settling.markOverflowing(tenant, chat.chat_id);
   if (isFirst) tenant.log.warn("A history does not fit into a document: it is read from Retell, and takes no new turn");
 }
 

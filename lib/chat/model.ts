@@ -167,6 +167,25 @@ export function toStoredMessage(entry: RetellMessage, turn?: string): StoredMess
   };
 }
 
+/** What a user says, as it is stored before Retell hears it. */
+export function userMessage(
+  content: string,
+  turnId: string,
+  idempotency: IdempotencyKey | undefined,
+): StoredMessage & { message_id: string } {
+  return {
+    message_id: newMessageId(),
+    role: "user",
+    content,
+    created_timestamp: Date.now(),
+    internal: {
+      turn: turnId,
+      hasLocalId: true,
+      ...(idempotency ? { key: idempotency.id, hash: idempotency.hash } : {}),
+    },
+  };
+}
+
 export const newMessageId = () => `msg_${crypto.randomUUID()}`;
 
 export const isUser = ({ role }: { role: string }) => role === "user";

@@ -4,10 +4,10 @@ import { ApiError } from "../platform/errors.ts";
 import { Lru } from "../platform/lru.ts";
 import { reservedKey, retellFor } from "../retell/client.ts";
 import { countOf, needsImport, type ReadChat, type StoredChat, transcriptText, visible } from "./model.ts";
-import { getOrThrow } from "./place.ts";
 import type { Message, Transcript } from "./schema.ts";
 import { type Settled, settle } from "./settle.ts";
 import { shortenShown } from "./shorten.ts";
+import * as chats from "./store/chats.ts";
 import { recordOf, summaryOf } from "./view.ts";
 
 /** Lambda refuses answers above 6 MB, and counts its own JSON with the body escaped inside. */
@@ -31,7 +31,7 @@ export async function current(
   deadline: Deadline,
   strong: boolean,
 ): Promise<{ chat: ReadChat; stale: boolean }> {
-  const chat = await getOrThrow(tenant, chatId);
+  const chat = await chats.getOrThrow(tenant, chatId);
   const name = `${tenant.subaccountId}:${chatId}`;
   const isFresh = !strong && isWhole(chat) && (readAt.get(name) ?? 0) > Date.now() - pollMs;
   if (isFinal(chat) || isFresh) return { chat, stale: false };

@@ -10,7 +10,8 @@ import { isNothing } from "./merge.ts";
 import { isImported, needsImport, type ReadChat } from "./model.ts";
 import { reconcile } from "./reconcile.ts";
 import { leaseMs, limits, settle } from "./settle.ts";
-import { chats } from "./store.ts";
+import * as chats from "./store/chats.ts";
+import * as schedule from "./store/schedule.ts";
 
 /** What an event was, and what became of it. */
 export interface RetellEventOutcome {
@@ -55,8 +56,8 @@ export async function applyRetellEvent(
   if (history instanceof RetellError) tenant.log.warn("A chat was not read at Retell: its webhook stands in", history);
   const given = finalOf(seen, { chat: told, isLatest: event === "chat_analyzed" }, history);
   const { open } = await settle(place, { given, seen, signal: deadline.call() });
-  if (open === "live") await chats.postpone(tenant, chatId, leaseMs());
-  else if (open || !isOver(history)) await chats.postpone(tenant, chatId, lookMs);
+  if (open === "live") await schedule.postpone(tenant, chatId, leaseMs());
+  else if (open || !isOver(history)) await schedule.postpone(tenant, chatId, lookMs);
   return { event, outcome: "taken in" };
 }
 

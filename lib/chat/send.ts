@@ -3,6 +3,7 @@ import { ApiError } from "../platform/errors.ts";
 import { isUnreachable } from "../platform/mongo.ts";
 import { RetellError } from "../retell/client.ts";
 import type { RetellMessage } from "../retell/schema.ts";
+import type { ChatContext } from "./context.ts";
 import { type Final, forgetOver } from "./ending.ts";
 import { importLegacyChat } from "./legacy.ts";
 import {
@@ -13,13 +14,15 @@ import {
   type StoredMessage,
   type Turn,
   toStoredMessage,
+  userMessage,
   visible,
 } from "./model.ts";
-import { type ChatContext, getOrThrow } from "./place.ts";
 import type { ChatStatus, Message } from "./schema.ts";
 import { leaseMs, type Settled, settle } from "./settle.ts";
 import { maxReplyBytes, shorten } from "./shorten.ts";
-import { chats, isPlain, userMessage } from "./store.ts";
+import * as chats from "./store/chats.ts";
+import { obstacle } from "./store/obstacle.ts";
+import * as turns from "./store/turns.ts";
 
 /** Where a send goes, and until when. */
 type Send = ChatContext & { deadline: Deadline };
@@ -102,13 +105,13 @@ async function begin(place: Send, content: string, idempotency: IdempotencyKey |
   for (let round = 0; round < rounds; round++) {
     // Settling and adopting take time. Nothing has been sent.
     if (round > 0 && deadline.callAt - Date.now() < leastCallMs) throw new ApiError("TIMEOUT");
-    const begun = await chats
+    const begun = await turns
       .begin(tenant, chatId, { id: turnId, operationId, message, leaseMs: leaseMs() })
       .catch((error) => {
         // It may have been stored and not answered, or be stored later. Nothing was sent, so nobody need wait for it.
         // Not awaited: Mongo has just kept us waiting, and where this comes to nothing the turn is settled like a dead
         // sender's.
-        chats.cancel(tenant, chatId, turnId).catch(() => {});
+        turns.cancel(tenant, chatId, turnId).catch(() => {});
         throw error;
       });
     if (begun) {
@@ -117,20 +120,28 @@ async function begin(place: Send, content: string, idempotency: IdempotencyKey |
       return { turnId, content, isKeyed: idempotency !== undefined, user };
     }
 
-    const obstacle = await chats.obstacle(tenant, chatId, idempotency?.id);
-    if (!obstacle) throw new ApiError("CHAT_NOT_FOUND");
-    const { turn, chat_status, isImported, isFull, earlier, now } = obstacle;
-    if (earlier && earlier.internal?.hash !== idempotency?.hash) throw new ApiError("IDEMPOTENCY_KEY_REUSED");
-    if (earlier?.internal?.turn && earlier.internal.turn !== turn?.id) {
-      return replay(await toldChat(place, earlier.internal.turn), earlier.internal.turn);
+    const found = await obstacle(tenant, chatId, idempotency);
+    switch (found.kind) {
+      case "missing":
+        throw new ApiError("CHAT_NOT_FOUND");
+      case "key reused":
+        throw new ApiError("IDEMPOTENCY_KEY_REUSED");
+      case "sent":
+        return replay(await toldChat(place, found.turnId), found.turnId);
+      case "open turn": {
+        const isLeased = isLive(found.turn, found.now, leaseMs());
+        if (isLeased || (await settle(place, { signal: deadline.call() })).open) throw busy(found.turn, found.now);
+        break;
+      }
+      case "ended":
+        throw new ApiError("CHAT_ENDED");
+      case "not imported":
+        await importLegacyChat(place, "MESSAGE_SEND_FAILED", deadline.call());
+        break;
+      case "full":
+        throw new ApiError("PAYLOAD_TOO_LARGE", { message: "The chat is full; start a new one" });
+      case "none":
     }
-    if (turn) {
-      const isStillOpen = isLive(turn, now, leaseMs()) || (await settle(place, { signal: deadline.call() })).open;
-      if (isStillOpen) throw busy(turn, now);
-    } else if (chat_status !== "ongoing") throw new ApiError("CHAT_ENDED");
-    else if (!isImported) await importLegacyChat(place, "MESSAGE_SEND_FAILED", deadline.call());
-    else if (isFull) throw new ApiError("PAYLOAD_TOO_LARGE", { message: "The chat is full; start a new one" });
-    // else it was busy a moment ago
   }
   throw busy(undefined, new Date());
 }
@@ -146,7 +157,7 @@ async function carry(place: Send, turn: BegunTurn): Promise<Outcome> {
     reply = await retell.reply(chatId, turn.content, deadline.call());
   } catch (error) {
     if (error instanceof RetellError) return unanswered(place, turn, error);
-    await chats.fail(tenant, chatId, turn.turnId); // the key was refused and there is no other: it was not sent
+    await turns.fail(tenant, chatId, turn.turnId); // the key was refused and there is no other: it was not sent
     throw error;
   }
 
@@ -169,10 +180,13 @@ async function carry(place: Send, turn: BegunTurn): Promise<Outcome> {
   const chat_status = await statusAfter(place, turn, finished, { final, isTelling });
   // A repeat that comes before this note waits, and then decides the same.
   if (isTelling && chat_status === "ongoing") {
-    tenant.trailing.push(chats.told(tenant, chatId, turn.turnId).catch(() => {}));
+    tenant.trailing.push(turns.noteNotEnded(tenant, chatId, turn.turnId).catch(() => {}));
   }
   return { messages, chat_status };
 }
+
+/** Whether an entry is words alone. After a turn with more than that the agent may have ended the chat. */
+const isPlain = ({ role }: RetellMessage) => role === "agent" || role === "user";
 
 /** Whether the agent may have ended the chat with this reply: it did more than talk. */
 const mayEnd = (reply: StoredMessage[]) => !reply.some(({ role }) => role === "agent") || !reply.every(isPlain);
@@ -216,7 +230,7 @@ async function statusAfter(
     }
     if (!isOver && (!isKeyed || endedIn === turnId)) return status;
     // Another request stored the end.
-    const isNoted = await chats.endedIn(tenant, chatId, turnId, isTelling);
+    const isNoted = await turns.noteEndedIn(tenant, chatId, turnId, isTelling);
     return isNoted || !isKeyed ? status : "ongoing";
   } catch (error) {
     // The reply is stored, and the next reader closes the chat.
@@ -234,14 +248,14 @@ async function statusAfter(
 async function unanswered(place: Send, turn: BegunTurn, error: RetellError): Promise<Outcome> {
   const { tenant, chatId, deadline } = place;
   if (error.failure === "unsent") {
-    await chats.fail(tenant, chatId, turn.turnId);
+    await turns.fail(tenant, chatId, turn.turnId);
     throw error;
   }
 
   const isRefused = ["account", "limited", "refused"].includes(error.failure);
   let settled: Settled | undefined;
   try {
-    await chats.mark(tenant, chatId, turn.turnId, {
+    await turns.mark(tenant, chatId, turn.turnId, {
       ...(isRefused ? { refusedByRetell: true } : {}),
       ...(error.failure === "failed" ? { failedByRetell: true } : {}),
     });
@@ -272,11 +286,11 @@ function settledOutcome(turn: BegunTurn, chat: ReadChat | null, cause?: RetellEr
 async function toldChat({ tenant, chatId, deadline }: Send, turnId: string): Promise<ReadChat> {
   const until = Date.now() + Math.min(tellingMs, deadline.leftMs - 3_000);
   for (;;) {
-    const chat = await getOrThrow(tenant, chatId);
+    const chat = await chats.getOrThrow(tenant, chatId);
     const { endedIn, telling } = chat.internal ?? {};
     if (endedIn === turnId || !telling?.includes(turnId)) return chat;
     if (Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 200));
-    else await chats.told(tenant, chatId, turnId);
+    else await turns.noteNotEnded(tenant, chatId, turnId);
   }
 }
 
@@ -321,7 +335,7 @@ async function finish(
   let fresh = entries;
   for (;;) {
     try {
-      const finished = await chats.finish(tenant, chatId, turn.turnId, fresh, how);
+      const finished = await turns.finish(tenant, chatId, turn.turnId, fresh, how);
       if (finished) return { ...finished, entries: fresh };
       // A read may have stored one of these entries as the late word of an earlier turn.
       const chat = await chats.get(tenant, chatId);

@@ -2,14 +2,16 @@ import type { TenantContext } from "../access/tenant.ts";
 import { config } from "../platform/config.ts";
 import { isTooLarge } from "../platform/mongo.ts";
 import { asFailure, RetellError } from "../retell/client.ts";
+import type { ChatContext } from "./context.ts";
 import { close, type Final, forgetOver } from "./ending.ts";
 import { importHistory, tellOverflow } from "./legacy.ts";
 import { isImported, isLive, needsImport, type ReadChat, type StoredMessage, type Turn } from "./model.ts";
-import { type ChatContext, getOrThrow } from "./place.ts";
 import { reconcile, type Step } from "./reconcile.ts";
 import { shorten } from "./shorten.ts";
 import { fits } from "./size.ts";
-import { chats } from "./store.ts";
+import * as chats from "./store/chats.ts";
+import * as settling from "./store/settling.ts";
+import * as turns from "./store/turns.ts";
 
 interface SettleOptions {
   /** Ends the reading at Retell. */
@@ -59,7 +61,7 @@ export async function settle(
   const { tenant, chatId, retell } = place;
   let failure: RetellError | undefined;
   for (let round = 0; round < rounds; round++) {
-    const chat = (round === 0 && seen) || (await getOrThrow(tenant, chatId));
+    const chat = (round === 0 && seen) || (await chats.getOrThrow(tenant, chatId));
     const turn = chat.internal?.turn;
     if (needsImport(chat) && !isLive(turn, chat.now, leaseMs())) {
       const left = await importHistory(place, chat, signal, given);
@@ -86,7 +88,7 @@ export async function settle(
     if (settled) return { ...settled, failure };
   }
   // Somebody else is at work on the same chat, again and again: what they leave is as good.
-  const chat = await getOrThrow(tenant, chatId);
+  const chat = await chats.getOrThrow(tenant, chatId);
   return { chat, open: chat.internal?.turn && "unknown", failure };
 }
 
@@ -128,7 +130,7 @@ async function agree(
         chat = await correct(tenant, chat, step);
         break;
       case "front":
-        chat = await chats.prepend(tenant, chat, step.entries);
+        chat = await settling.prepend(tenant, chat, step.entries);
         break;
       case "fail":
         if (turn) await fail(tenant, chat, turn, step);
@@ -143,7 +145,7 @@ async function agree(
 /** What is too large for the document beside what it holds is stored shortened. */
 async function append(tenant: TenantContext, chat: ReadChat, step: StepOf<"append">): Promise<ReadChat | null> {
   const endedIn = chat.internal?.endedIn ?? step.lastTurn; // what a client was told of stays
-  const write = (entries: StoredMessage[]) => chats.append(tenant, chat, entries, step.retellUserCount, endedIn);
+  const write = (entries: StoredMessage[]) => settling.append(tenant, chat, entries, step.retellUserCount, endedIn);
   try {
     return await write(step.entries);
   } catch (error) {
@@ -163,10 +165,10 @@ async function correct(
   { index, content }: StepOf<"correct">,
 ): Promise<ReadChat | null> {
   try {
-    return await chats.correct(tenant, chat, index, { content });
+    return await settling.correct(tenant, chat, index, { content });
   } catch (error) {
     if (!isTooLarge(error)) throw error;
-    return chats.correct(tenant, chat, index, { "internal.shortened": true });
+    return settling.correct(tenant, chat, index, { "internal.shortened": true });
   }
 }
 
@@ -177,7 +179,7 @@ async function fail(
   { reason, mayArrive }: StepOf<"fail">,
 ): Promise<void> {
   const why = { mayArrive, undecided: reason === "undecided" };
-  if (await chats.fail(tenant, chat.chat_id, turn.id, why, chat)) tellOf(tenant, chat.chat_id, turn, reason);
+  if (await turns.fail(tenant, chat.chat_id, turn.id, why, chat)) tellOf(tenant, chat.chat_id, turn, reason);
 }
 
 /**

@@ -5,12 +5,15 @@ import { ApiError } from "../platform/errors.ts";
 import { RequestLog } from "../platform/logger.ts";
 import { bounded, central, driver } from "../platform/mongo.ts";
 import { asFailure, type RetellClient, RetellError, retellFor } from "../retell/client.ts";
+import type { ChatContext } from "./context.ts";
 import { databaseId } from "./database.ts";
 import { endAgain, isEndDue } from "./end.ts";
 import { isComplete, type ReadChat, type Tombstone, type Turn } from "./model.ts";
-import type { ChatContext } from "./place.ts";
 import { leaseMs, type Settled, settle } from "./settle.ts";
-import { chats, type Due } from "./store.ts";
+import * as chats from "./store/chats.ts";
+import type { DueChat } from "./store/schedule.ts";
+import * as schedule from "./store/schedule.ts";
+import * as tombstones from "./store/tombstones.ts";
 
 /** What one run does at most. */
 export interface Bounds {
@@ -169,7 +172,7 @@ async function inTenant({ id, location }: Subaccount, run: Run, work: (tenant: T
 }
 
 async function settleDue(tenant: TenantContext, { bounds, swept }: Run): Promise<void> {
-  const dues = await chats.due(tenant, bounds.perSubaccount);
+  const dues = await schedule.due(tenant, bounds.perSubaccount);
   if (dues.length === 0) return;
   const open = new Map<string, Date>();
   for (const { chat_id, turn } of dues) if (turn?.at instanceof Date) open.set(chat_id, turn.at);
@@ -178,12 +181,12 @@ async function settleDue(tenant: TenantContext, { bounds, swept }: Run): Promise
     if (!retell) return await putOff(tenant, dues);
     for (const due of dues) {
       if (Date.now() > bounds.until) break;
-      if (!(await chats.claim(tenant, due, claimMs))) continue; // another sweep has it
+      if (!(await schedule.claim(tenant, due, claimMs))) continue; // another sweep has it
       const log = new RequestLog({ ...tenant.log.fields, chatId: due.chat_id }, tenant.log.metrics);
       const place = { tenant: { ...tenant, log }, chatId: due.chat_id, retell };
       try {
-        if (due.gone) {
-          if (await sweepGone(place, { ...due, gone: due.gone })) swept.orphansEnded += 1;
+        if (due.tombstone) {
+          if (await sweepGone(place, { ...due, tombstone: due.tombstone })) swept.orphansEnded += 1;
           continue;
         }
         const { chat, failure } = await sweepChat(place, due._id);
@@ -211,9 +214,9 @@ async function activeRetell(tenant: TenantContext): Promise<RetellClient | undef
 }
 
 /** Without an account nothing is urgent but that an open turn is told of. */
-async function putOff(tenant: TenantContext, dues: Due[]): Promise<void> {
+async function putOff(tenant: TenantContext, dues: DueChat[]): Promise<void> {
   for (const due of dues) {
-    await chats.claim(tenant, due, due.turn ? claimMs : hour);
+    await schedule.claim(tenant, due, due.turn ? claimMs : hour);
     if (due.turn) tellOpen(tenant.log, due.chat_id, due.turn, new ApiError("RETELL_ACCOUNT_INACTIVE"));
   }
   tenant.log.warn("Chats are due, but there is no active Retell account");
@@ -232,7 +235,7 @@ async function sweepChat(place: ChatContext, id: ObjectId): Promise<Settled> {
   const isGoing = chat.chat_status === "ongoing" && read.failure;
   const refusedSince = isGoing ? (chat.internal?.refusedSince ?? (isRefused ? new Date() : undefined)) : undefined;
   if (isRefused && refusedSince && (await isGoneAtRetell(place, chat, refusedSince))) return closeGone(place, id);
-  await chats.setDue(place.tenant, id, { due: nextLook(chat, failure), refusedSince }, chat);
+  await schedule.reschedule(place.tenant, id, { sweepAt: nextLook(chat, failure), refusedSince }, chat);
   return settled;
 }
 
@@ -263,21 +266,24 @@ async function closeGone(place: ChatContext, id: ObjectId): Promise<Settled> {
   const settled = await settle(place, { given, signal: AbortSignal.timeout(callMs) });
   tenant.log.warn("A chat was closed: Retell has refused to show it for a week");
   // There is nothing more to come of it.
-  await chats.setDue(tenant, id, { due: undefined, refusedSince: undefined }, settled.chat);
+  await schedule.reschedule(tenant, id, { sweepAt: undefined, refusedSince: undefined }, settled.chat);
   return settled;
 }
 
 /** Ends at Retell what was given up, and removes its tombstone in the end. Returns whether it was ended now. */
-async function sweepGone(place: ChatContext, { operationId, gone }: Due & { gone: Tombstone }): Promise<boolean> {
+async function sweepGone(
+  place: ChatContext,
+  { operationId, tombstone: gone }: DueChat & { tombstone: Tombstone },
+): Promise<boolean> {
   const isPast = Date.now() - gone.at.getTime() >= goneMs;
   if (isPast && gone.why !== "deleted") {
-    await chats.removeGone(place.tenant, place.chatId);
+    await tombstones.remove(place.tenant, place.chatId);
     return false;
   }
   if (gone.endedAt) return false;
   const failure = await endGone(place, gone, operationId);
   if (failure?.isOfAccount) throw failure;
-  if (failure) await chats.postponeGone(place.tenant, place.chatId, Math.max(minute, Date.now() - gone.at.getTime()));
+  if (failure) await tombstones.postpone(place.tenant, place.chatId, Math.max(minute, Date.now() - gone.at.getTime()));
   return !failure;
 }
 
@@ -296,7 +302,7 @@ async function endGone({ tenant, chatId, retell }: ChatContext, gone: Tombstone,
     if (read instanceof RetellError) return read;
     if (read.chat_status === "ongoing") return refusal;
   }
-  await chats.goneAtRetell(tenant, chatId, new Date(gone.at.getTime() + goneMs));
+  await tombstones.markEnded(tenant, chatId, new Date(gone.at.getTime() + goneMs));
   const about = operationId ? { operationId, settledBy: tenant.log.fields.operationId } : {};
   tenant.log.warn("An orphan was ended at Retell", refusal, { ...about, chatId });
   return undefined;
@@ -411,7 +417,7 @@ async function endOrphans(
   if (!retell) return false; // should the account be active again, what it left behind is still to be found
   if (begun.from >= begun.to) return true;
   const ours = await retell.ongoingOf(subaccountId, begun, AbortSignal.timeout(callMs));
-  const known = await chats.known(
+  const known = await chats.existing(
     tenant,
     ours.map(({ chatId }) => chatId),
   );
@@ -419,7 +425,7 @@ async function endOrphans(
   for (const { chatId, operationId } of ours.filter((chat) => !known.has(chat.chatId))) {
     if (Date.now() > bounds.until) return false;
     const chat = { chat_id: chatId, ...(operationId ? { operationId } : {}) };
-    const gone = await chats.bury(tenant, chat, "orphan", claimMs);
+    const gone = await tombstones.insert(tenant, chat, "orphan", claimMs);
     if (!gone || gone.endedAt) continue; // a create has come back for it, or Retell's list lags
     const refusal = await endGone({ tenant, chatId, retell }, gone, operationId);
     if (refusal?.isOfAccount) throw refusal;

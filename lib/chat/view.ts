@@ -1,6 +1,6 @@
 import type * as z from "zod";
 import { ChatStatus, type ListedChat } from "./schema.ts";
-import type { FoundChat } from "./store.ts";
+import type { FoundChat } from "./store/chats.ts";
 
 /** A chat as lists show it. A field that cannot be shown is null. */
 export function toListedChat(chat: FoundChat): z.input<typeof ListedChat> {

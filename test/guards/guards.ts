@@ -14,7 +14,7 @@ export interface Guard {
 export const guards: Guard[] = [
   {
     name: "the key clause: a message whose key is stored is not stored again",
-    file: "lib/chat/store.ts",
+    file: "lib/chat/store/turns.ts",
     text: "...(key ? { messages: { $not: { $elemMatch: sentWith(key) } } } : {}),",
     test: [
       "test/keys.test.ts",
@@ -24,8 +24,8 @@ export const guards: Guard[] = [
   },
   {
     name: "the key's hash: one key is one request",
-    file: "lib/chat/send.ts",
-    text: 'if (earlier && earlier.internal?.hash !== idempotency?.hash) throw new ApiError("IDEMPOTENCY_KEY_REUSED");',
+    file: "lib/chat/store/obstacle.ts",
+    text: 'if (earlier && earlier.hash !== key?.hash) return { kind: "key reused" };',
     test: [
       "test/keys.test.ts",
       "a message with an Idempotency-Key",
@@ -34,7 +34,7 @@ export const guards: Guard[] = [
   },
   {
     name: "the idle clause: no turn begins beside another",
-    file: "lib/chat/store.ts",
+    file: "lib/chat/store/turns.ts",
     text: '"internal.turn": { $exists: false },',
     test: [
       "test/message.test.ts",
@@ -44,14 +44,14 @@ export const guards: Guard[] = [
   },
   {
     name: "the rev clause: what was decided on an old reading is not written",
-    file: "lib/chat/store.ts",
+    file: "lib/chat/store/collection.ts",
     text: '"internal.revision": seen.internal?.revision,',
     test: ["test/races.test.ts", "a history that two have read at once", "is merged once"],
   },
   {
     name: "the fence of FINISH: a late reply closes no turn but its own",
-    file: "lib/chat/store.ts",
-    text: '"internal.turn.id": turnId,\n          ...(ids.length',
+    file: "lib/chat/store/turns.ts",
+    text: '"internal.turn.id": turnId,\n      ...(ids.length',
     instead: "...(ids.length",
     test: [
       "test/races.test.ts",
@@ -61,9 +61,9 @@ export const guards: Guard[] = [
   },
   {
     name: "the fence of FAIL: a late refusal closes no turn but its own",
-    file: "lib/chat/store.ts",
-    text: 'filter: { ...one(tenant, chatId), "internal.turn.id": turnId } as',
-    instead: "filter: one(tenant, chatId) as",
+    file: "lib/chat/store/turns.ts",
+    text: 'filter: { ...oneChat(tenant, chatId), "internal.turn.id": turnId },',
+    instead: "filter: oneChat(tenant, chatId),",
     test: [
       "test/races.test.ts",
       "a sender whose turn somebody else has settled meanwhile",
@@ -89,7 +89,7 @@ export const guards: Guard[] = [
   {
     name: "SETTLE: absence in Retell's history proves nothing for so long",
     file: "lib/chat/reconcile.ts",
-    text: 'if (!over && !turn.answered && !isOld) return { kind: "later" };',
+    text: 'if (!over && !turn.refusedByRetell && !isOld) return { kind: "later" };',
     test: [
       "test/keys.test.ts",
       "a message with an Idempotency-Key",
@@ -99,7 +99,7 @@ export const guards: Guard[] = [
   {
     name: "answered: a message that Retell refused need not be waited for",
     file: "lib/chat/reconcile.ts",
-    text: "!over && !turn.answered && !isOld",
+    text: "!over && !turn.refusedByRetell && !isOld",
     instead: "!over && !isOld",
     test: [
       "test/lib/reconcile.test.ts",
@@ -135,15 +135,15 @@ export const guards: Guard[] = [
   },
   {
     name: "the claim of a chat: of two sweeps one has it",
-    file: "lib/chat/store.ts",
-    text: 'tenant.subaccountId, "internal.nextSweepAt": due }',
+    file: "lib/chat/store/schedule.ts",
+    text: 'tenant.subaccountId, "internal.nextSweepAt": nextSweepAt }',
     instead: "tenant.subaccountId }",
     test: ["test/sweep.test.ts", "the sweep", "run twice at once settles each chat once"],
   },
   {
     name: "the claim of an orphan: a chat that is to be ended can no longer be handed out",
     file: "lib/chat/sweep.ts",
-    text: 'await chats.bury(tenant, chat, "orphan", claimMs);',
+    text: 'await tombstones.insert(tenant, chat, "orphan", claimMs);',
     instead: '{ at: new Date(), why: "orphan" as const, endedAt: undefined };',
     test: [
       "test/races.test.ts",
@@ -153,7 +153,7 @@ export const guards: Guard[] = [
   },
   {
     name: "tombstones are left out: no read finds a chat that was given up",
-    file: "lib/chat/store.ts",
+    file: "lib/chat/store/collection.ts",
     text: "=> ({ subaccountId, ...isPresent });",
     instead: "=> ({ subaccountId });",
     test: [
@@ -257,8 +257,8 @@ export const guards: Guard[] = [
   },
   {
     name: "the tenant check of one chat",
-    file: "lib/chat/store.ts",
-    text: "return { ...present(tenant), chat_id: chatId } satisfies Filter<StoredChat>;",
+    file: "lib/chat/store/collection.ts",
+    text: "return { ...ofTenant(tenant), chat_id: chatId } satisfies Filter<StoredChat>;",
     instead: "return { ...isPresent, chat_id: chatId };",
     test: [
       "test/tenants.test.ts",
@@ -268,14 +268,14 @@ export const guards: Guard[] = [
   },
   {
     name: "the tenant check of the list",
-    file: "lib/chat/store.ts",
-    text: ".find(older ? { $or: older } : shown)",
+    file: "lib/chat/store/chats.ts",
+    text: ".find(older ? { $or: older } : all)",
     instead: ".find(older ? { $or: older } : isPresent)",
     test: ["test/list.test.ts", "list", "shows only its own chats where subaccounts share a database"],
   },
   {
     name: "the tenant check of agents",
-    file: "lib/chat/store.ts",
+    file: "lib/chat/store/chats.ts",
     text: "const filter = { agentId, subaccountId: tenant.subaccountId };",
     instead: "const filter = { agentId };",
     test: ["test/tenants.test.ts", "subaccounts that share a database", "cannot use each other's agents: 404"],

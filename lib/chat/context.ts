@@ -1,0 +1,9 @@
+import type { TenantContext } from "../access/tenant.ts";
+import type { RetellClient } from "../retell/client.ts";
+
+/** One chat of a tenant, and the Retell client of that tenant. */
+export interface ChatContext {
+  tenant: TenantContext;
+  chatId: string;
+  retell: RetellClient;
+}

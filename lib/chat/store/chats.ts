@@ -1,0 +1,188 @@
+import type { TenantContext } from "../../access/tenant.ts";
+import { ApiError } from "../../platform/errors.ts";
+import { bounded, driver, isUnreachable } from "../../platform/mongo.ts";
+import type { Key, Position, SortKeys } from "../cursor.ts";
+import { countOf, type ReadChat, readable, type StoredChat, type StoredMessage } from "../model.ts";
+import { silentChatMs } from "../timing.ts";
+import { findDurable, localRead, messageList, ofTenant, oneChat, run } from "./collection.ts";
+
+/**
+ * The chats of a tenant: find, insert, page. Every function of this folder takes the tenant, and every query carries its
+ * subaccountId. All of them throw CONNECTION_FAILED when the tenant's database does not answer in time.
+ */
+
+/** A chat as a list finds it: others write into the collection too, so that a field may hold anything. */
+export type FoundChat = Record<
+  "chat_id" | "agent_id" | "chat_status" | "start_timestamp" | "end_timestamp" | "message_count" | "createdAt",
+  unknown
+>;
+
+export async function insert(tenant: TenantContext, chat: StoredChat): Promise<void> {
+  await run(tenant, (chats) => chats.insertOne({ ...chat }));
+}
+
+/** The whole chat with the server's clock; null when this subaccount has no such chat. */
+export async function get(tenant: TenantContext, chatId: string): Promise<ReadChat | null> {
+  const chat = await findDurable(tenant, oneChat(tenant, chatId), (chats) =>
+    chats
+      .aggregate<ReadChat>([{ $match: oneChat(tenant, chatId) }, { $addFields: { now: "$$NOW" } }, { $unset: "_id" }])
+      .toArray()
+      .then(([chat]) => chat ?? null),
+  );
+  return chat && readable(chat);
+}
+
+/** @throws CHAT_NOT_FOUND, also for another tenant's chat. */
+export async function getOrThrow(tenant: TenantContext, chatId: string): Promise<ReadChat> {
+  const chat = await get(tenant, chatId);
+  if (!chat) throw new ApiError("CHAT_NOT_FOUND");
+  if (typeof chat.agent_id === "string") tenant.log.fields.agentId = chat.agent_id;
+  return chat;
+}
+
+/** The chat that a create with a key has stored; null when the create has not stored one. */
+export async function findByRequest(tenant: TenantContext, request: string): Promise<StoredChat | null> {
+  const filter = { ...ofTenant(tenant), "internal.request": request };
+  const chat = await findDurable(tenant, filter, (chats) => chats.findOne(filter, { projection: { _id: 0 } }));
+  return chat && readable(chat);
+}
+
+/** Which of these chats the tenant has. */
+export async function existing(tenant: TenantContext, chatIds: string[]): Promise<Set<string>> {
+  const filter = { ...ofTenant(tenant), chat_id: { $in: chatIds } };
+  const found = await run(tenant, (chats) => chats.find(filter, localRead).project({ chat_id: 1 }).toArray());
+  return new Set(found.map(({ chat_id }) => chat_id));
+}
+
+/** Bytes of BSON. */
+export async function sizeOf(tenant: TenantContext, chatId: string): Promise<number> {
+  const projection = { _id: 0, bytes: { $bsonSize: "$$ROOT" } };
+  const found = await run(tenant, (chats) => chats.findOne<{ bytes: number }>(oneChat(tenant, chatId), { projection }));
+  return found?.bytes ?? 0;
+}
+
+/** Whether the subaccount owns such an agent. */
+export async function hasAgent(tenant: TenantContext, agentId: string): Promise<boolean> {
+  const filter = { agentId, subaccountId: tenant.subaccountId };
+  const find = async () => (await tenant.db()).collection("chatagents").findOne(filter, { projection: { _id: 1 } });
+  const found = await tenant.log.time("mongo", bounded(find()));
+  return found !== null;
+}
+
+/**
+ * Chats newest first, from a position on (exclusive).
+ *
+ * @throws CHAT_LIST_FAILED when Mongo answers with an error
+ */
+export async function page(tenant: TenantContext, limit: number, after: Position | undefined): Promise<FoundChat[]> {
+  const all = ofTenant(tenant);
+  const older = after && (await olderThan(all, after));
+  return run(tenant, (chats) =>
+    chats
+      .find(older ? { $or: older } : all)
+      .sort({ start_timestamp: -1, chat_id: -1 })
+      .skip(after?.skip ?? 0)
+      .limit(limit)
+      .project<FoundChat>({
+        _id: 0,
+        chat_id: 1,
+        agent_id: 1,
+        chat_status: 1,
+        start_timestamp: 1,
+        end_timestamp: 1,
+        message_count: messageCount,
+        createdAt: 1,
+      })
+      .toArray(),
+  ).catch((cause) => {
+    throw isUnreachable(cause) ? cause : new ApiError("CHAT_LIST_FAILED", { cause });
+  });
+}
+
+/**
+ * Two ranges of one index, merged in its order: except for tombstones, no document is read that is not returned. `$expr`
+ * compares across types as the index does, where `$lt` by itself finds values of one type only.
+ */
+async function olderThan(all: object, after: Position): Promise<object[]> {
+  const [start_timestamp, chat_id] = [await toBson(after.start_timestamp), await toBson(after.chat_id)];
+  const older = { ...below("start_timestamp", start_timestamp), chat_id: noList };
+  const sameTime = { ...below("chat_id", chat_id), start_timestamp: { $eq: start_timestamp, ...noList } };
+  return [older, sameTime].map((range) => ({ ...all, ...range }));
+}
+
+async function toBson(key: Key): Promise<unknown> {
+  if (typeof key !== "object" || key === null) return key;
+  const { Decimal128, Long, MaxKey, ObjectId } = await driver();
+  if ("$date" in key) return new Date(key.$date);
+  if ("$numberDouble" in key) return Number(key.$numberDouble);
+  if ("$numberLong" in key) return Long.fromString(key.$numberLong);
+  if ("$numberDecimal" in key) return Decimal128.fromString(key.$numberDecimal);
+  return "$oid" in key ? new ObjectId(key.$oid) : new MaxKey();
+}
+
+/** A list is sorted by one of its items, and compared by the others too: it would appear again on later pages. */
+const noList = { $not: { $type: "array" } };
+
+function below(field: keyof SortKeys, value: unknown): object {
+  // Absent is null to the index, and less than null to $expr.
+  if (value === null) return { [field]: { $type: "minKey" } };
+  return { [field]: noList, $expr: { $lt: [`$${field}`, { $literal: value }] } };
+}
+
+/** The old server counts tool calls as messages, so its chats are counted anew. */
+const messageCount = {
+  $cond: [
+    { $gt: ["$internal.retellUserCount", null] },
+    "$message_count",
+    { $size: { $filter: { input: messageList, cond: { $in: ["$$this.role", ["agent", "user"]] } } } },
+  ],
+};
+
+/** A new chat's document, with the opening messages that Retell gave. */
+export function newChatDocument(
+  fields: Pick<
+    StoredChat,
+    | "chat_id"
+    | "agent_id"
+    | "chat_status"
+    | "start_timestamp"
+    | "metadata"
+    | "retell_llm_dynamic_variables"
+    | "subaccountId"
+    | "createdBy"
+    | "operationId"
+    | "retellAccountId"
+  >,
+  messages: StoredMessage[],
+  request: string | undefined,
+): StoredChat {
+  const now = new Date();
+  return {
+    ...fields,
+    end_timestamp: null,
+    transcript: "",
+    message_count: countOf(messages),
+    messages,
+    collected_dynamic_variables: {},
+    chat_cost: null,
+    chat_analysis: null,
+    createdAt: now,
+    updatedAt: now,
+    lastMessageAt: now,
+    internal: {
+      revision: 1,
+      retellUserCount: 0,
+      prependedCount: 0,
+      opening: messages.length,
+      ...(request ? { request } : {}),
+      nextSweepAt: new Date(now.getTime() + silentChatMs),
+      tags: tagsOf(fields.metadata),
+    },
+  };
+}
+
+function tagsOf(metadata: Record<string, unknown>): string[] {
+  return Object.entries(metadata)
+    .filter(([, value]) => ["string", "number", "boolean"].includes(typeof value))
+    .map(([name, value]) => `${name}=${value}`.slice(0, 256));
+}

@@ -1,0 +1,78 @@
+import type { Collection, Filter, UpdateFilter } from "mongodb";
+import type { TenantContext } from "../../access/tenant.ts";
+import { ApiError } from "../../platform/errors.ts";
+import { bounded } from "../../platform/mongo.ts";
+import { type ReadChat, readable, type StoredChat } from "../model.ts";
+import { durableMs, durablePollMs } from "../timing.ts";
+
+/** Leaves tombstones out. */
+export const isPresent = { "internal.tombstone": { $exists: false } };
+
+/** The chats of a subaccount, without tombstones. Every query for chats is built on it. */
+export const ofTenant = ({ subaccountId }: Pick<TenantContext, "subaccountId">) => ({ subaccountId, ...isPresent });
+
+/** One chat of a subaccount. */
+export function oneChat(tenant: TenantContext, chatId: string) {
+  return { ...ofTenant(tenant), chat_id: chatId } satisfies Filter<StoredChat>;
+}
+
+/** Reads what the primary has, durable or not, so that what is there is never taken for absent. */
+export const localRead = { readConcern: "local" } as const;
+
+/** A chat's messages. Others write into the collection: a document whose `messages` is no list must not fail a query. */
+export const messageList = { $cond: [{ $isArray: "$messages" }, "$messages", []] };
+
+/** The date that lies a number of ms ahead. */
+export const inMs = (ms: number) => new Date(Date.now() + ms);
+
+/**
+ * Runs an operation on the tenant's chats.
+ *
+ * @throws CONNECTION_FAILED when the database does not answer in time
+ */
+export function run<T>(tenant: TenantContext, operation: (chats: Collection<StoredChat>) => Promise<T>): Promise<T> {
+  const work = async () => operation((await tenant.db()).collection<StoredChat>("chats"));
+  return tenant.log.time("mongo", bounded(work()));
+}
+
+/**
+ * Finds what a majority of the replica set has, so that no failover takes back what a client was told. A document that
+ * only the primary has is neither present nor absent: this waits for it.
+ *
+ * @throws CONNECTION_FAILED when a majority does not get it in time
+ */
+export function findDurable<T>(
+  tenant: TenantContext,
+  filter: Filter<StoredChat>,
+  find: (chats: Collection<StoredChat>) => Promise<T | null>,
+): Promise<T | null> {
+  return run(tenant, async (chats) => {
+    const until = Date.now() + durableMs;
+    for (;;) {
+      const found = await find(chats);
+      if (found || !(await chats.findOne(filter, { ...localRead, projection: { _id: 1 } }))) return found;
+      if (Date.now() > until) throw new ApiError("CONNECTION_FAILED");
+      await new Promise((resolve) => setTimeout(resolve, durablePollMs));
+    }
+  });
+}
+
+/** Changes a chat only if it still is as it was read: same revision, and the same open turn or none. */
+export function updateUnchanged(
+  tenant: TenantContext,
+  seen: ReadChat,
+  update: UpdateFilter<StoredChat>,
+): Promise<ReadChat | null> {
+  return run(tenant, async (chats) => {
+    const changed = await chats.findOneAndUpdate(
+      {
+        ...oneChat(tenant, seen.chat_id),
+        "internal.revision": seen.internal?.revision,
+        "internal.turn.id": seen.internal?.turn?.id ?? { $exists: false },
+      },
+      update,
+      { returnDocument: "after", projection: { _id: 0 } },
+    );
+    return changed && readable({ ...changed, now: seen.now });
+  });
+}

@@ -1,0 +1,71 @@
+import type { ObjectId, UpdateFilter } from "mongodb";
+import type { TenantContext } from "../../access/tenant.ts";
+import type { ReadChat, StoredChat, Tombstone, Turn } from "../model.ts";
+import { inMs, ofTenant, oneChat, run } from "./collection.ts";
+
+/** A chat that the sweep should look at. */
+export interface DueChat {
+  _id: ObjectId;
+  chat_id: string;
+  /** Since when it is due. */
+  nextSweepAt: Date;
+  /** Its open turn, if it has one. */
+  turn?: Turn;
+  /** The document is a tombstone: what is left of a chat that was given up. */
+  tombstone?: Tombstone;
+  /** Of the create that it came of. */
+  operationId: string;
+}
+
+/** The tenant's chats and tombstones that are due now, the longest due first. */
+export async function due(tenant: TenantContext, limit: number): Promise<DueChat[]> {
+  return run(tenant, (chats) =>
+    chats
+      .find({ subaccountId: tenant.subaccountId, "internal.nextSweepAt": { $lte: new Date() } })
+      .sort({ "internal.nextSweepAt": 1 })
+      .limit(limit)
+      .project<DueChat>({
+        chat_id: 1,
+        nextSweepAt: "$internal.nextSweepAt",
+        turn: "$internal.turn",
+        tombstone: "$internal.tombstone",
+        operationId: 1,
+      })
+      .toArray(),
+  );
+}
+
+/** Claims a due chat for one sweep; false when another sweep has it, or a send has changed its time. */
+export async function claim(tenant: TenantContext, { _id, nextSweepAt }: DueChat, ms: number): Promise<boolean> {
+  const filter = { _id, subaccountId: tenant.subaccountId, "internal.nextSweepAt": nextSweepAt };
+  const update = { $set: { "internal.nextSweepAt": inMs(ms) } };
+  return (await run(tenant, (chats) => chats.updateOne(filter, update))).modifiedCount === 1;
+}
+
+/**
+ * Sets when a claimed chat is due again, and since when Retell has refused to show it; undefined: it is due no more, or
+ * Retell does not refuse it. A send that came first has set its own time, and nothing is written.
+ */
+export async function reschedule(
+  tenant: TenantContext,
+  _id: DueChat["_id"],
+  { sweepAt, refusedSince }: { sweepAt: Date | undefined; refusedSince: Date | undefined },
+  seen: ReadChat,
+): Promise<void> {
+  const filter = { _id, ...ofTenant(tenant), "internal.revision": seen.internal?.revision };
+  const $set = {
+    ...(sweepAt && { "internal.nextSweepAt": sweepAt }),
+    ...(refusedSince && { "internal.refusedSince": refusedSince }),
+  };
+  const $unset: UpdateFilter<StoredChat>["$unset"] = {
+    ...(!sweepAt && { "internal.nextSweepAt": "" }),
+    ...(!refusedSince && { "internal.refusedSince": "" }),
+  };
+  await run(tenant, (chats) => chats.updateOne(filter, { $set, $unset }));
+}
+
+/** Sets when the sweep looks at a chat next. */
+export async function postpone(tenant: TenantContext, chatId: string, ms: number): Promise<void> {
+  const $set = { "internal.nextSweepAt": inMs(ms) };
+  await run(tenant, (chats) => chats.updateOne(oneChat(tenant, chatId), { $set }));
+}

@@ -1,0 +1,130 @@
+import type { TenantContext } from "../../access/tenant.ts";
+import { countOf, isComplete, type ReadChat, type StoredChat, type StoredMessage } from "../model.ts";
+import { endedChatMs, silentChatMs } from "../timing.ts";
+import { inMs, oneChat, run, updateUnchanged } from "./collection.ts";
+
+/**
+ * What settling writes. Each write names the reading that it was decided on; where the chat has changed since, nothing is
+ * written and the function returns null.
+ */
+
+/** How a chat finished, as far as it is known: only what is here is written. */
+export type Ending = Partial<
+  Pick<
+    StoredChat,
+    | "chat_status"
+    | "end_timestamp"
+    | "endedAt"
+    | "transcript"
+    | "chat_cost"
+    | "chat_analysis"
+    | "collected_dynamic_variables"
+  >
+> & { "internal.endedIn"?: string; "internal.importPending"?: true };
+
+/**
+ * Appends what Retell has and we lack, and closes the open turn.
+ *
+ * @param endedIn The turn in which the agent ended the chat, if this history shows it.
+ */
+export async function append(
+  tenant: TenantContext,
+  seen: ReadChat,
+  entries: StoredMessage[],
+  retellUserCount: number,
+  endedIn: string | undefined,
+): Promise<ReadChat | null> {
+  return updateUnchanged(tenant, seen, {
+    $push: { messages: { $each: entries } },
+    $unset: { "internal.turn": "" },
+    $inc: { "internal.revision": 1, message_count: countOf(entries) },
+    $set: {
+      "internal.retellUserCount": retellUserCount,
+      "internal.nextSweepAt": inMs(silentChatMs),
+      ...(endedIn ? { "internal.endedIn": endedIn } : {}),
+    },
+    $currentDate: { lastMessageAt: true, updatedAt: true },
+  });
+}
+
+/** Puts opening messages in front; `prependedCount` keeps every seq that was shown. */
+export async function prepend(
+  tenant: TenantContext,
+  seen: ReadChat,
+  entries: StoredMessage[],
+): Promise<ReadChat | null> {
+  return updateUnchanged(tenant, seen, {
+    $push: { messages: { $each: entries, $position: 0 } },
+    $inc: { "internal.revision": 1, "internal.prependedCount": entries.length, message_count: countOf(entries) },
+    $currentDate: { updatedAt: true },
+  });
+}
+
+/** Replaces the text of one entry, or marks it as shortened. Its seq and message_id stay. */
+export async function correct(
+  tenant: TenantContext,
+  seen: ReadChat,
+  index: number,
+  fields: { content: string } | { "internal.shortened": true },
+): Promise<ReadChat | null> {
+  const set = Object.entries(fields).map(([name, value]) => [`messages.${index}.${name}`, value]);
+  return updateUnchanged(tenant, seen, {
+    $set: { ...Object.fromEntries(set), transcript: "" }, // of a chat that is over it is written again
+    $inc: { "internal.revision": 1 },
+    $currentDate: { updatedAt: true },
+  });
+}
+
+/** Writes how a chat finished. The first end_timestamp and endedAt stay. */
+export async function close(tenant: TenantContext, seen: ReadChat, ending: Ending): Promise<ReadChat | null> {
+  const isOpen = seen.internal?.turn !== undefined; // the turn decides when the sweep looks
+  const isDone = isComplete({ ...seen, ...ending });
+  return updateUnchanged(tenant, seen, {
+    $set: { ...ending, ...(isOpen || isDone ? {} : { "internal.nextSweepAt": inMs(endedChatMs) }) },
+    ...(!isOpen && isDone ? { $unset: { "internal.nextSweepAt": "" } } : {}),
+    $inc: { "internal.revision": 1 },
+    $currentDate: { updatedAt: true },
+  });
+}
+
+/** IMPORT: replaces the messages of a chat of the old server by its whole history. */
+export async function importMessages(
+  tenant: TenantContext,
+  seen: ReadChat,
+  messages: StoredMessage[],
+  retellUserCount: number,
+): Promise<ReadChat | null> {
+  const waitMs = seen.chat_status === "ongoing" ? silentChatMs : endedChatMs;
+  return updateUnchanged(tenant, seen, {
+    $set: {
+      messages,
+      message_count: countOf(messages),
+      transcript: "", // composed until the chat is over
+      "internal.retellUserCount": retellUserCount,
+      "internal.nextSweepAt": inMs(waitMs),
+    },
+    $unset: { "internal.importPending": "", "internal.turn": "" },
+    $inc: { "internal.revision": 1 },
+    $currentDate: { updatedAt: true },
+  });
+}
+
+/** Marks a chat whose history does not fit into its document; false when it is marked already. */
+export async function markOverflowing(tenant: TenantContext, chatId: string): Promise<boolean> {
+  const filter = { ...oneChat(tenant, chatId), "internal.overflows": { $exists: false } };
+  const update = { $set: { "internal.overflows": true as const } };
+  return (await run(tenant, (chats) => chats.updateOne(filter, update))).modifiedCount === 1;
+}
+
+/** Notes that a client asked for the end and Retell did not make it: the sweep tries again. */
+export async function noteFailedEnd(tenant: TenantContext, chatId: string): Promise<void> {
+  await run(tenant, (chats) =>
+    chats.updateOne(
+      { ...oneChat(tenant, chatId), chat_status: "ongoing" },
+      {
+        $set: { "internal.nextSweepAt": inMs(endedChatMs) },
+        $currentDate: { "internal.endAsked": true },
+      },
+    ),
+  );
+}
