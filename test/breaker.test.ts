@@ -212,7 +212,10 @@ describe("while a Retell is left alone,", () => {
     expect(await sent(request.chatId)).toBe(before);
     expect(logOf(answer, "WARN")).toEqual([]);
     expect(logOf(answer, "ERROR")).toMatchObject([
-      { retellCircuitOpen: "away", reason: { cause: { name: "CircuitOpen", message: "Circuit open after 5 failures" } } },
+      {
+        retellCircuitOpen: "away",
+        reason: { cause: { name: "CircuitOpen", message: "Circuit open after 5 failures" } },
+      },
     ]);
 
     const shown = async () => {
