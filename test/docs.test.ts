@@ -1,8 +1,97 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { expect, it } from "vitest";
 
 const root = new URL("../", import.meta.url);
 const read = (file: string) => readFile(new URL(file, root), "utf8");
+const isThere = (path: string) =>
+  stat(new URL(path, root)).then(
+    () => true,
+    () => false,
+  );
+
+const pages = [
+  ...["README.md", "CONTRIBUTING.md", "CHANGELOG.md"],
+  ...(await readdir(new URL("docs", root))).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`),
+];
+const folders = ["functions", "lib", "infra", "ops", "dev", "packages", "test", "bench", "docs", ".ci", ".github"];
+const files = (
+  await Promise.all(
+    folders.map(async (folder) => {
+      const names = await readdir(new URL(folder, root), { recursive: true });
+      return names.filter((name) => !name.includes("node_modules")).map((name) => `${folder}/${name}`);
+    }),
+  )
+).flat();
+
+/** What pages may name before it is there. */
+const pending = ["ops", "local", "prove", "docs/commands.md"];
+
+const withoutCode = (text: string) => text.replace(/^( *)```.*?^\1```$/gms, "");
+
+/** The anchors of a page, as GitHub makes them of its headings. */
+function anchorsOf(text: string): string[] {
+  const seen = new Map<string, number>();
+  return [...withoutCode(text).matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) => {
+    const slug = heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+      .replaceAll(" ", "-");
+    const times = seen.get(slug) ?? 0;
+    seen.set(slug, times + 1);
+    return times === 0 ? slug : `${slug}-${times}`;
+  });
+}
+
+it("every link within the project leads to a file that is there, and to one of its headings", async () => {
+  const broken: string[] = [];
+  for (const page of pages) {
+    for (const [, target = ""] of withoutCode(await read(page)).matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(target)) continue;
+      const [path = "", anchor] = target.split("#");
+      const file = path === "" ? page : new URL(path, new URL(page, "file:///")).pathname.slice(1);
+      if (pending.includes(file)) continue;
+      if (!(await isThere(file))) broken.push(`${page}: no file ${target}`);
+      else if (anchor !== undefined && !anchorsOf(await read(file)).includes(anchor)) {
+        broken.push(`${page}: no heading ${target}`);
+      }
+    }
+  }
+  expect(broken).toEqual([]);
+});
+
+/** What CONTRIBUTING has its reader add, and test/contributing.test.ts adds. */
+const toBeAdded = ["functions/status.ts", "test/status.test.ts"];
+
+it("every file that a page names is there", async () => {
+  const missing: string[] = [];
+  for (const page of pages) {
+    const text = withoutCode(await read(page));
+    for (const [, name = ""] of text.matchAll(
+      /`((?:[\w.-]+\/)*[\w.-]+\.(?:ts|lua|sh|svg|yml)|[a-z]+\/(?:[\w-]+\/)*)`/g,
+    )) {
+      const known = name.endsWith("/") ? await isThere(name) : files.some((file) => `/${file}`.endsWith(`/${name}`));
+      if (!known && !(await isThere(name)) && !toBeAdded.includes(name)) missing.push(`${page}: no ${name}`);
+    }
+  }
+  expect(missing).toEqual([]);
+});
+
+it("every command that a page names is there", async () => {
+  const { scripts } = JSON.parse(await read("package.json"));
+  const missing: string[] = [];
+  for (const page of pages) {
+    for (const [command, name = ""] of (await read(page)).matchAll(/npm (?:run )?(start|test|(?<=run )[\w:]+)/g)) {
+      if (!(name in scripts) && !pending.includes(name)) missing.push(`${page}: ${command}`);
+    }
+  }
+  expect(missing).toEqual([]);
+});
+
+it("the README has 120 lines at most, and leads to every other page", async () => {
+  const readme = await read("README.md");
+  expect(readme.split("\n").length - 1).toBeLessThanOrEqual(120);
+  expect(pages.filter((page) => page !== "README.md" && !readme.includes(`](${page})`))).toEqual([]);
+});
 
 /** The titles in a test file: what stands first in a call whose next argument is a function. */
 const titles = (source: string) =>
@@ -30,18 +119,4 @@ it.each(["docs/security.md", "docs/turns.md"])("every test that %s names is ther
     if (!titles(await read(file)).some((known) => known?.includes(title))) missing.push(`${file}: ${title}`);
   }
   expect(missing).toEqual([]);
-});
-
-it("every file that the documents name is there", async () => {
-  for (const document of (await readdir(new URL("docs", root))).filter((name) => name.endsWith(".md"))) {
-    const text = await read(`docs/${document}`);
-    for (const [, file = ""] of text.matchAll(/`((?:lib|functions|test|dev)\/[\w./-]+\.ts)`/g)) {
-      expect(
-        await read(file).then(
-          () => file,
-          () => `${document}: no ${file}`,
-        ),
-      ).toBe(file);
-    }
-  }
 });

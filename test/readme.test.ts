@@ -3,20 +3,22 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Route } from "../lib/api/route.ts";
 import { routes } from "../lib/api/routes.ts";
 import { errors } from "../lib/platform/errors.ts";
 import { endAll, npmStart, shells } from "./support/npm-start.ts";
 
-const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
+const read = (name: string) => readFile(new URL(`../${name}`, import.meta.url), "utf8");
+const readme = await read("README.md");
+const reference = await read("docs/api.md");
 const guarded = Object.values<Route>(routes).filter(({ permission }) => permission);
-/** The answers that it shows, by the endpoint's name. */
+/** The answers that the reference shows, by the endpoint's name. */
 const shown = new Map(
-  [...readme.matchAll(/```json (\w+)\n(.*?)\n```/gs)].map(([, name = "", text = ""]) => [name, JSON.parse(text)]),
+  [...reference.matchAll(/```json (\w+)\n(.*?)\n```/gs)].map(([, name = "", text = ""]) => [name, JSON.parse(text)]),
 );
 
-it("the README shows an answer of every endpoint, and each is what its schema says", () => {
+it("the reference shows an answer of every endpoint, and each is what its schema says", () => {
   expect([...shown.keys()]).toEqual(guarded.map(({ name }) => name));
   for (const route of guarded) {
     const { data, meta } = shown.get(route.name);
@@ -25,24 +27,41 @@ it("the README shows an answer of every endpoint, and each is what its schema sa
   }
 });
 
-it("the README's examples work as they stand where `npm start` runs, and answer what it shows", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "scalai-test-"));
+describe("where `npm start` runs", () => {
+  let folder = "";
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "scalai-test-"));
+    await npmStart(join(folder, ".local"));
+  });
   afterAll(async () => {
     await endAll();
     await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   });
-  await npmStart(join(folder, ".local"));
-  const examples = readme.slice(readme.indexOf("## The API")).matchAll(/```sh\n(.*?)```/gs);
-  const script = [...examples].map(([, lines]) => lines).join("\necho\n");
 
-  for (const shell of shells()) {
+  /** Pastes all shell examples of a text, and returns what they print. */
+  async function paste(shell: string, text: string): Promise<{ message: string; data: object }[]> {
+    const examples = [...text.matchAll(/```sh\n(.*?)```/gs)].map(([, lines = ""]) => lines);
+    const script = examples.join("").trim().split("\n").join("\necho\n");
     const { stdout } = await promisify(execFile)(shell, ["-c", script], { cwd: folder });
-    const answers = stdout.split("\n").filter((line) => line !== "");
-    expect(answers.map((line) => JSON.parse(line).message)).toEqual(guarded.map(({ message }) => message));
-    for (const [index, { name }] of guarded.entries()) {
-      expect(fieldsOf(shown.get(name))).toEqual(fieldsOf(JSON.parse(answers[index] ?? "")));
-    }
+    return stdout
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => JSON.parse(line));
   }
+
+  it.each(shells())("the README's four curls work in %s as they stand", async (shell) => {
+    const answers = await paste(shell, readme.slice(readme.indexOf("## A chat in four curls")));
+    const { message, transcript, end } = routes; // create is the one whose answer is read by the line itself
+    expect(answers.map((answer) => answer.message)).toEqual([message, transcript, end].map((route) => route.message));
+  });
+
+  it.each(shells())("the reference's examples work in %s as they stand, and answer what it shows", async (shell) => {
+    const answers = await paste(shell, reference);
+    expect(answers.map((answer) => answer.message)).toEqual(guarded.map(({ message }) => message));
+    for (const [index, { name }] of guarded.entries()) {
+      expect(fieldsOf(shown.get(name))).toEqual(fieldsOf(answers[index] ?? { data: [] }));
+    }
+  });
 });
 
 /** Of an answer's data, or of the first in a list of such, and of the variables in it. */
@@ -52,13 +71,19 @@ function fieldsOf({ data }: { data: object[] | object }): string[][] {
   return [one ?? {}, variables].map((fields) => Object.keys(fields).sort());
 }
 
-it("the README names every route and its limit", () => {
+it.each([
+  ["the README", readme],
+  ["the reference", reference],
+])("%s names every route and its limit", (_, text) => {
   for (const route of Object.values<Route>(routes).filter(({ path }) => path !== "$default")) {
-    const line = readme.split("\n").find((row) => row.includes(`${route.method} ${route.path}`)) ?? "";
-    expect(line).toMatch(route.limit ? `| ${route.limit.requests} |` : /nothing|signature/);
+    const line = text.split("\n").find((row) => row.includes(`\`${route.method} ${route.path}\``)) ?? "";
+    expect(line).toMatch(route.limit ? `| ${route.limit.requests} |` : /\| none \|/);
   }
 });
 
-it("the README explains every code", () => {
-  expect(Object.keys(errors).filter((code) => !readme.includes(code))).toEqual([]);
+it("the reference explains every code, with its status", () => {
+  const rows = reference.slice(reference.indexOf("## Errors")).split("\n");
+  for (const [code, { status }] of Object.entries(errors)) {
+    expect(rows.find((row) => row.startsWith("|") && row.includes(code))).toContain(`| ${status} |`);
+  }
 });
