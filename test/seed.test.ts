@@ -8,7 +8,7 @@ import { type RunningMongod, startMongod } from "../dev/mongod.ts";
 import { load } from "../dev/seed/load.ts";
 import { demo, seedDemo } from "../dev/seed.ts";
 import { type StoredChat, transcriptText } from "../lib/chat/model.ts";
-import { open } from "../lib/platform/crypto.ts";
+import { decrypt } from "../lib/platform/crypto.ts";
 
 const { subaccountId } = demo;
 
@@ -80,7 +80,7 @@ describe("the demo tenant", () => {
     await accounts.updateOne({}, { $set: { apiKey: "v2.00000000.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAA.AAAA" } });
     await seedDemo(mongod.url);
     const account = await accounts.findOne();
-    expect(await open({ text: account?.apiKey }, subaccountId, "retell-salt")).toMatch(/^key_/);
+    expect(await decrypt({ text: account?.apiKey }, subaccountId, "retell-salt")).toMatch(/^key_/);
   });
 });
 
