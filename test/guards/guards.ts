@@ -142,7 +142,7 @@ export const guards: Guard[] = [
   },
   {
     name: "the claim of an orphan: a chat that is to be ended can no longer be handed out",
-    file: "lib/chat/sweep.ts",
+    file: "lib/chat/sweep/orphans.ts",
     text: 'await tombstones.insert(tenant, chat, "orphan", claimMs);',
     instead: '{ at: new Date(), why: "orphan" as const, endedAt: undefined };',
     test: [
@@ -196,7 +196,7 @@ export const guards: Guard[] = [
   },
   {
     name: "the database's id: a subaccount whose database was changed loses no chat",
-    file: "lib/chat/sweep.ts",
+    file: "lib/chat/sweep/orphans.ts",
     text: "Math.max(from, judgesFrom)",
     instead: "from",
     test: [
@@ -207,7 +207,7 @@ export const guards: Guard[] = [
   },
   {
     name: "the witness: a key of another workspace closes no chat",
-    file: "lib/chat/sweep.ts",
+    file: "lib/chat/sweep/deleted.ts",
     text: "return others.length === 0;",
     instead: "return true;",
     test: [
