@@ -9,7 +9,7 @@ export const handler = endpoint(routes.create).handler(
   async ({ body, actor, tenant, operationId, idempotency, deadline }) => {
     const { chat_id: _unknownYet, ...given } = body.retell_llm_dynamic_variables;
     const { [reservedKey]: _ours, ...metadata } = body.metadata;
-    const wish = {
+    const input = {
       agentId: body.agentId,
       agentVersion: body.agent_version,
       metadata,
@@ -18,7 +18,7 @@ export const handler = endpoint(routes.create).handler(
       createdBy: actor.id,
       operationId,
     };
-    const { chat, account, isReplay } = await create({ tenant, deadline }, wish, idempotency);
+    const { chat, account, isReplay } = await create({ tenant, deadline }, input, idempotency);
 
     const { chat_id, agent_id, start_timestamp, retell_llm_dynamic_variables } = chat;
     return {

@@ -126,7 +126,7 @@ export const guards: Guard[] = [
   {
     name: "the claim of a key: of two creates with one key the later waits",
     file: "lib/chat/create.ts",
-    text: "if (request.owner !== owner) throw new Earlier(request);",
+    text: "if (record.owner !== owner) return { earlier: record };",
     test: [
       "test/keys.test.ts",
       "a create with an Idempotency-Key",
@@ -164,8 +164,8 @@ export const guards: Guard[] = [
   },
   {
     name: "the duplicate: a chat that another attempt has stored is not ended",
-    file: "lib/chat/create.ts",
-    text: "if (isDuplicate(error)) return inItsPlace(place, retell, chat, error);\n    // Past",
+    file: "lib/chat/create-store.ts",
+    text: "if (isDuplicate(error)) return afterDuplicate(context, retell, chat, error);\n    // Past",
     instead: "// Past",
     test: [
       "test/races.test.ts",
@@ -175,7 +175,7 @@ export const guards: Guard[] = [
   },
   {
     name: "an attempt past its time ends nothing: a repeat may have handed the chat out",
-    file: "lib/chat/create.ts",
+    file: "lib/chat/create-store.ts",
     text: "if (deadline.leftMs <= 0) throw error;",
     test: [
       "test/races.test.ts",
