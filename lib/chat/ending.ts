@@ -92,7 +92,7 @@ export function endingOf(chat: ReadChat, history: Final): Ending | undefined {
 /** Whether a turn may still tell that the chat ended in it: no repeat was told otherwise, and no other turn has. */
 function mayTell({ internal }: ReadChat, turnId: string | undefined): turnId is string {
   if (turnId === undefined || internal?.endedIn !== undefined) return false;
-  return internal?.turn?.id === turnId || internal?.telling?.includes(turnId) === true;
+  return internal?.turn?.id === turnId || internal?.endPending?.includes(turnId) === true;
 }
 
 /**

@@ -109,7 +109,7 @@ export interface StoredChat {
     /** The turn in which the agent ended the chat. */
     endedIn?: string;
     /** Turns with a key whose first request is finding out whether the agent has ended the chat in them. */
-    telling?: string[];
+    endPending?: string[];
     /** It has ended before Retell's history could be imported: whoever comes next imports it. */
     importPending?: true;
     /** Its history does not fit into this document. */
