@@ -1,7 +1,7 @@
 import { endpoint } from "../lib/api/endpoint.ts";
 import { routes } from "../lib/api/routes.ts";
 import { create } from "../lib/chat/create.ts";
-import { openingOf } from "../lib/chat/model.ts";
+import { openingOf } from "../lib/chat/view.ts";
 import { reservedKey } from "../lib/retell/client.ts";
 
 /** Starts a chat with one of the subaccount's agents. A repeat with the same key starts no other. */

@@ -5,10 +5,11 @@ import type { RetellChat } from "../retell/schema.ts";
 import { isBeginningOf } from "./align.ts";
 import * as cache from "./cache.ts";
 import { isNothing, merge } from "./merge.ts";
-import { countOf, type ReadChat, transcriptText } from "./model.ts";
+import { countOf, type ReadChat } from "./model.ts";
 import { fits } from "./size.ts";
 import type { Ending } from "./store/settling.ts";
 import * as settling from "./store/settling.ts";
+import { transcriptText } from "./view.ts";
 
 /** A history that shows the chat as over. */
 export interface Final extends RetellChat {

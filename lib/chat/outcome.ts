@@ -1,9 +1,10 @@
 import { ApiError } from "../platform/errors.ts";
 import { isUnreachable } from "../platform/mongo.ts";
 import type { RetellError } from "../retell/client.ts";
-import { isLive, isUser, type ReadChat, type Turn, visible } from "./model.ts";
+import { isLive, isUser, type ReadChat, type Turn } from "./model.ts";
 import type { ChatStatus, Message } from "./schema.ts";
 import { leaseMs } from "./timing.ts";
+import { visible } from "./view.ts";
 
 /** What a turn came to. */
 export interface Outcome {

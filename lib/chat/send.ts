@@ -5,15 +5,7 @@ import type { RetellMessage } from "../retell/schema.ts";
 import type { SendContext } from "./context.ts";
 import { chatForReplay, finalHistory, statusAfter } from "./end-status.ts";
 import { importLegacyChat } from "./legacy.ts";
-import {
-  type IdempotencyKey,
-  isLive,
-  isUser,
-  type StoredMessage,
-  toStoredMessage,
-  userMessage,
-  visible,
-} from "./model.ts";
+import { type IdempotencyKey, isLive, isUser, type StoredMessage, toStoredMessage, userMessage } from "./model.ts";
 import { busy, isOpen, type Outcome, replayOf, type Sent, settledOutcome, unknownOutcome } from "./outcome.ts";
 import { type Settled, settle } from "./settle.ts";
 import { maxReplyBytes, shorten } from "./shorten.ts";
@@ -21,6 +13,7 @@ import * as chats from "./store/chats.ts";
 import { type Obstacle, obstacle } from "./store/obstacle.ts";
 import * as turns from "./store/turns.ts";
 import { endedChatMs, leaseMs, minCallMs, minSettleMs, minStoreMs, storeAgainMs } from "./timing.ts";
+import { visible } from "./view.ts";
 
 /** A turn that has begun: the user's message is stored, and the chat is ours until it is finished or failed. */
 interface BegunTurn {
