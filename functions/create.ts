@@ -1,7 +1,7 @@
 import { endpoint } from "../lib/api/endpoint.ts";
 import { routes } from "../lib/api/routes.ts";
 import { create } from "../lib/chat/create.ts";
-import { openingOf } from "../lib/chat/model.ts";
+import { openingOf } from "../lib/chat/view.ts";
 import { reservedKey } from "../lib/retell/client.ts";
 
 /** Starts a chat with one of the subaccount's agents. A repeat with the same key starts no other. */
@@ -9,7 +9,7 @@ export const handler = endpoint(routes.create).handler(
   async ({ body, actor, tenant, operationId, idempotency, deadline }) => {
     const { chat_id: _unknownYet, ...given } = body.retell_llm_dynamic_variables;
     const { [reservedKey]: _ours, ...metadata } = body.metadata;
-    const wish = {
+    const input = {
       agentId: body.agentId,
       agentVersion: body.agent_version,
       metadata,
@@ -18,7 +18,7 @@ export const handler = endpoint(routes.create).handler(
       createdBy: actor.id,
       operationId,
     };
-    const { chat, account, isReplay } = await create({ tenant, deadline }, wish, idempotency);
+    const { chat, account, isReplay } = await create({ tenant, deadline }, input, idempotency);
 
     const { chat_id, agent_id, start_timestamp, retell_llm_dynamic_variables } = chat;
     return {

@@ -1,5 +1,5 @@
 import type { Context } from "aws-lambda";
-import { sweep } from "../lib/chat/sweep.ts";
+import { sweep } from "../lib/chat/sweep/sweep.ts";
 import { RequestLog } from "../lib/platform/logger.ts";
 import { drainSocketEvents, isUnreachable } from "../lib/platform/mongo.ts";
 

@@ -1,7 +1,7 @@
 import { MongoClient, ObjectId } from "mongodb";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { startMongod } from "../dev/mongod.ts";
-import { sweep } from "../lib/chat/sweep.ts";
+import { sweep } from "../lib/chat/sweep/sweep.ts";
 import { encrypt } from "../lib/platform/crypto.ts";
 import { RequestLog } from "../lib/platform/logger.ts";
 import { linesOf, logged, metricsOf } from "./support/instance.ts";

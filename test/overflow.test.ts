@@ -57,7 +57,7 @@ describe("a history at Retell that does not fit into a document", () => {
       const last = await call("transcript", { ...at(world, chatId), query: { after_seq: "36" } });
       expect(last.body.data.messages.map(({ message_id }: Document) => message_id)).toEqual(["far 33"]);
 
-      const { sweep } = await import("../lib/chat/sweep.ts");
+      const { sweep } = await import("../lib/chat/sweep/sweep.ts");
       const due = { "internal.nextSweepAt": new Date(1) };
       await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: due });
       expect((await sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, aLog("sweep"))).failed).toBe(0);

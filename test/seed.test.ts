@@ -7,7 +7,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { type RunningMongod, startMongod } from "../dev/mongod.ts";
 import { load } from "../dev/seed/load.ts";
 import { demo, seedDemo } from "../dev/seed.ts";
-import { type StoredChat, transcriptText } from "../lib/chat/model.ts";
+import type { StoredChat } from "../lib/chat/model.ts";
+import { transcriptText } from "../lib/chat/view.ts";
 import { decrypt } from "../lib/platform/crypto.ts";
 
 const { subaccountId } = demo;

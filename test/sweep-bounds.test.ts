@@ -1,7 +1,7 @@
 import "./support/apart.ts";
 import { ObjectId } from "mongodb";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { sweep } from "../lib/chat/sweep.ts";
+import { sweep } from "../lib/chat/sweep/sweep.ts";
 import { ensureIndexes } from "../lib/platform/indexes.ts";
 import { aRetellBetween } from "./support/between.ts";
 import { linesOf } from "./support/instance.ts";

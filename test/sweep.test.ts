@@ -184,7 +184,7 @@ describe("the sweep", () => {
   });
 
   it("takes no more than its bound of one subaccount", async () => {
-    const { sweep } = await import("../lib/chat/sweep.ts");
+    const { sweep } = await import("../lib/chat/sweep/sweep.ts");
     const world = await aWorld();
     for (let i = 0; i < 4; i++) await isDue(world, await aChat(world));
     await sweep({ until: Date.now() + 60_000, perSubaccount: 3 }, aLog("sweep"));

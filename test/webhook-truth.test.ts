@@ -34,7 +34,7 @@ const readsAs = (more: Record<string, unknown>) => {
 
 /** One run of the sweep when a chat is due. */
 async function sweepLater(world: World, chatId: string) {
-  const { sweep } = await import("../lib/chat/sweep.ts");
+  const { sweep } = await import("../lib/chat/sweep/sweep.ts");
   await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.nextSweepAt": new Date(1) } });
   await sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, aLog("sweep"));
 }

@@ -4,7 +4,7 @@ import { asFailure, RetellError, retellFor } from "../retell/client.ts";
 import type { ChatContext } from "./context.ts";
 import type { Final } from "./ending.ts";
 import { isUser, type ReadChat } from "./model.ts";
-import { refuseLive } from "./send.ts";
+import { refuseLive } from "./outcome.ts";
 import { type Settled, settle } from "./settle.ts";
 import * as chats from "./store/chats.ts";
 import * as settling from "./store/settling.ts";

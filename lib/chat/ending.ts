@@ -5,10 +5,11 @@ import type { RetellChat } from "../retell/schema.ts";
 import { isBeginningOf } from "./align.ts";
 import * as cache from "./cache.ts";
 import { isNothing, merge } from "./merge.ts";
-import { countOf, type ReadChat, transcriptText } from "./model.ts";
+import { countOf, type ReadChat } from "./model.ts";
 import { fits } from "./size.ts";
 import type { Ending } from "./store/settling.ts";
 import * as settling from "./store/settling.ts";
+import { transcriptText } from "./view.ts";
 
 /** A history that shows the chat as over. */
 export interface Final extends RetellChat {
@@ -92,7 +93,7 @@ export function endingOf(chat: ReadChat, history: Final): Ending | undefined {
 /** Whether a turn may still tell that the chat ended in it: no repeat was told otherwise, and no other turn has. */
 function mayTell({ internal }: ReadChat, turnId: string | undefined): turnId is string {
   if (turnId === undefined || internal?.endedIn !== undefined) return false;
-  return internal?.turn?.id === turnId || internal?.telling?.includes(turnId) === true;
+  return internal?.turn?.id === turnId || internal?.endPending?.includes(turnId) === true;
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { RetellMessage } from "../retell/schema.ts";
 import { hasGap, isNothing } from "./merge.ts";
-import type { ChatStatus, Message } from "./schema.ts";
+import type { ChatStatus } from "./schema.ts";
 
 /** A request's Idempotency-Key as it is stored: digests, never the key itself. */
 export interface IdempotencyKey {
@@ -109,7 +109,7 @@ export interface StoredChat {
     /** The turn in which the agent ended the chat. */
     endedIn?: string;
     /** Turns with a key whose first request is finding out whether the agent has ended the chat in them. */
-    telling?: string[];
+    endPending?: string[];
     /** It has ended before Retell's history could be imported: whoever comes next imports it. */
     importPending?: true;
     /** Its history does not fit into this document. */
@@ -218,63 +218,4 @@ export const needsImport = (chat: ReadChat) =>
 /** Whether a turn is in the hands of a sender that may still be alive. */
 export function isLive(turn: Turn | undefined, now: Date, leaseMs: number): boolean {
   return turn?.state === "sending" && now.getTime() - turn.at.getTime() < leaseMs;
-}
-
-/** Messages as clients may see them, with seq and delivery, which are computed. */
-export function visible(chat: Pick<StoredChat, "messages" | "internal">, withTools: boolean): Message[] {
-  const base = chat.internal?.prependedCount ?? 0;
-  const isSuperseded = supersededIn(chat.messages);
-  const shown: Message[] = [];
-  for (const [index, message] of chat.messages.entries()) {
-    const { internal, thought_signature: _hidden, message_id, role, content, created_timestamp, ...more } = message;
-    if (!withTools && role !== "agent" && role !== "user") continue;
-    if (isSuperseded(message)) continue;
-    const delivery = deliveryOf(chat, message);
-    const seq = index + 1 - base;
-    shown.push({
-      message_id,
-      role,
-      content,
-      created_timestamp,
-      ...more,
-      seq,
-      ...(delivery ? { delivery } : {}),
-      ...(internal?.shortened ? { truncated: true as const } : {}),
-    });
-  }
-  return shown;
-}
-
-/** Which failed messages Retell had after all, or were sent again with the same key. */
-function supersededIn(messages: StoredMessage[]): (message: StoredMessage) => boolean {
-  const found = new Set(messages.map(({ internal }) => internal?.supersedes));
-  found.delete(undefined);
-  const sent = ({ internal }: StoredMessage) => internal?.key && `${internal.key} ${internal.hash}`;
-  const lastSent = new Map(messages.map((message) => [sent(message), message]));
-  return (message) => {
-    const { failed, turn, key } = message.internal ?? {};
-    return failed === true && (found.has(turn) || (key !== undefined && lastSent.get(sent(message)) !== message));
-  };
-}
-
-/** The messages that a chat was created with. */
-export function openingOf(chat: Pick<StoredChat, "messages" | "internal">): Message[] {
-  return visible(chat, false).filter(({ seq }) => seq > 0 && seq <= (chat.internal?.opening ?? 0));
-}
-
-function deliveryOf(
-  { internal }: Pick<StoredChat, "internal">,
-  message: StoredMessage,
-): "pending" | "failed" | undefined {
-  if (!isUser(message)) return undefined;
-  if (message.internal?.failed) return "failed";
-  return internal?.turn && internal.turn.id === message.internal?.turn ? "pending" : undefined;
-}
-
-/** What was said, as Retell writes it: `Agent: …` and `User: …`, a line each. */
-export function transcriptText(messages: StoredMessage[]): string {
-  return messages
-    .filter(({ role, internal }) => (role === "agent" || role === "user") && !internal?.failed)
-    .map(({ role, content }) => `${role === "agent" ? "Agent" : "User"}: ${content ?? ""}\n`)
-    .join("");
 }

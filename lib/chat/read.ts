@@ -3,12 +3,12 @@ import type { Deadline } from "../platform/deadline.ts";
 import { ApiError } from "../platform/errors.ts";
 import { Lru } from "../platform/lru.ts";
 import { reservedKey, retellFor } from "../retell/client.ts";
-import { countOf, needsImport, type ReadChat, type StoredChat, transcriptText, visible } from "./model.ts";
+import { countOf, needsImport, type ReadChat, type StoredChat } from "./model.ts";
 import type { Message, Transcript } from "./schema.ts";
 import { type Settled, settle } from "./settle.ts";
 import { shortenShown } from "./shorten.ts";
 import * as chats from "./store/chats.ts";
-import { recordOf, summaryOf } from "./view.ts";
+import { recordOf, summaryOf, transcriptText, visible } from "./view.ts";
 
 /** Lambda refuses answers above 6 MB, and counts its own JSON with the body escaped inside. */
 const maxAnswerBytes = 5_500_000;

@@ -1,6 +1,66 @@
 import type * as z from "zod";
-import { ChatStatus, type ListedChat } from "./schema.ts";
+import { isUser, type StoredChat, type StoredMessage } from "./model.ts";
+import { ChatStatus, type ListedChat, type Message } from "./schema.ts";
 import type { FoundChat } from "./store/chats.ts";
+
+/** Messages as clients may see them, with seq and delivery, which are computed. */
+export function visible(chat: Pick<StoredChat, "messages" | "internal">, withTools: boolean): Message[] {
+  const base = chat.internal?.prependedCount ?? 0;
+  const isSuperseded = supersededIn(chat.messages);
+  const shown: Message[] = [];
+  for (const [index, message] of chat.messages.entries()) {
+    const { internal, thought_signature: _hidden, message_id, role, content, created_timestamp, ...more } = message;
+    if (!withTools && role !== "agent" && role !== "user") continue;
+    if (isSuperseded(message)) continue;
+    const delivery = deliveryOf(chat, message);
+    const seq = index + 1 - base;
+    shown.push({
+      message_id,
+      role,
+      content,
+      created_timestamp,
+      ...more,
+      seq,
+      ...(delivery ? { delivery } : {}),
+      ...(internal?.shortened ? { truncated: true as const } : {}),
+    });
+  }
+  return shown;
+}
+
+/** Which failed messages Retell had after all, or were sent again with the same key. */
+function supersededIn(messages: StoredMessage[]): (message: StoredMessage) => boolean {
+  const found = new Set(messages.map(({ internal }) => internal?.supersedes));
+  found.delete(undefined);
+  const sent = ({ internal }: StoredMessage) => internal?.key && `${internal.key} ${internal.hash}`;
+  const lastSent = new Map(messages.map((message) => [sent(message), message]));
+  return (message) => {
+    const { failed, turn, key } = message.internal ?? {};
+    return failed === true && (found.has(turn) || (key !== undefined && lastSent.get(sent(message)) !== message));
+  };
+}
+
+/** The messages that a chat was created with. */
+export function openingOf(chat: Pick<StoredChat, "messages" | "internal">): Message[] {
+  return visible(chat, false).filter(({ seq }) => seq > 0 && seq <= (chat.internal?.opening ?? 0));
+}
+
+function deliveryOf(
+  { internal }: Pick<StoredChat, "internal">,
+  message: StoredMessage,
+): "pending" | "failed" | undefined {
+  if (!isUser(message)) return undefined;
+  if (message.internal?.failed) return "failed";
+  return internal?.turn && internal.turn.id === message.internal?.turn ? "pending" : undefined;
+}
+
+/** What was said, as Retell writes it: `Agent: …` and `User: …`, a line each. */
+export function transcriptText(messages: StoredMessage[]): string {
+  return messages
+    .filter(({ role, internal }) => (role === "agent" || role === "user") && !internal?.failed)
+    .map(({ role, content }) => `${role === "agent" ? "Agent" : "User"}: ${content ?? ""}\n`)
+    .join("");
+}
 
 /** A chat as lists show it. A field that cannot be shown is null. */
 export function toListedChat(chat: FoundChat): z.input<typeof ListedChat> {

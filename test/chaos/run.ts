@@ -6,7 +6,7 @@ import { startChild } from "../../dev/child.ts";
 import { type ReplicaSet, startReplicaSet } from "../../dev/mongod/replica-set.ts";
 import { demo, demoTokens, seedDemo } from "../../dev/seed/demo.ts";
 import { type Services, startServices } from "../../dev/services.ts";
-import type { Swept } from "../../lib/chat/sweep.ts";
+import type { SweepResult } from "../../lib/chat/sweep/run.ts";
 import { unlimited } from "../support/without-limits.ts";
 import { type Door, persist } from "./api.ts";
 import { check, type Found, Held } from "./checks.ts";
@@ -248,7 +248,7 @@ export async function run(size: Size): Promise<Report> {
       // Chats younger than ten minutes are nobody's orphans yet: the last sweep runs twenty minutes later.
       const args = ["--ahead-ms", String(20 * 60_000)];
       const options = { args, env, ...(size.onLine ? { onStdout: size.onLine, onStderr: size.onLine } : {}) };
-      const last = await startChild<Swept>(new URL("./sweeper.ts", import.meta.url), options);
+      const last = await startChild<SweepResult>(new URL("./sweeper.ts", import.meta.url), options);
       await last.stop();
       orphansEnded += last.about.orphansEnded;
     }

@@ -126,7 +126,7 @@ export const guards: Guard[] = [
   {
     name: "the claim of a key: of two creates with one key the later waits",
     file: "lib/chat/create.ts",
-    text: "if (request.owner !== owner) throw new Earlier(request);",
+    text: "if (record.owner !== owner) return { earlier: record };",
     test: [
       "test/keys.test.ts",
       "a create with an Idempotency-Key",
@@ -142,7 +142,7 @@ export const guards: Guard[] = [
   },
   {
     name: "the claim of an orphan: a chat that is to be ended can no longer be handed out",
-    file: "lib/chat/sweep.ts",
+    file: "lib/chat/sweep/orphans.ts",
     text: 'await tombstones.insert(tenant, chat, "orphan", claimMs);',
     instead: '{ at: new Date(), why: "orphan" as const, endedAt: undefined };',
     test: [
@@ -164,8 +164,8 @@ export const guards: Guard[] = [
   },
   {
     name: "the duplicate: a chat that another attempt has stored is not ended",
-    file: "lib/chat/create.ts",
-    text: "if (isDuplicate(error)) return inItsPlace(place, retell, chat, error);\n    // Past",
+    file: "lib/chat/create-store.ts",
+    text: "if (isDuplicate(error)) return afterDuplicate(context, retell, chat, error);\n    // Past",
     instead: "// Past",
     test: [
       "test/races.test.ts",
@@ -175,7 +175,7 @@ export const guards: Guard[] = [
   },
   {
     name: "an attempt past its time ends nothing: a repeat may have handed the chat out",
-    file: "lib/chat/create.ts",
+    file: "lib/chat/create-store.ts",
     text: "if (deadline.leftMs <= 0) throw error;",
     test: [
       "test/races.test.ts",
@@ -196,7 +196,7 @@ export const guards: Guard[] = [
   },
   {
     name: "the database's id: a subaccount whose database was changed loses no chat",
-    file: "lib/chat/sweep.ts",
+    file: "lib/chat/sweep/orphans.ts",
     text: "Math.max(from, judgesFrom)",
     instead: "from",
     test: [
@@ -207,7 +207,7 @@ export const guards: Guard[] = [
   },
   {
     name: "the witness: a key of another workspace closes no chat",
-    file: "lib/chat/sweep.ts",
+    file: "lib/chat/sweep/deleted.ts",
     text: "return others.length === 0;",
     instead: "return true;",
     test: [

@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Access, type Actor, checkPermission } from "../../lib/access/membership.ts";
-import { type ReadChat, type StoredMessage, toStoredMessage, visible } from "../../lib/chat/model.ts";
+import { type ReadChat, type StoredMessage, toStoredMessage } from "../../lib/chat/model.ts";
 import { reconcile } from "../../lib/chat/reconcile.ts";
 import { SubaccountId } from "../../lib/chat/schema.ts";
+import { visible } from "../../lib/chat/view.ts";
 import type { RetellMessage } from "../../lib/retell/schema.ts";
 
 describe("decide", () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type Access, type Actor, checkPermission } from "../../lib/access/membership.ts";
 import { methodsOf, routes } from "../../lib/api/routes.ts";
 import { Cursor, encode } from "../../lib/chat/cursor.ts";
-import { visible } from "../../lib/chat/model.ts";
+import { visible } from "../../lib/chat/view.ts";
 import { ApiError } from "../../lib/platform/errors.ts";
 import { describe as inLog } from "../../lib/platform/logger.ts";
 import { readCompletion } from "../../lib/retell/schema.ts";

@@ -123,7 +123,7 @@ function stepsOf(trips: Trip[], answeredAt: number): string {
 export interface Instance {
   call(name: Name, request?: Request): Promise<Response>;
   access: typeof import("../../lib/access/membership.ts");
-  sweep: typeof import("../../lib/chat/sweep.ts").sweep;
+  sweep: typeof import("../../lib/chat/sweep/sweep.ts").sweep;
   close(): Promise<void>;
 }
 
@@ -153,7 +153,7 @@ export async function anInstance(settings: Record<string, string> = {}): Promise
       return invoke(handler, name, request);
     },
     access: await import("../../lib/access/membership.ts"),
-    sweep: (await import("../../lib/chat/sweep.ts")).sweep,
+    sweep: (await import("../../lib/chat/sweep/sweep.ts")).sweep,
     close: async () => {
       instances.delete(instance);
       await closeAll();

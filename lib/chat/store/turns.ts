@@ -10,7 +10,7 @@ import { importedOnly, maxChatBytes, sentWith } from "./obstacle.ts";
  * another state.
  */
 
-/** How many turns a chat remembers in `cancelled` and `telling`. A turn stands there for seconds, and a chat has few senders. */
+/** How many turns a chat remembers in `cancelled` and `endPending`. A turn stands there for seconds, and a chat has few senders. */
 const maxRemembered = 10;
 
 /** What BEGIN writes. */
@@ -73,7 +73,7 @@ export async function begin(
  * first, and a late sender may still finish what nobody else settled.
  *
  * @param waitMs    When the sweep looks next: soon after a reply that may have ended the chat.
- * @param isTelling What a repeat is told of the chat's end is still to be decided: see `noteEndedIn` and `noteNotEnded`.
+ * @param isEndPending What a repeat is told of the chat's end is still to be decided: see `noteEndedIn` and `noteNotEnded`.
  * @returns The seq of the reply's first entry, the chat's status, and the turn in which the chat ended; null when
  *          somebody else has settled the turn, or when the chat has an entry of the reply already.
  */
@@ -82,7 +82,7 @@ export async function finish(
   chatId: string,
   turnId: string,
   reply: StoredMessage[],
-  { waitMs = silentChatMs, isTelling = false }: { waitMs?: number; isTelling?: boolean },
+  { waitMs = silentChatMs, isEndPending = false }: { waitMs?: number; isEndPending?: boolean },
 ): Promise<(Pick<StoredChat, "chat_status"> & { seq: number; endedIn: string | undefined }) | null> {
   const ids = reply.filter(({ internal }) => !internal?.hasLocalId).map(({ message_id }) => message_id);
   const finished = await updateAndCount(
@@ -95,7 +95,7 @@ export async function finish(
     {
       $push: {
         messages: { $each: reply },
-        ...(isTelling ? { "internal.telling": { $each: [turnId], $slice: -maxRemembered } } : {}),
+        ...(isEndPending ? { "internal.endPending": { $each: [turnId], $slice: -maxRemembered } } : {}),
       },
       $unset: { "internal.turn": "" },
       $inc: { "internal.revision": 1, "internal.retellUserCount": 1, message_count: countOf(reply) },
@@ -169,18 +169,18 @@ export async function mark(
 /**
  * Notes the turn whose answer tells that the chat is over. The sweep looks soon, as FINISH took the chat for an ongoing one.
  *
- * @returns Whether it is noted: not if another turn is, or if a repeat was told that the chat goes on (`isTelling`).
+ * @returns Whether it is noted: not if another turn is, or if a repeat was told that the chat goes on (`isEndPending`).
  */
 export async function noteEndedIn(
   tenant: TenantContext,
   chatId: string,
   turnId: string,
-  isTelling: boolean,
+  isEndPending: boolean,
 ): Promise<boolean> {
   const filter = {
     ...oneChat(tenant, chatId),
     "internal.endedIn": { $in: [null, turnId] },
-    ...(isTelling ? { "internal.telling": turnId } : {}),
+    ...(isEndPending ? { "internal.endPending": turnId } : {}),
   };
   const update = {
     $set: { "internal.endedIn": turnId, "internal.nextSweepAt": inMs(endedChatMs) },
@@ -192,9 +192,9 @@ export async function noteEndedIn(
 
 /** Decides that a turn tells of no end, unless it is noted that it does: every later repeat is told the same. */
 export async function noteNotEnded(tenant: TenantContext, chatId: string, turnId: string): Promise<void> {
-  const filter = { ...oneChat(tenant, chatId), "internal.telling": turnId, "internal.endedIn": { $ne: turnId } };
+  const filter = { ...oneChat(tenant, chatId), "internal.endPending": turnId, "internal.endedIn": { $ne: turnId } };
   const update: UpdateFilter<StoredChat> = {
-    $pull: { "internal.telling": turnId },
+    $pull: { "internal.endPending": turnId },
     $inc: { "internal.revision": 1 },
   };
   await run(tenant, (chats) => chats.updateOne(filter, update));

@@ -1,6 +1,7 @@
 /** The one place where the model meets the code: `reconcile`, given what the model knows. */
-import { isUser, type ReadChat, type StoredMessage, toStoredMessage, visible } from "../../../lib/chat/model.ts";
+import { isUser, type ReadChat, type StoredMessage, toStoredMessage } from "../../../lib/chat/model.ts";
 import { reconcile } from "../../../lib/chat/reconcile.ts";
+import { visible } from "../../../lib/chat/view.ts";
 import type { RetellMessage } from "../../../lib/retell/schema.ts";
 import { type Clauses, type History, idOf, type Snapshot, spokenAt } from "./state.ts";
 

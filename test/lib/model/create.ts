@@ -1,7 +1,7 @@
 /**
  * A create with an Idempotency-Key as a small model: two attempts with one key, each of which may be stopped for any time
  * and go on, the sweep that ends orphans, and a client that ends the chat that it was given. None of it is the real code:
- * the writes of lib/chat/create.ts, requests.ts and sweep.ts are modelled by what they check.
+ * the writes of lib/chat/create.ts, create-keys.ts and sweep/ are modelled by what they check.
  */
 export interface CreateClauses {
   /** An orphan is ended once a tombstone keeps others from storing it. */

@@ -1,0 +1,101 @@
+import { ApiError } from "../platform/errors.ts";
+import { isUnreachable } from "../platform/mongo.ts";
+import type { RetellError } from "../retell/client.ts";
+import { isLive, isUser, type ReadChat, type Turn } from "./model.ts";
+import type { ChatStatus, Message } from "./schema.ts";
+import { leaseMs } from "./timing.ts";
+import { visible } from "./view.ts";
+
+/** What a turn came to. */
+export interface Outcome {
+  /** The agent's, in order. */
+  messages: Message[];
+  chat_status: ChatStatus;
+}
+
+/** What a send came to. */
+export interface Sent extends Outcome {
+  user: { message_id: string; seq: number };
+  /** It was sent by an earlier request with the same Idempotency-Key. */
+  isReplay: boolean;
+}
+
+/**
+ * The outcome of a turn that somebody else may have settled, by what is stored of it.
+ *
+ * @param chat  Null: it could not be read.
+ * @param cause Why Retell's answer does not tell.
+ * @throws MESSAGE_SEND_FAILED, with an unknown outcome without a chat or with the turn still open; CHAT_ENDED
+ */
+export function settledOutcome(chat: ReadChat | null, turnId: string, cause?: RetellError): Outcome {
+  // If the message failed and Retell had it after all, it stands twice: the last one counts.
+  const own = chat?.messages.findLast(({ internal, role }) => role === "user" && internal?.turn === turnId);
+  if (!chat || !own || chat.internal?.turn?.id === turnId) throw unknownOutcome(turnId, cause);
+  if (!own.internal?.failed) return outcomeOf(chat, turnId);
+  if (own.internal.undecided) throw undecidedOutcome(turnId);
+  if (chat.chat_status !== "ongoing") throw new ApiError("CHAT_ENDED", { cause });
+  throw cause ?? new ApiError("MESSAGE_SEND_FAILED");
+}
+
+/**
+ * The outcome of an earlier send, as it was told then.
+ *
+ * @throws MESSAGE_SEND_FAILED with `details.outcome: "undecided"` when nobody can say whether it was delivered
+ */
+export function replayOf(chat: ReadChat, turnId: string): Sent {
+  const [user] = messagesOf(chat, turnId).filter(isUser);
+  if (!user?.message_id) throw new Error("A settled turn without its user message");
+  if (user.delivery === "failed") throw undecidedOutcome(turnId);
+  return { ...outcomeOf(chat, turnId), user: { message_id: user.message_id, seq: user.seq }, isReplay: true };
+}
+
+/** What is stored of a turn. Only the turn in which the agent ended the chat tells of the end. */
+function outcomeOf(chat: ReadChat, turnId: string): Outcome {
+  const messages = messagesOf(chat, turnId).filter(({ role }) => role === "agent");
+  if (chat.internal?.endedIn !== turnId) return { messages, chat_status: "ongoing" };
+  return { messages, chat_status: chat.chat_status === "ongoing" ? "ended" : chat.chat_status };
+}
+
+/** The messages of a turn, as clients see them. */
+function messagesOf(chat: ReadChat, turnId: string): Message[] {
+  const prepended = chat.internal?.prependedCount ?? 0;
+  return visible(chat, false).filter(({ seq }) => chat.messages[seq - 1 + prepended]?.internal?.turn === turnId);
+}
+
+/** Whether a turn that came to this error stays open, for the next reader to settle. */
+export function isOpen(error: unknown): boolean {
+  return !(error instanceof ApiError) || error.details?.outcome === "unknown" || isUnreachable(error);
+}
+
+/** @throws CHAT_BUSY while a turn is in the hands of a sender that may be alive. */
+export function refuseLive({ internal, now }: ReadChat): void {
+  if (internal?.turn && isLive(internal.turn, now, leaseMs())) throw busy(internal.turn, now);
+}
+
+/** @param turn The open turn; undefined when it is not known which. */
+export function busy(turn: Turn | undefined, now: Date): ApiError {
+  // A live turn is over in seconds. For an open one whose sender is gone, the wait grows with its age.
+  const isWaiting = turn && !isLive(turn, now, leaseMs());
+  const ageMs = turn ? now.getTime() - turn.at.getTime() : 0;
+  return new ApiError("CHAT_BUSY", {
+    retryAfter: isWaiting ? Math.min(60, Math.max(5, Math.round(ageMs / 4_000))) : 2,
+  });
+}
+
+/** Final: a repeat is told the same, and sends nothing. */
+function undecidedOutcome(turnId: string): ApiError {
+  return new ApiError("MESSAGE_SEND_FAILED", {
+    status: 504,
+    message: "Others spoke in this chat, and it cannot be decided whether the agent got this message",
+    details: { outcome: "undecided", turnId },
+  });
+}
+
+export function unknownOutcome(turnId: string, cause: unknown): ApiError {
+  return new ApiError("MESSAGE_SEND_FAILED", {
+    status: 504,
+    message: "The agent has not answered in time; the message may still arrive",
+    details: { outcome: "unknown", turnId },
+    cause,
+  });
+}

@@ -1,0 +1,92 @@
+import type { ObjectId } from "mongodb";
+import type { TenantContext } from "../../access/tenant.ts";
+import { ApiError } from "../../platform/errors.ts";
+import { RequestLog } from "../../platform/logger.ts";
+import type { ChatContext } from "../context.ts";
+import { endAgain } from "../end.ts";
+import type { Turn } from "../model.ts";
+import { type Settled, settle } from "../settle.ts";
+import type { DueChat } from "../store/schedule.ts";
+import * as schedule from "../store/schedule.ts";
+import { claimMs, inactiveAccountWaitMs } from "../timing.ts";
+import { closeDeleted, isDeletedAtRetell } from "./deleted.ts";
+import { isAnswer, nextSweepAt } from "./next.ts";
+import { activeRetell, callSignal, type SweepRun } from "./run.ts";
+import { sweepTombstone } from "./tombstones.ts";
+
+/** Handles the due chats of one subaccount. */
+export async function sweepDueChats(tenant: TenantContext, { bounds, result }: SweepRun): Promise<void> {
+  const dues = await schedule.due(tenant, bounds.perSubaccount);
+  if (dues.length === 0) return;
+  const openSince = new Map<string, Date>();
+  for (const { chat_id, turn } of dues) if (turn?.at instanceof Date) openSince.set(chat_id, turn.at);
+  try {
+    const retell = await activeRetell(tenant);
+    if (!retell) return await postponeAll(tenant, dues);
+    for (const due of dues) {
+      if (Date.now() > bounds.until) break;
+      if (!(await schedule.claim(tenant, due, claimMs))) continue; // another sweep has it
+      const log = new RequestLog({ ...tenant.log.fields, chatId: due.chat_id }, tenant.log.metrics);
+      const context = { tenant: { ...tenant, log }, chatId: due.chat_id, retell };
+      try {
+        if (due.tombstone) {
+          if (await sweepTombstone(context, due.tombstone, due.operationId)) result.orphansEnded += 1;
+          continue;
+        }
+        const { chat, failure } = await sweepChat(context, due._id);
+        if (chat.internal?.turn) continue;
+        openSince.delete(due.chat_id);
+        if (isAnswer(failure)) result.settled += 1;
+      } catch (error) {
+        // A chat that was deleted meanwhile, or a bug, concerns this chat alone. Other errors are of the account or database.
+        if (error instanceof ApiError && error.code !== "CHAT_NOT_FOUND") throw error;
+        result.failed += 1;
+        log.warn("A chat could not be swept", error);
+      }
+    }
+  } finally {
+    const ages = Array.from(openSince.values(), (at) => Math.round((Date.now() - at.getTime()) / 1_000));
+    result.oldestOpenSeconds = Math.max(result.oldestOpenSeconds, ...ages);
+  }
+}
+
+/** Without an active Retell account nothing can be done now, except to log open turns. */
+async function postponeAll(tenant: TenantContext, dues: DueChat[]): Promise<void> {
+  for (const due of dues) {
+    await schedule.claim(tenant, due, due.turn ? claimMs : inactiveAccountWaitMs);
+    if (due.turn) logOpenTurn(tenant.log, due.chat_id, due.turn, new ApiError("RETELL_ACCOUNT_INACTIVE"));
+  }
+  tenant.log.warn("Chats are due, but there is no active Retell account");
+}
+
+async function sweepChat(context: ChatContext, id: ObjectId): Promise<Settled> {
+  const { tenant } = context;
+  const read = await settle(context, { signal: callSignal() });
+  const settled = await endAgain(context, read, { call: callSignal, answer: callSignal });
+  const { chat, open, failure } = settled;
+  const turn = chat.internal?.turn;
+  if (turn && open === "unknown") logOpenTurn(tenant.log, chat.chat_id, turn, failure);
+  if (failure?.isOfAccount) throw failure;
+  const isRefused = read.failure?.failure === "refused";
+  // Only a read that succeeded shows that the chat exists at Retell.
+  const isUnread = chat.chat_status === "ongoing" && read.failure;
+  const refusedSince = isUnread ? (chat.internal?.refusedSince ?? (isRefused ? new Date() : undefined)) : undefined;
+  if (isRefused && refusedSince && (await isDeletedAtRetell(context, chat, refusedSince))) {
+    return closeDeleted(context, id);
+  }
+  await schedule.reschedule(tenant, id, { sweepAt: nextSweepAt(chat, failure), refusedSince }, chat);
+  return settled;
+}
+
+/** Logged under the operationId of the send itself: its outcome is not known yet, and why. */
+function logOpenTurn(log: RequestLog, chatId: string, turn: Turn, failure: ApiError | undefined): void {
+  const openSeconds = turn.at instanceof Date ? Math.round((Date.now() - turn.at.getTime()) / 1_000) : undefined;
+  const { operationId, id: turnId } = turn;
+  log.warn("A turn is still open", failure, {
+    operationId,
+    chatId,
+    turnId,
+    openSeconds,
+    settledBy: log.fields.operationId,
+  });
+}

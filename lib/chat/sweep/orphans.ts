@@ -1,0 +1,100 @@
+import type { TenantContext } from "../../access/tenant.ts";
+import { bounded, central } from "../../platform/mongo.ts";
+import type { RetellError } from "../../retell/client.ts";
+import { databaseId } from "../database.ts";
+import * as chats from "../store/chats.ts";
+import * as tombstones from "../store/tombstones.ts";
+import {
+  claimMs,
+  movedDatabaseMs,
+  orphanMaxAgeMs,
+  orphanMinAgeMs,
+  orphanOverlapMs,
+  orphanSearchEveryMs,
+} from "../timing.ts";
+import { activeRetell, callSignal, inTenant, type SweepRun } from "./run.ts";
+import { type Subaccount, sweepNotes } from "./subaccounts.ts";
+import { endGivenUp } from "./tombstones.ts";
+
+/** In which database a subaccount's chats were at the last search for orphans. Kept as long as the subaccount. */
+interface DatabaseNote {
+  /** `database of ` and the subaccount's id. */
+  _id: string;
+  database: string;
+  /** The database was another one before: chats that started before this time may be stored there. */
+  judgesFrom?: Date;
+}
+
+/** Searches a subaccount's account at Retell for orphans, if it is time to. */
+export async function searchOrphans(subaccount: Subaccount, run: SweepRun): Promise<void> {
+  const notes = await sweepNotes();
+  const _id = `orphans ${subaccount.id}`;
+  const last = await bounded(notes.findOne({ _id }));
+  const now = Date.now();
+  if (now - (last?.at.getTime() ?? 0) < orphanSearchEveryMs) return;
+  await bounded(notes.updateOne({ _id }, { $currentDate: { at: true } }, { upsert: true }));
+  const from = Math.max((last?.done?.getTime() ?? 0) - orphanOverlapMs, now - orphanMaxAgeMs);
+  await inTenant(subaccount, run, async (tenant) => {
+    const judgesFrom = await judgedFrom(tenant);
+    const isDone = await endOrphans(tenant, { from: Math.max(from, judgesFrom), to: now - orphanMinAgeMs }, run);
+    // If this search fails, the next one covers its time too.
+    if (isDone) await bounded(notes.updateOne({ _id }, { $set: { done: new Date(now) } }));
+  });
+}
+
+/**
+ * From when on (epoch ms) chats at Retell can be judged by a subaccount's database. The last run noted which database that
+ * was. If it is another one now, chats that started before are stored in the old one, and none of them is ended.
+ */
+async function judgedFrom(tenant: TenantContext): Promise<number> {
+  const { subaccountId, log } = tenant;
+  const notes = (await central()).collection<DatabaseNote>("chatsweeps");
+  const _id = `database of ${subaccountId}`;
+  const database = await databaseId(tenant);
+  const last = await bounded(
+    notes.findOneAndUpdate({ _id }, { $setOnInsert: { database } }, { upsert: true, returnDocument: "after" }),
+  );
+  let judgesFrom = last?.judgesFrom?.getTime() ?? 0;
+  if (last && last.database !== database) {
+    judgesFrom = Date.now() + movedDatabaseMs;
+    await bounded(notes.updateOne({ _id }, { $set: { database, judgesFrom: new Date(judgesFrom) } }));
+  }
+  if (Date.now() < judgesFrom) {
+    log.error("A subaccount's database is another one than before: no chat at Retell is ended for it", undefined);
+    log.metrics.add("ChangedDatabases");
+  }
+  return judgesFrom;
+}
+
+/**
+ * Ends chats at Retell that a create of ours has left there: nobody has stored them, nobody ends them, and each message
+ * costs money. Only chats that carry our reserved key for this subaccount and stage are touched: others share the workspace.
+ *
+ * @returns Whether the search was completed.
+ */
+async function endOrphans(
+  tenant: TenantContext,
+  begun: { from: number; to: number },
+  { bounds, result }: SweepRun,
+): Promise<boolean> {
+  const retell = await activeRetell(tenant);
+  if (!retell) return false; // once the account is active again, its orphans are still to be found
+  if (begun.from >= begun.to) return true;
+  const ours = await retell.ongoingOf(tenant.subaccountId, begun, callSignal());
+  const ids = ours.map(({ chatId }) => chatId);
+  const stored = await chats.existing(tenant, ids);
+  let failure: RetellError | undefined;
+  for (const { chatId, operationId } of ours.filter((chat) => !stored.has(chat.chatId))) {
+    if (Date.now() > bounds.until) return false;
+    const chat = { chat_id: chatId, ...(operationId ? { operationId } : {}) };
+    const tombstone = await tombstones.insert(tenant, chat, "orphan", claimMs);
+    if (!tombstone || tombstone.endedAt) continue; // a create has stored it meanwhile, or Retell's list lags
+    const refusal = await endGivenUp({ tenant, chatId, retell }, tombstone, operationId);
+    if (refusal?.isOfAccount) throw refusal;
+    // One that cannot be ended does not keep the others from being ended.
+    if (refusal) failure = refusal;
+    else result.orphansEnded += 1;
+  }
+  if (failure) throw failure;
+  return true;
+}

@@ -1,0 +1,62 @@
+import type { ObjectId } from "mongodb";
+import { subaccountOf } from "../../access/membership.ts";
+import type { openTenant } from "../../access/tenant.ts";
+import { bounded, central, driver } from "../../platform/mongo.ts";
+
+/** A subaccount, and where its chats are. */
+export interface Subaccount {
+  id: string;
+  location: Parameters<typeof openTenant>[1];
+}
+
+/** What the sweep notes for its next run. */
+interface SweepNote {
+  /** A work that goes through all subaccounts, or `orphans ` and a subaccount's id. */
+  _id: string;
+  /** When it last started. */
+  at: Date;
+  /** The subaccount that it last started with. */
+  resumeAfter?: ObjectId;
+  /** When the last search for orphans that was completed started. */
+  done?: Date;
+}
+
+/** Subaccounts that are read at a time. */
+const pageSize = 100;
+
+export const sweepNotes = async () => (await central()).collection<SweepNote>("chatsweeps");
+
+/**
+ * Every subaccount once, starting after the one at which the last run stopped. So each has its turn, however much work
+ * those before it have. Ends when the time is over.
+ */
+export async function* subaccountsInTurn(work: string, until: number): AsyncGenerator<Subaccount> {
+  const { ObjectId } = await driver();
+  const notes = await sweepNotes();
+  const note = (resumeAfter: ObjectId) =>
+    bounded(notes.updateOne({ _id: work }, { $set: { resumeAfter }, $currentDate: { at: true } }, { upsert: true }));
+  const start = (await bounded(notes.findOne({ _id: work })))?.resumeAfter ?? new ObjectId("0".repeat(24));
+  let last: ObjectId | undefined;
+  for (const range of [{ $gt: start }, { $lte: start }]) {
+    let page = await pageOf(range);
+    while (page.length > 0) {
+      for (const { _id, ...document } of page) {
+        if (Date.now() > until) {
+          if (last) await note(last);
+          return;
+        }
+        // Before the work: if this subaccount makes a run die, the next run does not start with it again.
+        if (_id === page[0]?._id) await note(_id);
+        last = _id;
+        yield { id: String(_id), location: subaccountOf(document) };
+      }
+      page = page.length < pageSize || !last ? [] : await pageOf({ ...range, $gt: last });
+    }
+  }
+}
+
+async function pageOf(range: { $gt?: ObjectId; $lte?: ObjectId }) {
+  const projection = { isActive: 1, databaseName: 1, mongodbUrl: 1, encryptionIV: 1 };
+  const subaccounts = (await central()).collection<{ _id: ObjectId }>("subaccounts");
+  return bounded(subaccounts.find({ _id: range }, { projection }).sort({ _id: 1 }).limit(pageSize).toArray());
+}

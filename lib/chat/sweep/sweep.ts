@@ -1,0 +1,27 @@
+import type { RequestLog } from "../../platform/logger.ts";
+import { sweepDueChats } from "./due.ts";
+import { searchOrphans } from "./orphans.ts";
+import { inTenant, type SweepBounds, type SweepResult, type SweepRun } from "./run.ts";
+import { subaccountsInTurn } from "./subaccounts.ts";
+
+/**
+ * Handles the chats that are due: settles open turns, finds chats that ended at Retell, fetches analysis and cost that
+ * come late. Then ends orphans. Any number of sweeps may run at once, as each chat is claimed.
+ *
+ * Subaccounts take turns, from run to run. An account that answers 429, or fails to answer five times in a row, is left
+ * alone until the next run.
+ */
+export async function sweep(bounds: SweepBounds, log: RequestLog): Promise<SweepResult> {
+  const result: SweepResult = { subaccounts: 0, settled: 0, orphansEnded: 0, failed: 0, oldestOpenSeconds: 0 };
+  // Due chats come first. A quarter of the time is kept for orphans, however many chats are due.
+  const until = bounds.until - Math.max(0, bounds.until - Date.now()) / 4;
+  const run: SweepRun = { bounds: { ...bounds, until }, log, result, failedSubaccounts: new Set() };
+  for await (const subaccount of subaccountsInTurn("due chats", until)) {
+    result.subaccounts += 1;
+    await inTenant(subaccount, run, (tenant) => sweepDueChats(tenant, run));
+  }
+  for await (const subaccount of subaccountsInTurn("orphans", bounds.until)) {
+    if (!run.failedSubaccounts.has(subaccount.id)) await searchOrphans(subaccount, { ...run, bounds });
+  }
+  return result;
+}
