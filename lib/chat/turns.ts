@@ -169,17 +169,9 @@ async function carry(place: Send, turn: BegunTurn): Promise<Outcome> {
 /** Whether the agent may have ended the chat with this reply: it did more than talk. */
 const mayEnd = (reply: StoredMessage[]) => !reply.some(({ role }) => role === "agent") || !reply.every(isPlain);
 
-/**
- * The reply of a turn as it is stored: without the user's own entry, each entry once, no larger than a chat has room for.
- */
+/** The reply of a turn as it is stored: without the user's own entry, no larger than a chat has room for. */
 function entriesOf(reply: Entry[], { turnId }: BegunTurn): StoredMessage[] {
-  const ids = new Set<string>();
-  const entries = reply.filter((entry) => {
-    const isRepeated = entry.message_id !== undefined && ids.has(entry.message_id);
-    if (entry.message_id !== undefined) ids.add(entry.message_id);
-    return !isUser(entry) && !isRepeated;
-  });
-  const messages = entries.map((entry) => stored(entry, turnId));
+  const messages = reply.filter((entry) => !isUser(entry)).map((entry) => stored(entry, turnId));
   return shorten(messages, maxReplyBytes);
 }
 
