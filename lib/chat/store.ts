@@ -1,7 +1,7 @@
 import type { Collection, Filter, ObjectId, UpdateFilter } from "mongodb";
 import { ApiError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
-import { bounded, driver, isDuplicate, isUnreachable } from "../mongo.ts";
+import { bounded, driver, isDuplicate, isTypeMismatch, isUnreachable } from "../mongo.ts";
 import type { Key, Position, SortKeys } from "../page.ts";
 import type { Entry } from "../retell/schema.ts";
 import type { Tenant } from "../tenant.ts";
@@ -164,7 +164,7 @@ export const chats = {
    */
   async begin(tenant: Tenant, chatId: string, { id, operationId, message, leaseMs }: NewTurn) {
     const key = message.internal?.key;
-    const begun = await run(tenant, (chats) =>
+    const begun = await counting(tenant, chatId, (chats) =>
       chats.findOneAndUpdate(
         {
           ...one(tenant, chatId),
@@ -239,7 +239,7 @@ export const chats = {
     { lookMs = silenceMs, isTelling = false }: { lookMs?: number; isTelling?: boolean },
   ) {
     const ids = reply.filter(({ internal }) => !internal?.own).map(({ message_id }) => message_id);
-    const finished = await run(tenant, (chats) =>
+    const finished = await counting(tenant, chatId, (chats) =>
       chats.findOneAndUpdate(
         {
           ...one(tenant, chatId),
@@ -301,7 +301,9 @@ export const chats = {
     const { filter: open, update, arrayFilters } = failure(tenant, chatId, turnId, why);
     // Decided on a reading: a refusal that was noted since may decide otherwise.
     const filter = { ...open, ...(seen ? { "internal.rev": seen.internal?.rev } : {}) } as Filter<StoredChat>;
-    const { modifiedCount } = await run(tenant, (chats) => chats.updateOne(filter, update, { arrayFilters }));
+    const { modifiedCount } = await counting(tenant, chatId, (chats) =>
+      chats.updateOne(filter, update, { arrayFilters }),
+    );
     return modifiedCount === 1;
   },
 
@@ -312,7 +314,7 @@ export const chats = {
   async cancel(tenant: Tenant, chatId: string, turnId: string): Promise<void> {
     const note = { $push: { "internal.cancelled": { $each: [turnId], $slice: -maxRemembered } } };
     const cancelled = { filter: one(tenant, chatId), update: note as UpdateFilter<StoredChat> };
-    await run(tenant, (chats) =>
+    await counting(tenant, chatId, (chats) =>
       chats.bulkWrite([{ updateOne: cancelled }, { updateOne: failure(tenant, chatId, turnId) }]),
     );
   },
@@ -652,15 +654,19 @@ const writtenByUs = [
   { messages: { $size: 0 }, "internal.heard": 0, "internal.opening": { $in: [0, null] } },
 ];
 
+/** `countOf`, in MongoDB. */
+const countedAnew = {
+  $size: {
+    $filter: {
+      input: listOfMessages,
+      cond: { $and: [{ $in: ["$$this.role", ["agent", "user"]] }, { $ne: ["$$this.internal.failed", true] }] },
+    },
+  },
+};
+
 /** A chat of the old server counts tool calls as messages; ours need not be counted again. */
 const countedByUs = {
-  $cond: [
-    { $gt: ["$internal.heard", null] },
-    "$message_count",
-    {
-      $size: { $filter: { input: listOfMessages, cond: { $in: ["$$this.role", ["agent", "user"]] } } },
-    },
-  ],
+  $cond: [{ $gt: ["$internal.heard", null] }, "$message_count", countedAnew],
 };
 
 const sizeOnly = { _id: 0, n: { $size: "$messages" }, internal: 1, chat_status: 1, agent_id: 1 };
@@ -735,7 +741,7 @@ function failure(tenant: Tenant, chatId: string, turnId: string, why: FailedWhy 
 
 /** Changes a chat only if it still is as it was read: same revision, same turn or none. */
 function replaceSeen(tenant: Tenant, seen: ReadChat, update: object): Promise<ReadChat | null> {
-  return run(tenant, async (chats) => {
+  return counting(tenant, seen.chat_id, async (chats) => {
     const changed = await chats.findOneAndUpdate(
       {
         ...one(tenant, seen.chat_id),
@@ -776,6 +782,20 @@ const durableMs = 1_000;
 
 /** Reads what the primary has, durable or not: what is there must not be taken for absent. */
 const local = { readConcern: "local" } as const;
+
+/** A write that counts messages. Others write here too: a count that is no number would refuse it, and is made anew. */
+function counting<T>(tenant: Tenant, chatId: string, write: (chats: Collection<StoredChat>) => Promise<T>): Promise<T> {
+  return run(tenant, async (chats) => {
+    try {
+      return await write(chats);
+    } catch (error) {
+      if (!isTypeMismatch(error)) throw error;
+      const filter = { ...one(tenant, chatId), $expr: { $not: [{ $isNumber: "$message_count" }] } };
+      await chats.updateOne(filter, [{ $set: { message_count: countedAnew } }]);
+      return write(chats);
+    }
+  });
+}
 
 function run<T>(tenant: Tenant, operation: (chats: Collection<StoredChat>) => Promise<T>): Promise<T> {
   const work = async () => operation((await tenant.db()).collection<StoredChat>("chats"));
