@@ -168,7 +168,7 @@ async function correct(
 }
 
 async function fail(tenant: Tenant, chat: ReadChat, turn: Turn, { reason, mayArrive }: StepOf<"fail">): Promise<void> {
-  const why = { mayArrive, undecided: reason === "undecided" };
+  const why = { mayArrive, sentAt: turn.at.getTime(), undecided: reason === "undecided" };
   if (await chats.fail(tenant, chat.chat_id, turn.id, why, chat)) tellOf(tenant, chat.chat_id, turn, reason);
 }
 

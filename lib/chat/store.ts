@@ -61,6 +61,8 @@ interface NewTurn {
 interface FailedWhy {
   /** It may be delivered late. */
   mayArrive?: boolean;
+  /** When its turn began (epoch ms). */
+  sentAt?: number;
   /** Retell has an entry that may be this send, or somebody else's. */
   undecided?: boolean;
 }
@@ -728,6 +730,7 @@ function failure(tenant: Tenant, chatId: string, turnId: string, why: FailedWhy 
       $set: {
         "messages.$[m].internal.failed": true,
         ...(why.mayArrive ? { "messages.$[m].internal.mayArrive": true } : {}),
+        ...(why.sentAt === undefined ? {} : { "messages.$[m].internal.sentAt": why.sentAt }),
         ...(why.undecided ? { "messages.$[m].internal.undecided": true } : {}),
         "internal.due": new Date(Date.now() + silenceMs),
       },
