@@ -6,7 +6,7 @@ import { createWriteStream } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { settings } from "../lib/config.ts";
-import { excuses, promises } from "./chaos/ledger.ts";
+import { promises, reasons } from "./chaos/ledger.ts";
 import { type Part, parts, type Report, run } from "./chaos/run.ts";
 
 const options = {
@@ -81,7 +81,7 @@ function print(seed: number, { ledger, troubles, orphansEnded, seconds }: Report
     ["chats created", ledger.created.size],
     ["orphans ended by the last sweep", orphansEnded],
     ["undecidable, by reason", ""],
-    ...excuses.map((name): [string, number] => [`  ${name}`, ledger.undecidable.get(name)?.length ?? 0]),
+    ...reasons.map((name): [string, number] => [`  ${name}`, ledger.undecidable.get(name)?.length ?? 0]),
     ...promises.map((name): [string, number] => [name, ledger.broken.get(name)?.length ?? 0]),
   ];
   for (const [name, value] of rows) console.log(`${name.padEnd(44)}${value}`);

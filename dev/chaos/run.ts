@@ -17,7 +17,7 @@ import { type Mortal, mortal } from "./instances.ts";
 import { Ledger } from "./ledger.ts";
 import { type Control, others } from "./others.ts";
 import { type BadNetwork, badNetwork } from "./proxy.ts";
-import { guardedWord } from "./texts.ts";
+import { guardedAgent, guardedWord } from "./texts.ts";
 import { compact, type Trace, traceTo, traceWrites } from "./trace.ts";
 
 /** What a run can do without, each by name. */
@@ -110,7 +110,7 @@ const agents = {
   words: { userText: ["trim", "lf", "nfd"] },
   guarded: { userText: ["trim", "nfc"], guardrail: { input: [guardedWord] } },
 };
-const agentIds = ["agent_quiet_plain", "agent_quiet_calls", "agent_quiet_words", "agent_quiet_guarded"] as const;
+const agentIds = ["agent_quiet_plain", "agent_quiet_calls", "agent_quiet_words", guardedAgent] as const;
 
 /** One stage: its instances, and the way in. */
 interface Stage {
