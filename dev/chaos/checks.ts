@@ -230,7 +230,7 @@ function checkTold(here: Here, accepted: Accepted, own: Placed): void {
   const theirs = replies.get(own.entry.message_id ?? "") ?? [];
   const wanted = theirs.filter(({ entry }) => entry.role === "agent");
   const isMingled = isInterrupted(here, own, theirs);
-  const why = excuse ?? (isMingled ? "a stranger in the middle of a turn" : undefined);
+  const why = isMingled ? "a stranger in the middle of a turn" : excuse;
   for (const reply of told.messages) {
     const message = at(reply.seq);
     if (message?.message_id !== reply.message_id || !message?.content?.startsWith(reply.content ?? "")) {
@@ -330,9 +330,10 @@ function checkOrder(here: Here, delivered: Message[]): void {
     if (place === undefined || one.entry.truth?.isStrangers) continue;
     if (before && place < before.here) {
       const lines = [before.one, one].map(({ entry, place }) => `${place + 1} (${lineOf(entry)})`);
-      const isOpen = [before.one, one].some(({ sent }) => sent && isUndecided(here, sent));
+      // A send that was taken for somebody else's may have been learned later, too.
+      const reasons = [before.one, one].map(({ sent }) => (sent ? excuseOf(here, sent) : undefined));
       const wasOverwritten = ledger.isOverwritten(chatId, 0) ? "overwritten by the old server" : undefined;
-      const excuse = isOpen ? "undecided" : wasOverwritten;
+      const excuse = reasons.find((reason) => reason !== undefined) ?? wasOverwritten;
       ledger.breaks("out of order", `${chatId}: ${lines.join(" stands behind ")}`, excuse);
     }
     before = { here: place, one };

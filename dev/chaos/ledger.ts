@@ -44,7 +44,7 @@ export const excuses = {
   /** The old server overwrote the messages after this send began. */
   "overwritten by the old server": ["misattributed", "told otherwise", "doubled under one key", "out of order"],
   /** While this send was under way, a stranger said what cannot be told from it. */
-  "a stranger's equal text": ["misattributed"],
+  "a stranger's equal text": ["misattributed", "out of order"],
   /** A stranger's entry stands between the message and the end of its reply. */
   "a stranger in the middle of a turn": ["misattributed", "told otherwise"],
   /** What others said may be this send, or its own text was replaced, and the client was told that it stays undecided. */
