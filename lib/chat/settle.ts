@@ -178,7 +178,7 @@ async function fail(
   turn: Turn,
   { reason, mayArrive }: StepOf<"fail">,
 ): Promise<void> {
-  const why = { mayArrive, undecided: reason === "undecided" };
+  const why = { mayArrive, sentAt: turn.at.getTime(), undecided: reason === "undecided" };
   if (await turns.fail(tenant, chat.chat_id, turn.id, why, chat)) tellOf(tenant, chat.chat_id, turn, reason);
 }
 
