@@ -207,7 +207,7 @@ describe("a permission", () => {
     expect(await list()).toEqual([403, 403]);
 
     expect((await tool("forget-access.ts")).code).toBe(1);
-    await wire.redisFault("down");
+    await wire.redisFault("drop");
     expect(await tool("forget-access.ts", ["--user", world.owner.id, "--yes"])).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("it takes a minute by itself"),
