@@ -3,16 +3,20 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { type FindOptions, findRedis } from "./find.ts";
 import { Handler } from "./handler.ts";
-import { type RedisOptions, startRedis } from "./redis.ts";
+import { startRedis } from "./redis.ts";
 
 /** How to start the emulator; everything has a default. */
-export interface UpstashEmulatorOptions extends FindOptions, RedisOptions {
+export interface UpstashEmulatorOptions extends FindOptions {
   /** Default: a free one. */
   port?: number | undefined;
   /** What clients must send as their bearer token. Default: a random one. */
   token?: string | undefined;
+  /** Where Redis keeps its data from run to run. Default: the data ends with the emulator. */
+  dataDir?: string | undefined;
   /** Path of a redis-server or valkey-server. Default: one is looked for, and downloaded where there is none. */
   redisBinary?: string | undefined;
+  /** Called if Redis ends by itself, with a line that says why. */
+  onExit?: ((line: string) => void) | undefined;
 }
 
 /** A running emulator, on 127.0.0.1. `new Redis(emulator)` of @upstash/redis connects to it. */
@@ -30,9 +34,9 @@ export interface UpstashEmulator {
  * @throws  An error with code EADDRINUSE when the port is taken; others when there is no Redis or it does not start.
  */
 export async function startUpstashEmulator(options: UpstashEmulatorOptions = {}): Promise<UpstashEmulator> {
-  const { port = 0, token = randomBytes(24).toString("hex"), redisBinary } = options;
+  const { port = 0, token = randomBytes(24).toString("hex"), redisBinary, dataDir, onExit } = options;
   const { path, source } = redisBinary ? { path: redisBinary, source: redisBinary } : await findRedis(options);
-  const redis = await startRedis(path, options);
+  const redis = await startRedis(path, dataDir, onExit);
   const handler = new Handler(redis, token);
   const server = createServer((request, response) => void handler.handle(request, response));
   const stop = async () => {
@@ -48,6 +52,6 @@ export async function startUpstashEmulator(options: UpstashEmulatorOptions = {})
     throw error;
   }
   const address = server.address();
-  if (typeof address !== "object" || address === null) throw new TypeError("an HTTP server has a port");
+  if (typeof address !== "object" || address === null) throw new Error("an HTTP server has a port");
   return { url: `http://127.0.0.1:${address.port}`, token, source, stop };
 }

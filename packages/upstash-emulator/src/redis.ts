@@ -34,16 +34,13 @@ export interface Redis {
   stop(): Promise<void>;
 }
 
-/** How to start the server. */
-export interface RedisOptions {
-  /** Where its data stays from run to run. Absent: the data ends with it. */
-  dataDir?: string | undefined;
-  /** Called if it ends without `stop()`, with a line that says why. */
-  onExit?: ((line: string) => void) | undefined;
-}
-
-/** Starts a Redis server on a unix socket that only this user can open. It ends with this process, also on SIGKILL. */
-export async function startRedis(binary: string, { dataDir, onExit }: RedisOptions = {}): Promise<Redis> {
+/**
+ * Starts a Redis server on a unix socket that only this user can open. It ends with this process, also on SIGKILL.
+ *
+ * @param dataDir  Where its data stays from run to run. Absent: the data ends with it.
+ * @param onExit   Called if it ends without `stop()`, with a line that says why.
+ */
+export async function startRedis(binary: string, dataDir?: string, onExit?: (line: string) => void): Promise<Redis> {
   const temporary = await mkdtemp(join(tmpdir(), "upstash-emulator-"));
   const path = join(temporary, "redis.sock");
   const flags = ["--port", "0", "--unixsocket", path, "--unixsocketperm", "700", "--loglevel", "warning", "--save", ""];
