@@ -117,10 +117,10 @@ const titles = (source: string) =>
 
 /** What a document names: [`test/x.test.ts`: a title, or a part of one; another; `test/y.test.ts`: …] */
 function named(document: string): { file: string; title: string }[] {
-  return [...document.matchAll(/\[(`(?:test|\.ci)\/[^\]]+)\]/g)].flatMap(([, list = ""]) => {
+  return [...document.matchAll(/\[(`(?:test|packages|\.ci)\/[^\]]+)\]/g)].flatMap(([, list = ""]) => {
     let file = "";
     return list.split(/;\s+/).map((item) => {
-      const [, own, title = item] = /^`((?:test|\.ci)\/[^`]+)`: (.*)$/s.exec(item) ?? [];
+      const [, own, title = item] = /^`((?:test|packages|\.ci)\/[^`]+)`: (.*)$/s.exec(item) ?? [];
       file = own ?? file;
       return { file, title };
     });
