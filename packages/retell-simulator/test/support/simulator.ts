@@ -1,7 +1,7 @@
 import Retell from "retell-sdk";
 import * as z from "zod";
-import { startRetell } from "../../packages/retell-simulator/src/retell.ts";
-import { Chat, Json } from "../../packages/retell-simulator/src/schema.ts";
+import { startRetell } from "../../src/retell.ts";
+import { Chat, Json } from "../../src/schema.ts";
 
 const Deliveries = z.array(z.looseObject({ id: z.string(), event: z.string(), attempt: z.number() }));
 

@@ -6,12 +6,12 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import Retell from "retell-sdk";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { load, StateFile } from "../packages/retell-simulator/src/state-file.ts";
-import { World } from "../packages/retell-simulator/src/world.ts";
+import { load, StateFile } from "../src/state-file.ts";
+import { World } from "../src/world.ts";
 import { aSimulator } from "./support/simulator.ts";
 
 const HOUR_MS = 3_600_000;
-const PROGRAM = join(import.meta.dirname, "../packages/retell-simulator/src/retell.ts");
+const PROGRAM = join(import.meta.dirname, "../src/retell.ts");
 
 let retell: Awaited<ReturnType<typeof aSimulator>>;
 let chats: ReturnType<typeof retell.sdk>;
@@ -128,7 +128,7 @@ describe("control", () => {
       "repeat",
       "beginning",
     ]);
-    const docs = await readFile(new URL("../docs/local-services.md", import.meta.url), "utf8");
+    const docs = await readFile(new URL("../../../docs/local-services.md", import.meta.url), "utf8");
     const documented = [...docs.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, names = ""]) => names.match(/\w+/g) ?? []);
     expect(documented.filter((name) => name !== "as").sort()).toEqual((odd as string[]).toSorted());
     await expect(retell.command("GET", "/nothing")).rejects.toThrow("404");

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import { text } from "node:stream/consumers";
 import Retell from "retell-sdk";
-import { Waiting } from "../../packages/retell-simulator/src/log.ts";
-import { Json } from "../../packages/retell-simulator/src/schema.ts";
+import { Waiting } from "../../src/log.ts";
+import { Json } from "../../src/schema.ts";
 
 /** One webhook as it came. */
 export type Received = {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { Clock } from "../packages/retell-simulator/src/clock.ts";
+import { Clock } from "../src/clock.ts";
 import { aSimulator } from "./support/simulator.ts";
 
 let retell: Awaited<ReturnType<typeof aSimulator>>;
