@@ -96,7 +96,7 @@ async function retell({ dataDir, ...run }: Run): Promise<Services["retell"]> {
   const { RETELL_BASE_URL: url } = process.env;
   if (url) return { url, control: "" };
   return child(
-    "../packages/retell-simulator/src/retell.ts",
+    "../packages/retell-simulator/src/cli.ts",
     dataDir ? ["--state", join(dataDir, "retell.json")] : [],
     run,
   );

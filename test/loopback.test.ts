@@ -2,12 +2,12 @@ import { request } from "node:http";
 import { text } from "node:stream/consumers";
 import { afterAll, describe, expect, it } from "vitest";
 import { startGateway } from "../dev/gateway.ts";
-import { startRetell } from "../packages/retell-simulator/src/retell.ts";
+import { startRetellSimulator } from "../packages/retell-simulator/src/index.ts";
 import { startUpstash } from "../packages/upstash-emulator/src/upstash.ts";
 
 const [gateway, retell, upstash, other] = await Promise.all([
   startGateway({ port: 0, corsOrigins: ["https://app.example"] }),
-  startRetell(),
+  startRetellSimulator(),
   startUpstash({ backend: "mock" }),
   startUpstash({ backend: "mock" }),
 ]);

@@ -11,7 +11,7 @@ import { World } from "../src/world.ts";
 import { aSimulator } from "./support/simulator.ts";
 
 const HOUR_MS = 3_600_000;
-const PROGRAM = join(import.meta.dirname, "../src/retell.ts");
+const PROGRAM = join(import.meta.dirname, "../src/cli.ts");
 
 let retell: Awaited<ReturnType<typeof aSimulator>>;
 let chats: ReturnType<typeof retell.sdk>;
@@ -325,9 +325,13 @@ describe("as a process", () => {
   });
 
   test.each([
-    ["a port in use", () => ["--port", new URL(retell.url).port], /^Retell simulator: port \d+ is in use.*\n$/],
-    ["a port that is none", () => ["--port", "http"], /^Retell simulator: --port http is no port\n$/],
-    ["an option it does not know", () => ["--prot", "1"], /^Retell simulator: Unknown option '--prot'.*\n$/],
+    ["a port in use", () => ["--port", new URL(retell.url).port], /^retell-simulator: port \d+ is in use.*\n$/],
+    [
+      "a port that is none",
+      () => ["--port", "http"],
+      /^retell-simulator: --port must be an integer from 0 to 65535\n$/,
+    ],
+    ["an option it does not know", () => ["--prot", "1"], /^retell-simulator: Unknown option '--prot'.*\n$/],
   ])("%s is one clear line and status 1", async (_, args, line) => {
     const run = promisify(execFile)(process.execPath, [PROGRAM, ...args()]);
     await expect(run).rejects.toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(line) });
