@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { Fault, type Target } from "./fault.ts";
-import { hexOf, isOneDraw, kindAt, numbersFrom } from "./random.ts";
+import { isOneDraw, kindAt, numbersOf } from "./random.ts";
 import { Step } from "./steps.ts";
 
 /** The order decides what a seed draws. */
@@ -47,7 +47,7 @@ export class Chaos {
     const ordinal = (this.#drawn.get(sequence) ?? 0) + 1;
     this.#drawn.set(sequence, ordinal);
 
-    const number = numbersFrom(Number.parseInt(hexOf(8, seed, sequence, ordinal), 16));
+    const number = numbersOf(seed, sequence, ordinal);
     const kind = kindAt(number(), KINDS, rates);
     const fault = kind && faultOf(kind, step, maxMs, number);
     return fault && Fault.parse({ step, ...fault });

@@ -5,7 +5,7 @@ import type { Faults } from "./faults.ts";
 import { hasFields } from "./journal.ts";
 import { notFound, parse, Refusal } from "./refusal.ts";
 import type { LoggedRequest, Requests } from "./requests.ts";
-import { Chat, ChatEvent, ChatStatus, Entry, Json, Profile, Settings, Variables, Webhook } from "./schema.ts";
+import { Chat, ChatEvent, Entry, Profile, Settings, Webhook } from "./schema.ts";
 import { steps } from "./steps.ts";
 import type { Webhooks } from "./webhooks.ts";
 import { defined, type World } from "./world.ts";
@@ -24,40 +24,22 @@ const SettingsBody = Settings.partial().extend({
   /** Default: every workspace. */
   key: z.string().optional(),
   /** The status that a key gets; null accepts the key again. */
-  invalidKeys: z
-    .record(z.string(), z.union([z.literal(401), z.literal(402), z.literal(403), z.literal(429)]).nullable())
-    .default({}),
+  invalidKeys: z.record(z.string(), z.literal([401, 402, 403, 429]).nullable()).default({}),
 });
 
-const NewChat = z.strictObject({
-  chat_id: z.string().min(1).optional(),
-  key: z.string().min(1),
-  agent_id: z.string().min(1).default("agent_shop"),
-  version: z.int().min(0).default(1),
-  status: ChatStatus.default("ongoing"),
-  start_timestamp: z.number().optional(),
-  end_timestamp: z.number().optional(),
-  metadata: Json.optional(),
-  variables: Variables.optional(),
-  entries: z.array(Entry).default([]),
-});
+/** Any field of a stored chat may be given or changed. */
+const NewChat = Chat.partial().required({ key: true }).strict();
 
-const ChatPatch = z.strictObject({
-  status: z.enum(["ended", "error"]).optional(),
-  reason: z.string().default("manual_stopped"),
-  /** false: the API does not find the chat any more, as after the retention time. */
-  retained: z.boolean().optional(),
-  /** Replaces the whole history. */
-  entries: z.array(Entry).optional(),
-  /** Entries of a stranger (an operator, another client), added to the history. */
-  add: z.array(Entry).default([]),
-  forgotten: Chat.shape.forgotten,
-  /** Gives every entry a new message_id. */
-  newIds: z.boolean().default(false),
-  storage: Chat.shape.storage,
-  metadata: Json.optional(),
-  variables: Variables.optional(),
-});
+const ChatPatch = Chat.partial()
+  .extend({
+    status: z.enum(["ended", "error"]).optional(),
+    reason: z.string().default("manual_stopped"),
+    /** Entries of a stranger (an operator, another client), added to the history. */
+    add: z.array(Entry).default([]),
+    /** Gives every entry a new message_id. */
+    newIds: z.boolean().default(false),
+  })
+  .strict();
 
 const Message = z.strictObject({ content: z.string().min(1) });
 
@@ -104,7 +86,6 @@ export const COMMANDS: Record<string, Command> = {
     does: "advance the clock: {advanceMs}; answers when everything that was due has happened",
     run: async ({ world, body }) => {
       await world.clock.advance(parse(ClockBody, body).advanceMs);
-      world.onChange();
       return clockOf(world);
     },
   },
@@ -134,7 +115,7 @@ export const COMMANDS: Record<string, Command> = {
   "POST /chats": {
     does: "add a chat: {key, chat_id?, agent_id?, status?, entries?, start_timestamp?, end_timestamp?, ...}",
     run: ({ world, body }) => {
-      const { key, agent_id, entries, status, ...given } = parse(NewChat, body);
+      const { key, agent_id = "agent_shop", entries = [], status = "ongoing", ...given } = parse(NewChat, body);
       if (given.chat_id !== undefined && world.chats.has(given.chat_id)) {
         throw new Refusal(400, "There is a chat with that chat_id");
       }
@@ -153,7 +134,7 @@ export const COMMANDS: Record<string, Command> = {
     },
   },
   "PATCH /chats/{id}": {
-    does: "change: {status?, reason?, retained?, entries?, add?, forgotten?, newIds?, storage?, metadata?, variables?}",
+    does: "change: {status?, reason?, add?, newIds?, entries?, retained?, forgotten?, ...}",
     run: (context) => patchChat(context),
   },
   "DELETE /chats": {
@@ -175,7 +156,6 @@ export const COMMANDS: Record<string, Command> = {
       const profile = parse(Profile, body ?? {});
       world.agents.set(id, profile);
       for (const chat of world.chats.values()) if (chat.agent_id === id) world.reschedule(chat);
-      world.onChange();
       return profile;
     },
   },
@@ -185,7 +165,6 @@ export const COMMANDS: Record<string, Command> = {
     run: ({ world, id, body }) => {
       const webhook = { signingKeys: [id], ...parse(Webhook, body) };
       world.webhooks.set(id, webhook);
-      world.onChange();
       return webhook;
     },
   },
@@ -193,7 +172,6 @@ export const COMMANDS: Record<string, Command> = {
     does: "send a key's events nowhere, and give up retries",
     run: ({ world, id }) => {
       world.webhooks.delete(id);
-      world.onChange();
       return { webhooks: Object.fromEntries(world.webhooks) };
     },
   },
@@ -221,7 +199,6 @@ export const COMMANDS: Record<string, Command> = {
         if (status === null) world.refusedKeys.delete(name);
         else world.refusedKeys.set(name, status);
       }
-      world.onChange();
       const current = key === undefined ? world.settings : world.settingsOf(key);
       return { ...current, invalidKeys: Object.fromEntries(world.refusedKeys) };
     },

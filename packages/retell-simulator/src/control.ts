@@ -18,7 +18,9 @@ export async function control(simulator: Simulator, call: Call, signal: AbortSig
   const command =
     COMMANDS[`${method} /${segments.join("/")}`] ?? (id ? COMMANDS[`${method} /${group}/{id}`] : undefined);
   if (!command) throw new Refusal(404, `No such command: GET ${CONTROL} lists them`);
-  return { status: 200, body: await command.run({ ...simulator, id, query, body, signal }) };
+  const result = await command.run({ ...simulator, id, query, body, signal });
+  if (method !== "GET") simulator.world.onChange();
+  return { status: 200, body: result };
 }
 
 function help() {

@@ -16,6 +16,11 @@ export function hexOf(length: number, ...parts: (string | number)[]): string {
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, length);
 }
 
+/** A generator of numbers from 0 to 1 that depends on the parts alone. */
+export function numbersOf(...parts: (string | number)[]): () => number {
+  return numbersFrom(Number.parseInt(hexOf(8, ...parts), 16));
+}
+
 /** Whether the probabilities of one draw add up to 1 at most; the rest is the probability of no result. */
 export function isOneDraw(rates: Partial<Record<string, number>>): boolean {
   return Object.values(rates).reduce<number>((sum, rate = 0) => sum + rate, 0) <= 1;

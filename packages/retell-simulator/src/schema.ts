@@ -98,16 +98,25 @@ export type Profile = z.infer<typeof Profile>;
 /** Behaviour that Retell does not document; for one workspace or for all. */
 export const Settings = z.strictObject({
   /** The status of a second end. */
-  endTwice: z.union([z.literal(204), z.literal(400), z.literal(422)]).default(422),
-  completionAfterEnd: z.union([z.literal(400), z.literal(422)]).default(422),
+  endTwice: z.literal([204, 400, 422]),
+  completionAfterEnd: z.literal([400, 422]),
   /** Whether the response to a create has the opening message. */
-  openingInCreate: z.boolean().default(true),
+  openingInCreate: z.boolean(),
   /** Two completions of one chat at the same time: one after the other, or both at once. */
-  together: z.enum(["queue", "interleave"]).default("queue"),
+  together: z.enum(["queue", "interleave"]),
   /** The custom attributes that the dashboard defines. */
-  customAttributes: z.array(z.string()).default([]),
+  customAttributes: z.array(z.string()),
 });
 export type Settings = z.infer<typeof Settings>;
+
+/** Not in the schema, or `Settings.partial()` would fill in what a change leaves out. */
+export const DEFAULT_SETTINGS: Settings = {
+  endTwice: 422,
+  completionAfterEnd: 422,
+  openingInCreate: true,
+  together: "queue",
+  customAttributes: [],
+};
 
 export const Analysis = z.object({
   chat_summary: z.string().optional(),
@@ -179,8 +188,8 @@ export const Chat = z.object({
   collected: Variables,
   custom_attributes: Attributes.optional(),
   storage: Storage.optional(),
-  /** The current node of the agent's conversation flow. */
-  node: z.string().default("support"),
+  /** The current node of the agent's conversation flow, if it is not "support". */
+  node: z.string().optional(),
   entries: z.array(Entry),
   /** How many entries at the beginning are not shown any more. */
   forgotten: z.int().min(0).optional(),

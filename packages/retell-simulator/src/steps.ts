@@ -138,7 +138,7 @@ function takeTurn(world: World, chat: Chat, profile: Profile, content: string, i
     content,
     number: chat.entries.filter(({ role }) => role === "user").length,
     variables: variablesOf(chat) ?? {},
-    node: chat.node,
+    node: chat.node ?? "support",
     newId: () => (toolCallIds === "reused" ? `call_${calls++}` : world.newId(chat, "tool_call")),
   };
   const { messages, outcome, node, collected }: Reply = isBlocked ? { messages: [BLOCKED] } : converse(turn, script);

@@ -1,7 +1,8 @@
 import { type Attempt, isSuccess, post, sign } from "./deliveries.ts";
 import { hasFields, Journal } from "./journal.ts";
+import { keepUntilSettled } from "./keep.ts";
 import { oddBody, textOf } from "./odd.ts";
-import { hexOf, kindAt, numbersFrom } from "./random.ts";
+import { kindAt, numbersOf } from "./random.ts";
 import { Refusal } from "./refusal.ts";
 import { type Chat, type ChatEvent, DISORDERS, type Disorder, Webhook } from "./schema.ts";
 import { history, showItem } from "./view.ts";
@@ -98,7 +99,7 @@ export class Webhooks {
     else if (disorder?.kind === "swap" && !sendSwapped) this.#swap(delivery, disorder.maxMs);
     else {
       const firstAttempt = this.#send(delivery);
-      if (webhook.beforeAnswer) keepUntilDone(this.#awaited, chat.chat_id, firstAttempt);
+      if (webhook.beforeAnswer) keepUntilSettled(this.#awaited, chat.chat_id, firstAttempt);
       if (disorder?.kind === "duplicate") this.#later(disorder.ms, () => this.#send(delivery));
     }
     sendSwapped?.();
@@ -118,7 +119,7 @@ export class Webhooks {
     const before = this.#sent.get(chat_id) ?? Promise.resolve();
     const firstAttempt = before.then(() => this.#attempt(delivery, 1, resolve));
     void firstAttempt.then(resolve);
-    keepUntilDone(this.#sent, chat_id, sent);
+    keepUntilSettled(this.#sent, chat_id, sent);
     return firstAttempt;
   }
 
@@ -173,16 +174,8 @@ function payload(chat: Chat, event: ChatEvent, world: World, at: number): Record
 
 /** Depends on the seed, the chat's number and the event's place among the chat's events. */
 function drawDisorder({ seed, rates, maxMs }: Disorder, chat: Chat) {
-  const digits = hexOf(8, seed, "webhook", chat.number, chat.events.length);
-  const number = numbersFrom(Number.parseInt(digits, 16));
+  const number = numbersOf(seed, "webhook", chat.number, chat.events.length);
   return { kind: kindAt(number(), DISORDERS, rates), ms: Math.ceil(number() * maxMs), maxMs };
-}
-
-function keepUntilDone(map: Map<string, Promise<void>>, chatId: string, promise: Promise<void>): void {
-  map.set(chatId, promise);
-  void promise.then(() => {
-    if (map.get(chatId) === promise) map.delete(chatId);
-  });
 }
 
 const shown = (attempt: Attempt) => ({ ...attempt, body: JSON.parse(attempt.body) });

@@ -1,19 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { profileByName } from "./agents.ts";
 import { Clock } from "./clock.ts";
+import { keepUntilSettled } from "./keep.ts";
 import { analysisOf, costOf, nextOf } from "./later.ts";
 import { hexOf } from "./random.ts";
 import { notFound } from "./refusal.ts";
-import {
-  type Chat,
-  type ChatEvent,
-  type ChatStatus,
-  type Entry,
-  type Profile,
-  type Saved,
-  Settings,
-  type Webhook,
-} from "./schema.ts";
+import type { Chat, ChatEvent, ChatStatus, Entry, Profile, Saved, Settings, Webhook } from "./schema.ts";
+import { DEFAULT_SETTINGS } from "./schema.ts";
 
 /** The version of an agent without `agent_version`, or with a tag. */
 const LATEST = 1;
@@ -47,7 +40,7 @@ export class World {
     this.#seed = seed;
     this.#created = saved?.created ?? 0;
     this.clock = new Clock(saved?.clockOffsetMs);
-    this.settings = saved?.settings ?? Settings.parse({});
+    this.settings = saved?.settings ?? DEFAULT_SETTINGS;
     this.agents = new Map(Object.entries(saved?.agents ?? {}));
     this.keySettings = new Map(Object.entries(saved?.keySettings ?? {}));
     this.refusedKeys = new Map(Object.entries(saved?.refusedKeys ?? {}));
@@ -99,7 +92,6 @@ export class World {
       start_timestamp: now,
       lastActivity: now,
       collected: {},
-      node: "support",
       entries: [],
       minted: 0,
       pending: [],
@@ -160,7 +152,7 @@ export class World {
   reset(): void {
     for (const chat of [...this.chats.values()]) this.remove(chat);
     for (const map of [this.agents, this.refusedKeys, this.keySettings, this.webhooks]) map.clear();
-    this.settings = Settings.parse({});
+    this.settings = DEFAULT_SETTINGS;
     this.onChange();
   }
 
@@ -189,11 +181,7 @@ export class World {
     if (this.settingsOf(chat.key).together === "interleave") return run();
     const before = this.#queues.get(chat.chat_id);
     const result = before ? before.then(run, run) : run();
-    this.#queues.set(chat.chat_id, result);
-    const forget = () => {
-      if (this.#queues.get(chat.chat_id) === result) this.#queues.delete(chat.chat_id);
-    };
-    result.then(forget, forget);
+    keepUntilSettled<unknown>(this.#queues, chat.chat_id, result);
     return result;
   }
 
@@ -215,8 +203,7 @@ export class World {
         const due = chat.pending.find((pending) => pending.at <= at);
         if (!due) break;
         chat.pending = chat.pending.filter((pending) => pending !== due);
-        const entries = this.#deliver(chat, due.messages, due.outcome, at);
-        this.#settle(due.id, entries);
+        this.#settle(due.id, this.#deliver(chat, due.messages, due.outcome, at));
         break;
       }
       case "silence":

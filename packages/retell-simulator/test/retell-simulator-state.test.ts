@@ -193,6 +193,21 @@ describe("control", () => {
     });
   });
 
+  test("a setting stays until it is set again, for all workspaces and for one", async () => {
+    await retell.settings({ endTwice: 204 });
+    await retell.settings({ key: "key_one", openingInCreate: false });
+    await retell.settings({ key: "key_one", together: "interleave" });
+    await retell.settings({ invalidKeys: { key_two: 401 } });
+    expect(await retell.settings({ key: "key_one" })).toEqual({
+      endTwice: 204,
+      completionAfterEnd: 422,
+      openingInCreate: false,
+      together: "interleave",
+      customAttributes: [],
+      invalidKeys: { key_two: 401 },
+    });
+  });
+
   test("a reset forgets chats, agents, settings and faults, but never goes back in time", async () => {
     const { chat_id } = await chats.create({ agent_id: "agent_a" });
     await retell.agent("agent_a", { opening: "none" });
