@@ -28,7 +28,7 @@ async function ask(
 const authorization = `Bearer ${upstash.token}`;
 const services: [string, string, Record<string, string>][] = [
   ["the gateway", `${gateway.url}/health`, {}],
-  ["the Retell simulator", `${retell.control}/stats`, {}],
+  ["the Retell simulator", `${retell.control}/clock`, {}],
   ["the Upstash emulator", `${upstash.url}/ping`, { authorization }],
   ["the Upstash emulator's control", `${upstash.url}/_control/stats`, {}],
 ];

@@ -2,15 +2,30 @@ import * as z from "zod";
 import { Chaos, ChaosOptions } from "./chaos.ts";
 import { Fault } from "./fault.ts";
 import type { Faults } from "./faults.ts";
-import { hasFields } from "./journal.ts";
+import { hasFields, type Journal } from "./journal.ts";
 import { notFound, parse, Refusal } from "./refusal.ts";
-import type { LoggedRequest, Requests } from "./requests.ts";
 import { Chat, ChatEvent, Entry, Profile, Settings, Webhook } from "./schema.ts";
-import { steps } from "./steps.ts";
+import { type Step, steps } from "./steps.ts";
 import type { Webhooks } from "./webhooks.ts";
 import { defined, type World } from "./world.ts";
 
-export type Simulator = { world: World; faults: Faults; requests: Requests; webhooks: Webhooks };
+/** A request to the chat API, and its outcome once the connection is closed. */
+export type LoggedRequest = {
+  method: string;
+  path: string;
+  step: Step;
+  chat_id?: string;
+  key?: string;
+  at: number;
+  body?: unknown;
+  /** The kind of the fault that it met. */
+  fault?: string;
+  status?: number;
+  /** The client has disconnected, or was cut off, before the answer was complete. */
+  unanswered?: boolean;
+};
+
+export type Simulator = { world: World; faults: Faults; requests: Journal<LoggedRequest>; webhooks: Webhooks };
 
 /** `id` is the path after the command's name; `signal` aborts when the client disconnects. */
 type Context = Simulator & { id: string; query: URLSearchParams; body: unknown; signal: AbortSignal };
@@ -90,20 +105,19 @@ export const COMMANDS: Record<string, Command> = {
     },
   },
 
-  "GET /stats": { does: "the number of requests, by step", run: ({ requests }) => requests.stats() },
-  "POST /stats/reset": {
-    does: "count from zero, forget the requests",
-    run: ({ requests }) => {
-      requests.clear();
-      return requests.stats();
-    },
-  },
   "GET /requests": {
     does: "the last 1000 requests: ?step= ?chat_id= ?key= ?unanswered; with ?atLeast=N it waits for so many",
     run: async ({ requests, query, signal }) => {
       const unanswered = query.has("unanswered") || undefined;
       const matches = hasFields<LoggedRequest>({ ...pick(query, "step", "chat_id", "key"), unanswered });
       return { requests: await requests.findAtLeast(Number(query.get("atLeast")), matches, signal) };
+    },
+  },
+  "DELETE /requests": {
+    does: "forget them",
+    run: ({ requests }) => {
+      requests.clear();
+      return { requests: [] };
     },
   },
 
@@ -138,7 +152,7 @@ export const COMMANDS: Record<string, Command> = {
     run: (context) => patchChat(context),
   },
   "DELETE /chats": {
-    does: "reset everything except the clock: chats, agents, settings, webhooks, faults, chaos, stats",
+    does: "reset everything except the clock: chats, agents, settings, webhooks, faults, chaos, requests",
     run: ({ world, faults, requests, webhooks }) => {
       world.reset();
       webhooks.reset();

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { CONTROL } from "./control.ts";
 import { Faults } from "./faults.ts";
-import { Requests } from "./requests.ts";
+import { Journal } from "./journal.ts";
 import { createSimulatorServer } from "./server.ts";
 import { load, StateFile } from "./state-file.ts";
 import { Webhooks } from "./webhooks.ts";
@@ -35,7 +35,7 @@ export async function startRetellSimulator(options: RetellSimulatorOptions = {})
   const { port = 0, stateFile, seed } = options;
   const world = new World({ seed, saved: stateFile === undefined ? undefined : await load(stateFile) });
   const webhooks = new Webhooks(world);
-  const server = createSimulatorServer({ world, faults: new Faults(), requests: new Requests(), webhooks });
+  const server = createSimulatorServer({ world, faults: new Faults(), requests: new Journal(), webhooks });
 
   server.listen(port, "127.0.0.1");
   try {

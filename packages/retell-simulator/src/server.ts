@@ -1,10 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Simulator } from "./commands.ts";
+import type { LoggedRequest, Simulator } from "./commands.ts";
 import { CONTROL, control } from "./control.ts";
 import { hostRefusal } from "./host.ts";
 import { answer, respond } from "./misbehave.ts";
 import { Refusal } from "./refusal.ts";
-import type { LoggedRequest } from "./requests.ts";
 import { type Answer, type Step, steps } from "./steps.ts";
 import { history } from "./view.ts";
 import type { World } from "./world.ts";

@@ -264,7 +264,7 @@ describe("failures", () => {
     await sendAndLeave("ping");
     await retell.advance(600_000);
     expect(await words()).toEqual([]);
-    await retell.command("POST", "/stats/reset");
+    await retell.command("DELETE", "/requests");
     await retell.fault({ step: "completion", kind: "hang", effect: "before" });
     await sendAndLeave("ping");
     expect(await words()).toEqual(PING);
