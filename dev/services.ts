@@ -95,7 +95,7 @@ async function retell({ dataDir, ...run }: Run): Promise<Services["retell"]> {
   if (url) return { url, control: "" };
   return child(
     "retell",
-    "../packages/retell-simulator/src/retell.ts",
+    "../packages/retell-simulator/src/cli.ts",
     dataDir ? ["--state", join(dataDir, "retell.json")] : [],
     run,
   );

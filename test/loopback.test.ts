@@ -2,11 +2,11 @@ import { request } from "node:http";
 import { text } from "node:stream/consumers";
 import { afterAll, describe, expect, it } from "vitest";
 import { startGateway } from "../dev/gateway.ts";
-import { startRetell } from "../packages/retell-simulator/src/retell.ts";
+import { startRetellSimulator } from "../packages/retell-simulator/src/index.ts";
 
 const [gateway, retell] = await Promise.all([
   startGateway({ port: 0, corsOrigins: ["https://app.example"] }),
-  startRetell(),
+  startRetellSimulator(),
 ]);
 afterAll(() => Promise.all([gateway, retell].map(({ stop }) => stop())));
 
@@ -24,7 +24,7 @@ async function ask(
 
 const services = [
   ["the gateway", `${gateway.url}/health`],
-  ["the Retell simulator", `${retell.control}/stats`],
+  ["the Retell simulator", `${retell.control}/clock`],
 ] as const;
 
 describe.each(services)("%s", (_name, url) => {
