@@ -1,4 +1,3 @@
-import "./support/apart.ts";
 import { createCipheriv, randomBytes, scryptSync } from "node:crypto";
 import { ObjectId } from "mongodb";
 import { sign } from "retell-sdk/lib/webhook_auth";

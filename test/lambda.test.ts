@@ -1,4 +1,3 @@
-import "./support/apart.ts";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,13 +8,9 @@ import { toEvent } from "../dev/event.ts";
 import { hostFunction, type Invocation, type LambdaFunction } from "../dev/lambda/host.ts";
 import { buildAll, functions } from "../infra/build.ts";
 import { aWire, owned } from "./support/wire.ts";
-import { aChat, aWorld, central, eventFor, type Name, type World } from "./support/world.ts";
+import { aChat, aWorld, eventFor, type Name, type World } from "./support/world.ts";
 
 const wire = await aWire();
-// The sweep goes over all subaccounts: here over this file's alone.
-const url = new URL(process.env.MONGODB_URL ?? "");
-url.pathname = `/${central.databaseName}`;
-process.env.MONGODB_URL = url.toString();
 
 let folder: string;
 beforeAll(async () => {

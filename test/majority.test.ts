@@ -1,4 +1,3 @@
-import "./support/apart.ts";
 import { MongoClient } from "mongodb";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ReplicaSet, startReplicaSet } from "../dev/mongod/replica-set.ts";

@@ -1,4 +1,3 @@
-import "./support/apart.ts";
 import { ObjectId } from "mongodb";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { handler as sweep } from "../functions/sweep.ts";

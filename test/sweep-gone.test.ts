@@ -1,5 +1,4 @@
 import "./support/own-retell.ts";
-import "./support/apart.ts";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { handler as run } from "../functions/sweep.ts";
 import { logged } from "./support/instance.ts";

@@ -1,4 +1,3 @@
-import "./support/apart.ts";
 import { execFile, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";

@@ -1,4 +1,3 @@
-import "./support/apart.ts";
 import type { Document } from "mongodb";
 import { describe, expect, it } from "vitest";
 import { aRetellBetween } from "./support/between.ts";
