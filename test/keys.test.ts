@@ -423,6 +423,20 @@ describe("a create with an Idempotency-Key", () => {
     expect(chats.map((chat: { status: string }) => chat.status).sort()).toEqual(["ended", "ongoing"]);
     expect(chats.find((chat: { status: string }) => chat.status === "ongoing").chat_id).toBe(again.body.data.chat_id);
   });
+
+  it("tried again when the day of its key is nearly over is remembered beyond it", async () => {
+    const tenant = await aWorld();
+    const requests = tenant.db.collection<{ _id: string; expires?: Date }>("chatrequests");
+    await create("k1", {}, tenant);
+    // As an attempt that died long ago and left nothing.
+    const died = { owner: "dead", state: "unknown", at: new Date(Date.now() - 3_600_000) };
+    await requests.updateOne({}, { $set: { ...died, expires: new Date(Date.now() + 1_000) }, $unset: { chat_id: "" } });
+    const answer = await create("k1", {}, tenant);
+    expect(answer.status).toBe(200);
+    const stored = await requests.findOne();
+    expect(stored).toMatchObject({ chat_id: answer.body.data.chat_id });
+    expect(stored?.expires?.getTime()).toBeGreaterThan(Date.now() + 3_000_000);
+  });
 });
 
 describe("a create that Retell answers with a 4xx of its own", () => {

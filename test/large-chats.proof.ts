@@ -65,3 +65,21 @@ describe("a history at Retell that does not fit into a document", () => {
     300_000,
   ); // a history of 17 MB is read some ten times
 });
+
+describe("a chat of 9.4 MB of text", () => {
+  it("can be ended, and read page by page", async () => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    const content = "y".repeat(9_400);
+    for (let i = 0; i < 20; i++) {
+      const add = [...Array(50).keys()].map((n) => ({ role: n % 2 ? "agent" : "user", content }));
+      await control("retell", "PATCH", `/chats/${chatId}`, { add });
+    }
+    const { status, body } = await call("end", at(world, chatId));
+    expect([status, body.data?.chat_status]).toEqual([200, "ended"]);
+
+    const seqs = (await pages(world, chatId)).map(({ seq }) => seq);
+    expect(seqs).toEqual([...Array(1_001).keys()].map((i) => i + 1));
+    expect((await call("end", at(world, chatId))).body.data).toEqual(body.data);
+  });
+});
