@@ -1,11 +1,9 @@
 import { ObjectId } from "mongodb";
 import { describe, expect, it } from "vitest";
 import { key, redis } from "../lib/platform/redis.ts";
-import { aChat, aWorld, call, central, fault, type World } from "./support/world.ts";
+import { send, stored } from "./support/chats.ts";
+import { aChat, aWorld, central, fault } from "./support/world.ts";
 
-const send = ({ owner, subaccountId }: World, chatId: string, content: string) =>
-  call("message", { token: owner.token, subaccountId, chatId, body: { content } });
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
 const accounts = central.collection("retellaccounts");
 
 describe("an account that is found changed when Retell refuses its key (401)", () => {

@@ -1,5 +1,6 @@
 import "./support/own-retell.ts";
 import { describe, expect, it } from "vitest";
+import { atRetell } from "./support/chats.ts";
 import { aChat, aMembership, aUser, aWorld, call, control, fault, type Response, type World } from "./support/world.ts";
 
 const world = await aWorld();
@@ -174,7 +175,6 @@ const create = (key: string, body: object | string = {}, where: World = world, m
     ...more,
   });
 
-const atRetell = async (where: World) => (await control("retell", "GET", `/chats?key=${where.apiKey}`)).chats;
 const request = (where: World) => where.db.collection("chatrequests").findOne();
 /** As if so much time had passed since the attempt began. */
 const age = (where: World, ms: number) =>

@@ -1,14 +1,12 @@
 import type { Document } from "mongodb";
 import { describe, expect, it } from "vitest";
 import { aRetellBetween } from "./support/between.ts";
+import { at, send } from "./support/chats.ts";
 import { logged } from "./support/instance.ts";
 import { aLog } from "./support/log.ts";
 import { aChat, aWorld, call, control, type World } from "./support/world.ts";
 
 const between = await aRetellBetween();
-
-const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
-const send = (world: World, chatId: string) => call("message", { ...at(world, chatId), body: { content: "ping" } });
 
 /** All pages of a transcript. */
 async function pages(world: World, chatId: string): Promise<Document[]> {

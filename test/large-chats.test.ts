@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
+import { at } from "./support/chats.ts";
 import { aChat, aWorld, call, control, type Response, type World } from "./support/world.ts";
 
 const world = await aWorld();
 
-const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
 const end = (chatId: string) => call("end", at(world, chatId));
 const read = (chatId: string, query: Record<string, string> = {}) =>
   call("transcript", { ...at(world, chatId), query });

@@ -4,10 +4,11 @@ import { startMongod } from "../dev/mongod.ts";
 import { sweep } from "../lib/chat/sweep/sweep.ts";
 import { encrypt } from "../lib/platform/crypto.ts";
 import { RequestLog } from "../lib/platform/logger.ts";
+import { atRetell, heard } from "./support/chats.ts";
 import { linesOf, logged, metricsOf } from "./support/instance.ts";
 import { aTenantOn } from "./support/tenant-on.ts";
 import { owned, verdict } from "./support/wire.ts";
-import { aChat, aWorld, call, central, control, type Response, type World } from "./support/world.ts";
+import { aChat, aWorld, call, central, type Response } from "./support/world.ts";
 
 // A fail point is the whole server's: other files have theirs.
 const mongod = await startMongod({ args: ["--setParameter", "enableTestCommands=1"] });
@@ -26,9 +27,6 @@ async function failNext(failCommands: string[], how: object): Promise<void> {
 }
 afterEach(() => admin.command({ configureFailPoint: "failCommand", mode: "off" }));
 
-const heard = async (chatId: string) =>
-  (await control("retell", "GET", `/chats/${chatId}`)).entries.filter(({ role }: { role: string }) => role === "user");
-const atRetell = async ({ apiKey }: World) => (await control("retell", "GET", `/chats?key=${apiKey}`)).chats;
 /** What the log says of why a request failed. */
 const reasonOf = ({ body }: Response) =>
   linesOf(body.meta.operationId).findLast(({ level }) => level === "ERROR")?.reason;

@@ -1,11 +1,10 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { aRetellBetween } from "./support/between.ts";
-import { aChat, aWorld, call, control, fault, type World } from "./support/world.ts";
+import { at } from "./support/chats.ts";
+import { aChat, aWorld, call, control, fault } from "./support/world.ts";
 
 const between = await aRetellBetween();
 afterEach(() => between.heal());
-
-const at = (world: World, chatId: string) => ({ token: world.owner.token, subaccountId: world.subaccountId, chatId });
 
 /** Has Retell's chats read otherwise than they are. */
 function readAs(change: (chat: { message_with_tool_calls: unknown[] }) => unknown): void {

@@ -1,22 +1,15 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { atRetell, heard, stored } from "./support/chats.ts";
 import type { Treatment } from "./support/proxy.ts";
 import { stopwatch } from "./support/stopwatch.ts";
 import { aChatBy, anInstance, aWire, type Instance, logOf, owned, verdict } from "./support/wire.ts";
-import { aWorld, control, type Name, type Request, type Response, type World } from "./support/world.ts";
+import { aWorld, type Name, type Request, type Response, type World } from "./support/world.ts";
 
 const wire = await aWire();
 afterEach(() => wire.heal());
 
 /** The rule is 3 s; the rest is for a machine that has other things to do. A second wait for Mongo does not fit in. */
 const ceilingMs = 3_500;
-
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
-const atRetell = async ({ apiKey }: World): Promise<Record<string, string>[]> =>
-  (await control("retell", "GET", `/chats?key=${apiKey}`)).chats;
-const heard = async (chatId: string): Promise<string[]> =>
-  (await control("retell", "GET", `/chats/${chatId}`)).entries
-    .filter(({ role }: { role: string }) => role === "user")
-    .map(({ content }: { content: string }) => content);
 
 /** Treats a command so, the nth time that it comes, and whatever comes afterwards as `after`. */
 function onNth(command: string, nth: number, how: Treatment, after: Treatment = "pass"): void {

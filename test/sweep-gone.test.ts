@@ -1,6 +1,7 @@
 import "./support/own-retell.ts";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { handler as run } from "../functions/sweep.ts";
+import { at, stored } from "./support/chats.ts";
 import { logged } from "./support/instance.ts";
 import { aChat, aWorld, call, central, control, fault, type World } from "./support/world.ts";
 
@@ -8,9 +9,6 @@ import { aChat, aWorld, call, central, control, fault, type World } from "./supp
 beforeEach(async () => {
   await central.collection("subaccounts").deleteMany({});
 });
-
-const at = (world: World, chatId: string) => ({ token: world.owner.token, subaccountId: world.subaccountId, chatId });
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
 
 /** A run so many hours from now. */
 async function runIn(hours: number) {

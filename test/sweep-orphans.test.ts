@@ -2,6 +2,7 @@ import "./support/own-retell.ts";
 import { ObjectId } from "mongodb";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { handler as run } from "../functions/sweep.ts";
+import { at, stored } from "./support/chats.ts";
 import { logged, metered } from "./support/instance.ts";
 import { anOrphan } from "./support/orphan.ts";
 import { aChat, aWorld, call, central, control, fault, type World } from "./support/world.ts";
@@ -11,8 +12,6 @@ beforeEach(async () => {
   await central.collection("subaccounts").deleteMany({});
 });
 
-const at = (world: World, chatId: string) => ({ token: world.owner.token, subaccountId: world.subaccountId, chatId });
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
 const requests = async (world: World, step: string) =>
   (await control("retell", "GET", `/requests?step=${step}&key=${world.apiKey}`)).requests;
 const chatsAtRetell = async (world: World) => (await control("retell", "GET", `/chats?key=${world.apiKey}`)).chats;

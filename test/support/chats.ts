@@ -41,7 +41,7 @@ export async function tell(world: World, event: string, chat: object, remainingM
 
 /** One run of the sweep, at a time when the chat is due. */
 export async function sweepLater(world: World, chatId: string): Promise<void> {
-  const { sweep } = await import("../../lib/chat/sweep.ts");
+  const { sweep } = await import("../../lib/chat/sweep/sweep.ts");
   await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.nextSweepAt": new Date(1) } });
   await sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, aLog("sweep"));
 }
