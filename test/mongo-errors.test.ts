@@ -96,7 +96,7 @@ describe("while another node becomes the primary", () => {
   ] as const;
 
   it.each(codes)("a list is 503 CONNECTION_FAILED (%s), and the next one is answered", async (_name, errorCode) => {
-    const page = { ...owned(world), query: { limit: String(errorCode % 50) } }; // not one that is cached
+    const page = { ...owned(world), query: { limit: String((errorCode % 50) + 1) } }; // not one that is cached
     await failNext(["find"], { errorCode });
     expect(verdict(await call("list", page))).toEqual([503, "CONNECTION_FAILED"]);
     expect(verdict(await call("list", page))).toEqual([200, undefined]);

@@ -268,3 +268,32 @@ async function deactivate(world: World): Promise<void> {
   const subaccountId = new ObjectId(world.subaccountId);
   await central.collection("retellaccounts").updateOne({ subaccountId }, { $set: { isActive: false } });
 }
+
+describe("while Redis is left alone after three failures,", () => {
+  it("a request has one warning of it, in whatever it would have asked", async () => {
+    const world = await aWorld();
+    const instance = await anInstance();
+    const chatId = await aChatBy(instance, world);
+    await wire.upstash.refuse();
+    for (let i = 0; i < 3; i++) await instance.call("list", owned(world));
+
+    const asked: [Name, Request][] = [
+      ["list", owned(world)],
+      ["transcript", { ...owned(world), chatId }],
+      ["message", { ...owned(world), chatId, body: { content: "ping" } }],
+    ];
+    const calls = await wire.callsTo("upstash", async () => {
+      for (const [name, request] of asked) {
+        const answer = await instance.call(name, request);
+        expect([name, ...verdict(answer)]).toEqual([name, 200, undefined]);
+        const warnings = logOf(answer, "WARN");
+        expect([name, warnings.length, warnings[0]?.reason]).toEqual([
+          name,
+          1,
+          expect.objectContaining({ name: "RedisUnavailable" }),
+        ]);
+      }
+    });
+    expect(calls).toEqual([]);
+  });
+});
