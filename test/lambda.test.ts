@@ -115,7 +115,7 @@ describe("a function whose time runs out", () => {
     const names = ["create", "message", "end", "list", "transcript", "webhook"];
     const lambdas: { name: string; lambda: LambdaFunction; next: unknown }[] = [];
     for (const name of names) {
-      const lambda = await hosted(name, 4_000);
+      const lambda = await hosted(name, 6_000);
       await lambda.invoke(await eventOf(name, world));
       lambdas.push({ name, lambda, next: await eventOf(name, world) });
     }
