@@ -4,7 +4,7 @@ import { secrets } from "../lib/platform/config.ts";
 import { schedules } from "./schedules.ts";
 import { type Environment, functionEnvironment, reservedConcurrency } from "./settings.ts";
 
-/** One function of a stage, as it is deployed. `sst.config.ts` makes it, `npm run resources` prints it. */
+/** One function of a stage, as it is deployed. `sst.config.ts` makes it, `npm run ops -- resources` prints it. */
 export interface DeployedFunction {
   /** Its file in functions/. */
   name: string;

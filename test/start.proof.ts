@@ -73,8 +73,8 @@ describe("npm start", () => {
     const { about, kill } = await npmStart(folder);
     expect(await running(folder)).toEqual(about);
     const report = run(
-      "../ops/report.ts",
-      ["--subaccount", about.subaccountId, "--json"],
+      "../ops/main.ts",
+      ["report", "--subaccount", about.subaccountId, "--json"],
       await environmentOf(about, folder),
     );
     const { code, stdout } = await report.ended;
@@ -91,12 +91,12 @@ describe("npm start", () => {
     expect(await readFile(join(folder, "gateway.log"), "utf8")).toMatch(/^older\n/);
   });
 
-  test("is written to by npm run seed without a question", async () => {
+  test("is written to by npm run local -- seed without a question", async () => {
     await npmStart(folder);
-    const seeded = await run("seed.ts", ["--data", folder, "--chats", "2"], {}).ended;
+    const seeded = await run("local.ts", ["seed", "--data", folder, "--chats", "2"], {}).ended;
     expect([seeded.code, seeded.stderr]).toEqual([
       0,
-      expect.stringMatching(/^Writes to stage local: MongoDB 127\.0\.0\.1:\d+\/\w+\n$/),
+      expect.stringMatching(/^Stage local: MongoDB 127\.0\.0\.1:\d+\/\w+\n$/),
     ]);
   });
 
@@ -221,7 +221,7 @@ describe("npm start", () => {
       await kill("SIGINT");
 
       const seeded = await npmStart(folder, { env, args: ["--seed"] });
-      expect(seeded.output.stderr).toContain(`Writes to stage local: MongoDB ${url.host}${url.pathname}`);
+      expect(seeded.output.stderr).toContain(`Stage local: MongoDB ${url.host}${url.pathname}`);
       expect((await call(seeded.about, "list")).status).toBe(200);
       await seeded.kill("SIGINT");
     } finally {
@@ -292,10 +292,14 @@ describe("the end of npm start", () => {
 describe("the data folder", () => {
   test("has one npm start at a time, and is not emptied under it", async () => {
     const { pid, about } = await npmStart(folder);
-    for (const program of ["start.ts", "reset.ts"]) {
-      const { code, stderr } = await run(program, ["--data", folder]).ended;
+    for (const [program, ...args] of [["start.ts"], ["local.ts", "reset"]] as const) {
+      const { code, stderr } = await run(program, [...args, "--data", folder]).ended;
       expect(code).toBe(1);
-      expect(stderr.trimEnd().split("\n")).toEqual([expect.stringContaining(`process ${pid}`)]);
+      const said = stderr
+        .trimEnd()
+        .split("\n")
+        .filter((line) => !line.startsWith("Folder "));
+      expect(said).toEqual([expect.stringContaining(`process ${pid}`)]);
     }
     expect((await call(about, "list")).status).toBe(200);
   });
@@ -304,7 +308,7 @@ describe("the data folder", () => {
     const { kill } = await npmStart(folder);
     await kill("SIGINT");
     await writeFile(join(folder, "thesis.txt"), "not ours");
-    expect((await run("reset.ts", ["--data", folder]).ended).code).toBe(0);
+    expect((await run("local.ts", ["reset", "--data", folder]).ended).code).toBe(0);
     expect(await readdir(folder)).toEqual(["thesis.txt"]);
   });
 });
