@@ -1,5 +1,5 @@
 import { Logger } from "@aws-lambda-powertools/logger";
-import type { ErrorCode } from "./errors.ts";
+import type { ApiError, ErrorCode } from "./errors.ts";
 import { Metrics } from "./metrics.ts";
 
 const logger = new Logger({ serviceName: "scalai-chat" });
@@ -72,7 +72,16 @@ export class RequestLog {
     logger.error(message, { ...this.line(extra), ...reasonOf(error) });
   }
 
-  /** Writes what was counted: the last that is heard of a request. */
+  /** Writes a request's own line and its metrics. Both in one write: of a message's seven writes, this saves one. */
+  finish(outcome: Fields & { duration: number }, error?: ApiError): void {
+    process.stdout.cork();
+    if (error && error.status >= 500) this.error("Request failed", error, outcome);
+    else this.info("Request", outcome);
+    this.writeMetrics(outcome.duration, error);
+    process.stdout.uncork();
+  }
+
+  /** Writes what was counted, as the last line of a request or of a sweep. */
   writeMetrics(durationMs: number, error?: { code: ErrorCode; status: number }): void {
     const { operationId, requestId, operation, cache } = this.fields;
     this.metrics.put("Duration", durationMs);

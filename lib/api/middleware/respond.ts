@@ -116,9 +116,7 @@ function finish({ log, ...state }: RequestState, status: number, error?: ApiErro
   const { admit, mongo, retell } = log.spent;
   const spent = { admit: Math.round(admit), mongo: Math.round(mongo), retell: Math.round(retell) };
   const outcome = { status, duration: elapsed(state), ...spent, ...(error ? { code: error.code } : {}) };
-  if (error && error.status >= 500) log.error("Request failed", error, outcome);
-  else log.info("Request", outcome);
-  log.writeMetrics(outcome.duration, error);
+  log.finish(outcome, error);
 }
 
 function elapsed({ startedAt }: Pick<RequestState, "startedAt">): number {
