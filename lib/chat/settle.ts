@@ -1,7 +1,7 @@
 import type { TenantContext } from "../access/tenant.ts";
 import { config } from "../platform/config.ts";
 import { isTooLarge } from "../platform/mongo.ts";
-import { asFailure, RetellError } from "../retell/client.ts";
+import { asFailure, RetellError } from "../retell/errors.ts";
 import type { ChatContext } from "./context.ts";
 import { close, type Final, forgetOver } from "./ending.ts";
 import { importHistory, tellOverflow } from "./legacy.ts";

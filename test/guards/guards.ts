@@ -119,7 +119,7 @@ export const guards: Guard[] = [
   },
   {
     name: "maxRetries 0: the SDK repeats no send",
-    file: "lib/retell/client.ts",
+    file: "lib/retell/sdk.ts",
     text: "maxRetries: 0,",
     test: ["test/message.test.ts", "message, when Retell fails", "asks Retell once for one message, whatever happens"],
   },
