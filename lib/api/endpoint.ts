@@ -38,7 +38,7 @@ export function signedEndpoint<const R extends Route & { signed: true }>(route: 
 function prefetch<R extends GuardedRoute>(route: R, { cached }: Options<R>): Middleware {
   return {
     before: ({ internal: { state } }) => {
-      const entry = cached?.(state as never);
+      const entry = cached?.(state as never); // `validate` has parsed params and query by this route's schemas
       if (entry) state.cached = cache.read(entry, state.log);
       if (route.usesRetell && state.params) state.account = readCachedAccount(state.params.subaccountId);
     },
