@@ -14,7 +14,7 @@ export type Step =
    */
   | { kind: "fail"; reason: "absent" | "unverified" | "undecided"; mayArrive: boolean }
   /** Opening messages that we learn of after the first send. */
-  | { kind: "front"; entries: StoredMessage[] }
+  | { kind: "prepend"; entries: StoredMessage[] }
   /** Retell has more text of an entry than we stored. */
   | { kind: "correct"; index: number; content: string }
   /** Entries to append, possibly none; the open turn, if any, is done. */
@@ -31,7 +31,7 @@ export type Step =
 export interface Limits {
   settleMs: number;
   /** The same for a turn that Retell answered with a 500. */
-  finishedMs: number;
+  settleAfter500Ms: number;
 }
 
 /**
@@ -42,12 +42,12 @@ export interface Limits {
 export function reconcile(
   chat: ReadChat,
   history: Pick<RetellChat, "chat_status" | "message_with_tool_calls"> | undefined,
-  { settleMs, finishedMs }: Limits,
+  { settleMs, settleAfter500Ms }: Limits,
 ): Step {
   const turn = chat.internal?.turn;
   const over = history !== undefined && history.chat_status !== "ongoing";
   const age = turn && chat.now.getTime() - (turn.failedByRetell ? (turn.markedAt ?? turn.at) : turn.at).getTime();
-  const isOld = age !== undefined && age > (turn?.failedByRetell ? finishedMs : settleMs);
+  const isOld = age !== undefined && age > (turn?.failedByRetell ? settleAfter500Ms : settleMs);
   const entries = readable(chat, history?.message_with_tool_calls);
   if (!entries) {
     // Storage off, or retention passed. That the chat is over does not say whether it got the message.
@@ -66,7 +66,7 @@ export function reconcile(
   // Before the first send the opening is the end of our history.
   const hasSpoken = ours > 0 || turn !== undefined;
   if (opening.length > 0 && hasSpoken)
-    return { kind: "front", entries: opening.map((entry) => toStoredMessage(entry)) };
+    return { kind: "prepend", entries: opening.map((entry) => toStoredMessage(entry)) };
 
   const words = late.flatMap((part, i) => part.map((entry) => placed(entry, i + 1, i + 1 === ours && !turn)));
   if (!hasSpoken) words.unshift(...opening.map((entry) => toStoredMessage(entry)));

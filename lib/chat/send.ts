@@ -96,7 +96,7 @@ async function remove(found: Exclude<Obstacle, { kind: "sent" }>, context: SendC
       throw new ApiError("IDEMPOTENCY_KEY_REUSED");
     case "open turn": {
       const isLeased = isLive(found.turn, found.now, leaseMs());
-      if (isLeased || (await settle(context, { signal: deadline.call() })).open) throw busy(found.turn, found.now);
+      if (isLeased || (await settle(context, { signal: deadline.call() })).openTurn) throw busy(found.turn, found.now);
       return;
     }
     case "ended":
@@ -192,7 +192,7 @@ async function settleUnanswered(context: SendContext, { turnId }: BegunTurn, err
     tenant.log.warn("A turn could not be settled at once", failure, { turnId });
   }
   // The history cannot be read: the turn stays open, and the next reader decides.
-  if (isRefused && (!settled || settled.open)) throw error;
+  if (isRefused && (!settled || settled.openTurn)) throw error;
   return settledOutcome(settled?.chat ?? null, turnId, error);
 }
 

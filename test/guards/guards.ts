@@ -73,7 +73,8 @@ export const guards: Guard[] = [
   {
     name: "the lease: nobody settles the turn of a sender that may be alive",
     file: "lib/chat/settle.ts",
-    text: "isLive(turn, chat.now, leaseMs()) ||",
+    text: "if (isLeased || (turn &&",
+    instead: "if ((turn &&",
     test: [
       "test/settle.test.ts",
       "a chat that is over with a turn still open",
@@ -83,7 +84,7 @@ export const guards: Guard[] = [
   {
     name: "the lease, before an end",
     file: "lib/chat/end.ts",
-    text: "refuseLive(seen);",
+    text: "refuseLive(current);",
     test: ["test/end.test.ts", "end", "waits for a turn that is running: 409 CHAT_BUSY"],
   },
   {

@@ -123,7 +123,7 @@ export async function noteFailedEnd(tenant: TenantContext, chatId: string): Prom
       { ...oneChat(tenant, chatId), chat_status: "ongoing" },
       {
         $set: { "internal.nextSweepAt": inMs(endedChatMs) },
-        $currentDate: { "internal.endAsked": true },
+        $currentDate: { "internal.endRequestedAt": true },
       },
     ),
   );

@@ -190,6 +190,15 @@ export async function noteEndedIn(
   return matchedCount === 1;
 }
 
+/**
+ * Whether `noteEndedIn` would note this turn, by a chat that was read: no other turn is noted, and no repeat was told that
+ * the chat goes on. While the turn is open, no repeat was told anything.
+ */
+export function mayNoteEndedIn({ internal }: ReadChat, turnId: string | undefined): turnId is string {
+  if (turnId === undefined || internal?.endedIn !== undefined) return false;
+  return internal?.turn?.id === turnId || internal?.endPending?.includes(turnId) === true;
+}
+
 /** Decides that a turn tells of no end, unless it is noted that it does: every later repeat is told the same. */
 export async function noteNotEnded(tenant: TenantContext, chatId: string, turnId: string): Promise<void> {
   const filter = { ...oneChat(tenant, chatId), "internal.endPending": turnId, "internal.endedIn": { $ne: turnId } };
