@@ -69,6 +69,22 @@ describe("a history of Retell's", () => {
     expect((await call("end", at(world, chatId))).body.data?.chat_status).toBe("ended");
   });
 
+  it("with entries that stand in it twice gives each once: to an import, to an unknown turn, to a read", async () => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    await call("message", { ...at(world, chatId), body: { content: "ping one" } });
+    const old = { $unset: { internal: "" }, $push: { messages: { $each: [], $slice: -1 } } };
+    await world.db.collection("chats").updateOne({ chat_id: chatId }, old as object);
+    readAs((chat) => chat.message_with_tool_calls.push(...chat.message_with_tool_calls));
+    await fault(world, "completion", { kind: "drop", effect: "before" });
+    expect((await call("message", { ...at(world, chatId), body: { content: "ping two" } })).status).toBe(200);
+    await control("retell", "POST", `/chats/${chatId}`, { content: "ping three" });
+    const { body } = await call("transcript", { ...at(world, chatId), query: { consistency: "strong" } });
+    const said = body.data.messages.filter(({ role }: { role: string }) => role === "user");
+    expect(said.map(({ content }: { content: string }) => content)).toEqual(["ping one", "ping two", "ping three"]);
+    expect(body.data.messages).toHaveLength(7);
+  });
+
   it("with half a surrogate pair is answered, stored and replayed as the same text, and added once", async () => {
     const world = await aWorld();
     const chatId = await aChat(world);

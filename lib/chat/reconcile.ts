@@ -96,7 +96,7 @@ export function reconcile(
   return { kind: "append", entries: added, retellUserCount: ours + news.length, ...(lastTurn ? { lastTurn } : {}) };
 }
 
-/** Retell's entries, each once; undefined when they are not the history of this chat: storage is off, or all are gone. */
+/** Retell's entries; undefined when they are not the history of this chat: storage is off, or all are gone. */
 function readable(
   { messages, internal }: ReadChat,
   entries: RetellMessage[] | null | undefined,
@@ -105,13 +105,7 @@ function readable(
   const isDelivered = (message: StoredMessage) =>
     isUser(message) && !message.internal?.failed && message.internal?.turn !== (internal?.turn?.id ?? "");
   if (!entries.some(isUser) && messages.some(isDelivered)) return undefined;
-  const ids = new Set<string>();
-  return entries.filter(({ message_id }) => {
-    if (message_id === undefined) return true;
-    const isFirst = !ids.has(message_id);
-    ids.add(message_id);
-    return isFirst;
-  });
+  return entries;
 }
 
 /**

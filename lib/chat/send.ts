@@ -153,17 +153,9 @@ const mayEnd = (reply: StoredMessage[]) => !reply.some(({ role }) => role === "a
 
 const isWords = ({ role }: RetellMessage) => role === "agent" || role === "user";
 
-/**
- * The reply of a turn as it is stored: without the user's own entry, each entry once, no larger than a chat has room for.
- */
+/** The reply of a turn as it is stored: without the user's own entry, no larger than a chat has room for. */
 function entriesOf(reply: RetellMessage[], turnId: string): StoredMessage[] {
-  const ids = new Set<string>();
-  const entries = reply.filter((entry) => {
-    const isRepeated = entry.message_id !== undefined && ids.has(entry.message_id);
-    if (entry.message_id !== undefined) ids.add(entry.message_id);
-    return !isUser(entry) && !isRepeated;
-  });
-  const messages = entries.map((entry) => toStoredMessage(entry, turnId));
+  const messages = reply.filter((entry) => !isUser(entry)).map((entry) => toStoredMessage(entry, turnId));
   return shorten(messages, maxReplyBytes);
 }
 

@@ -34,6 +34,17 @@ const RetellMessage = z.preprocess(
 );
 export type RetellMessage = z.infer<typeof RetellMessage>;
 
+/** Each message once: a list may repeat one under its id. */
+const Messages = z.array(RetellMessage).transform((entries) => {
+  const ids = new Set<string>();
+  return entries.filter(({ message_id }) => {
+    if (message_id === undefined) return true;
+    const isFirst = !ids.has(message_id);
+    ids.add(message_id);
+    return isFirst;
+  });
+});
+
 const Details = z.preprocess((value) => storable(value), z.record(z.string(), z.unknown()).nullish());
 
 /** Billing and metrics count with this number. */
@@ -57,7 +68,7 @@ const Chat = z
     end_timestamp: Time,
     transcript: z.string().nullish(),
     /** Absent where the agent's storage setting keeps no history. */
-    message_with_tool_calls: z.array(RetellMessage).nullish(),
+    message_with_tool_calls: Messages.nullish(),
     collected_dynamic_variables: Details,
     chat_cost: Cost,
     chat_analysis: Details,
@@ -78,7 +89,7 @@ export function readHistory(value: unknown): Reading<RetellChat> {
 }
 
 /** What a completion answers: the new messages of its turn, the user's own not among them. */
-const Completion = z.object({ messages: z.array(RetellMessage) });
+const Completion = z.object({ messages: Messages });
 
 /** @throws ZodError when it has no list of messages. */
 export const readCompletion = (value: unknown) => readLeniently(Completion, value);

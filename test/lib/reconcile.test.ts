@@ -329,12 +329,6 @@ describe("an idle chat", () => {
     expect(reconcile(sent, told, limits)).toEqual({ kind: "none" });
   });
 
-  it("takes an entry that Retell shows twice once", () => {
-    const step = reconcile(idle, history([...known, agent("more", "m4"), agent("more", "m4")]), limits);
-    expect(step).toMatchObject({ kind: "append", entries: [{ content: "more" }] });
-    expect(step.kind === "append" && step.entries.length).toBe(1);
-  });
-
   it("takes no new message for an equal one that the history has lost", () => {
     const said = [ours("ok", "A"), agent("said: ok (12)", "m1"), ours("go", "B"), agent("gone", "m3")];
     const chat = aChat([...said, ours("ok", "T")], 2, { at: ago(330_001) });
