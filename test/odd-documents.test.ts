@@ -2,7 +2,7 @@ import { Binary, Decimal128, Long } from "mongodb";
 import { describe, expect, it } from "vitest";
 import * as cache from "../lib/chat/cache.ts";
 import { reservedKey } from "../lib/retell/client.ts";
-import { aChat, aWorld, call, fault, type World } from "./support/world.ts";
+import { aChat, aWorld, call, control, fault, type World } from "./support/world.ts";
 
 const at = ({ owner, subaccountId }: World) => ({ token: owner.token, subaccountId });
 
@@ -252,6 +252,34 @@ describe("a chat with an odd message in it", () => {
       content: '{"text":"x"}',
       seq: 1,
     });
+  });
+});
+
+describe("a chat whose message_count is no number", () => {
+  it.each<[string, unknown]>([
+    ["a text", "3"],
+    ["null", null],
+    ["a list", [3]],
+  ])("takes messages, is read and ended, and has the right count afterwards: %s", async (_what, odd) => {
+    const world = await aWorld();
+    const request = { ...at(world), chatId: await aChat(world) };
+    const damage = () =>
+      world.db.collection("chats").updateOne({ chat_id: request.chatId }, { $set: { message_count: odd } });
+    await call("message", { ...request, body: { content: "ping" } });
+    await fault(world, "completion", { kind: "status", status: 422 });
+    await call("message", { ...request, body: { content: "refused" } });
+    await damage();
+    const { status, body } = await call("message", { ...request, body: { content: "ping" } });
+    expect([status, body.code]).toEqual([200, undefined]);
+    const stored = await world.db.collection("chats").findOne({ chat_id: request.chatId });
+    expect(stored?.message_count).toBe(5);
+
+    await damage();
+    await control("retell", "POST", `/chats/${request.chatId}`, { content: "said elsewhere" });
+    const read = await call("transcript", { ...request, query: { consistency: "strong" } });
+    expect([read.status, read.body.data?.message_count]).toEqual([200, 7]);
+    await damage();
+    expect((await call("end", request)).status).toBe(200);
   });
 });
 

@@ -117,6 +117,9 @@ export function isUnreachable(error: unknown): boolean {
 /** Whether Mongo refused a write because a unique index has its like already. */
 export const isDuplicate = (error: unknown) => error instanceof Error && "code" in error && error.code === 11000;
 
+/** Whether Mongo refused a write because a field does not have the type that it is changed as. */
+export const isTypeMismatch = (error: unknown) => error instanceof Error && "code" in error && error.code === 14;
+
 /** Whether Mongo refused a write because the document would be over 16 MB. */
 export const isTooLarge = (error: unknown) =>
   error instanceof Error && "code" in error && (error.code === 10334 || error.code === 17419);

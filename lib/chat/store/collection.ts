@@ -1,7 +1,7 @@
 import type { Collection, Filter, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
-import { bounded } from "../../platform/mongo.ts";
+import { bounded, isTypeMismatch } from "../../platform/mongo.ts";
 import { type ReadChat, readable, type StoredChat } from "../model.ts";
 import { durableMs, durablePollMs } from "../timing.ts";
 
@@ -22,6 +22,16 @@ export const localRead = { readConcern: "local" } as const;
 /** A chat's messages. Others write into the collection: a document whose `messages` is no list must not fail a query. */
 export const messageList = { $cond: [{ $isArray: "$messages" }, "$messages", []] };
 
+/** `countOf`, in MongoDB. */
+export const messageCount = {
+  $size: {
+    $filter: {
+      input: messageList,
+      cond: { $and: [{ $in: ["$$this.role", ["agent", "user"]] }, { $ne: ["$$this.internal.failed", true] }] },
+    },
+  },
+};
+
 /** The date that lies a number of ms ahead. */
 export const inMs = (ms: number) => new Date(Date.now() + ms);
 
@@ -33,6 +43,27 @@ export const inMs = (ms: number) => new Date(Date.now() + ms);
 export function run<T>(tenant: TenantContext, operation: (chats: Collection<StoredChat>) => Promise<T>): Promise<T> {
   const work = async () => operation((await tenant.db()).collection<StoredChat>("chats"));
   return tenant.log.time("mongo", bounded(work()));
+}
+
+/**
+ * Runs a write that changes `message_count`. Others write into the collection: MongoDB refuses to change a count that is no
+ * number, so such a count is computed anew first.
+ */
+export function runCounting<T>(
+  tenant: TenantContext,
+  chatId: string,
+  write: (chats: Collection<StoredChat>) => Promise<T>,
+): Promise<T> {
+  return run(tenant, async (chats) => {
+    try {
+      return await write(chats);
+    } catch (error) {
+      if (!isTypeMismatch(error)) throw error;
+      const filter = { ...oneChat(tenant, chatId), $expr: { $not: [{ $isNumber: "$message_count" }] } };
+      await chats.updateOne(filter, [{ $set: { message_count: messageCount } }]);
+      return write(chats);
+    }
+  });
 }
 
 /**
@@ -63,7 +94,7 @@ export function updateUnchanged(
   seen: ReadChat,
   update: UpdateFilter<StoredChat>,
 ): Promise<ReadChat | null> {
-  return run(tenant, async (chats) => {
+  return runCounting(tenant, seen.chat_id, async (chats) => {
     const changed = await chats.findOneAndUpdate(
       {
         ...oneChat(tenant, seen.chat_id),

@@ -2,7 +2,7 @@ import type { Filter, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { countOf, type ReadChat, type StoredChat, type StoredMessage, type Turn } from "../model.ts";
 import { endedChatMs, silentChatMs, unknownChatMs } from "../timing.ts";
-import { inMs, oneChat, run } from "./collection.ts";
+import { inMs, oneChat, run, runCounting } from "./collection.ts";
 import { importedOnly, maxChatBytes, sentWith } from "./obstacle.ts";
 
 /**
@@ -42,6 +42,7 @@ export async function begin(
   const key = message.internal?.key;
   const begun = await updateAndCount(
     tenant,
+    chatId,
     {
       ...oneChat(tenant, chatId),
       chat_status: "ongoing",
@@ -87,6 +88,7 @@ export async function finish(
   const ids = reply.filter(({ internal }) => !internal?.hasLocalId).map(({ message_id }) => message_id);
   const finished = await updateAndCount(
     tenant,
+    chatId,
     {
       ...oneChat(tenant, chatId),
       "internal.turn.id": turnId,
@@ -122,7 +124,9 @@ export async function fail(
 ): Promise<boolean> {
   const { filter: open, update, arrayFilters } = failure(tenant, chatId, turnId, send);
   const filter = { ...open, ...(seen ? { "internal.revision": seen.internal?.revision } : {}) };
-  const { modifiedCount } = await run(tenant, (chats) => chats.updateOne(filter, update, { arrayFilters }));
+  const { modifiedCount } = await runCounting(tenant, chatId, (chats) =>
+    chats.updateOne(filter, update, { arrayFilters }),
+  );
   return modifiedCount === 1;
 }
 
@@ -134,7 +138,7 @@ export async function cancel(tenant: TenantContext, chatId: string, turnId: stri
   const note: UpdateFilter<StoredChat> = {
     $push: { "internal.cancelled": { $each: [turnId], $slice: -maxRemembered } },
   };
-  await run(tenant, (chats) =>
+  await runCounting(tenant, chatId, (chats) =>
     chats.bulkWrite([
       { updateOne: { filter: oneChat(tenant, chatId), update: note } },
       { updateOne: failure(tenant, chatId, turnId) },
@@ -236,11 +240,12 @@ const withoutMessages = { _id: 0, count: { $size: "$messages" }, internal: 1, ch
 
 async function updateAndCount(
   tenant: TenantContext,
+  chatId: string,
   filter: Filter<StoredChat>,
   update: UpdateFilter<StoredChat>,
 ): Promise<Counted | null> {
   const options = { returnDocument: "after", projection: withoutMessages } as const;
-  const changed = await run(tenant, (chats) => chats.findOneAndUpdate(filter, update, options));
+  const changed = await runCounting(tenant, chatId, (chats) => chats.findOneAndUpdate(filter, update, options));
   if (!changed) return null;
   // The driver types what it returns as a whole chat, whatever the projection.
   const { count, chat_status, agent_id, internal } = changed as typeof changed & { count: number };
