@@ -5,7 +5,7 @@ import { unknownOutcome } from "./outcome.ts";
 import type { ChatStatus } from "./schema.ts";
 import { settle } from "./settle.ts";
 import * as chats from "./store/chats.ts";
-import * as turns from "./store/turns.ts";
+import * as endings from "./store/endings.ts";
 import { endCheckMs, endCheckOfOtherMs, minReplayMs, replayPollMs } from "./timing.ts";
 
 /** Retell's history if it shows the chat as over. A read that fails, or takes too long, is left to the next reader. */
@@ -60,7 +60,7 @@ export async function statusAfter(context: SendContext, turnId: string, check: E
     }
     if (!isOver && (!isKeyed || endedIn === turnId)) return status;
     // Another request stored the end.
-    const isNoted = await turns.noteEndedIn(tenant, chatId, turnId, check.isEndPending);
+    const isNoted = await endings.noteEndedIn(tenant, chatId, turnId, check.isEndPending);
     return isNoted || !isKeyed ? status : "ongoing";
   } catch (error) {
     // The reply is stored, and the next reader closes the chat.
@@ -82,6 +82,6 @@ export async function chatForReplay({ tenant, chatId, deadline }: SendContext, t
     const { endedIn, endPending } = chat.internal ?? {};
     if (endedIn === turnId || !endPending?.includes(turnId)) return chat;
     if (Date.now() < until) await new Promise((resolve) => setTimeout(resolve, replayPollMs));
-    else await turns.noteNotEnded(tenant, chatId, turnId);
+    else await endings.noteNotEnded(tenant, chatId, turnId);
   }
 }

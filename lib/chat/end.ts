@@ -7,7 +7,7 @@ import { isUser, type ReadChat } from "./model.ts";
 import { refuseLive } from "./outcome.ts";
 import { type Settled, settle } from "./settle.ts";
 import * as chats from "./store/chats.ts";
-import * as settling from "./store/settling.ts";
+import * as endings from "./store/endings.ts";
 
 /** Signals that bound the end itself and the read after it. */
 type EndSignals = Pick<Deadline, "call" | "answer">;
@@ -26,7 +26,7 @@ export async function end(tenant: TenantContext, chatId: string, deadline: Deadl
   const context = { tenant, chatId, retell: await retellFor(tenant) };
   const history = await historyAfterEnd(context, deadline).catch(asFailure);
   if (history instanceof RetellError) {
-    await settling
+    await endings
       .noteFailedEnd(tenant, chatId)
       .catch((error) => tenant.log.warn("The failed end was not noted", error));
     throw history;

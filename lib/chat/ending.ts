@@ -7,9 +7,8 @@ import * as cache from "./cache.ts";
 import { isNothing, merge } from "./merge.ts";
 import { countOf, type ReadChat } from "./model.ts";
 import { fits } from "./size.ts";
-import type { Ending } from "./store/settling.ts";
-import * as settling from "./store/settling.ts";
-import * as turns from "./store/turns.ts";
+import type { Ending } from "./store/endings.ts";
+import * as endings from "./store/endings.ts";
 import { endTimeMarginMs } from "./timing.ts";
 import { transcriptText } from "./view.ts";
 
@@ -46,11 +45,11 @@ export async function close(
   const found = endingOf(chat, history);
   if (!found) return chat;
   const ending = { ...found, ...more };
-  const closed = await settling.close(tenant, chat, ending).catch((error) => {
+  const closed = await endings.close(tenant, chat, ending).catch((error) => {
     if (!isTooLarge(error)) throw error;
     // The document is full: only that the chat is over is stored, without the details.
     const { transcript: _t, chat_cost: _c, chat_analysis: _a, collected_dynamic_variables: _v, ...end } = ending;
-    return settling.close(tenant, chat, end);
+    return endings.close(tenant, chat, end);
   });
   if (!closed) return undefined;
   measureEnd(tenant, chat, closed);
@@ -81,7 +80,7 @@ export function endingOf(chat: ReadChat, history: FinalHistory): Ending | undefi
   const isNew = chat.chat_status === "ongoing";
   const ending: Ending = {
     ...(isNew ? { chat_status: history.chat_status } : {}),
-    ...(isNew && turns.mayNoteEndedIn(chat, history.endedIn) ? { "internal.endedIn": history.endedIn } : {}),
+    ...(isNew && endings.mayNoteEndedIn(chat, history.endedIn) ? { "internal.endedIn": history.endedIn } : {}),
     ...endTime(chat, history),
     ...finalText(chat, history),
     ...details(chat, history),

@@ -10,6 +10,7 @@ import { busy, isOpen, type Outcome, replayOf, type Sent, settledOutcome, unknow
 import { type Settled, settle } from "./settle.ts";
 import { maxReplyBytes, shorten } from "./shorten.ts";
 import * as chats from "./store/chats.ts";
+import * as endings from "./store/endings.ts";
 import { type Obstacle, obstacle } from "./store/obstacle.ts";
 import * as turns from "./store/turns.ts";
 import { endedChatMs, leaseMs, minCallMs, minSettleMs, minStoreMs, storeAgainMs } from "./timing.ts";
@@ -143,7 +144,7 @@ async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcom
   const chat_status = await statusAfter(context, turnId, { ...finished, final, isKeyed, isEndPending });
   // A repeat that comes before this note waits, and then decides the same.
   if (isEndPending && chat_status === "ongoing") {
-    tenant.trailing.push(turns.noteNotEnded(tenant, chatId, turnId).catch(() => {}));
+    tenant.trailing.push(endings.noteNotEnded(tenant, chatId, turnId).catch(() => {}));
   }
   return { messages, chat_status };
 }
