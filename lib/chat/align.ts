@@ -92,7 +92,10 @@ function candidatesOf({ messages }: ReadChat, turn: Turn | undefined): StoredMes
 type Owners = Map<Part<RetellMessage>, StoredMessage>;
 type Plausible = (part: Part<RetellMessage> | undefined, candidate: StoredMessage) => boolean;
 
-/** Among equal texts it does not matter which send gets which entry, as long as each entry goes to one send. */
+/**
+ * Each entry goes to one send at most. Among equal texts it is the send that was made soonest before it; where times do not
+ * tell, the open turn comes first, as the others were given up long ago, and then the order.
+ */
 function giveByText(
   left: Part<RetellMessage>[],
   candidates: StoredMessage[],
@@ -102,15 +105,36 @@ function giveByText(
 ): void {
   for (const [text, same] of groupBy(candidates, ({ content }) => normalized(content))) {
     const spoken = left.filter(({ user }) => normalized(user?.content) === text);
-    // Of too few entries the open turn gets the first: the others were given up long ago.
     const isOpen = ({ internal }: StoredMessage) => internal?.turn === turn?.id;
     const first = spoken.length < same.length ? same.filter(isOpen) : [];
-    for (const candidate of [...first, ...same.filter((one) => !first.includes(one))]) {
-      const part = spoken.find((one) => !owners.has(one) && isPlausible(one, candidate));
-      if (part) owners.set(part, candidate);
+    const inOrder = [...first, ...same.filter((one) => !first.includes(one))];
+    const pairs = inOrder.flatMap((candidate) =>
+      spoken.filter((part) => isPlausible(part, candidate)).map((part) => ({ candidate, part })),
+    );
+    const taken = new Set<StoredMessage>();
+    for (const { candidate, part } of pairs.sort((a, b) => waitOf(a, turn) - waitOf(b, turn))) {
+      if (taken.has(candidate) || owners.has(part)) continue;
+      owners.set(part, candidate);
+      taken.add(candidate);
     }
   }
 }
+
+/** How long (ms) an entry came after a send: 0 for right after, as far as clocks tell. One from before it comes last. */
+function waitOf(
+  { candidate, part }: { candidate: StoredMessage; part: Part<RetellMessage> },
+  turn: Turn | undefined,
+): number {
+  const at = part.user?.created_timestamp;
+  const sentAt = sentAtOf(candidate, turn);
+  if (at === undefined || sentAt === undefined) return 0;
+  const ms = at - sentAt;
+  return ms > -clocksMs ? Math.max(0, ms - replacedMs) : latestMs - ms;
+}
+
+/** When a send was made: of an open turn, and of one that was given up since, by MongoDB's clock. */
+const sentAtOf = ({ internal, created_timestamp }: StoredMessage, turn: Turn | undefined): number | undefined =>
+  internal?.turn === turn?.id ? turn?.at.getTime() : (internal?.sentAt ?? created_timestamp);
 
 /** @returns The candidates that any of the parts may be, where that stays undecided. */
 function giveByOrder(
@@ -121,12 +145,13 @@ function giveByOrder(
   decideByOrder: boolean,
 ): Set<StoredMessage> {
   const [isPlausible, mayBe] = [plausibleFor(turn), replacedFor(turn)];
-  // Retell refused it: only its own text shows that it was taken all the same.
-  const able = candidates.filter(({ internal }) => !(turn?.refusedByRetell && internal?.turn === turn.id));
+  // Retell refused it: only its own text shows that it was taken all the same. Whatever else was said meanwhile may be it.
+  const isRefused = ({ internal }: StoredMessage) => turn?.refusedByRetell === true && internal?.turn === turn.id;
+  const able = candidates.filter((one) => !isRefused(one) || left.some((part) => mayBe(part, one)));
   const spoken = left.filter((part) => able.some((candidate) => mayBe(part, candidate)));
-  const areAll = spoken.length === able.length && able.every((one, i) => mayBe(spoken[i], one));
+  const areAll = spoken.length === able.length && able.every((one, i) => !isRefused(one) && mayBe(spoken[i], one));
   if (!areAll || !decideByOrder) {
-    return new Set(able.filter((candidate) => left.some((part) => isPlausible(part, candidate))));
+    return new Set(able.filter((one) => isRefused(one) || left.some((part) => isPlausible(part, one))));
   }
   for (const [i, part] of spoken.entries()) {
     const owner = able[i];
@@ -141,25 +166,27 @@ const plausibleFor =
   (part, candidate) => {
     const at = part?.user?.created_timestamp;
     const isOpen = turn !== undefined && candidate.internal?.turn === turn.id;
-    const sentAt = isOpen ? turn.at.getTime() : candidate.created_timestamp;
+    const sentAt = sentAtOf(candidate, turn);
     if (at === undefined || sentAt === undefined) return part !== undefined;
     return at - sentAt > earliestMs && (isOpen || at - sentAt < latestMs);
   };
 
 /**
  * Whether an entry of another text may be a send whose text was replaced. That of the open turn was created when Retell got
- * it, right after BEGIN: what is said a while later is somebody else's. Both times are of servers, not of instances.
+ * it, right after BEGIN, and of a refused one before its refusal: what is said a while later is somebody else's. All times
+ * are of servers, not of instances.
  */
 const replacedFor =
   (turn: Turn | undefined): Plausible =>
   (part, candidate) => {
     const isOpen = turn !== undefined && candidate.internal?.turn === turn.id;
     if (!isOpen) return candidate.internal?.undecided !== true && plausibleFor(turn)(part, candidate);
-    const at = part?.user?.created_timestamp;
-    return part !== undefined && (at === undefined || isSoonAfter(at - turn.at.getTime()));
+    if (!part) return false;
+    const at = part.user?.created_timestamp;
+    const untilMs =
+      turn.refusedByRetell && turn.markedAt ? turn.markedAt.getTime() + clocksMs : turn.at.getTime() + replacedMs;
+    return at === undefined || (at > turn.at.getTime() - clocksMs && at < untilMs);
   };
-
-const isSoonAfter = (ms: number) => ms > -clocksMs && ms < replacedMs;
 
 /** Our history by delivered user messages. A failed one, and one whose turn is open, begins no part. */
 function partsOfOurs(messages: StoredMessage[], turn: Turn | undefined): Part<StoredMessage>[] {
@@ -198,9 +225,12 @@ class Pairs {
     this.byKey(({ user }) => (user?.message_id ? [user.message_id] : []));
   }
 
-  /** By the ids of what followed, which most completions share with the history; else by what both sides said. */
+  /**
+   * By the ids of what followed, which most completions share with the history; else by what both sides said. A history
+   * that has lost its beginning may begin in the middle of a part.
+   */
   byReply(): void {
-    this.byKey(({ rest }) => rest.flatMap(({ message_id }) => message_id ?? []));
+    this.byKey(idsOf, { from: 0 });
     this.byKey((part) => {
       const words = wordsOf(part);
       return words === undefined ? [] : [`${normalized(part.user?.content)}\n${words}`];
@@ -214,11 +244,10 @@ class Pairs {
   byText(): void {
     const first = Math.min(...this.ofOurs.keys());
     const limit = this.ofOurs.get(first) ?? Number.POSITIVE_INFINITY;
-    this.byKey(
-      ({ user }) => [normalized(user?.content)],
-      (i, j) =>
+    this.byKey(({ user }) => [normalized(user?.content)], {
+      fits: (i, j) =>
         (i > first || j < limit) && !contradict(wordsOf(this.ours[i] as Part<RetellMessage>), wordsOf(this.at(j))),
-    );
+    });
   }
 
   /**
@@ -231,22 +260,48 @@ class Pairs {
       next = this.ofOurs.get(i) ?? next;
       nextPair[i] = next;
     }
+    const isOne = this.byWhatPairsShow(isScrubbed);
+    const isFree = (j: number) => !this.ofTheirs.has(j) && !owned.has(this.at(j));
+    const first = Math.min(...this.ofOurs.keys());
+    // What stands before the first pair is there up to it: the beginning may be lost.
+    if (first < this.ours.length) {
+      for (let i = first - 1, free = this.ofOurs.get(first) ?? 0; i > 0; i--) {
+        do free -= 1;
+        while (free > 0 && !(isFree(free) && isOne(i, free)));
+        if (free > 0) this.pair(i, free);
+      }
+    }
     let last = 0;
-    let free = 1;
-    for (let i = 1; i < this.ours.length; i++) {
+    for (let i = first < this.ours.length ? first : 1; i < this.ours.length; i++) {
       const pair = this.ofOurs.get(i);
       last = Math.max(last, pair ?? 0);
       if (pair !== undefined) continue;
-      free = Math.max(free, last + 1);
-      while (free < this.theirs.length && (this.ofTheirs.has(free) || owned.has(this.at(free)))) free += 1;
       const next = nextPair[i] ?? 0;
       // A neighbour that we learned of late stands out of order, and is no limit.
-      if (free >= (next > last ? next : this.theirs.length)) continue;
-      const [part, other] = [this.ours[i] as Part<RetellMessage>, this.at(free)];
-      if (!isScrubbed && contradict(wordsOf(part), wordsOf(other))) continue;
+      const limit = next > last ? next : this.theirs.length;
+      let free = last + 1;
+      while (free < limit && !(isFree(free) && isOne(i, free))) free += 1;
+      if (free >= limit) continue;
       this.pair(i, free);
       last = free;
     }
+  }
+
+  /**
+   * Whether a part of ours and one of theirs may be one, though their texts differ. Where the ids of replies are known to be
+   * those of the history, a part whose reply has other ids is another.
+   */
+  private byWhatPairsShow(isScrubbed: boolean): (i: number, j: number) => boolean {
+    const ids = (i: number, j: number) => [idsOf(this.ours[i] as Part<StoredMessage>), idsOf(this.at(j))] as const;
+    const compared = [...this.ofOurs]
+      .map(([i, j]) => ids(i, j))
+      .filter((both) => both.every(({ length }) => length > 0));
+    const areShared = compared.length > 0 && !compared.some(areOther);
+    return (i, j) => {
+      const [part, other] = [this.ours[i] as Part<RetellMessage>, this.at(j)];
+      if (areShared && areOther(ids(i, j))) return false;
+      return isScrubbed || !contradict(wordsOf(part), wordsOf(other));
+    };
   }
 
   /** The parts of theirs that are in no pair. */
@@ -258,7 +313,7 @@ class Pairs {
     const byId = new Map(messages.map((message) => [message.message_id, message]));
     const corrections: Alignment["corrections"] = [];
     // A history that has lost its beginning begins in the middle of ours: what stands first is no opening.
-    const isWhole = this.ours.length === 1 || this.ofOurs.has(1);
+    const isWhole = this.ours.length === 1 || (this.ofOurs.get(1) ?? 0) > 0;
     const lacking = this.ours.map((part, i): RetellMessage[] => {
       const j = i === 0 && isWhole ? 0 : this.ofOurs.get(i);
       if (j === undefined) return [];
@@ -278,19 +333,19 @@ class Pairs {
   }
 
   private byKey(
-    keysOf: (part: Part<RetellMessage>) => string[],
-    fits: (ours: number, theirs: number) => boolean = () => true,
+    keysOf: (part: Part<StoredMessage>) => string[],
+    { from = 1, fits = () => true }: { from?: number; fits?: (ours: number, theirs: number) => boolean } = {},
   ): void {
     const waiting = new Map<string, number[]>();
     for (let i = this.ours.length - 1; i > 0; i--) {
       if (this.ofOurs.has(i)) continue;
-      for (const key of keysOf(this.ours[i] as Part<RetellMessage>)) {
+      for (const key of keysOf(this.ours[i] as Part<StoredMessage>)) {
         const same = waiting.get(key);
         if (same) same.push(i);
         else waiting.set(key, [i]);
       }
     }
-    for (let j = 1; j < this.theirs.length; j++) {
+    for (let j = from; j < this.theirs.length; j++) {
       if (this.ofTheirs.has(j)) continue;
       for (const key of keysOf(this.at(j))) {
         const same = waiting.get(key);
@@ -312,6 +367,14 @@ class Pairs {
     this.ofTheirs.set(j, i);
   }
 }
+
+/** The ids that Retell gave to what followed the user's message. */
+const idsOf = ({ rest }: Part<StoredMessage>) =>
+  rest.flatMap(({ message_id, internal }) => (message_id === undefined || internal?.hasLocalId ? [] : [message_id]));
+
+/** Whether two parts have ids, and none in common. */
+const areOther = ([ours, theirs]: readonly [string[], string[]]) =>
+  ours.length > 0 && theirs.length > 0 && !ours.some((id) => theirs.includes(id));
 
 /** The first thing that the agent said in a part. */
 function wordsOf({ rest }: Part<RetellMessage>): string | undefined {

@@ -25,6 +25,8 @@ export interface StoredMessage extends RetellMessage {
     failed?: true;
     /** On a failed message: Retell did not refuse it, so it may be delivered late. */
     mayArrive?: true;
+    /** On a failed message that may arrive: when its turn began (epoch ms, server clock). */
+    sentAt?: number;
     /** On a failed message: Retell has an entry that may be this one, or somebody else's. Its key stays taken. */
     undecided?: true;
     /** Learned of later: the number of the delivered user message of ours that it follows. */

@@ -174,7 +174,7 @@ async function fail(tenant: TenantContext, chat: ReadChat, turn: Turn, step: Ste
     tenant,
     chat.chat_id,
     turn.id,
-    { mayArrive, undecided: reason === "undecided" },
+    { mayArrive, sentAt: turn.at.getTime(), undecided: reason === "undecided" },
     chat,
   );
   if (isFailed) logSettled(tenant, chat.chat_id, turn, reason);

@@ -140,9 +140,43 @@ describe("an open turn", () => {
         entries: [{ content: "fine", internal: { turn: "T" } }, { content: "else" }, { content: "noted" }],
       });
     }
-    const refused = aChat(open.messages, 0, { refusedByRetell: true });
-    const step = reconcile(refused, history([...opened, ...stranger]), limits);
-    expect(step).toEqual({ kind: "fail", reason: "absent", mayArrive: false });
+  });
+
+  it("is undecided when Retell refused it and somebody else spoke meanwhile: that may be it, its text replaced", () => {
+    const refused = aChat(open.messages, 0, { refusedByRetell: true, markedAt: ago(55_000) });
+    const spoken = (ms: number | undefined) => {
+      const said = { ...user("else", "d1"), ...(ms === undefined ? {} : { created_timestamp: now.getTime() - ms }) };
+      return reconcile(refused, history([...opened, said, agent("noted", "d2")]), limits);
+    };
+    for (const ms of [60_000, 57_000, undefined])
+      expect(spoken(ms)).toEqual({ kind: "fail", reason: "undecided", mayArrive: false });
+    for (const ms of [62_000, 53_000]) expect(spoken(ms)).toEqual({ kind: "fail", reason: "absent", mayArrive: false });
+  });
+
+  it("is the one of several equal texts that came soonest after it", () => {
+    const said = (ms: number, n: number) => [
+      { ...user("ok", `u${n}`), created_timestamp: now.getTime() - ms },
+      agent(`answer ${n}`, `a${n}`),
+    ];
+    const spoken = history([
+      ...opened,
+      ...said(120_000, 1),
+      ...said(61_500, 2),
+      ...said(59_900, 3),
+      ...said(50_000, 4),
+    ]);
+    const step = reconcile(open, spoken, limits);
+    expect(step).toMatchObject({
+      kind: "append",
+      entries: [{ content: "answer 3", internal: { turn: "T" } }, {}, {}, {}, {}, {}, {}],
+    });
+    const gone: StoredMessage = {
+      ...ours("ok", "A"),
+      internal: { turn: "A", failed: true, mayArrive: true, sentAt: now.getTime() - 120_100 },
+    };
+    const both = aChat([...opened, gone, ours("ok", "T")], 0, { at: ago(330_001) });
+    const late = reconcile(both, history([...opened, ...said(120_000, 1)]), limits);
+    expect(late).toEqual({ kind: "fail", reason: "absent", mayArrive: true });
   });
 
   it("stays undecided when others spoke and none of them said its text", () => {
@@ -346,6 +380,43 @@ describe("an idle chat", () => {
       retellUserCount: 3,
       entries: [{ content: "else" }, { content: "noted" }],
     });
+  });
+
+  it("keeps what others said where the history that is left begins, whether it begins with a reply of ours or not", () => {
+    const said = [
+      ours("a", "A"),
+      agent("one", "m1"),
+      ours("b", "B"),
+      agent("two", "m3"),
+      ours("c", "C"),
+      agent("three", "m5"),
+    ];
+    const chat = aChat(said, 3);
+    const stranger = [user("else", "d1"), agent("noted", "d2")];
+    const rest = [user("c", "m4"), agent("three", "m5")];
+    for (const left of [
+      [agent("two", "m3"), ...stranger, ...rest],
+      [...stranger, ...rest],
+    ]) {
+      for (const status of ["ongoing", "ended"] as const) {
+        const step = reconcile(chat, history(left, status), limits);
+        expect(step).toMatchObject({ kind: "append", entries: [{ content: "else" }, { content: "noted" }] });
+      }
+    }
+  });
+
+  it("finds what was scrubbed after the end on both sides where no id tells, from its end", () => {
+    const own = (content: string): StoredMessage => ({
+      ...agent(content),
+      message_id: `own ${content}`,
+      internal: { hasLocalId: true },
+    });
+    const chat = aChat(
+      [ours("a", "A"), own("one"), ours("b", "B"), own("two"), ours("c", "C"), agent("three", "m5")],
+      3,
+    );
+    const scrubbed = [user("[x]"), agent("[y]"), user("c"), agent("three", "m5")];
+    expect(reconcile(chat, history(scrubbed, "ended"), limits)).toEqual({ kind: "none" });
   });
 
   it("keeps what others said in one place, though it stands elsewhere in Retell's history and has no id", () => {

@@ -25,6 +25,8 @@ interface NewTurn {
 interface FailedSend {
   /** It may be delivered late. */
   mayArrive?: boolean;
+  /** When its turn began (epoch ms, server clock). */
+  sentAt?: number;
   /** Retell has an entry that may be this send, or somebody else's. */
   undecided?: boolean;
 }
@@ -171,11 +173,17 @@ export async function mark(
 }
 
 /** What FAIL writes. */
-function failure(tenant: TenantContext, chatId: string, turnId: string, { mayArrive, undecided }: FailedSend = {}) {
+function failure(
+  tenant: TenantContext,
+  chatId: string,
+  turnId: string,
+  { mayArrive, sentAt, undecided }: FailedSend = {},
+) {
   const update: UpdateFilter<StoredChat> = {
     $set: {
       "messages.$[m].internal.failed": true,
       ...(mayArrive ? { "messages.$[m].internal.mayArrive": true } : {}),
+      ...(sentAt === undefined ? {} : { "messages.$[m].internal.sentAt": sentAt }),
       ...(undecided ? { "messages.$[m].internal.undecided": true } : {}),
       "internal.nextSweepAt": inMs(silentChatMs),
     },

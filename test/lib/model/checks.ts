@@ -60,6 +60,11 @@ class Doubt {
     return this.outsiders.some((outsider) => this.between(outsider, turn));
   }
 
+  /** Whether what an outsider said may be a refused turn whose text was replaced. */
+  isRefusedBesideOthers(turn: string): boolean {
+    return this.m.truth.fates[turn] === "refused" && this.outsiders.length > 0;
+  }
+
   private between(outsider: string, turn: string): boolean {
     const { fates } = this.m.truth;
     if (outsider === turn)
@@ -145,7 +150,7 @@ export function findings(state: Model, scene: Scene): Finding[] {
 
   for (const x of m.messages) {
     const turn = x.internal?.undecided ? x.internal.turn : undefined;
-    if (turn) report(`${turn} is undecided`, doubt.of(turn));
+    if (turn) report(`${turn} is undecided`, doubt.of(turn) || doubt.isRefusedBesideOthers(turn));
   }
 
   const senders = m.actors.filter((actor) => actor.kind === "sender");
