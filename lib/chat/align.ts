@@ -215,6 +215,8 @@ class Pairs {
   private readonly ofOurs = new Map<number, number>();
   private readonly ours: Part<StoredMessage>[];
   private readonly theirs: Part<RetellMessage>[];
+  /** Retell keeps its ids: some were found again. */
+  private idsTell = false;
 
   constructor(ours: Part<StoredMessage>[], theirs: Part<RetellMessage>[]) {
     this.ours = ours;
@@ -231,10 +233,14 @@ class Pairs {
    */
   byReply(): void {
     this.byKey(idsOf, { from: 0 });
-    this.byKey((part) => {
-      const words = wordsOf(part);
-      return words === undefined ? [] : [`${normalized(part.user?.content)}\n${words}`];
-    });
+    this.idsTell = this.ofOurs.size > 0;
+    this.byKey(
+      (part) => {
+        const words = wordsOf(part);
+        return words === undefined ? [] : [`${normalized(part.user?.content)}\n${words}`];
+      },
+      { fits: (i, j) => !this.isAnother(i, j) },
+    );
   }
 
   /**
@@ -246,7 +252,9 @@ class Pairs {
     const limit = this.ofOurs.get(first) ?? Number.POSITIVE_INFINITY;
     this.byKey(({ user }) => [normalized(user?.content)], {
       fits: (i, j) =>
-        (i > first || j < limit) && !contradict(wordsOf(this.ours[i] as Part<RetellMessage>), wordsOf(this.at(j))),
+        (i > first || j < limit) &&
+        !this.isAnother(i, j) &&
+        !contradict(wordsOf(this.ours[i] as Part<RetellMessage>), wordsOf(this.at(j))),
     });
   }
 
@@ -299,9 +307,16 @@ class Pairs {
     const areShared = compared.length > 0 && !compared.some(areOther);
     return (i, j) => {
       const [part, other] = [this.ours[i] as Part<RetellMessage>, this.at(j)];
-      if (areShared && areOther(ids(i, j))) return false;
+      if (this.isAnother(i, j) || (areShared && areOther(ids(i, j)))) return false;
       return isScrubbed || !contradict(wordsOf(part), wordsOf(other));
     };
+  }
+
+  /** Whether Retell gave the user's message of our part, and that of theirs, different ids. */
+  private isAnother(i: number, j: number): boolean {
+    const [ours, theirs] = [(this.ours[i] as Part<StoredMessage>).user, this.at(j).user];
+    const isGiven = ours?.message_id !== undefined && !ours.internal?.hasLocalId && theirs?.message_id !== undefined;
+    return this.idsTell && isGiven && ours.message_id !== theirs.message_id;
   }
 
   /** The parts of theirs that are in no pair. */
