@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { TenantContext } from "../access/tenant.ts";
 import { isTooLarge } from "../platform/mongo.ts";
 import type { RetellChat } from "../retell/schema.ts";
-import { isBeginningOf } from "./align.ts";
+import { isBeginningOf } from "./align/text.ts";
 import * as cache from "./cache.ts";
 import { isNothing, merge } from "./merge.ts";
 import { countOf, type ReadChat } from "./model.ts";

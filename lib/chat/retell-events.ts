@@ -3,7 +3,7 @@ import type { Deadline } from "../platform/deadline.ts";
 import { asFailure, RetellError, retellFor } from "../retell/client.ts";
 import type { RetellChat, RetellMessage } from "../retell/schema.ts";
 import { readEvent } from "../retell/webhook.ts";
-import { isBeginningOf } from "./align.ts";
+import { isBeginningOf } from "./align/text.ts";
 import { endingOf, type FinalHistory } from "./ending.ts";
 import { hasAll } from "./legacy.ts";
 import { isNothing } from "./merge.ts";

@@ -90,7 +90,7 @@ export const guards: Guard[] = [
   {
     name: "SETTLE: absence in Retell's history proves nothing for so long",
     file: "lib/chat/reconcile.ts",
-    text: 'if (!over && !turn.refusedByRetell && !isOld) return { kind: "later" };',
+    text: 'if (!isOver && !turn.refusedByRetell && !isOld) return { kind: "later" };',
     test: [
       "test/keys.test.ts",
       "a message with an Idempotency-Key",
@@ -100,8 +100,8 @@ export const guards: Guard[] = [
   {
     name: "answered: a message that Retell refused need not be waited for",
     file: "lib/chat/reconcile.ts",
-    text: "!over && !turn.refusedByRetell && !isOld",
-    instead: "!over && !isOld",
+    text: "!isOver && !turn.refusedByRetell && !isOld",
+    instead: "!isOver && !isOld",
     test: [
       "test/lib/reconcile.test.ts",
       "an open turn",
@@ -111,7 +111,7 @@ export const guards: Guard[] = [
   {
     name: "the tail rule: an agent's word is the end of a reply",
     file: "lib/chat/reconcile.ts",
-    text: 'if (!own.rest.some(({ role }) => role === "agent") && !over && !isOld) return { kind: "later" };',
+    text: 'if (!own.rest.some(({ role }) => role === "agent") && !isOver && !isOld) return { kind: "later" };',
     test: [
       "test/settle.test.ts",
       "a reply that Retell shows in pieces",
