@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
+    include: ["test/**/*.test.ts", "packages/*/test/**/*.test.ts"],
     globalSetup: ["test/support/services.ts"],
     setupFiles: ["test/support/instance.ts"],
     // Else what is printed goes around the streams in which test/support/instance.ts looks for what must not be told.

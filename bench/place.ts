@@ -1,6 +1,6 @@
 import { SignJWT } from "jose";
 import { type Db, MongoClient, ObjectId } from "mongodb";
-import { seal } from "../lib/platform/crypto.ts";
+import { encrypt } from "../lib/platform/crypto.ts";
 import { ensureIndexes } from "../lib/platform/indexes.ts";
 import type { Place } from "./api.ts";
 
@@ -30,7 +30,7 @@ export async function aPlace(agentId = "agent_shop"): Promise<OwnPlace> {
   });
   await central.collection("retellaccounts").insertOne({
     subaccountId: subaccount,
-    apiKey: await seal(`key_${subaccountId}`, subaccountId),
+    apiKey: await encrypt(`key_${subaccountId}`, subaccountId),
     accountName: "Bench",
     isActive: true,
   });

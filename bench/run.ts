@@ -39,7 +39,7 @@ async function main(): Promise<void> {
     const folder = join(root, quick ? "node_modules/.cache/bench" : "docs");
     const about = [
       `\`npm run bench${quick ? " -- --quick" : ""}\` on ${new Date().toISOString().slice(0, 10)}: ${minutes} minutes, Node ${process.versions.node},`,
-      `${cpus().length} × ${cpus()[0]?.model.trim()}; mongod, ${services.upstash.backend} and Retell's simulator on loopback, without TLS.`,
+      `${cpus().length} × ${cpus()[0]?.model.trim()}; mongod, ${services.upstash.source} and Retell's simulator on loopback, without TLS.`,
       "*Naive* is bench/naive/: the same endpoints with each step awaited in turn and everything imported at the top.",
       "Both run in one run, in turn; trust ratios, not milliseconds.",
     ].join("\n");

@@ -8,6 +8,8 @@ const POLITE_MS = 500;
 
 /** How to run a service of ours as a child process. */
 export interface ChildOptions {
+  /** What messages call it. Default: the file's name. */
+  name?: string;
   args?: string[];
   env?: NodeJS.ProcessEnv;
   /** Called once if it ends after it was ready and without `stop()`, with one line that says what happened. */
@@ -35,7 +37,7 @@ export interface Child<About> {
  */
 export async function startChild<About>(file: URL, options: ChildOptions = {}): Promise<Child<About>> {
   options.signal?.throwIfAborted();
-  const name = basename(fileURLToPath(file), ".ts");
+  const name = options.name ?? basename(fileURLToPath(file), ".ts");
   const child = fork(file, options.args ?? [], {
     env: options.env ?? process.env,
     detached: true,

@@ -9,8 +9,6 @@ export interface ServicesOptions {
   dataDir?: string;
   /** More arguments for mongod, for example `["--setParameter", "enableTestCommands=1"]`. */
   mongoArgs?: string[];
-  /** Absent: a real Redis if there is one, else the built-in imitation. */
-  upstashBackend?: "auto" | "server" | "mock";
   /** Called once for a service that ends without being stopped, with one line that says what happened. */
   onExit?: (line: string) => void;
   /** Told what takes long: a download. */
@@ -23,7 +21,7 @@ export interface ServicesOptions {
 /** What runs, and where. Whatever the environment names is used as it is and not ours to stop. */
 export interface Services {
   mongodb: { url: string; source: string };
-  upstash: { url: string; token: string; backend: string };
+  upstash: { url: string; token: string; source: string };
   /** `control` is the simulator's own API; "" when RETELL_BASE_URL is set. */
   retell: { url: string; control: string };
   /** Ends at once what was started, and waits until it is gone. */
@@ -84,27 +82,29 @@ async function mongodb({ dataDir, mongoArgs, onExit, say, signal, keep }: Run): 
   return { url: running.url, source: running.source };
 }
 
-async function upstash({ dataDir, upstashBackend, ...run }: Run): Promise<Services["upstash"]> {
+async function upstash({ dataDir, ...run }: Run): Promise<Services["upstash"]> {
   const { UPSTASH_REDIS_REST_URL: url, UPSTASH_REDIS_REST_TOKEN: token } = process.env;
-  if (url && token) return { url, token, backend: "UPSTASH_REDIS_REST_URL" };
+  if (url && token) return { url, token, source: "UPSTASH_REDIS_REST_URL" };
 
   const data = dataDir ? ["--data", join(dataDir, "redis")] : [];
-  return child("../packages/upstash-emulator/src/upstash.ts", ["--backend", upstashBackend ?? "auto", ...data], run);
+  return child("upstash", "../packages/upstash-emulator/src/cli.ts", data, run);
 }
 
 async function retell({ dataDir, ...run }: Run): Promise<Services["retell"]> {
   const { RETELL_BASE_URL: url } = process.env;
   if (url) return { url, control: "" };
   return child(
-    "../packages/retell-simulator/src/retell.ts",
+    "retell",
+    "../packages/retell-simulator/src/cli.ts",
     dataDir ? ["--state", join(dataDir, "retell.json")] : [],
     run,
   );
 }
 
-async function child<About>(file: string, args: string[], run: Run): Promise<About> {
+async function child<About>(name: string, file: string, args: string[], run: Run): Promise<About> {
   const { onExit, log, signal, keep } = run;
   const started: Child<About> = await startChild<About>(new URL(file, import.meta.url), {
+    name,
     args,
     onExit,
     onStderr: log,

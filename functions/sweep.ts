@@ -1,8 +1,7 @@
 import type { Context } from "aws-lambda";
 import { sweep } from "../lib/chat/sweep/sweep.ts";
-import { drainSocketEvents } from "../lib/platform/awake.ts";
 import { RequestLog } from "../lib/platform/logger.ts";
-import { isUnreachable } from "../lib/platform/mongo.ts";
+import { drainSocketEvents, isUnreachable } from "../lib/platform/mongo.ts";
 
 /** Runs by the clock: settles what nobody came back for. Two at once do no harm. */
 export async function handler(_event?: unknown, context?: Context) {
@@ -24,6 +23,6 @@ export async function handler(_event?: unknown, context?: Context) {
     log.error("The sweep failed", error, { duration: elapsed() });
     throw new Error(`The sweep failed; its operationId is ${operationId}`); // Lambda would log the error itself, whole
   } finally {
-    log.measure(elapsed());
+    log.writeMetrics(elapsed());
   }
 }

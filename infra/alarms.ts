@@ -3,13 +3,13 @@ import { routes } from "../lib/api/routes.ts";
 import { type Metric, namespace } from "../lib/platform/metrics.ts";
 
 /** What names the resources that are watched. `Id` is text, or text that a deployment does not know yet. */
-export interface Watched<Id> {
+export interface WatchedStage<Id> {
   stage: string;
   apiId: Id;
 }
 
 /** A metric of CloudWatch, as an alarm takes it. */
-export interface Source<Id> {
+export interface MetricSource<Id> {
   namespace: string;
   metricName: string;
   dimensions: Record<string, string | Id>;
@@ -19,9 +19,9 @@ export interface Source<Id> {
 export interface Alarm<Id> {
   name: string;
   /** The heading of docs/runbook.md under which stands what to do; absent: the name. */
-  page?: string;
+  section?: string;
   /** What is compared, in words; with the threshold's unit. */
-  says: string;
+  condition: string;
   comparison: "GreaterThanThreshold" | "LessThanThreshold";
   threshold: number;
   /** Seconds of one data point, and how many of them must be beyond the threshold. */
@@ -29,22 +29,22 @@ export interface Alarm<Id> {
   periods: number;
   /** What no data means. */
   missing: "notBreaching" | "breaching";
-  source: Source<Id>;
+  source: MetricSource<Id>;
   /** Such as Sum, Maximum, p95. */
   statistic: string;
   /** In per cent of this one. */
-  of?: { source: Source<Id>; statistic: string };
+  total?: { source: MetricSource<Id>; statistic: string };
   /** So many there must be for anything to be said: failures of a percentage; samples of a percentile, which has it. */
-  least?: number;
+  minimum?: number;
 }
 
 /**
  * What is compared where that is no metric by itself, in CloudWatch's words: of `part`, which is the source, and of
  * `whole`, which is what it is a percentage of, or the source's sample count. What is too little for a verdict is 0.
  */
-export function expressionOf({ of, least }: Alarm<unknown>): string | undefined {
-  if (of) return `IF(FILL(part, 0) >= ${least ?? 1}, 100 * FILL(part, 0) / whole, 0)`;
-  return least === undefined ? undefined : `IF(whole >= ${least}, part, 0)`;
+export function expressionOf({ total, minimum }: Alarm<unknown>): string | undefined {
+  if (total) return `IF(FILL(part, 0) >= ${minimum ?? 1}, 100 * FILL(part, 0) / whole, 0)`;
+  return minimum === undefined ? undefined : `IF(whole >= ${minimum}, part, 0)`;
 }
 
 /** So long may a description be. */
@@ -54,10 +54,14 @@ export const maxDescription = 1_024;
  * What stands in an alarm's mail: what is wrong, and what to do. That is the runbook's own text, since nobody who is
  * woken up has the project at hand.
  */
-export function descriptionOf({ name, page = name, says }: Alarm<unknown>, runbook: string, stage: string): string {
-  const [, section = ""] = runbook.split(`\n### ${page}\n`);
-  const advice = section.split(/\n##/)[0]?.trim().replaceAll("<stage>", stage);
-  return `${says}.\n\n${advice}\n\ndocs/runbook.md#${page}`;
+export function descriptionOf(
+  { name, section = name, condition }: Alarm<unknown>,
+  runbook: string,
+  stage: string,
+): string {
+  const [, text = ""] = runbook.split(`\n### ${section}\n`);
+  const advice = text.split(/\n##/)[0]?.trim().replaceAll("<stage>", stage);
+  return `${condition}.\n\n${advice}\n\ndocs/runbook.md#${section}`;
 }
 
 /** What an answer may take at the 95th percentile, in ms. With an agent in it, an answer takes what the agent takes. */
@@ -71,13 +75,13 @@ const p95Ms: Partial<Record<keyof typeof routes, number>> = {
 };
 
 /** Endpoints whose every answer needs Retell. */
-const needRetell = ["create", "message", "end"] as const satisfies (keyof typeof routes)[];
+const retellEndpoints = ["create", "message", "end"] as const satisfies (keyof typeof routes)[];
 
 /** Lambda's default limit of an account and region; docs/deploying.md has new accounts ask for it. */
 const concurrencyLimit = 1_000;
 
 /** One of our metrics of a stage. */
-export function ours(stage: string, name: Metric, by: Record<string, string> = {}): Source<never> {
+export function ownMetric(stage: string, name: Metric, by: Record<string, string> = {}): MetricSource<never> {
   return { namespace, metricName: name, dimensions: { Stage: stage, ...by } };
 }
 
@@ -89,20 +93,20 @@ export const gatewayThrottles = {
 };
 
 /** Every alarm of a stage. */
-export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
+export function alarms<Id>({ stage, apiId }: WatchedStage<Id>): Alarm<Id>[] {
   const atGateway = (metricName: string) => ({ namespace: "AWS/ApiGateway", metricName, dimensions: { ApiId: apiId } });
   const ofLambda = (metricName: string) => ({ namespace: "AWS/Lambda", metricName, dimensions: {} });
   const usual = { comparison: "GreaterThanThreshold", period: 300, periods: 1, missing: "notBreaching" } as const;
   /** A percentage for little traffic: not of a few minutes, in which there may be a request or none. */
-  const mostly = { threshold: 50, period: 3_600, statistic: "Sum", least: 3 };
+  const mostly = { threshold: 50, period: 3_600, statistic: "Sum", minimum: 3 };
 
   /** A count of ours, over five minutes. */
-  const count = (name: string, metric: Metric, threshold: number, says: string, by?: Record<string, string>) => ({
+  const count = (name: string, metric: Metric, threshold: number, condition: string, by?: Record<string, string>) => ({
     ...usual,
     name,
-    says,
+    condition,
     threshold,
-    source: ours(stage, metric, by),
+    source: ownMetric(stage, metric, by),
     statistic: "Sum",
   });
 
@@ -110,32 +114,32 @@ export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
     {
       ...usual,
       name: "error-rate",
-      says: "more than 2 % of requests are answered with 5xx",
+      condition: "more than 2 % of requests are answered with 5xx",
       threshold: 2,
       periods: 2,
       source: atGateway("5xx"),
       statistic: "Sum",
-      of: { source: atGateway("Count"), statistic: "Sum" },
-      least: 3,
+      total: { source: atGateway("Count"), statistic: "Sum" },
+      minimum: 3,
     },
     {
       ...usual,
       ...mostly,
       name: "failing",
-      says: "more than half of all requests of an hour were answered with 5xx",
+      condition: "more than half of all requests of an hour were answered with 5xx",
       source: atGateway("5xx"),
-      of: { source: atGateway("Count"), statistic: "Sum" },
+      total: { source: atGateway("Count"), statistic: "Sum" },
     },
     // By endpoint too: apps that poll lists hide a few sends that all fail. Whatever else fails of little traffic is
     // told by internal-errors, or by sweep-not-running where it is MongoDB.
-    ...needRetell.map((name) => ({
+    ...retellEndpoints.map((name) => ({
       ...usual,
       ...mostly,
       name: `failing-${name}`,
-      page: "failing",
-      says: `more than half of an hour's answers of ${routeKey(routes[name])} were 5xx`,
-      source: ours(stage, "Failures", { Operation: name }),
-      of: { source: ours(stage, "Duration", { Operation: name }), statistic: "SampleCount" },
+      section: "failing",
+      condition: `more than half of an hour's answers of ${routeKey(routes[name])} were 5xx`,
+      source: ownMetric(stage, "Failures", { Operation: name }),
+      total: { source: ownMetric(stage, "Duration", { Operation: name }), statistic: "SampleCount" },
     })),
     count("internal-errors", "Errors", 0, "a request met a bug of ours", { Code: "INTERNAL_ERROR" }),
     count("undecryptable-keys", "Errors", 0, "a stored Retell key could not be decrypted", {
@@ -147,13 +151,13 @@ export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
       return {
         ...usual,
         name: `slow-${route.name}`,
-        page: "slow",
-        says: `one in twenty answers of ${routeKey(route)} takes longer than ${threshold / 1_000} s`,
+        section: "slow",
+        condition: `one in twenty answers of ${routeKey(route)} takes longer than ${threshold / 1_000} s`,
         threshold,
         periods: 3,
-        source: ours(stage, "Duration", { Operation: route.name }),
+        source: ownMetric(stage, "Duration", { Operation: route.name }),
         statistic: "p95",
-        least: 20, // of fewer, one slow answer would be one in twenty
+        minimum: 20, // of fewer, one slow answer would be one in twenty
       };
     }),
     count("retell-failures", "RetellFailures", 10, "more than 10 calls to Retell in 5 minutes got no useful answer"),
@@ -162,19 +166,19 @@ export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
     {
       ...usual,
       name: "unknown-turns",
-      says: "a message has been of unknown outcome for more than 15 minutes",
+      condition: "a message has been of unknown outcome for more than 15 minutes",
       threshold: 900,
-      source: ours(stage, "OldestOpenTurn"),
+      source: ownMetric(stage, "OldestOpenTurn"),
       statistic: "Maximum",
     },
     {
       ...usual,
       name: "sweep-not-running",
-      says: "no run of the sweep has ended for 5 minutes",
+      condition: "no run of the sweep has ended for 5 minutes",
       comparison: "LessThanThreshold",
       threshold: 1,
       missing: "breaching",
-      source: ours(stage, "Sweeps"),
+      source: ownMetric(stage, "Sweeps"),
       statistic: "Sum",
     },
     count(
@@ -189,7 +193,8 @@ export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
     {
       ...usual,
       name: "lambda-throttles",
-      says: "Lambda refused to run a function: too many were running, in this account and region or of this function",
+      condition:
+        "Lambda refused to run a function: too many were running, in this account and region or of this function",
       threshold: 0,
       source: ofLambda("Throttles"),
       statistic: "Sum",
@@ -197,7 +202,7 @@ export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
     {
       ...usual,
       name: "gateway-throttles",
-      says: "the gateway refused more than 100 requests in 5 minutes: a route had more than it may",
+      condition: "the gateway refused more than 100 requests in 5 minutes: a route had more than it may",
       threshold: 100,
       source: { namespace, metricName: gatewayThrottles.metricName(stage), dimensions: {} },
       statistic: "Sum",
@@ -205,7 +210,7 @@ export function alarms<Id>({ stage, apiId }: Watched<Id>): Alarm<Id>[] {
     {
       ...usual,
       name: "concurrency",
-      says: `more than 80 % of ${concurrencyLimit} functions run at a time in this account and region`,
+      condition: `more than 80 % of ${concurrencyLimit} functions run at a time in this account and region`,
       threshold: 0.8 * concurrencyLimit,
       period: 60,
       periods: 3,

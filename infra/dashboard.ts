@@ -1,7 +1,7 @@
 import { type Route, routeKey } from "../lib/api/route.ts";
 import { routes } from "../lib/api/routes.ts";
 import { type Metric, namespace } from "../lib/platform/metrics.ts";
-import { gatewayThrottles, ours, type Watched } from "./alarms.ts";
+import { gatewayThrottles, ownMetric, type WatchedStage } from "./alarms.ts";
 
 type Line = unknown[];
 
@@ -10,10 +10,10 @@ type Line = unknown[];
  *
  * @param alarmArns Those whose state stands on top.
  */
-export function dashboard<Id>(watched: Watched<Id>, region: Id | string, alarmArns: Id[]): object {
+export function dashboard<Id>(watched: WatchedStage<Id>, region: Id | string, alarmArns: Id[]): object {
   const { stage, apiId } = watched;
   const own = (name: Metric, by: Record<string, string> = {}, options: object = {}): Line => {
-    const { metricName, dimensions } = ours(stage, name, by);
+    const { metricName, dimensions } = ownMetric(stage, name, by);
     return [namespace, metricName, ...Object.entries(dimensions).flat(), options];
   };
   const aws = (service: string, name: string, dimensions: unknown[], options: object = {}): Line => [

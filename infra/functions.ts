@@ -2,10 +2,10 @@ import { type Route, routeKey } from "../lib/api/route.ts";
 import { routes } from "../lib/api/routes.ts";
 import { secrets } from "../lib/platform/config.ts";
 import { schedules } from "./schedules.ts";
-import { type Environment, given, reserved } from "./settings.ts";
+import { type Environment, functionEnvironment, reservedConcurrency } from "./settings.ts";
 
 /** One function of a stage, as it is deployed. `sst.config.ts` makes it, `npm run resources` prints it. */
-export interface Deployed {
+export interface DeployedFunction {
   /** Its file in functions/. */
   name: string;
   /** What starts it: a route of the gateway, or a schedule. */
@@ -22,15 +22,18 @@ export interface Deployed {
 }
 
 /** Every function of a stage. Only those that work for a subaccount get secrets and settings. */
-export function functionsOf(stage: string, environment: Environment): Deployed[] {
+export function functionsOf(stage: string, environment: Environment): DeployedFunction[] {
   const permissions =
     environment.TRACING === "active"
       ? // X-Ray knows no resources that they could be narrowed to.
         [{ actions: ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], resources: ["*"] }]
       : [];
-  const of = (name: string) => ({ name, reserved: reserved(environment)[name], permissions });
+  const of = (name: string) => ({ name, reserved: reservedConcurrency(environment)[name], permissions });
   const apart = { secrets: [], environment: { STAGE: stage } };
-  const connected = { secrets: Object.values(secrets), environment: { STAGE: stage, ...given(environment) } };
+  const connected = {
+    secrets: Object.values(secrets),
+    environment: { STAGE: stage, ...functionEnvironment(environment) },
+  };
 
   return [
     ...Object.values<Route>(routes).map((route) => ({

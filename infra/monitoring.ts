@@ -71,14 +71,14 @@ export async function monitoring({ api, logs, isWatched, email }: Options): Prom
 
 /** A metric by itself, or what an expression makes of two: see `expressionOf`. */
 function measured(alarm: Alarm, expression: string | undefined): Partial<aws.cloudwatch.MetricAlarmArgs> {
-  const { source, statistic, period, of } = alarm;
+  const { source, statistic, period, total } = alarm;
   if (expression === undefined) return { ...source, period, statistic };
-  const whole = of ?? { source, statistic: "SampleCount" };
+  const whole = total ?? { source, statistic: "SampleCount" };
   return {
     metricQueries: [
       { id: "part", metric: { ...source, period, stat: statistic } },
       { id: "whole", metric: { ...whole.source, period, stat: whole.statistic } },
-      { id: "compared", expression, label: of ? "%" : statistic, returnData: true },
+      { id: "compared", expression, label: total ? "%" : statistic, returnData: true },
     ],
   };
 }
@@ -101,7 +101,7 @@ interface Alarm {
   missing: string;
   source: Source;
   statistic: string;
-  of?: { source: Source; statistic: string };
+  total?: { source: Source; statistic: string };
 }
 
 interface Queries {

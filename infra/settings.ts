@@ -5,7 +5,7 @@ import { routes } from "../lib/api/routes.ts";
 import {
   settings as configSettings,
   isRouteLimit,
-  promised,
+  minimumTurnTimes,
   RateLimit,
   routeLimitSetting,
   secrets,
@@ -35,10 +35,10 @@ const Deploying = {
       "Must be a mongodb:// or mongodb+srv:// address, without placeholders",
     ),
   UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/, error: "Must be the https:// address of the REST API" }),
-  ...promised, // a deployment never talks to a simulator on its own machine
+  ...minimumTurnTimes, // a deployment never talks to a simulator on its own machine
   AWS_REGION: z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "Must be a region, such as eu-central-1"),
-  CORS_ORIGINS: z.string().superRefine(readBy(originsOf)),
-  CORS_HEADERS: z.string().superRefine(readBy(allowHeadersOf)),
+  CORS_ORIGINS: z.string().superRefine(acceptedBy(originsOf)),
+  CORS_HEADERS: z.string().superRefine(acceptedBy(allowHeadersOf)),
   DOMAIN: z.string().regex(/^([a-z0-9-]+\.)+[a-z]{2,}$/, "Must be a host name, such as api.example.com"),
   ALARM_EMAIL: z.email(),
   RESERVED_CONCURRENCY: z.string().regex(new RegExp(`^((${functions.join("|")})=\\d+(,(?!$)|$))+$`), {
@@ -50,7 +50,7 @@ const Deploying = {
 };
 
 /** Refuses what a reader throws for, in its words. */
-function readBy(read: (text: string) => unknown) {
+function acceptedBy(read: (text: string) => unknown) {
   return (text: string, context: z.RefinementCtx) => {
     try {
       read(text);
@@ -61,7 +61,7 @@ function readBy(read: (text: string) => unknown) {
 }
 
 /** What is passed on to the functions: the settings that are set and no secrets. STAGE is SST's to say. */
-export function given(environment: Environment): Record<string, string> {
+export function functionEnvironment(environment: Environment): Record<string, string> {
   const names = Object.keys(settings).filter((name) => name !== "STAGE" && !(name in secrets));
   return Object.fromEntries(names.flatMap((name) => (environment[name] ? [[name, environment[name]]] : [])));
 }
@@ -74,7 +74,7 @@ export function placeholderOf(setting: string, environment: Environment): string
 }
 
 /** How many of a function may run at a time, by its name; all others share what the account has left. */
-export function reserved(environment: Environment): Record<string, number> {
+export function reservedConcurrency(environment: Environment): Record<string, number> {
   const pairs = (environment.RESERVED_CONCURRENCY ?? "").split(",").filter((pair) => pair !== "");
   return Object.fromEntries(pairs.map((pair) => pair.split("=")).map(([name, count]) => [name, Number(count)]));
 }
@@ -92,11 +92,11 @@ export function problemsOf(environment: Environment, stage: string): string[] {
         !environment[`SST_SECRET_${name}`]?.trim() && placeholderOf(setting, environment) === undefined,
     )
     .map(([, name]) => `secret ${name} is not set: npx sst secret set ${name} --stage ${stage}`);
-  return [...missing, ...malformed(environment), ...misplaced(environment, stage)];
+  return [...missing, ...malformedSettings(environment), ...misplacedSettings(environment, stage)];
 }
 
 /** Those of `problemsOf` that are so whatever the stage, and whether or not its secrets are known. */
-export function malformed(environment: Environment): string[] {
+export function malformedSettings(environment: Environment): string[] {
   const schemas: Record<string, z.ZodType> = { ...settings, ...Deploying };
   const unknown = Object.keys(environment).filter(
     (name) => isRouteLimit(name) && environment[name]?.trim() && !(name in settings),
@@ -115,7 +115,7 @@ export function malformed(environment: Environment): string[] {
 }
 
 /** What one stage must have, or others must not: one `.env` serves all stages of a checkout. */
-function misplaced(environment: Environment, stage: string): string[] {
+function misplacedSettings(environment: Environment, stage: string): string[] {
   if (stage === "production")
     return environment.ALARM_EMAIL ? [] : ["ALARM_EMAIL is not set: production's alarms would tell nobody"];
   if (stage === "staging") return [];

@@ -1,6 +1,6 @@
 /** `npm run access:forget -- --user ID`: every instance forgets at once what it knows of a user's permissions. */
 import { parseArgs } from "node:util";
-import { forget } from "../lib/access/membership.ts";
+import { forgetUser } from "../lib/access/membership.ts";
 import { bounded, central, driver } from "../lib/platform/mongo.ts";
 import { runTool } from "./run-tool.ts";
 import { confirmWrite } from "./target.ts";
@@ -10,7 +10,7 @@ await runTool(async () => {
   if (!user) throw new Error("Usage: npm run access:forget -- --user ID");
   await confirmWrite(yes);
   try {
-    await forget(user);
+    await forgetUser(user);
   } catch (error) {
     throw new Error("Redis did not answer: it takes a minute by itself", { cause: error });
   }

@@ -40,7 +40,7 @@ async function cachedChats(subaccountId: string): Promise<string[]> {
   let cursor = "0";
   do {
     const [next, names] = await redis.scan(cursor, { match: `${before}*`, count: 1_000 }).catch((cause) => {
-      throw Object.assign(new Error("No answer", { cause }), { name: "RedisAway" });
+      throw Object.assign(new Error("No answer", { cause }), { name: "RedisUnavailable" });
     });
     cursor = next;
     for (const name of names) found.add(name.slice(before.length));

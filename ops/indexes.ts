@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util";
 import { subaccountOf } from "../lib/access/membership.ts";
 import { openTenant } from "../lib/access/tenant.ts";
-import { type Done, ensureIndexes } from "../lib/platform/indexes.ts";
+import { type EnsuredIndex, ensureIndexes } from "../lib/platform/indexes.ts";
 import { RequestLog } from "../lib/platform/logger.ts";
 import { central } from "../lib/platform/mongo.ts";
 import { reached, runTool, whyNot } from "./run-tool.ts";
@@ -11,7 +11,7 @@ import { confirmWrite } from "./target.ts";
 await runTool(async () => {
   const { yes } = parseArgs({ options: { yes: { type: "boolean" } } }).values;
   await confirmWrite(yes);
-  const done: Done[] = await ensureIndexes(await reached(central()), "central");
+  const done: EnsuredIndex[] = await ensureIndexes(await reached(central()), "central");
   const seen = new Set<string>();
   let failed = 0;
 

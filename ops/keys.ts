@@ -5,7 +5,7 @@
 import { parseArgs } from "node:util";
 import type { Document } from "mongodb";
 import * as z from "zod";
-import { isCurrent, open, type Salt, seal } from "../lib/platform/crypto.ts";
+import { decrypt, encrypt, isUnderCurrentKey, type Salt } from "../lib/platform/crypto.ts";
 import { central } from "../lib/platform/mongo.ts";
 import { forgetAccount } from "../lib/retell/account.ts";
 import { reached, runTool } from "./run-tool.ts";
@@ -85,9 +85,9 @@ async function rotate(
 
   // All of them are opened, also those that need no rotation: one that is broken is to be known.
   const iv = typeof document.encryptionIV === "string" ? document.encryptionIV : undefined;
-  const secret = await open({ text, iv }, subaccountId, salt);
-  const secrets = await Promise.all(texts.map((one) => open({ text: one }, subaccountId, salt)));
-  const current = await Promise.all([text, ...texts].map(isCurrent));
+  const secret = await decrypt({ text, iv }, subaccountId, salt);
+  const secrets = await Promise.all(texts.map((one) => decrypt({ text: one }, subaccountId, salt)));
+  const current = await Promise.all([text, ...texts].map(isUnderCurrentKey));
   if (current.every(Boolean)) return { outcome: "current", what };
   if (isDryRun) return { outcome: "pending", what };
 
@@ -95,9 +95,9 @@ async function rotate(
     { _id: document._id, ...asRead(document, [field, "encryptionIV", ...(list ? [list] : [])]) },
     {
       $set: {
-        [field]: await seal(secret, subaccountId),
+        [field]: await encrypt(secret, subaccountId),
         ...(list && texts.length > 0
-          ? { [list]: await Promise.all(secrets.map((one) => seal(one, subaccountId))) }
+          ? { [list]: await Promise.all(secrets.map((one) => encrypt(one, subaccountId))) }
           : {}),
       },
       $unset: { encryptionIV: "", encryptionAuthTag: "" },

@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util";
 import { type Db, MongoClient } from "mongodb";
 import { loadSubaccount } from "../lib/access/membership.ts";
-import { addressOf } from "../lib/access/tenant.ts";
+import { connectionStringOf } from "../lib/access/tenant.ts";
 import { isPresent } from "../lib/chat/store/collection.ts";
 import { type Chat, type Spread, type Tally, tally } from "./report/tally.ts";
 import { runTool } from "./run-tool.ts";
@@ -61,7 +61,7 @@ async function main(): Promise<void> {
 
   // Not the API's client: that gives up after two seconds. Nor its server, where there is another.
   const options = { appName: "scalai-chat report", readPreference: "secondaryPreferred" } as const;
-  const client = new MongoClient(await addressOf(subaccountId, location), options);
+  const client = new MongoClient(await connectionStringOf(subaccountId, location), options);
   try {
     const db = client.db(location.databaseName);
     const report = { subaccountId, ...(await tally(chatsOf(db, subaccountId))), collection: await sizeOf(db) };

@@ -1,7 +1,7 @@
 /** `npm run resources -- --stage NAME`: the functions of a stage, and what each may do, as `sst deploy` would make them. */
 import { parseArgs } from "node:util";
 import { readEnvFile } from "../infra/env-file.ts";
-import { type Deployed, functionsOf } from "../infra/functions.ts";
+import { type DeployedFunction, functionsOf } from "../infra/functions.ts";
 import { secrets } from "../lib/platform/config.ts";
 import { table } from "./table.ts";
 
@@ -20,7 +20,16 @@ try {
   process.exit(1);
 }
 
-const row = ({ name, on, memory, timeoutSeconds, reserved, permissions, secrets: linked, environment }: Deployed) => [
+const row = ({
+  name,
+  on,
+  memory,
+  timeoutSeconds,
+  reserved,
+  permissions,
+  secrets: linked,
+  environment,
+}: DeployedFunction) => [
   name,
   "route" in on ? on.route : on.schedule,
   memory,

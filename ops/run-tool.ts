@@ -34,7 +34,7 @@ export function whyNot(error: unknown): string {
   if (isUnreachable || hasHost(error)) {
     return `MongoDB cannot be reached (${saying(error)}): npm run doctor says more`;
   }
-  if (error.name === "RedisAway") return `Redis does not answer (${saying(error)}): npm run doctor says more`;
+  if (error.name === "RedisUnavailable") return `Redis does not answer (${saying(error)}): npm run doctor says more`;
   if (error instanceof ApiError) return `${error.code} (${saying(error)})`;
   const [said = error.name] = error.message.split("\n");
   return error.cause ? `${said} (${saying(error)})` : said;

@@ -3,7 +3,7 @@ import { createCipheriv, randomBytes, scryptSync } from "node:crypto";
 import { ObjectId } from "mongodb";
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { seal } from "../lib/platform/crypto.ts";
+import { encrypt } from "../lib/platform/crypto.ts";
 import { key } from "../lib/platform/redis.ts";
 import { logged } from "./support/instance.ts";
 import { anInstance, aWire, type Instance, logOf, owned, verdict } from "./support/wire.ts";
@@ -99,7 +99,7 @@ describe("white space around a stored secret", () => {
       for (const isOld of [false, true]) {
         const world = await aWorld();
         const old = asOldServer(pad(world.apiKey));
-        const sealed = { apiKey: await seal(pad(world.apiKey), world.subaccountId) };
+        const sealed = { apiKey: await encrypt(pad(world.apiKey), world.subaccountId) };
         await accounts.updateOne(of(world), { $set: isOld ? { apiKey: old.text, ...old.fields } : sealed });
         const instance = await anInstance();
         const answer = await create(instance, world);
@@ -107,7 +107,7 @@ describe("white space around a stored secret", () => {
         expect((await control("retell", "GET", `/chats/${answer.body.data.chat_id}`)).key).toBe(world.apiKey);
         expect(await deliver(instance, world, world.apiKey)).toBe(200);
 
-        const webhookKeys = [await seal(pad("hook"), world.subaccountId)];
+        const webhookKeys = [await encrypt(pad("hook"), world.subaccountId)];
         await accounts.updateOne(of(world), { $set: { webhookKeys } });
         expect(await deliver(await anInstance(), world, "hook")).toBe(200);
       }
@@ -120,7 +120,7 @@ describe("white space around a stored secret", () => {
       for (const isOld of [false, true]) {
         const world = await aWorld();
         const old = asOldServer(pad(process.env.MONGODB_URL ?? ""), "subaccount-salt");
-        const mongodbUrl = await seal(pad(process.env.MONGODB_URL ?? ""), world.subaccountId);
+        const mongodbUrl = await encrypt(pad(process.env.MONGODB_URL ?? ""), world.subaccountId);
         await central
           .collection("subaccounts")
           .updateOne(
@@ -135,10 +135,10 @@ describe("white space around a stored secret", () => {
   it("does not make a secret: an account whose key is blank is not opened, nor one whose webhook key is", async () => {
     for (const blank of ["", " \n"]) {
       const world = await aWorld();
-      await accounts.updateOne(of(world), { $set: { webhookKeys: [await seal(blank, world.subaccountId)] } });
+      await accounts.updateOne(of(world), { $set: { webhookKeys: [await encrypt(blank, world.subaccountId)] } });
       expect(await deliver(await anInstance(), world, "x")).toBe(401);
       await wire.flush();
-      await accounts.updateOne(of(world), { $set: { apiKey: await seal(blank, world.subaccountId) } });
+      await accounts.updateOne(of(world), { $set: { apiKey: await encrypt(blank, world.subaccountId) } });
       expect(verdict(await create(await anInstance(), world))).toEqual([500, "API_KEY_DECRYPTION_ERROR"]);
     }
   });
@@ -160,7 +160,7 @@ describe("LEGACY_KEYS=refuse", () => {
 describe("what is cached of an account", () => {
   it("stands in Redis encrypted", async () => {
     const world = await aWorld();
-    await accounts.updateOne(of(world), { $set: { webhookKeys: [await seal("hook_canary", world.subaccountId)] } });
+    await accounts.updateOne(of(world), { $set: { webhookKeys: [await encrypt("hook_canary", world.subaccountId)] } });
     await create(await anInstance(), world);
     await wire.quiet();
     const text = String(await wire.redis("GET", key("retell", world.subaccountId)));
@@ -196,7 +196,7 @@ describe("the address of a tenant's own cluster", () => {
     "mongodb://user:pass@cluster-canary:port/x",
   ])("stands in no log line and no answer: %s", async (url) => {
     const world = await aWorld();
-    const mongodbUrl = await seal(url, world.subaccountId);
+    const mongodbUrl = await encrypt(url, world.subaccountId);
     const filter = { _id: new ObjectId(world.subaccountId) };
     await central.collection("subaccounts").updateOne(filter, { $set: { mongodbUrl } });
     const before = logged.length;

@@ -2,7 +2,7 @@ import "./support/own-retell.ts";
 import { ObjectId } from "mongodb";
 import { symmetric } from "retell-sdk/lib/webhook_auth";
 import { describe, expect, it } from "vitest";
-import { seal } from "../lib/platform/crypto.ts";
+import { encrypt } from "../lib/platform/crypto.ts";
 import { neighbours, raw, shown, stateOf } from "./support/attack.ts";
 import { aChat, central, type World } from "./support/world.ts";
 
@@ -127,7 +127,7 @@ describe("a webhook that is signed well", () => {
 
   it("changes no chat but those of the subaccount in its path, even where two share a Retell account", async () => {
     const [one, two] = await neighbours();
-    const apiKey = await seal(one.apiKey, two.subaccountId);
+    const apiKey = await encrypt(one.apiKey, two.subaccountId);
     const subaccountId = new ObjectId(two.subaccountId);
     await central.collection("retellaccounts").updateOne({ subaccountId }, { $set: { apiKey } });
     const other = { ...two, apiKey: one.apiKey };

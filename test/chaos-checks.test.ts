@@ -263,15 +263,6 @@ describe("the checks of a chaos run", () => {
         });
       },
     ],
-    [
-      "a stranger's turn that Retell forgot before it was read",
-      "forgotten by Retell",
-      (run) => {
-        run.chat.forgotten = 4;
-        splice(run, 2, 2);
-        tellAs(run, 3);
-      },
-    ],
   ])("count %s apart", (_what, excuse, change) => {
     expect(outcomeOf(change).excused).toEqual([excuse]);
   });

@@ -5,7 +5,7 @@ import { type AddressInfo, createServer as createTcpServer, type Server, type So
 import { text } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import { Connections, wasNotSent } from "../lib/platform/http.ts";
+import { HttpClient, wasNotSent } from "../lib/platform/http.ts";
 import { identity, trustIdentity } from "./support/tls.ts";
 
 const sockets: Socket[] = [];
@@ -35,11 +35,11 @@ beforeEach(() => {
 afterEach(() => vi.useRealTimers());
 
 const idleMs = 4_000;
-const ask = (connections: Connections, path = "/", signal = new AbortController().signal, address = url) =>
-  connections.ask(address + path, { method: "POST", headers: {}, body: "hello", signal });
+const ask = (connections: HttpClient, path = "/", signal = new AbortController().signal, address = url) =>
+  connections.request(address + path, { method: "POST", headers: {}, body: "hello", signal });
 
 it("a connection is used again within its idle time, and never after, though nobody has said that it is gone", async () => {
-  const connections = new Connections(idleMs);
+  const connections = new HttpClient(idleMs);
   expect(await ask(connections)).toMatchObject({ status: 201, body: "POST hello" });
   vi.setSystemTime(Date.now() + idleMs);
   await ask(connections);
@@ -50,7 +50,7 @@ it("a connection is used again within its idle time, and never after, though nob
 });
 
 it("a request that is under way for longer keeps its connection", async () => {
-  const connections = new Connections(idleMs);
+  const connections = new HttpClient(idleMs);
   const stop = new AbortController();
   const long = ask(connections, "/hang", stop.signal);
   await expect.poll(() => sockets).toHaveLength(1);
@@ -61,18 +61,18 @@ it("a request that is under way for longer keeps its connection", async () => {
 });
 
 it("reads what comes compressed", async () => {
-  expect(await ask(new Connections(idleMs), "/gzip")).toMatchObject({ status: 200, body: "Grüße" });
+  expect(await ask(new HttpClient(idleMs), "/gzip")).toMatchObject({ status: 200, body: "Grüße" });
 });
 
 it.each(["gzip", "deflate", "br", "zstd", "none"])(
   "reads nothing where there is nothing, encoded or not (%s)",
   async (encoding) => {
-    expect(await ask(new Connections(idleMs), `/empty/${encoding}`)).toMatchObject({ status: 200, body: "" });
+    expect(await ask(new HttpClient(idleMs), `/empty/${encoding}`)).toMatchObject({ status: 200, body: "" });
   },
 );
 
 it.each([429, 201])("status and headers of a %i count, though its body was cut off", async (status) => {
-  const answer = await ask(new Connections(idleMs), `/half${status}`);
+  const answer = await ask(new HttpClient(idleMs), `/half${status}`);
   expect([answer.status, answer.headers["retry-after"]]).toEqual([status, "7"]);
   expect(() => answer.body).toThrow("aborted");
 });
@@ -91,7 +91,7 @@ async function portOf(other: Server): Promise<number> {
 }
 
 const failureOf = (address: string) =>
-  ask(new Connections(idleMs), "", new AbortController().signal, address).then(
+  ask(new HttpClient(idleMs), "", new AbortController().signal, address).then(
     () => undefined,
     (error) => error,
   );
@@ -147,7 +147,7 @@ describe("a request may have been sent", () => {
         else request.socket.destroy();
       }),
     );
-    const connections = new Connections(idleMs);
+    const connections = new HttpClient(idleMs);
     const asked = () => ask(connections, "", new AbortController().signal, `${scheme}://127.0.0.1:${port}`);
     await asked();
     for (const _ of ["over the connection of the first", "over one of its own"]) {

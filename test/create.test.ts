@@ -228,7 +228,7 @@ describe("create", () => {
   it("reads a changed key again, once, when Retell refuses the one that is cached", async () => {
     const tenant = await aWorld();
     await aChat(tenant);
-    const { seal } = await import("../lib/platform/crypto.ts");
+    const { encrypt } = await import("../lib/platform/crypto.ts");
     const { ObjectId } = await import("mongodb");
     const { central } = await import("./support/world.ts");
     await control("retell", "PATCH", "/settings", { invalidKeys: { [tenant.apiKey]: 401 } });
@@ -236,7 +236,7 @@ describe("create", () => {
       .collection("retellaccounts")
       .updateOne(
         { subaccountId: new ObjectId(tenant.subaccountId) },
-        { $set: { apiKey: await seal(`${tenant.apiKey}_new`, tenant.subaccountId) } },
+        { $set: { apiKey: await encrypt(`${tenant.apiKey}_new`, tenant.subaccountId) } },
       );
     expect((await create({ agentId: tenant.agentId }, {}, tenant)).status).toBe(200);
   });

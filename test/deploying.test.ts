@@ -40,7 +40,7 @@ it("the token that the guide makes is of the issuer and for the audience that ar
 
 it("in the subaccount that the guide makes, its agent answers", async () => {
   const agentId = "agent_shop";
-  const subaccountId = await run("seal", { args: ["Acme", agentId], input: "key_of_the_guide" });
+  const subaccountId = await run("encrypt", { args: ["Acme", agentId], input: "key_of_the_guide" });
   const { token } = await aUser({ role: "super_admin" });
   const { body } = await call("create", { token, subaccountId, body: { agentId } });
   expect(body.data).toMatchObject({ chat_status: "ongoing", retellAccount: { accountName: "Acme" } });

@@ -76,16 +76,32 @@ it("every file that a page names is there", async () => {
   expect(missing).toEqual([]);
 });
 
-it("every command that a page names is there", async () => {
+it("every command that a page names is there, and each subcommand in its table", async () => {
   const { scripts } = JSON.parse(await read("package.json"));
+  const tables = new Map<string, string[]>();
+  for (const [name, script] of Object.entries<string>(scripts)) {
+    if (["ops", "local", "prove"].includes(name)) tables.set(name, await subcommandsOf(script));
+  }
   const missing: string[] = [];
   for (const page of pages) {
-    for (const [command, name = ""] of (await read(page)).matchAll(/npm (?:run )?(start|test|(?<=run )[\w:]+)/g)) {
+    const text = await read(page);
+    for (const [command, name = ""] of text.matchAll(/npm (?:run )?(start|test|(?<=run )[\w:]+)/g)) {
       if (!(name in scripts) && !pending.includes(name)) missing.push(`${page}: ${command}`);
+    }
+    for (const [command, name = "", one = "", two = ""] of text.matchAll(/npm run (\w+) -- ([a-z]+)( [a-z]+)?/g)) {
+      const table = tables.get(name);
+      if (table && !table.includes(one) && !table.includes(one + two)) missing.push(`${page}: ${command}`);
     }
   }
   expect(missing).toEqual([]);
 });
+
+/** The names in the table that a script's program (`node FILE`) exports, by itself or in a group. */
+async function subcommandsOf(script: string): Promise<string[]> {
+  const exported = await import(new URL(script.split(" ").at(-1) ?? "", root).href);
+  const group = [exported, ...Object.values(exported)].find((value) => value?.rows);
+  return Object.keys(group.rows);
+}
 
 it("the README has 120 lines at most, and leads to every other page", async () => {
   const readme = await read("README.md");
@@ -101,10 +117,10 @@ const titles = (source: string) =>
 
 /** What a document names: [`test/x.test.ts`: a title, or a part of one; another; `test/y.test.ts`: …] */
 function named(document: string): { file: string; title: string }[] {
-  return [...document.matchAll(/\[(`(?:test|\.ci)\/[^\]]+)\]/g)].flatMap(([, list = ""]) => {
+  return [...document.matchAll(/\[(`(?:test|packages|\.ci)\/[^\]]+)\]/g)].flatMap(([, list = ""]) => {
     let file = "";
     return list.split(/;\s+/).map((item) => {
-      const [, own, title = item] = /^`((?:test|\.ci)\/[^`]+)`: (.*)$/s.exec(item) ?? [];
+      const [, own, title = item] = /^`((?:test|packages|\.ci)\/[^`]+)`: (.*)$/s.exec(item) ?? [];
       file = own ?? file;
       return { file, title };
     });

@@ -4,7 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { ObjectId } from "mongodb";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
-import { seal } from "../lib/platform/crypto.ts";
+import { encrypt } from "../lib/platform/crypto.ts";
 import { ensureIndexes, missingIndexes } from "../lib/platform/indexes.ts";
 import { clock, saying } from "../ops/doctor/finding.ts";
 import { tool } from "./support/tool.ts";
@@ -132,7 +132,7 @@ describe("npm run doctor", () => {
   ])("names what is wrong with a subaccount's connection string (%s%s)", async (user, options, detail, advice) => {
     const { host } = new URL(process.env.MONGODB_URL ?? "");
     const { subaccountId } = await healthy();
-    const mongodbUrl = await seal(`mongodb://${user}${host}/x${options}`, subaccountId);
+    const mongodbUrl = await encrypt(`mongodb://${user}${host}/x${options}`, subaccountId);
     const _id = new ObjectId(subaccountId);
     await central.collection("subaccounts").updateOne({ _id }, { $set: { mongodbUrl } });
     const { wrong, stdout } = await wrongs();
@@ -217,9 +217,9 @@ describe("npm run doctor", () => {
       central
         .collection("retellaccounts")
         .updateOne({ subaccountId: new ObjectId(subaccountId) }, { $set: { webhookKeys } });
-    await withKeys([await seal("a key", subaccountId)]);
+    await withKeys([await encrypt("a key", subaccountId)]);
     expect((await tool("doctor.ts")).stdout).toMatch(new RegExp(`^ok +webhook keys of ${subaccountId} +1$`, "m"));
-    await withKeys([await seal("a key", subaccountId), await seal("another's", "5ca1ab1e00000000000000ff")]);
+    await withKeys([await encrypt("a key", subaccountId), await encrypt("another's", "5ca1ab1e00000000000000ff")]);
     const { wrong } = await wrongs();
     expect(wrong).toEqual([`webhook keys of ${subaccountId}: 1 of 2 do not open`]);
   });
@@ -268,7 +268,7 @@ describe("npm run doctor", () => {
 
   it("says that a subaccount's cluster does not answer, and no word of its address", async () => {
     const world = await healthy();
-    const mongodbUrl = await seal("mongodb://user:password@127.0.0.1:9/x", world.subaccountId);
+    const mongodbUrl = await encrypt("mongodb://user:password@127.0.0.1:9/x", world.subaccountId);
     await central
       .collection("subaccounts")
       .updateOne({ _id: new ObjectId(world.subaccountId) }, { $set: { mongodbUrl } });

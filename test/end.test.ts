@@ -1,6 +1,6 @@
 import { ObjectId } from "mongodb";
 import { describe, expect, it } from "vitest";
-import { seal } from "../lib/platform/crypto.ts";
+import { encrypt } from "../lib/platform/crypto.ts";
 import { forgetAccount } from "../lib/retell/account.ts";
 import { aLog } from "./support/log.ts";
 import { anInstance, type Instance } from "./support/wire.ts";
@@ -116,7 +116,7 @@ describe("end", () => {
     /** Another key stands in the account, as if somebody had pasted the wrong one. */
     const useKey = async (where: World, apiKey: string) => {
       const filter = { subaccountId: new ObjectId(where.subaccountId) };
-      const sealed = await seal(apiKey, where.subaccountId);
+      const sealed = await encrypt(apiKey, where.subaccountId);
       await central.collection("retellaccounts").updateOne(filter, { $set: { apiKey: sealed } });
       await forgetAccount(where.subaccountId); // as if the five minutes of the cache were over
     };

@@ -1,6 +1,6 @@
 import { ObjectId } from "mongodb";
 import { expect, describe as group, it } from "vitest";
-import { seal } from "../lib/platform/crypto.ts";
+import { encrypt } from "../lib/platform/crypto.ts";
 import { describe } from "../lib/platform/logger.ts";
 import { linesOf, logged } from "./support/instance.ts";
 import { aChat, aWorld, call, central, fault } from "./support/world.ts";
@@ -82,7 +82,7 @@ group("what another party's error says stands in no log:", () => {
 
   it("a key that makes no header, on its way through an endpoint", async () => {
     const world = await aWorld();
-    const apiKey = await seal(`key_${canary}\n${canary}`, world.subaccountId);
+    const apiKey = await encrypt(`key_${canary}\n${canary}`, world.subaccountId);
     const subaccountId = new ObjectId(world.subaccountId);
     await central.collection("retellaccounts").updateOne({ subaccountId }, { $set: { apiKey } });
     const request = { token: world.owner.token, subaccountId: world.subaccountId, body: { agentId: world.agentId } };

@@ -127,12 +127,12 @@ group("what watches a stage", () => {
     const runbook = await readFile(new URL("../docs/runbook.md", import.meta.url), "utf8");
     const headings = [...runbook.matchAll(/^### (.*)$/gm)].map(([, heading]) => heading);
     for (const alarm of all) {
-      const { name, page = name, says } = alarm;
-      expect(headings.filter((heading) => heading === page)).toEqual([page]);
-      expect(page).toMatch(/^[a-z-]+$/); // as it is, its link
+      const { name, section = name, condition } = alarm;
+      expect(headings.filter((heading) => heading === section)).toEqual([section]);
+      expect(section).toMatch(/^[a-z-]+$/); // as it is, its link
       const text = descriptionOf(alarm, runbook, "production");
       const [first, ...rest] = text.split("\n\n");
-      expect([first, rest.at(-1)]).toEqual([`${says}.`, `docs/runbook.md#${page}`]);
+      expect([first, rest.at(-1)]).toEqual([`${condition}.`, `docs/runbook.md#${section}`]);
       expect(rest.slice(0, -1).join().length).toBeGreaterThan(50);
       expect([name, text.length <= maxDescription]).toEqual([name, true]);
       expect(text).not.toMatch(/^#|undefined|<stage>/m);

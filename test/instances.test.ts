@@ -187,7 +187,7 @@ describe("a permission", () => {
       [200, undefined],
       [200, undefined],
     ]);
-    await one.access.forget(world.owner.id);
+    await one.access.forgetUser(world.owner.id);
     expect(await list()).toEqual([
       [403, "PERMISSION_DENIED"],
       [403, "PERMISSION_DENIED"],
@@ -207,7 +207,7 @@ describe("a permission", () => {
     expect(await list()).toEqual([403, 403]);
 
     expect((await tool("forget-access.ts")).code).toBe(1);
-    await wire.redisFault("down");
+    await wire.redisFault("drop");
     expect(await tool("forget-access.ts", ["--user", world.owner.id, "--yes"])).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("it takes a minute by itself"),
@@ -237,7 +237,7 @@ describe("a permission", () => {
     const request = { ...owned(world), token: world.stranger.token };
     expect((await call("list", request)).status).toBe(403);
     await aMembership(world.subaccountId, world.stranger.id, ["read"]);
-    await access.forget(world.stranger.id);
+    await access.forgetUser(world.stranger.id);
     expect((await call("list", request)).status).toBe(200);
   });
 
@@ -248,7 +248,7 @@ describe("a permission", () => {
     await instance.call("list", owned(world));
     expect((await instance.call("list", owned(world))).body.meta.cached).toBe(true);
     await revoke(world);
-    await instance.access.forget(world.owner.id);
+    await instance.access.forgetUser(world.owner.id);
     const { status, body } = await instance.call("list", owned(world));
     expect([status, body.data]).toEqual([403, undefined]);
   });

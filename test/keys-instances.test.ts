@@ -70,7 +70,7 @@ describe("one Idempotency-Key, at the same instant on two instances", () => {
 });
 
 describe("an Idempotency-Key while Redis is away", () => {
-  it.each(["down", "slow", "garbage"] as const)("(%s) holds all the same: it is kept in Mongo", async (kind) => {
+  it.each(["drop", "slow", "garbage"] as const)("(%s) holds all the same: it is kept in Mongo", async (kind) => {
     const world = await aWorld();
     const chatId = await aChatBy(one, world);
     await wire.redisFault(kind, 2_000);

@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Document, ObjectId } from "mongodb";
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { seal } from "../lib/platform/crypto.ts";
+import { encrypt } from "../lib/platform/crypto.ts";
 import { key, redis } from "../lib/platform/redis.ts";
 import { tool } from "./support/tool.ts";
 import { anInstance } from "./support/wire.ts";
@@ -55,7 +55,7 @@ async function anOldWorld(): Promise<World> {
   const id = new ObjectId(world.subaccountId);
   const apiKey = asOldServer(world.apiKey, "retell-salt");
   const url = asOldServer(process.env.MONGODB_URL ?? "", "subaccount-salt");
-  const webhookKeys = await Promise.all(["hook_one", "hook_two"].map((one) => seal(one, world.subaccountId)));
+  const webhookKeys = await Promise.all(["hook_one", "hook_two"].map((one) => encrypt(one, world.subaccountId)));
   await accounts.updateOne({ subaccountId: id }, { $set: { apiKey: apiKey.text, ...apiKey.fields, webhookKeys } });
   await subaccounts.updateOne({ _id: id }, { $set: { mongodbUrl: url.text, ...url.fields } });
   return world;
@@ -72,10 +72,11 @@ describe("keys:rotate", () => {
     const ended = await rotate();
     expect([ended.code, lastLine(ended)]).toEqual([0, "2 rotated, 0 pending, 0 current, 0 failed"]);
 
-    const { open } = await later();
+    const { decrypt } = await later();
     const account = await accountOf(world);
     const subaccount = await subaccountOf(world);
-    const opened = (text: string, salt: "retell-salt" | "subaccount-salt") => open({ text }, world.subaccountId, salt);
+    const opened = (text: string, salt: "retell-salt" | "subaccount-salt") =>
+      decrypt({ text }, world.subaccountId, salt);
     expect(await opened(account?.apiKey, "retell-salt")).toBe(world.apiKey);
     expect(await Promise.all(account?.webhookKeys.map((text: string) => opened(text, "retell-salt")))).toEqual([
       "hook_one",

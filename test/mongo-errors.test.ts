@@ -2,7 +2,7 @@ import { MongoClient, ObjectId } from "mongodb";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { startMongod } from "../dev/mongod.ts";
 import { sweep } from "../lib/chat/sweep/sweep.ts";
-import { seal } from "../lib/platform/crypto.ts";
+import { encrypt } from "../lib/platform/crypto.ts";
 import { RequestLog } from "../lib/platform/logger.ts";
 import { linesOf, logged, metricsOf } from "./support/instance.ts";
 import { aTenantOn } from "./support/tenant-on.ts";
@@ -119,7 +119,7 @@ describe("a subaccount whose connection string is wrong:", () => {
     ["no such host", "mongodb+srv://nowhere.invalid/x", { code: "ENOTFOUND" }],
   ])("%s", async (_what, url, cause) => {
     const world = await aWorld();
-    const mongodbUrl = await seal(url, world.subaccountId);
+    const mongodbUrl = await encrypt(url, world.subaccountId);
     const _id = new ObjectId(world.subaccountId);
     await central.collection("subaccounts").updateOne({ _id }, { $set: { mongodbUrl } });
     const request = { ...owned(world), chatId: `chat_${world.subaccountId}` };
@@ -140,7 +140,7 @@ describe("a subaccount whose connection string is wrong:", () => {
 
   it("the sweep leaves it alone, and goes on with the others", async () => {
     const world = await aWorld();
-    const mongodbUrl = await seal(`mongodb://user:wrong@${host}/x`, world.subaccountId);
+    const mongodbUrl = await encrypt(`mongodb://user:wrong@${host}/x`, world.subaccountId);
     const _id = new ObjectId(world.subaccountId);
     await central.collection("subaccounts").updateOne({ _id }, { $set: { mongodbUrl } });
     const operationId = crypto.randomUUID();

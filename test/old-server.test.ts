@@ -62,13 +62,13 @@ const at = (chatId: string) => ({ token, subaccountId, chatId });
 
 describe("documents of the old server", () => {
   it("decrypt as they are: the cluster address and the Retell key", async () => {
-    const { open } = await import("../lib/platform/crypto.ts");
+    const { decrypt } = await import("../lib/platform/crypto.ts");
     const [[subaccount], [account]] = await Promise.all([load("subaccounts"), load("retellaccounts")]);
     const sealed = (document: Document | undefined, text: string) => ({ text, iv: document?.encryptionIV });
-    expect(await open(sealed(subaccount, subaccount?.mongodbUrl), subaccountId, "subaccount-salt")).toBe(
+    expect(await decrypt(sealed(subaccount, subaccount?.mongodbUrl), subaccountId, "subaccount-salt")).toBe(
       "mongodb://127.0.0.1:27017/?replicaSet=rs0",
     );
-    expect(await open(sealed(account, account?.apiKey), subaccountId, "retell-salt")).toBe(apiKey);
+    expect(await decrypt(sealed(account, account?.apiKey), subaccountId, "retell-salt")).toBe(apiKey);
   });
 
   it("let their owner in, by ids that are ObjectIds, and create a chat with their key", async () => {

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { MongoClient, ObjectId } from "mongodb";
 import { afterAll, afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
-import { seal } from "../lib/platform/crypto.ts";
-import { central, closeAll, lease } from "../lib/platform/mongo.ts";
+import { encrypt } from "../lib/platform/crypto.ts";
+import { acquireDatabase, central, closeAll } from "../lib/platform/mongo.ts";
 import { anInstance, owned } from "./support/wire.ts";
 import { aWorld, central as world } from "./support/world.ts";
 
@@ -47,7 +47,7 @@ async function aCluster(): Promise<Cluster> {
   const url = `mongodb://127.0.0.1:${port}${target.pathname}?directConnection=true`;
 
   const use = async () => {
-    const { db, release } = lease(url, undefined);
+    const { db, release } = acquireDatabase(url, undefined);
     await (await db()).command({ ping: 1 });
     return release;
   };
@@ -67,7 +67,7 @@ describe("clients of Mongo", () => {
     const [main, own] = [await aCluster(), await aCluster()];
     const tenants = [await aWorld(), await aWorld()];
     for (const { subaccountId } of tenants) {
-      const mongodbUrl = await seal(own.url, subaccountId);
+      const mongodbUrl = await encrypt(own.url, subaccountId);
       await world.collection("subaccounts").updateOne({ _id: new ObjectId(subaccountId) }, { $set: { mongodbUrl } });
     }
     const { call, close } = await anInstance({ MONGODB_URL: main.url });

@@ -165,7 +165,7 @@ describe.each(guarded)("%s refuses", (name, route) => {
   });
 });
 
-/** Ten at a time: all at once they would hold up an imitated Redis until it counts as one that is away. */
+/** Ten at a time: all at once, a busy machine would answer some later than a request waits for Redis. */
 async function repeated<T>(times: number, ask: () => Promise<T>): Promise<T[]> {
   const answers: T[] = [];
   while (answers.length < times) {

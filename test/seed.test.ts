@@ -9,7 +9,7 @@ import { load } from "../dev/seed/load.ts";
 import { demo, seedDemo } from "../dev/seed.ts";
 import type { StoredChat } from "../lib/chat/model.ts";
 import { transcriptText } from "../lib/chat/view.ts";
-import { open } from "../lib/platform/crypto.ts";
+import { decrypt } from "../lib/platform/crypto.ts";
 
 const { subaccountId } = demo;
 
@@ -81,7 +81,7 @@ describe("the demo tenant", () => {
     await accounts.updateOne({}, { $set: { apiKey: "v2.00000000.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAA.AAAA" } });
     await seedDemo(mongod.url);
     const account = await accounts.findOne();
-    expect(await open({ text: account?.apiKey }, subaccountId, "retell-salt")).toMatch(/^key_/);
+    expect(await decrypt({ text: account?.apiKey }, subaccountId, "retell-salt")).toMatch(/^key_/);
   });
 });
 

@@ -276,7 +276,7 @@ describe("the end of npm start", () => {
 
   test.each([
     { service: "mongod", program: /\/mongod\S* --replSet/, line: "mongod ended: signal SIGKILL" },
-    { service: "upstash", program: /\/upstash\.ts/, line: "upstash ended (SIGKILL)" },
+    { service: "upstash", program: /\/upstash-emulator\/src\/cli\.ts/, line: "upstash ended (SIGKILL)" },
     { service: "retell", program: /\/retell\.ts/, line: "retell ended (SIGKILL)" },
     { service: "gateway", program: /\/gateway\.ts/, line: "gateway ended (SIGKILL)" },
   ])("a killed $service is said in one line, and ends it with exit code 1", async ({ program, line }) => {

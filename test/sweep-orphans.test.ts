@@ -178,10 +178,10 @@ describe("a subaccount whose database is another one than before", () => {
 
   it("is none where the same database has another address", async () => {
     const world = await aNoted();
-    const { seal } = await import("../lib/platform/crypto.ts");
+    const { encrypt } = await import("../lib/platform/crypto.ts");
     const url = new URL(process.env.MONGODB_URL ?? "");
     url.searchParams.set("appName", "other");
-    const mongodbUrl = await seal(url.toString(), world.subaccountId);
+    const mongodbUrl = await encrypt(url.toString(), world.subaccountId);
     await central.collection("subaccounts").updateOne(own(world), { $set: { mongodbUrl } });
     const orphan = await anOrphan(world);
     expect(await runIn(0.5)).toMatchObject({ orphansEnded: 1, failed: 0 });

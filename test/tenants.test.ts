@@ -47,14 +47,14 @@ describe("where a subaccount keeps its data", () => {
   });
 
   it("is an answer of 503 when its cluster's address does not decrypt or parse", async () => {
-    const { seal } = await import("../lib/platform/crypto.ts");
+    const { encrypt } = await import("../lib/platform/crypto.ts");
     for (const mongodbUrl of ["v2.a.b.c.d", "nonsense"]) {
       const { owner, subaccountId } = await aWorld({ subaccount: { mongodbUrl } });
       const { status, body } = await call("list", { token: owner.token, subaccountId });
       expect([status, body.code]).toEqual([503, "CONNECTION_FAILED"]);
     }
     const { owner, subaccountId } = await aWorld();
-    const mongodbUrl = await seal("http://not-a-mongo", subaccountId);
+    const mongodbUrl = await encrypt("http://not-a-mongo", subaccountId);
     await central.collection("subaccounts").updateOne({ _id: new ObjectId(subaccountId) }, { $set: { mongodbUrl } });
     expect((await call("list", { token: owner.token, subaccountId })).body.code).toBe("CONNECTION_FAILED");
   });

@@ -26,7 +26,7 @@ describe("while Redis is left alone after three failures,", () => {
         expect([name, warnings.length, warnings[0]?.reason]).toEqual([
           name,
           1,
-          expect.objectContaining({ name: "RedisAway" }),
+          expect.objectContaining({ name: "RedisUnavailable" }),
         ]);
       }
     });

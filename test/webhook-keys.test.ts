@@ -1,7 +1,7 @@
 import { ObjectId } from "mongodb";
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { seal } from "../lib/platform/crypto.ts";
+import { encrypt } from "../lib/platform/crypto.ts";
 import { metricsOf } from "./support/instance.ts";
 import { anInstance, aWire, type Instance, owned, verdict } from "./support/wire.ts";
 import { aWorld, central, type World } from "./support/world.ts";
@@ -19,7 +19,7 @@ const ask = async (subaccountId: string, key: string) =>
 const deliver = async (subaccountId: string, key: string) => (await ask(subaccountId, key)).status;
 
 async function change({ subaccountId }: World, keys: string[]): Promise<void> {
-  const webhookKeys = await Promise.all(keys.map((key) => seal(key, subaccountId)));
+  const webhookKeys = await Promise.all(keys.map((key) => encrypt(key, subaccountId)));
   await central
     .collection("retellaccounts")
     .updateOne({ subaccountId: new ObjectId(subaccountId) }, { $set: { webhookKeys } });

@@ -4,7 +4,7 @@ import { sign, symmetric } from "retell-sdk/lib/webhook_auth";
 import { describe, expect, it } from "vitest";
 import { toEvent } from "../dev/event.ts";
 import { handler } from "../functions/webhook.ts";
-import { seal } from "../lib/platform/crypto.ts";
+import { encrypt } from "../lib/platform/crypto.ts";
 import { linesOf } from "./support/instance.ts";
 import { aChat, aContext, aWorld, call, central, control, fault, type World } from "./support/world.ts";
 
@@ -217,7 +217,7 @@ describe("a webhook's signature", () => {
 
   it("may be by either of two webhook keys during a rotation, and then no longer by the API key", async () => {
     const tenant = await aWorld();
-    const keys = await Promise.all(["old_key", "new_key"].map((key) => seal(key, tenant.subaccountId)));
+    const keys = await Promise.all(["old_key", "new_key"].map((key) => encrypt(key, tenant.subaccountId)));
     await central
       .collection("retellaccounts")
       .updateOne({ subaccountId: new ObjectId(tenant.subaccountId) }, { $set: { webhookKeys: keys } });

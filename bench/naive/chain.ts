@@ -8,7 +8,7 @@ import { jwtVerify } from "jose";
 import { type Db, MongoClient, ObjectId } from "mongodb";
 import Retell from "retell-sdk";
 import { z } from "zod";
-import { open } from "../../lib/platform/crypto.ts";
+import { decrypt } from "../../lib/platform/crypto.ts";
 
 /**
  * What the same endpoints look like when each step is written down and awaited where it is needed: one call to Upstash
@@ -95,7 +95,7 @@ export async function retellOf(subaccountId: string) {
     .db()
     .collection("retellaccounts")
     .findOne({ subaccountId: new ObjectId(subaccountId) });
-  const apiKey = await open({ text: account?.apiKey }, subaccountId, "retell-salt");
+  const apiKey = await decrypt({ text: account?.apiKey }, subaccountId, "retell-salt");
   const { chat } = new Retell({ apiKey, baseURL: RETELL_BASE_URL, maxRetries: 0 });
   return { chat, account: { accountName: account?.accountName, accountId: account?._id.toHexString() } };
 }

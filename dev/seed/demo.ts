@@ -1,6 +1,6 @@
 import { SignJWT } from "jose";
 import { type Document, MongoClient, ObjectId } from "mongodb";
-import { open, seal } from "../../lib/platform/crypto.ts";
+import { decrypt, encrypt } from "../../lib/platform/crypto.ts";
 import { ensureIndexes } from "../../lib/platform/indexes.ts";
 
 const id = (last: number) => new ObjectId(`5ca1ab1e0000000000${last.toString(16).padStart(6, "0")}`);
@@ -57,7 +57,7 @@ export async function seedDemo(mongodbUrl: string): Promise<void> {
     }
     const accounts = central.collection("retellaccounts");
     if (await opens(await accounts.findOne({ _id: retellAccount }))) return;
-    const sealed = { apiKey: await seal(apiKey, demo.subaccountId) };
+    const sealed = { apiKey: await encrypt(apiKey, demo.subaccountId) };
     await accounts.updateOne({ _id: retellAccount }, { $set: sealed, $setOnInsert: anAccount() }, { upsert: true });
   } finally {
     await client.close();
@@ -92,7 +92,7 @@ export const noTokens: Record<DemoUser, string> = { owner: "", viewer: "", expir
 
 async function opens(account: Document | null): Promise<boolean> {
   if (typeof account?.apiKey !== "string") return false;
-  return open({ text: account.apiKey, iv: account.encryptionIV }, demo.subaccountId, "retell-salt").then(
+  return decrypt({ text: account.apiKey, iv: account.encryptionIV }, demo.subaccountId, "retell-salt").then(
     () => true,
     () => false,
   );

@@ -19,7 +19,7 @@ export function whatRuns({ mongodb, upstash, retell }: Services, url: string, fo
   return [
     `  API      ${url}`,
     `  MongoDB  ${own ? "MONGODB_URL" : `${mongodb.url}  (${mongodb.source})`}`,
-    `  Upstash  ${upstash.url}  (${upstash.backend})`,
+    `  Upstash  ${upstash.url}  (${upstash.source})`,
     `  Retell   ${retell.url}${retell.control ? `  (simulator; GET ${retell.control} says what it can do)` : ""}`,
     `  Data     ${folder}  (dev.json, gateway.log, services.log; \`npm run reset\` empties it)`,
   ];

@@ -11,7 +11,7 @@ export interface Limit {
   perSeconds: number;
 }
 
-export interface Count {
+export interface LimitResult {
   success: boolean;
   limit: number;
   remaining: number;
@@ -34,24 +34,24 @@ export function routeLimit(route: { name: string; limit?: Omit<Limit, "name"> })
 const limiters = new Map<string, Ratelimit>();
 
 /** Who is over a limit, and until when. */
-const exceeded = new Lru<Count>(10_000);
+const refusals = new Lru<LimitResult>(10_000);
 
 /** The count that refused this id last, as long as one more request would be refused too; no I/O. */
-export function recallExceeded(rule: Limit, id: string): Count | undefined {
-  const last = exceeded.get(`${rule.name}:${id}`);
+export function knownRefusal(rule: Limit, id: string): LimitResult | undefined {
+  const last = refusals.get(`${rule.name}:${id}`);
   return last && last.reset > Date.now() ? last : undefined;
 }
 
 /** Counts one request against a rule. Never rejects, and is never unlimited: without Redis each instance counts. */
-export async function count(rule: Limit, id: string): Promise<Count> {
+export async function countRequest(rule: Limit, id: string): Promise<LimitResult> {
   try {
     const { success, limit, remaining, reset } = await limiterFor(rule).limit(id);
     if (success) return { success, limit, remaining, reset };
-    const refused = { success, limit, remaining, reset: await nextPass(rule, id, reset) };
-    exceeded.set(`${rule.name}:${id}`, refused);
+    const refused = { success, limit, remaining, reset: await retryAt(rule, id, reset) };
+    refusals.set(`${rule.name}:${id}`, refused);
     return refused;
   } catch (error) {
-    return { ...countAlone(rule, id), degraded: error ?? "failed" };
+    return { ...countLocally(rule, id), degraded: error ?? "failed" };
   }
 }
 
@@ -61,7 +61,7 @@ export async function count(rule: Limit, id: string): Promise<Count> {
  *
  * @see @upstash/ratelimit, Ratelimit.slidingWindow: its keys, and what it compares
  */
-async function nextPass({ name, requests, perSeconds }: Limit, id: string, windowEnd: number): Promise<number> {
+async function retryAt({ name, requests, perSeconds }: Limit, id: string, windowEnd: number): Promise<number> {
   const windowMs = perSeconds * 1_000;
   const window = Math.round(windowEnd / windowMs) - 1;
   const counters = [window, window - 1].map((number) => key("limit", name, id, String(number)));
@@ -88,15 +88,15 @@ function limiterFor(rule: Limit): Ratelimit {
   return limiter;
 }
 
-const alone = new Lru<{ used: number; reset: number }>(10_000);
+const localWindows = new Lru<{ used: number; reset: number }>(10_000);
 
-function countAlone(rule: Limit, id: string): Count {
+function countLocally(rule: Limit, id: string): LimitResult {
   const limit = Math.max(1, Math.floor(rule.requests / 10));
   const name = `${rule.name}:${id}`;
   const now = Date.now();
-  const current = alone.get(name);
+  const current = localWindows.get(name);
   const window = current && current.reset > now ? current : { used: 0, reset: now + rule.perSeconds * 1_000 };
   window.used += 1;
-  alone.set(name, window);
+  localWindows.set(name, window);
   return { success: window.used <= limit, limit, remaining: Math.max(0, limit - window.used), reset: window.reset };
 }

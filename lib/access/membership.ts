@@ -17,7 +17,7 @@ export interface Actor {
 const objectId = /^[0-9a-f]{24}$/i;
 
 /** A user's id as limits, permissions and epochs know it: an ObjectId in capitals is the same user. */
-export const canonical = (userId: string) => (objectId.test(userId) ? userId.toLowerCase() : userId);
+export const canonicalUserId = (userId: string) => (objectId.test(userId) ? userId.toLowerCase() : userId);
 
 const Membership = z.object({
   role: z.string(),
@@ -51,11 +51,11 @@ const Access = z.object({
  */
 export type Access = z.infer<typeof Access>;
 
-const known = new Lru<Access>(10_000);
+const memory = new Lru<Access>(10_000);
 
 /** What this process still knows; no I/O. The user's epoch may have changed since: `peek` tells. */
-export function recall(userId: string, subaccountId: string): Access | undefined {
-  const access = known.get(`${subaccountId}:${userId}`);
+export function accessInMemory(userId: string, subaccountId: string): Access | undefined {
+  const access = memory.get(`${subaccountId}:${userId}`);
   return access && isFresh(access) ? access : undefined;
 }
 
@@ -63,18 +63,18 @@ export function recall(userId: string, subaccountId: string): Access | undefined
  * Asks Redis for the user's epoch and, if this process knows nothing, for what another has read.
  * Never rejects: without Redis the local copy stands for its minute, and without one Mongo is read.
  */
-export async function peek(
+export async function accessInCaches(
   userId: string,
   subaccountId: string,
 ): Promise<{ access: Access | undefined; epoch: string | undefined; failure?: unknown }> {
-  const local = recall(userId, subaccountId);
+  const local = accessInMemory(userId, subaccountId);
   try {
     const keys = [epochKey(userId), ...(local ? [] : [accessKey(userId, subaccountId)])];
     const [epochText, text] = await redis.mget(keys);
     const epoch = epochText ?? "";
     const access = local ?? Access.safeParse(parseJson(text)).data; // garbage is as good as nothing
     if (!access || access.epoch !== epoch || !isFresh(access)) return { access: undefined, epoch };
-    known.set(`${subaccountId}:${userId}`, access);
+    memory.set(`${subaccountId}:${userId}`, access);
     return { access, epoch };
   } catch (failure) {
     return { access: local, epoch: undefined, failure };
@@ -88,14 +88,14 @@ export async function peek(
  * @param epoch The user's epoch as read before; undefined when Redis did not tell, and then Redis is not filled.
  * @throws When Mongo does not answer: a permission that cannot be decided is refused, never granted.
  */
-export async function load(
+export async function loadAccess(
   userId: string,
   subaccountId: string,
   epoch: string | undefined,
   trailing: Promise<unknown>[],
 ): Promise<Access> {
   const readAt = Date.now();
-  const [subaccount, membership] = await decidable([
+  const [subaccount, membership] = await orUnreachable([
     loadSubaccount(subaccountId),
     bounded(findMembership(userId, subaccountId)),
   ]);
@@ -113,12 +113,12 @@ export async function load(
             delete: membership.permissions?.delete === true,
             admin: membership.permissions?.admin === true,
           },
-          expiresAt: expiry(membership.temporaryAccess),
+          expiresAt: expiryOf(membership.temporaryAccess),
         }
       : null,
     subaccount,
   };
-  known.set(`${subaccountId}:${userId}`, access);
+  memory.set(`${subaccountId}:${userId}`, access);
   if (epoch !== undefined) {
     // It leaves with the subaccount's limit, where that is counted. Lost, it costs the next one a read.
     const kept = redis.set(accessKey(userId, subaccountId), JSON.stringify(access), config().PERMISSION_CACHE_SECONDS);
@@ -177,7 +177,7 @@ export function subaccountOf(document: Record<string, unknown>): NonNullable<Acc
 }
 
 /** Whatever Mongo says instead of an answer, the permission cannot be decided. */
-function decidable<T extends readonly unknown[]>(reads: T) {
+function orUnreachable<T extends readonly unknown[]>(reads: T) {
   return Promise.all(reads).catch((cause) => {
     throw isUnreachable(cause) ? cause : new ApiError("CONNECTION_FAILED", { cause });
   });
@@ -188,12 +188,12 @@ function decidable<T extends readonly unknown[]>(reads: T) {
  *
  * @throws When Redis does not answer: then the change takes effect by itself within PERMISSION_CACHE_SECONDS.
  */
-export async function forget(userId: string): Promise<void> {
+export async function forgetUser(userId: string): Promise<void> {
   // It outlives whatever was read before it.
-  await redis.set(epochKey(canonical(userId)), crypto.randomUUID(), 3_600);
+  await redis.set(epochKey(canonicalUserId(userId)), crypto.randomUUID(), 3_600);
 }
 
-export type Verdict =
+export type PermissionCheck =
   | { allowed: true; effectiveRole: string }
   | { allowed: false; effectiveRole: string; maintenance?: string | undefined };
 
@@ -201,7 +201,7 @@ export type Verdict =
  * Whether the actor may do it. Flags decide, not roles; a super admin needs no membership, but the subaccount
  * must exist and be active. In maintenance its members stay out, a super admin does not.
  */
-export function decide(access: Access, actor: Actor, permission: Permission, now: number): Verdict {
+export function checkPermission(access: Access, actor: Actor, permission: Permission, now: number): PermissionCheck {
   const { membership, subaccount } = access;
   const isMember = membership?.isActive === true && (membership.expiresAt === null || membership.expiresAt > now);
   const effectiveRole = actor.role === "super_admin" ? "super_admin" : isMember ? membership.role : "none";
@@ -221,7 +221,7 @@ function isFresh({ readAt }: Access): boolean {
 }
 
 /** A temporary access without a readable end has ended, and so has one that is not readable at all. */
-function expiry(temporaryAccess: unknown): number | null {
+function expiryOf(temporaryAccess: unknown): number | null {
   const stored = (temporaryAccess ?? {}) as { constructor: unknown; enabled?: unknown; expiresAt?: unknown };
   if (stored.constructor !== Object) return 0;
   const { enabled, expiresAt } = stored;

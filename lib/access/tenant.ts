@@ -1,9 +1,9 @@
 import type { Db } from "mongodb";
 import { config } from "../platform/config.ts";
-import { open } from "../platform/crypto.ts";
+import { decrypt } from "../platform/crypto.ts";
 import { ApiError } from "../platform/errors.ts";
 import type { RequestLog } from "../platform/logger.ts";
-import { lease } from "../platform/mongo.ts";
+import { acquireDatabase } from "../platform/mongo.ts";
 import type { Access } from "./membership.ts";
 
 /** A subaccount with its database in hand. Given to every function that reads or writes what belongs to it. */
@@ -18,18 +18,21 @@ export interface TenantContext {
   release(): void;
 }
 
-type Location = Pick<NonNullable<Access["subaccount"]>, "mongodbUrl" | "databaseName" | "unreadable">;
+type DatabaseLocation = Pick<NonNullable<Access["subaccount"]>, "mongodbUrl" | "databaseName" | "unreadable">;
 
 /**
  * The clear connection string of a subaccount's cluster.
  *
  * @throws When it does not decrypt, or when the document does not say where the data is.
  */
-export async function addressOf(subaccountId: string, { mongodbUrl, unreadable }: Location): Promise<string> {
+export async function connectionStringOf(
+  subaccountId: string,
+  { mongodbUrl, unreadable }: DatabaseLocation,
+): Promise<string> {
   if (unreadable) {
     throw Object.assign(new Error(`The subaccount's ${unreadable} is not text`), { name: "ConfigError" });
   }
-  return mongodbUrl ? open(mongodbUrl, subaccountId, "subaccount-salt") : config().MONGODB_URL;
+  return mongodbUrl ? decrypt(mongodbUrl, subaccountId, "subaccount-salt") : config().MONGODB_URL;
 }
 
 /**
@@ -40,12 +43,12 @@ export async function addressOf(subaccountId: string, { mongodbUrl, unreadable }
  */
 export async function openTenant(
   subaccountId: string,
-  location: Location,
+  location: DatabaseLocation,
   { log, trailing }: Pick<TenantContext, "log" | "trailing">,
 ): Promise<TenantContext> {
   try {
-    const address = await addressOf(subaccountId, location);
-    return { subaccountId, ...lease(address, location.databaseName), trailing, log };
+    const address = await connectionStringOf(subaccountId, location);
+    return { subaccountId, ...acquireDatabase(address, location.databaseName), trailing, log };
   } catch (cause) {
     throw new ApiError("CONNECTION_FAILED", { cause });
   }

@@ -1,7 +1,7 @@
 import type { MiddlewareObj, Request } from "@middy/core";
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context } from "aws-lambda";
 import type * as z from "zod";
-import type { Count } from "../access/limits.ts";
+import type { LimitResult } from "../access/limits.ts";
 import type { Actor, Permission } from "../access/membership.ts";
 import type { TenantContext } from "../access/tenant.ts";
 import type { Cached } from "../chat/cache.ts";
@@ -53,10 +53,10 @@ export type Reply<R extends Route = Route> =
   | { answer: AnswerHead; meta: Record<string, unknown>; data?: never };
 
 /** The counts of one request against its limits. */
-export interface Counts {
-  user: Promise<Count>;
+export interface LimitResults {
+  user: Promise<LimitResult>;
   /** Started early only for a caller who is known to be allowed: a stranger must not use up a tenant's budget. */
-  subaccount?: Promise<Count> | undefined;
+  subaccount?: Promise<LimitResult> | undefined;
 }
 
 /** What the middleware know of a request so far. */
@@ -79,7 +79,7 @@ export interface RequestState {
   /** The Idempotency-Key, as it was sent. */
   key?: string;
   /** Started by `limitUser` and `limitSubaccount`, judged by `authorize` (or `validate`, of what it refuses). */
-  counts?: Counts;
+  counts?: LimitResults;
   /** Started by the endpoint. */
   cached?: Promise<Cached>;
   account?: Promise<string | null>;

@@ -1,5 +1,5 @@
 import * as cache from "../chat/cache.ts";
-import { prefetch } from "../retell/account.ts";
+import { readCachedAccount } from "../retell/account.ts";
 import type { Call, Middleware } from "./call.ts";
 import { chain, type EndpointBuilder } from "./chain.ts";
 import { authenticate } from "./middleware/authenticate.ts";
@@ -23,7 +23,7 @@ export function endpoint<const R extends GuardedRoute>(route: R, options: Option
     authenticate(),
     limitUser(),
     validate(route),
-    readAhead(route, options),
+    prefetch(route, options),
     limitSubaccount(route),
     authorize(route),
   ]);
@@ -35,12 +35,12 @@ export function signedEndpoint<const R extends Route & { signed: true }>(route: 
 }
 
 /** Starts the reads that the handler will want. Nothing read here leaves before the verdict. */
-function readAhead<R extends GuardedRoute>(route: R, { cached }: Options<R>): Middleware {
+function prefetch<R extends GuardedRoute>(route: R, { cached }: Options<R>): Middleware {
   return {
     before: ({ internal: { state } }) => {
       const entry = cached?.(state as never);
       if (entry) state.cached = cache.read(entry, state.log);
-      if (route.usesRetell && state.params) state.account = prefetch(state.params.subaccountId);
+      if (route.usesRetell && state.params) state.account = readCachedAccount(state.params.subaccountId);
     },
   };
 }

@@ -1,4 +1,4 @@
-interface WithHeaders {
+interface HasHeaders {
   headers?: Record<string, string | undefined>;
 }
 
@@ -6,7 +6,7 @@ interface WithHeaders {
  * A header as API Gateway hands it on: the name in lower case, lines that were sent several times joined by a comma.
  * Undefined when it was not sent. The event may be anything (manual invokes); this must not throw.
  */
-export function headerOf(event: WithHeaders | undefined, name: string): string | undefined {
+export function headerOf(event: HasHeaders | undefined, name: string): string | undefined {
   const value: unknown = event?.headers?.[name];
   return typeof value === "string" ? value : undefined;
 }
@@ -29,7 +29,7 @@ const part = /(?:[^",]+|"(?:[^"\\]|\\.?)*(?:"|$))+/gs;
  * has some (`commas`).
  */
 export function valuesOf(
-  event: WithHeaders | undefined,
+  event: HasHeaders | undefined,
   name: string,
   { commas = 0, spelled = (line) => line }: Spelling = {},
 ): string[] {
@@ -48,7 +48,7 @@ export function valuesOf(
  * The content of a quoted string, as Structured Fields (RFC 9651) write one; any other text is itself. Parameters behind
  * it are not part of it, and who does not know them must ignore them.
  */
-export function unquoted(text: string): string {
+export function unquote(text: string): string {
   const [, content] = /^"((?:[^"\\]|\\["\\])*)"[ \t]*(?:;.*)?$/.exec(text) ?? [];
   return content?.replace(/\\(.)/g, "$1") ?? text;
 }

@@ -207,7 +207,7 @@ function* problemsOf(metadata: object): Generator<{ path: string[]; message: str
   const tooLarge = { path: [], message: `Must be ${maxMetadataBytes} bytes of JSON at most` };
   let bytes = 0;
   for (const member of members(metadata)) {
-    const { name, value, within, level } = member;
+    const { name, value, parent, level } = member;
     bytes += minMemberBytes;
     if (bytes > maxMetadataBytes) return yield tooLarge; // without a look at the rest
     const wrong = (message: string) => ({ path: pathOf(member), message });
@@ -215,11 +215,11 @@ function* problemsOf(metadata: object): Generator<{ path: string[]; message: str
       yield { path: [], message: `Must be ${maxMetadataLevels} levels deep at most` };
       return;
     }
-    if (!Array.isArray(within?.value) && !isStorable(name)) yield wrong(`The name: ${unstorable}`);
+    if (!Array.isArray(parent?.value) && !isStorable(name)) yield wrong(`The name: ${unstorable}`);
     if (typeof value === "string" && !value.isWellFormed()) yield wrong(halved);
     if (typeof value !== "number") continue;
     if (!Number.isFinite(value)) yield wrong("Must be a finite number"); // JSON's 1e400
-    const source = within && sourceOf(Object(within.value), name);
+    const source = parent && sourceOf(Object(parent.value), name);
     if (source && isLostInteger(value, source))
       yield wrong("Must be an integer that a double holds: send it as a string");
   }

@@ -27,7 +27,7 @@ const Seconds = z.coerce.number().int().min(1);
  * What the protocol of turns needs of its times: shorter, and a message could be sent twice or be marked failed though
  * the agent got it.
  */
-export const promised = {
+export const minimumTurnTimes = {
   TURN_LEASE_SECONDS: Seconds.min(30, "Must be 30 at least: a function that holds the chat may run for 29 s"),
   TURN_SETTLE_SECONDS: Seconds.min(330, "Must be 330 at least: Retell may take up a message for 300 s"),
 };
@@ -37,11 +37,13 @@ const isSimulated = (url: unknown) =>
   URL.canParse(String(url)) && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(new URL(String(url)).hostname);
 
 /** Refuses a setting that undermines a promise, with the reason. */
-function keepsPromise(name: keyof typeof promised) {
-  const { error } = promised[name].safeParse(1);
+function respectsMinimum(name: keyof typeof minimumTurnTimes) {
+  const { error } = minimumTurnTimes[name].safeParse(1);
   const isKept = (config: Record<string, unknown>) => {
     const value = config[name];
-    return !Number.isInteger(value) || isSimulated(config.RETELL_BASE_URL) || promised[name].safeParse(value).success;
+    return (
+      !Number.isInteger(value) || isSimulated(config.RETELL_BASE_URL) || minimumTurnTimes[name].safeParse(value).success
+    );
   };
   const path: PropertyKey[] = [name];
   return [isKept, { path, message: error?.issues[0]?.message ?? "", when: () => true }] as const;
@@ -84,8 +86,8 @@ const Config = z
     message: "JWT_SECRET or JWT_JWKS_URL must be set",
     when: () => true, // zod would skip it while anything else is wrong, and not everything were named at once
   })
-  .refine(...keepsPromise("TURN_LEASE_SECONDS"))
-  .refine(...keepsPromise("TURN_SETTLE_SECONDS"));
+  .refine(...respectsMinimum("TURN_LEASE_SECONDS"))
+  .refine(...respectsMinimum("TURN_SETTLE_SECONDS"));
 
 export type Config = z.infer<typeof Config>;
 

@@ -8,7 +8,7 @@ const derive = promisify<string, string, number, Buffer>(scrypt);
 export type Salt = "retell-salt" | "subaccount-salt";
 
 /** How a secret stands in a document: ours in `text` alone, the old server's with a hex IV beside it. */
-export interface Sealed {
+export interface Encrypted {
   text: string;
   iv?: string | undefined;
 }
@@ -21,8 +21,8 @@ const derived = new Map<string, Promise<Buffer>>();
  * @returns `v2.{key id}.{nonce}.{tag}.{ciphertext}`, base64url: AES-256-GCM, the subaccount's id as additional data,
  *          so that a ciphertext copied into another subaccount's document does not open.
  */
-export async function seal(secret: string, subaccountId: string): Promise<string> {
-  const key = await ownKey(config().ENCRYPTION_KEY);
+export async function encrypt(secret: string, subaccountId: string): Promise<string> {
+  const key = await gcmKey(config().ENCRYPTION_KEY);
   const nonce = randomBytes(12);
   const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(subaccountId));
   const text = Buffer.concat([cipher.update(secret, "utf8"), cipher.final()]);
@@ -30,8 +30,8 @@ export async function seal(secret: string, subaccountId: string): Promise<string
 }
 
 /** Whether a stored secret needs no rotation: `seal` wrote it, under the current key. */
-export async function isCurrent(text: string): Promise<boolean> {
-  return text.trim().startsWith(`v2.${keyId(await ownKey(config().ENCRYPTION_KEY))}.`);
+export async function isUnderCurrentKey(text: string): Promise<boolean> {
+  return text.trim().startsWith(`v2.${keyId(await gcmKey(config().ENCRYPTION_KEY))}.`);
 }
 
 /** Whether a stored secret has the old server's form, which is bound to no subaccount. */
@@ -46,27 +46,27 @@ export const isLegacy = (text: string) => !text.trim().startsWith("v2.");
  *
  * @throws When no key opens it, when nothing is in it, or when it has the old server's form and LEGACY_KEYS is `refuse`.
  */
-export async function open({ text, iv }: Sealed, subaccountId: string, salt: Salt): Promise<string> {
+export async function decrypt({ text, iv }: Encrypted, subaccountId: string, salt: Salt): Promise<string> {
   const { ENCRYPTION_KEY, ENCRYPTION_KEYS_OLD, LEGACY_KEYS } = config();
   const passphrases = [ENCRYPTION_KEY, ...ENCRYPTION_KEYS_OLD];
   const isOld = isLegacy(text);
   if (isOld && LEGACY_KEYS === "refuse") throw new Error("LEGACY_KEYS=refuse: the old server's form is not read");
   const sealed = { text: text.trim(), iv: iv?.trim() };
   const secret = isOld
-    ? await openOld(sealed, salt, passphrases)
-    : withoutUnseen(await openOwn(sealed.text, subaccountId, passphrases));
+    ? await decryptLegacy(sealed, salt, passphrases)
+    : trimInvisible(await decryptGcm(sealed.text, subaccountId, passphrases));
   // Anyone could sign a webhook with an empty key.
   if (secret === "") throw new Error("The secret is empty");
   return secret;
 }
 
-async function openOwn(sealed: string, subaccountId: string, passphrases: string[]): Promise<string> {
+async function decryptGcm(sealed: string, subaccountId: string, passphrases: string[]): Promise<string> {
   const [, id, ...rest] = sealed.split(".");
   const [nonce, tag, text] = rest.map((part) => Buffer.from(part, "base64url"));
   if (nonce?.length !== 12 || tag?.length !== 16 || text === undefined) throw new Error("Not a v2 ciphertext");
 
   for (const passphrase of passphrases) {
-    const key = await ownKey(passphrase);
+    const key = await gcmKey(passphrase);
     if (keyId(key) !== id) continue;
     const decipher = createDecipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(subaccountId)).setAuthTag(tag);
     return Buffer.concat([decipher.update(text), decipher.final()]).toString("utf8");
@@ -74,12 +74,12 @@ async function openOwn(sealed: string, subaccountId: string, passphrases: string
   throw new Error("Encrypted with a key that is not configured");
 }
 
-async function openOld({ text, iv }: Sealed, salt: Salt, passphrases: string[]): Promise<string> {
+async function decryptLegacy({ text, iv }: Encrypted, salt: Salt, passphrases: string[]): Promise<string> {
   for (const passphrase of passphrases) {
     try {
-      const key = await once(`${salt}\n${passphrase}`, () => derive(passphrase, salt, 32));
+      const key = await memoized(`${salt}\n${passphrase}`, () => derive(passphrase, salt, 32));
       const decipher = createDecipheriv("aes-256-cbc", key, Buffer.from(iv ?? "", "hex"));
-      const plain = withoutUnseen(Buffer.concat([decipher.update(text, "hex"), decipher.final()]).toString("utf8"));
+      const plain = trimInvisible(Buffer.concat([decipher.update(text, "hex"), decipher.final()]).toString("utf8"));
       // CBC has no tag: one wrong key in 256 leaves a padding that looks right, and noise. Keys and URLs are ASCII.
       if (/^[\x20-\x7e]+$/.test(plain)) return plain;
     } catch {
@@ -90,11 +90,11 @@ async function openOld({ text, iv }: Sealed, salt: Salt, passphrases: string[]):
 }
 
 /** White space, control and format characters. */
-const withoutUnseen = (text: string) => text.replace(/^[\s\p{Cc}\p{Cf}]+|[\s\p{Cc}\p{Cf}]+$/gu, "");
+const trimInvisible = (text: string) => text.replace(/^[\s\p{Cc}\p{Cf}]+|[\s\p{Cc}\p{Cf}]+$/gu, "");
 
 /** HKDF from 32 random bytes (hex or base64); scrypt, once per process, from a passphrase. */
-function ownKey(passphrase: string): Promise<Buffer> {
-  return once(passphrase, async () => {
+function gcmKey(passphrase: string): Promise<Buffer> {
+  return memoized(passphrase, async () => {
     const raw = /^[0-9a-f]{64}$/i.test(passphrase)
       ? Buffer.from(passphrase, "hex")
       : /^[A-Za-z0-9+/_-]{43}=?$/.test(passphrase)
@@ -105,7 +105,7 @@ function ownKey(passphrase: string): Promise<Buffer> {
   });
 }
 
-function once(name: string, make: () => Promise<Buffer>): Promise<Buffer> {
+function memoized(name: string, make: () => Promise<Buffer>): Promise<Buffer> {
   let key = derived.get(name);
   if (!key) {
     key = make();

@@ -5,7 +5,7 @@ import { brotliDecompressSync, gunzipSync, inflateRawSync, inflateSync, zstdDeco
 import { UnexpectedAnswer } from "./errors.ts";
 
 /** What is asked. */
-export interface Ask {
+export interface HttpRequest {
   method: string;
   headers: http.OutgoingHttpHeaders;
   body?: string | undefined;
@@ -13,7 +13,7 @@ export interface Ask {
 }
 
 /** What came back. */
-export interface Answer {
+export interface HttpResponse {
   status: number;
   headers: http.IncomingHttpHeaders;
   /** @throws What keeps it from being read: it was cut off, or is not what its encoding says. */
@@ -42,7 +42,7 @@ export function wasNotSent(error: unknown): boolean {
  * long a connection was idle is asked of the clock, when it is about to be used: nothing is sent over one whose other
  * side may be gone. fetch has no such rule, and costs 20 ms of a cold start more.
  */
-export class Connections {
+export class HttpClient {
   readonly #idleMs: number;
   readonly #http = new http.Agent({ keepAlive: true });
   readonly #https = new https.Agent({ keepAlive: true });
@@ -61,7 +61,7 @@ export class Connections {
    * @throws The socket's error (`code`), ERR_NOT_CONNECTED when there was no connection within 10 s, or an AbortError:
    *         see `wasNotSent`.
    */
-  async ask(url: string, { body, ...options }: Ask): Promise<Answer> {
+  async request(url: string, { body, ...options }: HttpRequest): Promise<HttpResponse> {
     const [client, agent] = url.startsWith("https:") ? ([https, this.#https] as const) : ([http, this.#http] as const);
     this.#closeStale(agent);
 
@@ -82,7 +82,7 @@ export class Connections {
         its.once(connected, () => {
           isConnected = true;
         });
-        limitConnecting(its, connected);
+        setConnectTimeout(its, connected);
       });
     request.end(body);
     const response = await answered;
@@ -139,7 +139,7 @@ function inflated(bytes: Buffer, encoding: string): Buffer {
   }
 }
 
-function limitConnecting(socket: Socket, connected: string): void {
+function setConnectTimeout(socket: Socket, connected: string): void {
   const late = Object.assign(new Error("No connection"), { code: "ERR_NOT_CONNECTED" });
   const timer = setTimeout(() => socket.destroy(late), connectMs);
   const stop = () => clearTimeout(timer);

@@ -46,7 +46,7 @@ const tenant: Index[] = [
 export const indexes = { central, tenant };
 
 /** What was done about one index. */
-export interface Done {
+export interface EnsuredIndex {
   database: string;
   collection: string;
   name: string;
@@ -59,8 +59,8 @@ export interface Done {
  * @param kind `central` for subaccounts, memberships and Retell accounts; `tenant` for a subaccount's chats and agents.
  * @throws MongoServerError when what is stored contradicts a unique index.
  */
-export async function ensureIndexes(db: Db, kind: keyof typeof indexes): Promise<Done[]> {
-  const done: Done[] = [];
+export async function ensureIndexes(db: Db, kind: keyof typeof indexes): Promise<EnsuredIndex[]> {
+  const done: EnsuredIndex[] = [];
   for (const { collection, key, options = {} } of indexes[kind]) {
     const before = await indexesOf(db, collection);
     const name = await db.collection(collection).createIndex(key, options);

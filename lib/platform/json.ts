@@ -3,18 +3,18 @@ export interface Member {
   name: string;
   value: unknown;
   /** Undefined for the whole. */
-  within: Member | undefined;
+  parent: Member | undefined;
   /** Of the whole: 1. */
   level: number;
 }
 
 /** All that is inside a JSON value, the shallow first; without recursion, since depth is what an attacker chooses. */
 export function* members(json: unknown): Generator<Member> {
-  const open: Member[] = [{ name: "", value: json, within: undefined, level: 1 }];
-  for (const within of open) {
-    if (typeof within.value !== "object" || within.value === null) continue;
-    for (const [name, value] of Object.entries(within.value)) {
-      const member = { name, value, within, level: within.level + 1 };
+  const open: Member[] = [{ name: "", value: json, parent: undefined, level: 1 }];
+  for (const parent of open) {
+    if (typeof parent.value !== "object" || parent.value === null) continue;
+    for (const [name, value] of Object.entries(parent.value)) {
+      const member = { name, value, parent, level: parent.level + 1 };
       open.push(member);
       yield member;
     }
@@ -24,7 +24,7 @@ export function* members(json: unknown): Generator<Member> {
 /** The names on the way to a member, its own last. */
 export function pathOf(member: Member): string[] {
   const path: string[] = [];
-  for (let at = member; at.within; at = at.within) path.push(at.name);
+  for (let at = member; at.parent; at = at.parent) path.push(at.name);
   return path.reverse();
 }
 

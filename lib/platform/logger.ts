@@ -65,15 +65,15 @@ export class RequestLog {
       if (this.warned.has(subject)) return;
       this.warned.add(subject);
     }
-    logger.warn(message, { ...this.line(extra), ...(error === undefined ? {} : because(error)) });
+    logger.warn(message, { ...this.line(extra), ...(error === undefined ? {} : reasonOf(error)) });
   }
 
   error(message: string, error: unknown, extra: Fields = {}): void {
-    logger.error(message, { ...this.line(extra), ...because(error) });
+    logger.error(message, { ...this.line(extra), ...reasonOf(error) });
   }
 
   /** Writes what was counted: the last that is heard of a request. */
-  measure(durationMs: number, error?: { code: ErrorCode; status: number }): void {
+  writeMetrics(durationMs: number, error?: { code: ErrorCode; status: number }): void {
     const { operationId, requestId, operation, cache } = this.fields;
     this.metrics.put("Duration", durationMs);
     if (cache) this.metrics.add(cache === "hit" ? "CacheHits" : "CacheMisses");
@@ -98,7 +98,7 @@ interface Description {
 }
 
 /** What a line says of an error. What Retell said stands beside it, too: how deep in it is differs from step to step. */
-function because(error: unknown): { reason: Description; retellStatus?: number; retellError?: string } {
+function reasonOf(error: unknown): { reason: Description; retellStatus?: number; retellError?: string } {
   let failed = error;
   while (failed instanceof Error && failed.name !== "RetellError") failed = failed.cause;
   while (failed instanceof Error && failed.name === "RetellError") failed = failed.cause;
@@ -120,7 +120,7 @@ const quotable = new Set([
   "TimeoutError",
   "AbortError",
   "ConfigError",
-  "RedisAway",
+  "RedisUnavailable",
   "CircuitOpen",
 ]);
 

@@ -43,7 +43,7 @@ export const metrics = {
 export type Metric = keyof typeof metrics;
 
 /** What stands beside the numbers: the dimensions' values, and what leads from a number to its request. */
-interface About {
+interface LineContext {
   operationId: string;
   requestId?: string | undefined;
   Operation: string;
@@ -78,12 +78,12 @@ export class Metrics {
   }
 
   /** Writes what there is, and forgets it. One line; more only where a sweep has closed over a hundred chats. */
-  flush(about: About): void {
+  flush(about: LineContext): void {
     const fields = { Stage: stage(), ...about };
     while (this.#values.size > 0) process.stdout.write(`${JSON.stringify(this.#line(fields))}\n`);
   }
 
-  #line(fields: About & { Stage: string }): object {
+  #line(fields: LineContext & { Stage: string }): object {
     const directives = new Map<string, { Name: Metric; Unit: string }[]>();
     const values: Partial<Record<Metric, number | number[]>> = {};
     for (const [name, all] of this.#values) {

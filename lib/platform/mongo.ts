@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { Db, DbOptions, MongoClient, MongoClientOptions } from "mongodb";
 import { config } from "./config.ts";
 import { ApiError } from "./errors.ts";
@@ -49,7 +50,7 @@ export async function bounded<T>(operation: Promise<T>): Promise<T> {
   try {
     return await Promise.race([operation, late]);
   } catch (error) {
-    if (isOfConnection(error)) {
+    if (isConnectionError(error)) {
       throw new ApiError("CONNECTION_FAILED", { cause: error });
     }
     throw error;
@@ -64,14 +65,24 @@ export async function bounded<T>(operation: Promise<T>): Promise<T> {
  */
 export const driver = () => import("./mongo-driver.ts");
 
+/**
+ * Waits until the driver has heard which servers closed their connections while this Lambda was frozen. It learns of a
+ * close only some turns of the event loop after the event arrives (the end is read, our side is shut, the socket
+ * closes), and what it sends before that is never answered. For what begins with Mongo: other requests wait for Redis
+ * first, which is long enough.
+ */
+export async function drainSocketEvents(): Promise<void> {
+  for (let turn = 0; turn < 4; turn++) await setImmediate();
+}
+
 /** Whether an error is the driver's, the server's or the network's, and does not say that our request was wrong. */
-function isOfConnection(error: unknown): boolean {
+function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { name, code, codeName } = error as { name: string; code?: unknown; codeName?: unknown };
   if (name === "MongoWriteConcernError") return true;
   if (typeof code === "number")
     return !requestErrors.has(code) && !(code > 10_000 && /^Location/.test(String(codeName)));
-  if (ofDriver.test(name)) return !ofMisuse.test(name);
+  if (driverErrors.test(name)) return !misuseErrors.test(name);
   // The driver lets a socket's bare error through where it writes to one that the other side has just closed.
   return typeof code === "string" && /^E[A-Z0-9]+$/.test(code);
 }
@@ -104,9 +115,9 @@ const requestErrors = new Set([
 ]);
 
 /** What was under way when the monitor lost the server has a name that is unlike the others'. */
-const ofDriver = /^(Mongo|PoolCleared)/;
+const driverErrors = /^(Mongo|PoolCleared)/;
 /** What the driver says of calls that contradict its interface. Of a connection string it says so when it connects. */
-const ofMisuse =
+const misuseErrors =
   /^Mongo(API|InvalidArgument|Transaction|BatchReExecution|CursorInUse|CursorExhausted|TailableCursor)Error$/;
 
 /** Whether an error of `bounded` is one of the connection, rather than of what was asked. */
@@ -136,7 +147,7 @@ interface Cluster {
 const clusters = new Map<string, Cluster>();
 
 /** A database in use. Its client stays open until it is released. */
-export interface Lease {
+export interface AcquiredDatabase {
   /**
    * What a majority of the set has is read, unless an operation says otherwise.
    *
@@ -152,7 +163,7 @@ export interface Lease {
  */
 export async function central(): Promise<Db> {
   const url = config().MONGODB_URL;
-  return open(clusterAt(url), url, undefined, "local");
+  return connect(clusterAt(url), url, undefined, "local");
 }
 
 /**
@@ -161,7 +172,7 @@ export async function central(): Promise<Db> {
  *
  * @param name The database; absent: the one that the connection string names.
  */
-export function lease(url: string, name: string | undefined): Lease {
+export function acquireDatabase(url: string, name: string | undefined): AcquiredDatabase {
   const cluster = clusterAt(url);
   clusters.delete(url);
   clusters.set(url, cluster);
@@ -171,7 +182,7 @@ export function lease(url: string, name: string | undefined): Lease {
 
   let released = false;
   return {
-    db: () => open(cluster, url, name, "majority"),
+    db: () => connect(cluster, url, name, "majority"),
     release() {
       if (released) return;
       released = true;
@@ -190,11 +201,16 @@ function clusterAt(url: string): Cluster {
 }
 
 /** @throws CONNECTION_FAILED */
-async function open(cluster: Cluster, url: string, name: string | undefined, level: "local" | "majority"): Promise<Db> {
+async function connect(
+  cluster: Cluster,
+  url: string,
+  name: string | undefined,
+  level: "local" | "majority",
+): Promise<Db> {
   const { MongoClient, ReadConcern } = await driver();
   try {
     if (!cluster.client) {
-      const client = new MongoClient(withoutStaleness(url), options);
+      const client = new MongoClient(withoutMaxStaleness(url), options);
       // The driver closes a client for good when its first connection fails: whoever comes next gets a new one.
       client.on("topologyClosed", () => {
         if (cluster.client === client) cluster.client = undefined;
@@ -211,7 +227,7 @@ async function open(cluster: Cluster, url: string, name: string | undefined, lev
 }
 
 /** `maxStalenessSeconds` is about secondaries: the driver refuses it beside a read preference of `primary`. */
-const withoutStaleness = (url: string) => url.replace(/(?<=[?&])maxStalenessSeconds=[^&]*&?/i, "");
+const withoutMaxStaleness = (url: string) => url.replace(/(?<=[?&])maxStalenessSeconds=[^&]*&?/i, "");
 
 /** At a lease, not by a timer: that would keep a process alive, and stand still in a Lambda that is frozen. */
 function closeIdle(): void {

@@ -1,6 +1,6 @@
 import { type Pipeline, Redis, type Requester } from "@upstash/redis";
 import { config } from "./config.ts";
-import { Connections } from "./http.ts";
+import { HttpClient } from "./http.ts";
 
 const timeoutMs = 500;
 const failuresUntilOpen = 3;
@@ -9,20 +9,20 @@ const openMs = 10_000;
 const idleMs = 30_000;
 
 /** Redis gave no answer, or was not asked, because it has failed three times in a row within the last ten seconds. */
-class RedisAway extends Error {
-  override name = "RedisAway";
+class RedisUnavailable extends Error {
+  override name = "RedisUnavailable";
   /** Whatever a request asks of Redis, and how often: that it is away is one warning. */
   readonly subject = "redis";
 }
 
-interface Waiting {
+interface QueuedCommand {
   add: (pipeline: Pipeline<[]>) => void;
   resolve: (result: unknown) => void;
   reject: (error: Error) => void;
 }
 
 let client: Redis | undefined;
-let waiting: Waiting[] = [];
+let queue: QueuedCommand[] = [];
 let failures = 0;
 let openUntil = 0;
 
@@ -50,18 +50,18 @@ export function key(...parts: string[]): string {
   return [config().STAGE, ...parts].join(":");
 }
 
-function enqueue<T>(add: Waiting["add"]): Promise<T> {
-  if (Date.now() < openUntil) return Promise.reject(new RedisAway("Left alone after three failures"));
+function enqueue<T>(add: QueuedCommand["add"]): Promise<T> {
+  if (Date.now() < openUntil) return Promise.reject(new RedisUnavailable("Left alone after three failures"));
 
   return new Promise<T>((resolve, reject) => {
-    waiting.push({ add, resolve: resolve as (result: unknown) => void, reject });
-    if (waiting.length === 1) setImmediate(flush);
+    queue.push({ add, resolve: resolve as (result: unknown) => void, reject });
+    if (queue.length === 1) setImmediate(flush);
   });
 }
 
 async function flush(): Promise<void> {
-  const batch = waiting;
-  waiting = [];
+  const batch = queue;
+  queue = [];
   try {
     client ??= new Commands(requester());
     const pipeline = client.pipeline();
@@ -78,7 +78,7 @@ async function flush(): Promise<void> {
   } catch (error) {
     failures += 1;
     if (failures >= failuresUntilOpen) openUntil = Date.now() + openMs;
-    const failure = new RedisAway("No answer", { cause: error });
+    const failure = new RedisUnavailable("No answer", { cause: error });
     for (const { reject } of batch) reject(failure);
   }
 }
@@ -95,11 +95,11 @@ class Commands extends Redis {
 function requester(): Requester {
   const { UPSTASH_REDIS_REST_URL: url, UPSTASH_REDIS_REST_TOKEN: token } = config();
   const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
-  const connections = new Connections(idleMs);
+  const connections = new HttpClient(idleMs);
   let syncToken = ""; // of an Upstash Global database: whoever reads has what was written before
   return {
     async request({ path = [], body }) {
-      const answer = await connections.ask([url.replace(/\/$/, ""), ...path].join("/"), {
+      const answer = await connections.request([url.replace(/\/$/, ""), ...path].join("/"), {
         method: "POST",
         headers: { ...headers, "upstash-sync-token": syncToken },
         body: JSON.stringify(body),

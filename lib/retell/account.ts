@@ -1,6 +1,6 @@
 import * as z from "zod";
 import type { TenantContext } from "../access/tenant.ts";
-import { open } from "../platform/crypto.ts";
+import { decrypt } from "../platform/crypto.ts";
 import { ApiError, UnexpectedAnswer } from "../platform/errors.ts";
 import { parseJson } from "../platform/json.ts";
 import { Lru } from "../platform/lru.ts";
@@ -8,7 +8,7 @@ import { bounded, central, driver, isUnreachable } from "../platform/mongo.ts";
 import { key, redis } from "../platform/redis.ts";
 
 /** A change of an account takes effect within this time, counted from its last reading in Mongo. */
-const lifetimeMs = 5 * 60_000;
+const maxAgeMs = 5 * 60_000;
 
 const Sealed = z.object({
   /** When it was read in Mongo, epoch ms: its age counts from there, wherever it was cached since. */
@@ -32,17 +32,17 @@ export interface Account {
 }
 
 /** Whose account, and for which request. */
-type Place = Pick<TenantContext, "subaccountId" | "log" | "trailing">;
+type AccountContext = Pick<TenantContext, "subaccountId" | "log" | "trailing">;
 
 /** Clear keys live here, in memory alone, for five minutes. */
-const known = new Lru<Account>(1_000);
+const accounts = new Lru<Account>(1_000);
 
 /**
  * What Redis holds of a subaccount's account, encrypted; null when it holds nothing, when this process need not ask,
  * or when Redis does not answer. Never rejects.
  */
-export function prefetch(subaccountId: string): Promise<string | null> {
-  return known.get(subaccountId) ? Promise.resolve(null) : redis.get(cacheKey(subaccountId)).catch(() => null);
+export function readCachedAccount(subaccountId: string): Promise<string | null> {
+  return accounts.get(subaccountId) ? Promise.resolve(null) : redis.get(cacheKey(subaccountId)).catch(() => null);
 }
 
 /**
@@ -50,13 +50,13 @@ export function prefetch(subaccountId: string): Promise<string | null> {
  *
  * @throws RETELL_ACCOUNT_INACTIVE, RETELL_FETCH_FAILED, API_KEY_DECRYPTION_ERROR, CONNECTION_FAILED
  */
-export async function accountOf(tenant: Place & Pick<TenantContext, "account">): Promise<Account> {
-  const recent = known.get(tenant.subaccountId);
+export async function accountOf(tenant: AccountContext & Pick<TenantContext, "account">): Promise<Account> {
+  const recent = accounts.get(tenant.subaccountId);
   if (recent) return recent;
   const cached = Sealed.safeParse(parseJson(await tenant.account)).data;
   // A copy that does not decrypt may be of a key that has been mended since.
-  const account = cached && isFresh(cached) && (await remember(tenant, cached).catch(() => undefined));
-  return account || remember(tenant, await load(tenant));
+  const account = cached && isFresh(cached) && (await decryptAndKeep(tenant, cached).catch(() => undefined));
+  return account || decryptAndKeep(tenant, await loadAccount(tenant));
 }
 
 /**
@@ -67,56 +67,56 @@ export async function accountOf(tenant: Place & Pick<TenantContext, "account">):
  * @throws What `accountOf` throws; CONNECTION_FAILED with retryAfter, too, when it cannot be looked for: nobody knows
  *         whether it is Retell, which comes again after a 503, and need not after a 401.
  */
-export async function* webhookKeysOf(place: Place): AsyncGenerator<string[]> {
-  const recent = known.get(place.subaccountId);
+export async function* webhookKeysOf(place: AccountContext): AsyncGenerator<string[]> {
+  const recent = accounts.get(place.subaccountId);
   if (recent) yield keysOf(recent, place).catch(() => []); // they may have been mended since
-  yield keysOf(await remember(place, await look(place)), place);
+  yield keysOf(await decryptAndKeep(place, await lookUp(place)), place);
 }
 
 /** By subaccount, in the order of time. */
-const looks = new Map<string, { at: number; found: Promise<Sealed> }>();
-const lookMs = 10_000;
-const maxLooks = 50;
+const recentLookups = new Map<string, { at: number; found: Promise<Sealed> }>();
+const lookupMs = 10_000;
+const maxLookups = 50;
 
 /**
  * The account as Mongo has it now, or had it a moment ago.
  *
  * @throws CONNECTION_FAILED with retryAfter when there were too many looks.
  */
-function look(place: Place): Promise<Sealed> {
+function lookUp(place: AccountContext): Promise<Sealed> {
   const now = Date.now();
-  for (const [id, { at }] of looks) {
-    if (now - at < lookMs) break;
-    looks.delete(id);
+  for (const [id, { at }] of recentLookups) {
+    if (now - at < lookupMs) break;
+    recentLookups.delete(id);
   }
-  const recent = looks.get(place.subaccountId)?.found;
+  const recent = recentLookups.get(place.subaccountId)?.found;
   if (recent) return recent;
-  const [oldest] = looks.values();
-  if (oldest && looks.size >= maxLooks) {
-    const retryAfter = Math.ceil((oldest.at + lookMs - now) / 1_000);
+  const [oldest] = recentLookups.values();
+  if (oldest && recentLookups.size >= maxLookups) {
+    const retryAfter = Math.ceil((oldest.at + lookupMs - now) / 1_000);
     throw new ApiError("CONNECTION_FAILED", { message: "Too many webhooks of unknown subaccounts", retryAfter });
   }
-  const found = load(place);
-  looks.set(place.subaccountId, { at: now, found });
+  const found = loadAccount(place);
+  recentLookups.set(place.subaccountId, { at: now, found });
   // A database that did not answer has not been asked: once it is back, the next delivery is verified.
-  found.catch((error) => isUnreachable(error) && looks.delete(place.subaccountId));
+  found.catch((error) => isUnreachable(error) && recentLookups.delete(place.subaccountId));
   return found;
 }
 
-async function keysOf({ apiKey, sealed }: Account, { subaccountId }: Place): Promise<string[]> {
+async function keysOf({ apiKey, sealed }: Account, { subaccountId }: AccountContext): Promise<string[]> {
   if (!sealed.webhookKeys?.length) return [apiKey];
   try {
-    return await Promise.all(sealed.webhookKeys.map((text) => open({ text }, subaccountId, "retell-salt")));
+    return await Promise.all(sealed.webhookKeys.map((text) => decrypt({ text }, subaccountId, "retell-salt")));
   } catch (cause) {
     throw new ApiError("API_KEY_DECRYPTION_ERROR", { cause });
   }
 }
 
 /** Reads the account in Mongo again, whatever the caches say: after Retell refused the key that they hold. */
-export async function reloadAccount(tenant: Place): Promise<Account> {
-  known.delete(tenant.subaccountId);
+export async function reloadAccount(tenant: AccountContext): Promise<Account> {
+  accounts.delete(tenant.subaccountId);
   tenant.trailing.push(forgetAccount(tenant.subaccountId).catch(() => {}));
-  return remember(tenant, await load(tenant));
+  return decryptAndKeep(tenant, await loadAccount(tenant));
 }
 
 /**
@@ -131,27 +131,27 @@ export async function forgetAccount(subaccountId: string): Promise<void> {
 /** Another instance's clock may be ahead of ours, by a little. */
 function isFresh({ readAt }: Sealed): boolean {
   const age = Date.now() - readAt;
-  return age > -5_000 && age < lifetimeMs;
+  return age > -5_000 && age < maxAgeMs;
 }
 
-async function remember({ subaccountId }: Place, sealed: Sealed): Promise<Account> {
+async function decryptAndKeep({ subaccountId }: AccountContext, sealed: Sealed): Promise<Account> {
   try {
-    const apiKey = await open(sealed.apiKey, subaccountId, "retell-salt");
+    const apiKey = await decrypt(sealed.apiKey, subaccountId, "retell-salt");
     // Left to the call, nobody could say whether that was sent.
     if (!/^[\x20-\x7e]+$/.test(apiKey)) throw new Error("The API key has characters that no header can carry");
     const account = { id: sealed.id, name: sealed.name, apiKey, sealed };
-    known.set(subaccountId, account, sealed.readAt + lifetimeMs);
+    accounts.set(subaccountId, account, sealed.readAt + maxAgeMs);
     return account;
   } catch (cause) {
     throw new ApiError("API_KEY_DECRYPTION_ERROR", { cause });
   }
 }
 
-async function load({ subaccountId, log, trailing }: Place): Promise<Sealed> {
+async function loadAccount({ subaccountId, log, trailing }: AccountContext): Promise<Sealed> {
   const readAt = Date.now();
   let found: Record<string, unknown> | null;
   try {
-    found = await log.time("mongo", bounded(find(subaccountId)));
+    found = await log.time("mongo", bounded(findDocument(subaccountId)));
   } catch (cause) {
     if (isUnreachable(cause)) throw cause;
     throw new ApiError("RETELL_FETCH_FAILED", { cause });
@@ -177,11 +177,11 @@ async function load({ subaccountId, log, trailing }: Place): Promise<Sealed> {
   if (!sealed.success)
     throw new ApiError("RETELL_FETCH_FAILED", { cause: new UnexpectedAnswer("A malformed Retell account") });
 
-  trailing.push(redis.set(cacheKey(subaccountId), JSON.stringify(sealed.data), lifetimeMs / 1_000).catch(() => {}));
+  trailing.push(redis.set(cacheKey(subaccountId), JSON.stringify(sealed.data), maxAgeMs / 1_000).catch(() => {}));
   return sealed.data;
 }
 
-async function find(subaccountId: string): Promise<Record<string, unknown> | null> {
+async function findDocument(subaccountId: string): Promise<Record<string, unknown> | null> {
   const { ObjectId } = await driver();
   return (await central())
     .collection("retellaccounts")

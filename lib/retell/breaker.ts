@@ -4,7 +4,7 @@ const chatsUntilOpen = 3;
 const openMs = 10_000;
 
 /** What a call is about. */
-export interface Subject {
+export interface CallTarget {
   /** A read changes nothing at Retell. */
   isRead: boolean;
   /** Absent: the call is about no chat that exists, such as a create or a list. */
@@ -40,7 +40,7 @@ export class CircuitBreaker {
   private limitedUntil = 0;
 
   /** Why a call must not be made now; undefined when it may, and then its outcome must be told. */
-  refusal({ isRead }: Subject): CircuitOpen | undefined {
+  refusal({ isRead }: CallTarget): CircuitOpen | undefined {
     const limitedMs = this.limitedUntil - Date.now();
     if (limitedMs > 0) return new CircuitOpen("limited", limitedMs);
     const awayMs = (isRead ? this.reads : this.writes).closedFor();
@@ -54,7 +54,7 @@ export class CircuitBreaker {
   }
 
   /** No answer, or one that says that Retell cannot answer now. */
-  failed({ isRead, chatId = crypto.randomUUID() }: Subject): void {
+  failed({ isRead, chatId = crypto.randomUUID() }: CallTarget): void {
     this.reads.failed(chatId);
     if (!isRead) this.writes.failed(chatId);
   }

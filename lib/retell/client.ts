@@ -5,12 +5,12 @@ import * as z from "zod";
 import type { TenantContext } from "../access/tenant.ts";
 import { config } from "../platform/config.ts";
 import { ApiError, type ErrorCode, UnexpectedAnswer } from "../platform/errors.ts";
-import { Connections, wasNotSent } from "../platform/http.ts";
+import { HttpClient, wasNotSent } from "../platform/http.ts";
 import { parseExactly } from "../platform/json.ts";
 import { Lru } from "../platform/lru.ts";
 import { readRetryAfter } from "../platform/time.ts";
 import { type Account, accountOf, reloadAccount } from "./account.ts";
-import { CircuitBreaker, CircuitOpen, type Subject } from "./breaker.ts";
+import { type CallTarget, CircuitBreaker, CircuitOpen } from "./breaker.ts";
 import { dataOf } from "./lenient.ts";
 import { type RetellChat, type RetellMessage, readCompletion, readHistory, readPage } from "./schema.ts";
 
@@ -23,7 +23,7 @@ export function asFailure(error: unknown): RetellError {
 /** Our ids travel in Retell's metadata under this key. It is stripped on every way out. */
 export const reservedKey = "_scalai_chat";
 
-const Ours = z.object({
+const ReservedMetadata = z.object({
   [reservedKey]: z.object({
     subaccountId: z.string(),
     /** Absent in what was created before stages were told apart. */
@@ -79,10 +79,10 @@ export interface RetellChatRequest {
 }
 
 /** By what a create of ours finds its chat at Retell again: its key's name, or without a key its operationId. */
-type CreateName = { request: string } | { subaccountId: string; operationId: string };
+type CreateId = { request: string } | { subaccountId: string; operationId: string };
 
 /** A chat at Retell that came of a create of ours, and that create's operationId. */
-interface OurChat {
+interface CreatedChat {
   chatId: string;
   operationId: string | undefined;
 }
@@ -105,7 +105,7 @@ export interface RetellClient {
    */
   findCreated(
     agentId: string,
-    by: CreateName,
+    by: CreateId,
     since: Date,
     signal: AbortSignal,
     options?: CallOptions,
@@ -114,7 +114,7 @@ export interface RetellClient {
    * The ongoing chats, begun between two times (epoch ms), that carry our reserved key for this subaccount and stage.
    * Of another stage's, whose data may be where ours was copied from, we cannot say that nobody has them.
    */
-  ongoingOf(subaccountId: string, begun: { from: number; to: number }, signal: AbortSignal): Promise<OurChat[]>;
+  ongoingOf(subaccountId: string, begun: { from: number; to: number }, signal: AbortSignal): Promise<CreatedChat[]>;
 }
 
 /**
@@ -128,11 +128,11 @@ export async function retellFor(tenant: TenantContext): Promise<RetellClient> {
 
   async function call<T>(
     code: ErrorCode,
-    subject: Subject,
-    ask: (retell: Retell) => Promise<T>,
+    subject: CallTarget,
+    fetchOnce: (retell: Retell) => Promise<T>,
     { insists }: CallOptions = { insists: false },
   ): Promise<T> {
-    const { sdk, breaker } = lineOf(account);
+    const { sdk, breaker } = clientFor(account);
     const refusal = insists ? undefined : breaker.refusal(subject);
     if (refusal) {
       tenant.log.fields.retellCircuitOpen = refusal.reason;
@@ -140,20 +140,20 @@ export async function retellFor(tenant: TenantContext): Promise<RetellClient> {
       throw new RetellError(code, "unsent", refusal);
     }
     try {
-      const answer = await tenant.log.time("retell", ask(sdk));
+      const answer = await tenant.log.time("retell", fetchOnce(sdk));
       breaker.answered();
       return answer;
     } catch (error) {
       const failure = classify(error);
       if (failure === "limited") breaker.limited(retryAfter(error));
-      else if (saysAway(failure, error)) breaker.failed(subject);
+      else if (countsAsOutage(failure, error)) breaker.failed(subject);
       else breaker.answered();
       // The key may have been changed since it was cached. Retell knows no account by a refused key: asking again is safe.
       if (failure === "account" && (error as APIError).status === 401) {
         const fresh = await reloadAccount(tenant);
         if (fresh.apiKey !== account.apiKey) {
           account = fresh;
-          return call(code, subject, ask, { insists });
+          return call(code, subject, fetchOnce, { insists });
         }
       }
       if (failure !== "refused") tenant.log.metrics.add("RetellFailures");
@@ -165,9 +165,12 @@ export async function retellFor(tenant: TenantContext): Promise<RetellClient> {
   async function* pages(retell: Retell, filter_criteria: ChatListParams["filter_criteria"], signal: AbortSignal) {
     let place: { pagination_key?: string; skip?: number } | undefined = {};
     for (let seen = 0; place; ) {
-      const answer = await jsonOf(retell.chat.list({ filter_criteria, limit: 1_000, ...place }, within(signal)));
+      const answer = await jsonOf(
+        retell.chat.list({ filter_criteria, limit: 1_000, ...place }, requestOptions(signal)),
+      );
       const { items, has_more, pagination_key } = dataOf(readPage(answer), tenant.log);
-      for (const { chat_id, metadata } of items) yield { chat_id, ours: Ours.safeParse(metadata).data?.[reservedKey] };
+      for (const { chat_id, metadata } of items)
+        yield { chat_id, ours: ReservedMetadata.safeParse(metadata).data?.[reservedKey] };
       seen += items.length;
       if (pagination_key && pagination_key !== place.pagination_key && has_more !== false) place = { pagination_key };
       else place = has_more && items.length > 0 ? { skip: seen } : undefined; // more, and no key to it
@@ -186,11 +189,13 @@ export async function retellFor(tenant: TenantContext): Promise<RetellClient> {
           metadata,
           retell_llm_dynamic_variables: variables,
         };
-        return dataOf(readHistory(await jsonOf(retell.chat.create(asked, within(signal)))), tenant.log);
+        return dataOf(readHistory(await jsonOf(retell.chat.create(asked, requestOptions(signal)))), tenant.log);
       }),
     reply: (chatId, content, signal) =>
       call("MESSAGE_SEND_FAILED", { isRead: false, chatId }, async (retell) => {
-        const answer = await jsonOf(retell.chat.createChatCompletion({ chat_id: chatId, content }, within(signal)));
+        const answer = await jsonOf(
+          retell.chat.createChatCompletion({ chat_id: chatId, content }, requestOptions(signal)),
+        );
         return dataOf(readCompletion(answer), tenant.log).messages;
       }),
     end: (chatId, signal, options) =>
@@ -198,7 +203,7 @@ export async function retellFor(tenant: TenantContext): Promise<RetellClient> {
         "CHAT_END_FAILED",
         { isRead: false, chatId },
         async (retell) => {
-          const answer = await retell.chat.end(chatId, within(signal)).asResponse();
+          const answer = await retell.chat.end(chatId, requestOptions(signal)).asResponse();
           await answer.body?.cancel();
           // The SDK takes any 2xx for done, a web page of something in between too.
           if (answer.status !== 204) throw new UnexpectedAnswer(`Retell answered an end with ${answer.status}`);
@@ -210,7 +215,7 @@ export async function retellFor(tenant: TenantContext): Promise<RetellClient> {
         "CHAT_RETRIEVE_FAILED",
         { isRead: true, chatId },
         async (retell) => {
-          const answer = await jsonOf(retell.chat.retrieve(chatId, within(signal)));
+          const answer = await jsonOf(retell.chat.retrieve(chatId, requestOptions(signal)));
           const history = dataOf(readHistory(answer), tenant.log);
           if (history.chat_id !== chatId) throw new UnexpectedAnswer("Retell answered with another chat");
           return history;
@@ -228,7 +233,7 @@ export async function retellFor(tenant: TenantContext): Promise<RetellClient> {
           };
           const { STAGE } = config();
           for await (const { chat_id, ours } of pages(retell, criteria, signal)) {
-            if (ours && isOf(ours, by) && (ours.stage ?? STAGE) === STAGE) return chat_id;
+            if (ours && isCreatedBy(ours, by) && (ours.stage ?? STAGE) === STAGE) return chat_id;
           }
           return undefined;
         },
@@ -240,7 +245,7 @@ export async function retellFor(tenant: TenantContext): Promise<RetellClient> {
           chat_status: { type: "enum" as const, op: "in" as const, value: ["ongoing" as const] },
           start_timestamp: { type: "range" as const, op: "bt" as const, value: [from, to] },
         };
-        const chats: OurChat[] = [];
+        const chats: CreatedChat[] = [];
         for await (const { chat_id, ours } of pages(retell, criteria, signal)) {
           const isOurs = ours?.subaccountId === subaccountId && ours.stage === config().STAGE;
           if (isOurs) chats.push({ chatId: chat_id, operationId: ours.operationId });
@@ -256,20 +261,20 @@ async function jsonOf(asked: APIPromise<unknown>): Promise<unknown> {
   return parseExactly(await answer.text());
 }
 
-function isOf(ours: z.infer<typeof Ours>[typeof reservedKey], by: CreateName): boolean {
+function isCreatedBy(ours: z.infer<typeof ReservedMetadata>[typeof reservedKey], by: CreateId): boolean {
   if ("request" in by) return ours.request === by.request;
   const { subaccountId, operationId } = by;
   return ours.request === undefined && ours.operationId === operationId && ours.subaccountId === subaccountId;
 }
 
 /** The SDK's own timeout ends with the headers and is 5 minutes for a completion: the signal bounds the body too. */
-const within = (signal: AbortSignal) => ({ signal, timeout: 30_000 });
+const requestOptions = (signal: AbortSignal) => ({ signal, timeout: 30_000 });
 
 /** By a digest of the API key: the clear key is held by its account alone, and leaves memory with it. */
 const breakers = new Lru<CircuitBreaker>(1_000);
 const sdks = new WeakMap<Account, Retell>();
 
-function lineOf(account: Account): { sdk: Retell; breaker: CircuitBreaker } {
+function clientFor(account: Account): { sdk: Retell; breaker: CircuitBreaker } {
   const { apiKey } = account;
   const digest = createHash("sha256").update(apiKey).digest("base64");
   const breaker = breakers.get(digest) ?? new CircuitBreaker();
@@ -286,11 +291,11 @@ function lineOf(account: Account): { sdk: Retell; breaker: CircuitBreaker } {
  * A send that goes out over a connection whose other side has hung up may have arrived or not, and is not repeated: so
  * none is used that was idle for longer than any server would let it be. A new one costs two trips.
  */
-const connections = new Connections(4_000);
+const connections = new HttpClient(4_000);
 
 /** What the SDK takes for fetch. */
 async function ask(url: string | URL | Request, init: RequestInit = {}): Promise<Response> {
-  const answer = await connections.ask(String(url), {
+  const answer = await connections.request(String(url), {
     method: init.method ?? "GET",
     headers: { ...Object.fromEntries(new Headers(init.headers)), "accept-encoding": "gzip" },
     body: init.body as string | undefined,
@@ -306,7 +311,7 @@ async function ask(url: string | URL | Request, init: RequestInit = {}): Promise
 }
 
 /** The statuses that Retell answers with itself. All others come from a proxy between, which knows no outcome. */
-const failureOf = new Map<number, Failure>([
+const failureByStatus = new Map<number, Failure>([
   ...[401, 402, 403].map((status) => [status, "account"] as const),
   [429, "limited"],
   ...[400, 404, 413, 415, 422].map((status) => [status, "refused"] as const),
@@ -316,11 +321,11 @@ const failureOf = new Map<number, Failure>([
 function classify(error: unknown): Failure {
   if (wasNotSent(error)) return "unsent";
   const status = error instanceof APIError ? error.status : undefined; // none: aborted, half a body, an unreadable one
-  return failureOf.get(status ?? 0) ?? "unknown";
+  return failureByStatus.get(status ?? 0) ?? "unknown";
 }
 
 /** No answer, a 5xx, or one that cannot be read at all. An answer of another shape than ours is an answer, and so is a 4xx. */
-function saysAway(failure: Failure, error: unknown): boolean {
+function countsAsOutage(failure: Failure, error: unknown): boolean {
   if (error instanceof z.ZodError) return false;
   return (
     ["unsent", "failed", "unknown"].includes(failure) && !(error instanceof APIError && Number(error.status) < 500)

@@ -1,12 +1,12 @@
 import * as z from "zod";
 import { readTime } from "../platform/time.ts";
-import { type Reading, readLeniently } from "./lenient.ts";
+import { type LenientResult, readLeniently } from "./lenient.ts";
 
 /** Of what Retell says, deeper levels are left out: MongoDB stores no more than a hundred and some, ours included. */
 const maxLevels = 50;
 
 /** Fields of a message that are ours alone, should Retell ever name one of its own so. */
-const ours = new Set(["internal", "seq", "delivery"]);
+const reservedFields = new Set(["internal", "seq", "delivery"]);
 
 const Name = z.string().min(1);
 const Time = z
@@ -20,7 +20,7 @@ const Time = z
 
 /** An entry of a chat as Retell has it. Ids and times are optional on every kind, and there may be kinds unknown to us. */
 const RetellMessage = z.preprocess(
-  usable,
+  withoutNulls,
   z.looseObject({
     role: z.string(),
     message_id: Name.optional(),
@@ -34,8 +34,8 @@ const RetellMessage = z.preprocess(
 );
 export type RetellMessage = z.infer<typeof RetellMessage>;
 
-/** Each message once: a list may repeat one under its id. */
-const Messages = z.array(RetellMessage).transform((entries) => {
+/** Each entry once: a list may repeat one under its id. */
+const Entries = z.array(RetellMessage).transform((entries) => {
   const ids = new Set<string>();
   return entries.filter(({ message_id }) => {
     if (message_id === undefined) return true;
@@ -45,7 +45,7 @@ const Messages = z.array(RetellMessage).transform((entries) => {
   });
 });
 
-const Details = z.preprocess((value) => storable(value), z.record(z.string(), z.unknown()).nullish());
+const Details = z.preprocess((value) => toStorable(value), z.record(z.string(), z.unknown()).nullish());
 
 /** Billing and metrics count with this number. */
 const Amount = z
@@ -57,7 +57,7 @@ const Amount = z
       .transform(Number),
   ])
   .nullish();
-const Cost = z.preprocess((value) => storable(value), z.looseObject({ combined_cost: Amount }).nullish());
+const Cost = z.preprocess((value) => toStorable(value), z.looseObject({ combined_cost: Amount }).nullish());
 
 const Chat = z
   .object({
@@ -68,7 +68,7 @@ const Chat = z
     end_timestamp: Time,
     transcript: z.string().nullish(),
     /** Absent where the agent's storage setting keeps no history. */
-    message_with_tool_calls: Messages.nullish(),
+    message_with_tool_calls: Entries.nullish(),
     collected_dynamic_variables: Details,
     chat_cost: Cost,
     chat_analysis: Details,
@@ -79,17 +79,17 @@ const Chat = z
 export type RetellChat = z.infer<typeof Chat>;
 
 /** Retell promises these with every chat. */
-const promised = ["agent_id", "chat_status"];
+const alwaysPresent = ["agent_id", "chat_status"];
 
 /** @throws ZodError when it names no chat. */
-export function readHistory(value: unknown): Reading<RetellChat> {
-  const missing = promised.filter((name) => !Object.hasOwn(Object(value), name));
+export function readHistory(value: unknown): LenientResult<RetellChat> {
+  const missing = alwaysPresent.filter((name) => !Object.hasOwn(Object(value), name));
   const { data, odd } = readLeniently(Chat, value);
   return { data, odd: [...missing, ...odd] };
 }
 
 /** What a completion answers: the new messages of its turn, the user's own not among them. */
-const Completion = z.object({ messages: Messages });
+const Completion = z.object({ messages: Entries });
 
 /** @throws ZodError when it has no list of messages. */
 export const readCompletion = (value: unknown) => readLeniently(Completion, value);
@@ -104,24 +104,24 @@ const Page = z.object({
 export const readPage = (value: unknown) => readLeniently(Page, value);
 
 /** A null is as good as nothing. */
-function usable(entry: unknown): unknown {
+function withoutNulls(entry: unknown): unknown {
   if (typeof entry !== "object" || entry === null) return entry;
-  const fields = Object.entries(entry).filter(([name, value]) => value !== null && !ours.has(name));
-  return storable(Object.fromEntries(fields));
+  const fields = Object.entries(entry).filter(([name, value]) => value !== null && !reservedFields.has(name));
+  return toStorable(Object.fromEntries(fields));
 }
 
 /**
  * A value as MongoDB can hold it. What Retell says is not ours to refuse: one field that cannot be stored would keep a
  * chat from being read, settled and ended for ever.
  */
-function storable(value: unknown, levels = maxLevels): unknown {
+function toStorable(value: unknown, levels = maxLevels): unknown {
   // Half a surrogate pair would be stored as U+FFFD, and differ from what Retell says for good.
   if (typeof value === "string") return value.toWellFormed();
   if (typeof value !== "object" || value === null) return value;
   if (levels === 0) return null;
-  if (Array.isArray(value)) return value.map((item) => storable(item, levels - 1));
+  if (Array.isArray(value)) return value.map((item) => toStorable(item, levels - 1));
   const fields = Object.entries(value).filter(([name]) => isStorable(name));
-  return Object.fromEntries(fields.map(([name, inside]) => [name, storable(inside, levels - 1)]));
+  return Object.fromEntries(fields.map(([name, inside]) => [name, toStorable(inside, levels - 1)]));
 }
 
 /** The driver takes an object with a `_bsontype` for one of its own. */

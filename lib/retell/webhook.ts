@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { parseExactly } from "../platform/json.ts";
 import type { RequestLog } from "../platform/logger.ts";
-import { dataOf, type Reading } from "./lenient.ts";
+import { dataOf, type LenientResult } from "./lenient.ts";
 import { type RetellChat, readHistory } from "./schema.ts";
 
 const Event = z.object({ event: z.string(), chat: z.unknown().optional() });
@@ -22,7 +22,7 @@ export function readEvent(body: string, log: RequestLog): Event {
   return { event, chat: chat === undefined ? undefined : dataOf(readChat(chat), log) };
 }
 
-function readChat(chat: unknown): Reading<RetellChat | undefined> {
+function readChat(chat: unknown): LenientResult<RetellChat | undefined> {
   try {
     const { data, odd } = readHistory(chat);
     return { data, odd: odd.map((path) => `chat.${path}`) };

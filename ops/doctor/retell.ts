@@ -1,6 +1,6 @@
 import Retell, { APIError } from "retell-sdk";
 import { config } from "../../lib/platform/config.ts";
-import { open } from "../../lib/platform/crypto.ts";
+import { decrypt } from "../../lib/platform/crypto.ts";
 import { ApiError } from "../../lib/platform/errors.ts";
 import { accountOf } from "../../lib/retell/account.ts";
 import { aLog, clock, type Finding, ill, saying, well } from "./finding.ts";
@@ -36,7 +36,7 @@ async function taken(what: string, apiKey: string, name: string): Promise<Findin
 
 /** Nothing where there are none: then the API key signs. */
 async function webhookKeys(subaccountId: string, sealed: string[]): Promise<Finding[]> {
-  const opened = await Promise.allSettled(sealed.map((text) => open({ text }, subaccountId, "retell-salt")));
+  const opened = await Promise.allSettled(sealed.map((text) => decrypt({ text }, subaccountId, "retell-salt")));
   const shut = opened.filter(({ status }) => status === "rejected").length;
   const what = `webhook keys of ${subaccountId}`;
   if (shut > 0) return [ill(what, `${shut} of ${sealed.length} do not open`, mends.API_KEY_DECRYPTION_ERROR)];

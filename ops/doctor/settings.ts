@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { malformed } from "../../infra/settings.ts";
+import { malformedSettings } from "../../infra/settings.ts";
 import { config, type Problem, secrets } from "../../lib/platform/config.ts";
 import { type Finding, ill, saying, well } from "./finding.ts";
 
@@ -24,7 +24,7 @@ export function settings(): Finding[] {
 /** @param known What is wrong for the API itself: each setting is named once. */
 function forDeploying(known: Problem[]): Finding[] {
   const mend = "set it right in .env, or leave it empty: a deployment from here would be refused";
-  return malformed(process.env)
+  return malformedSettings(process.env)
     .filter((problem) => !known.some(({ setting }) => problem.startsWith(`${setting} `)))
     .map((problem) => ill("for deploying", problem, mend));
 }

@@ -1,6 +1,6 @@
 import type { Db, Document } from "mongodb";
 import { type Access, subaccountOf } from "../../lib/access/membership.ts";
-import { addressOf, openTenant } from "../../lib/access/tenant.ts";
+import { connectionStringOf, openTenant } from "../../lib/access/tenant.ts";
 import { config } from "../../lib/platform/config.ts";
 import { isLegacy } from "../../lib/platform/crypto.ts";
 import { missingIndexes } from "../../lib/platform/indexes.ts";
@@ -41,7 +41,7 @@ export async function database({ id, location }: Subaccount): Promise<Finding[]>
   if (unreadable) return [ill(what, `its ${unreadable} is not text`, "until it is, requests get CONNECTION_FAILED")];
   let url: string;
   try {
-    url = await addressOf(id, location);
+    url = await connectionStringOf(id, location);
   } catch (error) {
     return [ill(what, saying(error), "its mongodbUrl: ENCRYPTION_KEY or one of ENCRYPTION_KEYS_OLD must open it")];
   }

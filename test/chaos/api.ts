@@ -4,6 +4,7 @@ import { routes } from "../../lib/api/routes.ts";
 import { type ErrorCode, errors } from "../../lib/platform/errors.ts";
 import type { Dice } from "./dice.ts";
 import type { Ledger } from "./ledger.ts";
+import { compact, type Trace } from "./trace.ts";
 
 type Name = "create" | "message" | "end" | "transcript";
 export type Data<N extends Name> = z.output<(typeof routes)[N]["data"]>;
@@ -59,6 +60,7 @@ export interface Door {
   subaccountId: string;
   token: string;
   ledger: Ledger;
+  trace?: Trace;
   /** Whether an instance was stopped a moment ago: then API Gateway may have to answer for it. */
   wasStopped(url: string): boolean;
   /** A call that has no answer by then counts as stuck. */
@@ -94,6 +96,7 @@ async function ask<N extends Name>(door: Door, dice: Dice, name: N, request: Req
   const patience = dice.chance(impatience) ? dice.between(20, 1_500) : 20_000;
   const instance = dice.of(door.urls as [string, ...string[]]);
   if (name === "message") ledger.requests += 1;
+  const at = Date.now();
   let status: number;
   let headers: Headers;
   let text: string;
@@ -110,6 +113,12 @@ async function ask<N extends Name>(door: Door, dice: Dice, name: N, request: Req
     });
     ({ status, headers } = response);
     text = await response.text();
+    if (name === "message") {
+      const { key, chatId } = request;
+      const { data, code, details, meta } = Object(parse(text));
+      const told = compact({ data, code, details, operationId: meta?.operationId });
+      door.trace?.("client", { at, key, chatId, status, told });
+    }
   } catch (error) {
     const isOver = error instanceof Error && error.name === "TimeoutError";
     if (isOver && patience === 20_000 && !door.wasStopped(instance))

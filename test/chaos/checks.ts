@@ -5,7 +5,7 @@ import { routes } from "../../lib/api/routes.ts";
 import { reservedKey } from "../../lib/retell/client.ts";
 import { Chat, type Entry } from "../../packages/retell-simulator/src/schema.ts";
 import type { Accepted, Excuse, Ledger, Sent } from "./ledger.ts";
-import { guardedWord, normal } from "./texts.ts";
+import { guardedAgent, guardedWord, normal } from "./texts.ts";
 
 /** What is there at the end of a run, on both sides. */
 export interface Found {
@@ -168,19 +168,13 @@ function isSame(message: Message, entry: Entry): boolean {
 }
 
 function checkEntries(here: Here, delivered: Message[]): void {
-  const { ledger, chatId, chat, entries, matches } = here;
+  const { ledger, chatId, entries, matches } = here;
   for (const one of entries) {
     const { entry, sent, place } = one;
     const message = matches.get(one);
     const what = `${chatId}: entry ${place + 1} of ${entries.length} (${lineOf(entry)})`;
     if (!message) {
-      // A chat in which nobody sends is not read for long: what a stranger said there may be forgotten before.
-      const isUnread = !sent && place < (chat.forgotten ?? 0);
-      ledger.breaks(
-        "lost",
-        `${what} is not here`,
-        isUnread ? "forgotten by Retell" : sent ? excuseOf(here, sent) : excuseOfStranger(here, one),
-      );
+      ledger.breaks("lost", `${what} is not here`, sent ? excuseOf(here, sent) : excuseOfStranger(here, one));
       continue;
     }
     if (entry.role !== "user" && !isSame(message, entry)) {
@@ -236,7 +230,7 @@ function checkTold(here: Here, accepted: Accepted, own: Placed): void {
   const theirs = replies.get(own.entry.message_id ?? "") ?? [];
   const wanted = theirs.filter(({ entry }) => entry.role === "agent");
   const isMingled = isInterrupted(here, own, theirs);
-  const why = excuse ?? (isMingled ? "a stranger in the middle of a turn" : undefined);
+  const why = isMingled ? "a stranger in the middle of a turn" : excuse;
   for (const reply of told.messages) {
     const message = at(reply.seq);
     if (message?.message_id !== reply.message_id || !message?.content?.startsWith(reply.content ?? "")) {
@@ -262,16 +256,15 @@ function isInterrupted({ entries }: Here, own: Placed, replies: Placed[]): boole
 }
 
 /** Why what is wrong with a send breaks no promise, if docs/turns.md calls it undecidable. */
-function excuseOf({ ledger, entries, matches, idOf }: Here, sent: Sent): Excuse | undefined {
+function excuseOf(here: Here, sent: Sent): Excuse | undefined {
+  const { ledger, entries, matches, idOf } = here;
   if (ledger.isOverwritten(sent.chatId, sent.from)) return "overwritten by the old server";
-  if (ledger.undecided.some(({ key }) => key === sent.key)) return "undecided";
-  const isPlaceholder = (text: string) => text.includes(guardedWord);
+  if (isUndecided(here, sent)) return "undecided";
+  const isPlaceholder = (text: string) => isGuarded(here) && text.includes(guardedWord);
   const text = normal(sent.content);
   for (const one of entries) {
-    const { entry, place } = one;
+    const { entry } = one;
     if (entry.role !== "user") continue;
-    const isOwn = entry.truth?.said === sent.content;
-    if (isOwn && ledger.isForgotten(sent.chatId, place, sent.to)) return "forgotten by Retell";
     const at = entry.created_timestamp ?? 0;
     if (!entry.truth?.isStrangers || at > sent.to + slackMs) continue;
     // What was said before the send may have been read before: that it was not shows by its being taken for the send.
@@ -280,6 +273,18 @@ function excuseOf({ ledger, entries, matches, idOf }: Here, sent: Sent): Excuse 
     if (normal(said) === text || isPlaceholder(said) || isPlaceholder(sent.content)) return "a stranger's equal text";
   }
   return isTheFirst(entries, sent) ? "the first stranger" : undefined;
+}
+
+/** Whether the chat's agent shows what holds the word as a placeholder. */
+const isGuarded = ({ chat }: Here) => chat.agent_id === guardedAgent;
+
+/** Whether a client was told that it stays undecided, and it does: others spoke meanwhile, or the text was replaced. */
+function isUndecided(here: Here, { key, content, from, to }: Sent): boolean {
+  const mayBeIt = ({ created_timestamp: at = 0, truth }: Entry) =>
+    truth?.isStrangers && at > from - readMs && at <= to + slackMs;
+  const isReplaced = isGuarded(here) && content.includes(guardedWord);
+  const isOpen = isReplaced || here.entries.some(({ entry }) => entry.role === "user" && mayBeIt(entry));
+  return isOpen && here.ledger.undecided.some((one) => one.key === key);
 }
 
 /** Why a stranger's entry is not here: the order gave it to a send that never arrived. */
@@ -299,12 +304,15 @@ function isTheFirst(entries: Placed[], sent: Sent): boolean {
 
 /** Between the clock of who sends and that of the simulator, and what a request takes. */
 const slackMs = 1_000;
+/** What was said so long before a send may have been read after it. */
+const readMs = 5 * 60_000;
 
 /**
  * A client that has been told of one message before it sent the next finds them in that order; and what came of our
  * sends stands in Retell's order. What strangers said may have been learned later.
  */
-function checkOrder({ ledger, chatId, entries, matches }: Here, delivered: Message[]): void {
+function checkOrder(here: Here, delivered: Message[]): void {
+  const { ledger, chatId, entries, matches } = here;
   const last = new Map<number, number>();
   for (const { client, key, told, from } of ledger.accepted.filter((accepted) => accepted.chatId === chatId)) {
     const { seq } = told.user_message;
@@ -322,11 +330,10 @@ function checkOrder({ ledger, chatId, entries, matches }: Here, delivered: Messa
     if (place === undefined || one.entry.truth?.isStrangers) continue;
     if (before && place < before.here) {
       const lines = [before.one, one].map(({ entry, place }) => `${place + 1} (${lineOf(entry)})`);
-      const isUndecided = [before.one, one].some(
-        ({ sent }) => sent && ledger.undecided.some(({ key }) => key === sent.key),
-      );
+      // A send that was taken for somebody else's may have been learned later, too.
+      const reasons = [before.one, one].map(({ sent }) => (sent ? excuseOf(here, sent) : undefined));
       const wasOverwritten = ledger.isOverwritten(chatId, 0) ? "overwritten by the old server" : undefined;
-      const excuse = isUndecided ? "undecided" : wasOverwritten;
+      const excuse = reasons.find((reason) => reason !== undefined) ?? wasOverwritten;
       ledger.breaks("out of order", `${chatId}: ${lines.join(" stands behind ")}`, excuse);
     }
     before = { here: place, one };

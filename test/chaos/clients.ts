@@ -59,7 +59,7 @@ async function client(run: Crowd, number: number, slots: Slot[], left: { sends: 
     const here = slot.chat;
     const chatId = await here;
     const content = textOf(dice, key, number * 1_000_000 + sent, !isHot);
-    run.others.meet(dice, chatId);
+    run.others.meet(new Dice(seed, key, "others"), chatId, door);
     const outcome = await send(door, dice, { key, client: number, chatId, content });
     const accepted = typeof outcome === "string" ? undefined : outcome;
     run.onSend?.(run.sends - left.sends);

@@ -37,24 +37,23 @@ export const promises = [
 export type Promised = (typeof promises)[number];
 
 /**
- * What docs/turns.md calls undecidable: what is found wrong for one of these reasons breaks no promise. It is counted
- * apart. Each reason is taken from what the simulator and the run itself know, not from what the API says.
+ * What docs/turns.md calls undecidable, and what it can lead to: that breaks no promise, and is counted apart. Each reason
+ * is taken from what the simulator and the run itself know, not from what the API says.
  */
-export const excuses = [
+export const excuses = {
   /** The old server overwrote the messages after this send began. */
-  "overwritten by the old server",
+  "overwritten by the old server": ["misattributed", "told otherwise", "doubled under one key", "out of order"],
   /** While this send was under way, a stranger said what cannot be told from it. */
-  "a stranger's equal text",
+  "a stranger's equal text": ["misattributed", "out of order"],
   /** A stranger's entry stands between the message and the end of its reply. */
-  "a stranger in the middle of a turn",
-  /** Strangers spoke while the send was under way, and the client was told that it stays undecided. */
-  "undecided",
+  "a stranger in the middle of a turn": ["misattributed", "told otherwise"],
+  /** What others said may be this send, or its own text was replaced, and the client was told that it stays undecided. */
+  undecided: ["stuck", "misattributed", "out of order"],
   /** Nobody else had spoken in the chat before, and the send never arrived. */
-  "the first stranger",
-  /** Retell's history had lost the entry before it was read. */
-  "forgotten by Retell",
-] as const;
-export type Excuse = (typeof excuses)[number];
+  "the first stranger": ["misattributed", "lost"],
+} as const satisfies Record<string, readonly Promised[]>;
+export type Excuse = keyof typeof excuses;
+export const reasons = Object.keys(excuses) as Excuse[];
 
 /** What the clients of a run have done and were told, and what was found to be wrong. */
 export class Ledger {
@@ -70,8 +69,6 @@ export class Ledger {
   readonly endsAsked = new Set<string>();
   /** When the old server overwrote the messages of which chat (epoch ms). */
   readonly overwritten: { chatId: string; at: number }[] = [];
-  /** When Retell lost so many entries at the beginning of which chat's history (epoch ms). */
-  readonly forgotten: { chatId: string; count: number; at: number }[] = [];
   /** Requests to send a message; a message takes as many as it needs. */
   requests = 0;
   replays = 0;
@@ -82,26 +79,22 @@ export class Ledger {
   /** By code, and what else can become of a request. */
   readonly answers = new Map<string, number>();
   readonly broken = new Map<Promised, string[]>(promises.map((name) => [name, []]));
-  readonly undecidable = new Map<Excuse, string[]>(excuses.map((name) => [name, []]));
+  readonly undecidable = new Map<Excuse, string[]>(reasons.map((name) => [name, []]));
 
   count(answer: string): void {
     this.answers.set(answer, (this.answers.get(answer) ?? 0) + 1);
   }
 
-  /** Something that must not be, unless there is an excuse. */
+  /** Something that must not be, unless there is an excuse for just this. */
   breaks(promise: Promised, what: string, excuse?: Excuse): void {
-    if (excuse) this.undecidable.get(excuse)?.push(`${promise}: ${what}`);
+    const covered: readonly Promised[] = excuse ? excuses[excuse] : [];
+    if (excuse && covered.includes(promise)) this.undecidable.get(excuse)?.push(`${promise}: ${what}`);
     else this.broken.get(promise)?.push(what);
   }
 
   /** Whether the old server has overwritten the messages of a chat since then. */
   isOverwritten(chatId: string, since: number): boolean {
     return this.overwritten.some((one) => one.chatId === chatId && one.at >= since);
-  }
-
-  /** Whether Retell has lost the entry at a place before then. */
-  isForgotten(chatId: string, place: number, before: number): boolean {
-    return this.forgotten.some((one) => one.chatId === chatId && place < one.count && one.at <= before);
   }
 
   get isKept(): boolean {

@@ -3,9 +3,10 @@
  * happens to whom is drawn from the seed; how it mingles is up to the machine. Exits with 1 when a promise is broken.
  */
 import { createWriteStream } from "node:fs";
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { settings } from "../../infra/settings.ts";
-import { excuses, promises } from "./ledger.ts";
+import { promises, reasons } from "./ledger.ts";
 import { type Part, parts, type Report, run } from "./run.ts";
 
 const options = {
@@ -16,10 +17,11 @@ const options = {
   instances: { type: "string", default: "3" },
   without: { type: "string", default: "" },
   log: { type: "string" },
+  trace: { type: "string" },
 } as const;
 
 const USAGE =
-  "npm run chaos -- [--seed N] [--sends N] [--chats N] [--clients N] [--instances N] [--without PART,PART] [--log FILE]";
+  "npm run chaos -- [--seed N] [--sends N] [--chats N] [--clients N] [--instances N] [--without PART,PART] [--log FILE] [--trace FILE]";
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options });
@@ -40,6 +42,7 @@ async function main(): Promise<void> {
       .filter((name) => name !== "")
       .map(part),
     onProgress: (line) => console.log(line),
+    ...(values.trace === undefined ? {} : { traceFile: resolve(values.trace) }),
     ...(log ? { onLine: (line: string) => void log.write(`${line}\n`) } : {}),
   });
   log?.end();
@@ -78,7 +81,7 @@ function print(seed: number, { ledger, troubles, orphansEnded, seconds }: Report
     ["chats created", ledger.created.size],
     ["orphans ended by the last sweep", orphansEnded],
     ["undecidable, by reason", ""],
-    ...excuses.map((name): [string, number] => [`  ${name}`, ledger.undecidable.get(name)?.length ?? 0]),
+    ...reasons.map((name): [string, number] => [`  ${name}`, ledger.undecidable.get(name)?.length ?? 0]),
     ...promises.map((name): [string, number] => [name, ledger.broken.get(name)?.length ?? 0]),
   ];
   for (const [name, value] of rows) console.log(`${name.padEnd(44)}${value}`);

@@ -1,5 +1,6 @@
 import type { Collection } from "mongodb";
 import type { Entry } from "../../packages/retell-simulator/src/schema.ts";
+import { type Door, persist } from "./api.ts";
 import type { Dice } from "./dice.ts";
 import type { Ledger } from "./ledger.ts";
 import { commonText, guardedWord } from "./texts.ts";
@@ -12,7 +13,7 @@ export interface Others {
   /** How often each has done something. */
   troubles: Record<string, number>;
   /** A message has been sent in a chat: now one of them may do something there, meanwhile. */
-  meet(dice: Dice, chatId: string): void;
+  meet(dice: Dice, chatId: string, door: Door): void;
   /** Resolves when all that they have begun is done. */
   rest(): Promise<void>;
 }
@@ -71,13 +72,17 @@ export function others({ parts, control, ledger, chats, oldChats }: Options): Ot
     troubles["the old server wrote"] += 1;
   }
 
-  /** All but the last entries, and none that somebody may not have had the time to read. */
-  async function forget(chatId: string): Promise<void> {
+  /**
+   * All but the last entries. Retention takes days, and the sweep looks at each chat within hours: so only entries from
+   * before a reading of the API's.
+   */
+  async function forget(dice: Dice, chatId: string, door: Door): Promise<void> {
     const chat = (await control("GET", `/chats/${chatId}`)) as { entries: Entry[]; forgotten?: number };
     const old = chat.entries.filter(({ created_timestamp: at = 0 }) => Date.now() - at > 30_000).length;
     const forgotten = Math.min(old, chat.entries.length - 6);
     if (forgotten <= (chat.forgotten ?? 0)) return;
-    ledger.forgotten.push({ chatId, count: forgotten, at: Date.now() });
+    const read = await persist(door, dice, "transcript", { chatId, query: "?consistency=strong" });
+    if (read.kind !== "done" || read.data.messages.some(({ delivery }) => delivery === "pending")) return;
     await control("PATCH", `/chats/${chatId}`, { forgotten });
     troubles["histories lost their beginning"] += 1;
   }
@@ -88,11 +93,11 @@ export function others({ parts, control, ledger, chats, oldChats }: Options): Ot
   };
   return {
     troubles,
-    meet(dice, chatId) {
+    meet(dice, chatId, door) {
       const isOld = oldChats.has(chatId);
       if (parts.strangers && dice.chance(speaks)) begin(speak(dice, chatId));
       if (isOld && dice.chance(overwrites)) begin(overwrite(chatId));
-      if (parts.oddities && !isOld && dice.chance(forgets)) begin(forget(chatId));
+      if (parts.oddities && !isOld && dice.chance(forgets)) begin(forget(dice, chatId, door));
     },
     async rest() {
       await Promise.all(running);

@@ -2,7 +2,12 @@
  * `node --import` runs this in the instances of a run before anything else: their clock is off by CHAOS_CLOCK_MS, and
  * their connections to the ports in CHAOS_PORTS go to others, where a bad network stands before the same service.
  */
+import { enableCompileCache, flushCompileCache } from "node:module";
 import { Socket } from "node:net";
+
+// Instances are started again every few seconds, and killed before they would write what they have compiled.
+enableCompileCache();
+setTimeout(flushCompileCache, 2_000).unref();
 
 const offMs = Number(process.env.CHAOS_CLOCK_MS ?? 0);
 const ports: Record<string, number> = JSON.parse(process.env.CHAOS_PORTS ?? "{}");

@@ -17,7 +17,8 @@ import { type Mortal, mortal } from "./instances.ts";
 import { Ledger } from "./ledger.ts";
 import { type Control, others } from "./others.ts";
 import { type BadNetwork, badNetwork } from "./proxy.ts";
-import { guardedWord } from "./texts.ts";
+import { guardedAgent, guardedWord } from "./texts.ts";
+import { compact, type Trace, traceTo, traceWrites } from "./trace.ts";
 
 /** What a run can do without, each by name. */
 export const parts = [
@@ -50,6 +51,8 @@ export interface Size {
   without: Part[];
   /** Gets every line that the instances log. */
   onLine?: (line: string) => void;
+  /** Gets every history that Retell's simulator shows, every write, and every answer to a message. */
+  traceFile?: string;
   onProgress?: (line: string) => void;
 }
 
@@ -107,7 +110,7 @@ const agents = {
   words: { userText: ["trim", "lf", "nfd"] },
   guarded: { userText: ["trim", "nfc"], guardrail: { input: [guardedWord] } },
 };
-const agentIds = ["agent_quiet_plain", "agent_quiet_calls", "agent_quiet_words", "agent_quiet_guarded"] as const;
+const agentIds = ["agent_quiet_plain", "agent_quiet_calls", "agent_quiet_words", guardedAgent] as const;
 
 /** One stage: its instances, and the way in. */
 interface Stage {
@@ -133,7 +136,16 @@ export async function run(size: Size): Promise<Report> {
     stops.push(set.stop);
     await ownConcernOnly(set);
     process.env.MONGODB_URL = set.url;
+    const { traceFile } = size;
+    const trace = traceFile === undefined ? undefined : traceTo(traceFile);
+    // Inherited by the services, and by nothing else.
+    const traced = {
+      CHAOS_TRACE: traceFile,
+      NODE_OPTIONS: `--import=${new URL("./preload-retell.ts", import.meta.url).href}`,
+    };
+    if (trace) Object.assign(process.env, traced);
     const services = await startServices({ log: () => {} });
+    if (trace) for (const name of Object.keys(traced)) delete process.env[name];
     stops.push(() => services.stop());
     const mongo = new MongoClient(set.url);
     stops.push(() => mongo.close());
@@ -175,6 +187,7 @@ export async function run(size: Size): Promise<Report> {
         instances,
         stops,
         env: { ...environment(settings, name, mongoUrl, upstash), ...preloaded },
+        trace,
       });
     // The seed finds its configuration where the instances find theirs; it goes past the bad network.
     Object.assign(process.env, environment(settings, "chaos", set.url, new URL(services.upstash.url)));
@@ -203,6 +216,7 @@ export async function run(size: Size): Promise<Report> {
     });
 
     const chats = mongo.db(database).collection("chats");
+    if (trace) stops.push(traceWrites(chats, trace));
     const oldChats = has("old") ? await putOldChats(control, chats, seed, Math.floor(size.chats / 4)) : [];
     const there = others({
       parts: { strangers: has("strangers"), oddities: has("oddities") },
@@ -258,6 +272,7 @@ export async function run(size: Size): Promise<Report> {
     const userId = String(decodeJwt((await demoTokens(secret)).owner).id);
     const { chats: held } = Held.parse(await control("GET", "/chats"));
     const found: Found = { subaccountId: demo.subaccountId, userId, documents: documents.flat(), held };
+    if (trace) for (const one of [...found.documents, ...found.held]) trace("end", compact(one) as object);
     check(ledger, found);
     const troubles = { ...deaths(stages), ...ofNetworks(toMongo, toUpstash), ...ofSet(failing), ...there.troubles };
     return { ledger, troubles, orphansEnded, seconds: Math.round((Date.now() - startedAt) / 1_000) };
@@ -301,9 +316,10 @@ interface StageOptions {
   instances: number;
   env: NodeJS.ProcessEnv;
   stops: (() => Promise<unknown>)[];
+  trace: Trace | undefined;
 }
 
-async function aStage({ size, name, ledger, instances, env, stops }: StageOptions): Promise<Stage> {
+async function aStage({ size, name, ledger, instances, env, stops, trace }: StageOptions): Promise<Stage> {
   const { seed, without } = size;
   const common = {
     seed,
@@ -336,6 +352,7 @@ async function aStage({ size, name, ledger, instances, env, stops }: StageOption
     subaccountId: demo.subaccountId,
     token: (await demoTokens(String(env.JWT_SECRET))).owner,
     ledger,
+    ...(trace ? { trace } : {}),
     wasStopped: (url) => byUrl.get(url)?.wasStopped() ?? false,
     patienceMs,
   };

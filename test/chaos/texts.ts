@@ -6,8 +6,9 @@ import type { Dice } from "./dice.ts";
  */
 export const commonText = "ok";
 
-/** What the agents of a run with a guardrail show as a placeholder. */
+/** What holds this word the agent with a guardrail shows as a placeholder. */
 export const guardedWord = "secret";
+export const guardedAgent = "agent_quiet_guarded";
 
 /** The common text of one send. */
 export function common(number: number): string {

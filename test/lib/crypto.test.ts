@@ -23,8 +23,12 @@ async function under(current: string, old = "") {
   Object.assign(process.env, { ENCRYPTION_KEY: current, ENCRYPTION_KEYS_OLD: old });
   const { config } = await import("../../lib/platform/config.ts");
   config(); // read while the keys stand
-  const { seal, open, isCurrent } = await import("../../lib/platform/crypto.ts");
-  return { seal, isCurrent, open: (text: string, owner = id, iv?: string) => open({ text, iv }, owner, "retell-salt") };
+  const { encrypt, decrypt, isUnderCurrentKey } = await import("../../lib/platform/crypto.ts");
+  return {
+    encrypt,
+    isUnderCurrentKey,
+    decrypt: (text: string, owner = id, iv?: string) => decrypt({ text, iv }, owner, "retell-salt"),
+  };
 }
 
 /** Encrypts as the old server does. */
@@ -44,16 +48,16 @@ const changed = (part = "") => {
 
 describe("secrets at rest", () => {
   it.each(kinds)("open again, and are never the same twice: %s", async (_kind, key) => {
-    const { seal, open } = await under(key);
-    const sealed = await seal("key_secret", id);
+    const { encrypt, decrypt } = await under(key);
+    const sealed = await encrypt("key_secret", id);
     expect(sealed).toMatch(/^v2\.[0-9a-f]{8}\.[\w-]{16}\.[\w-]{22}\.[\w-]+$/);
-    expect(sealed).not.toBe(await seal("key_secret", id));
-    expect(await open(sealed)).toBe("key_secret");
+    expect(sealed).not.toBe(await encrypt("key_secret", id));
+    expect(await decrypt(sealed)).toBe("key_secret");
   });
 
   it("open for their own subaccount alone", async () => {
-    const { seal, open } = await under("the key");
-    await expect(open(await seal("key_secret", id), other)).rejects.toThrow();
+    const { encrypt, decrypt } = await under("the key");
+    await expect(decrypt(await encrypt("key_secret", id), other)).rejects.toThrow();
   });
 
   it.each([
@@ -61,10 +65,10 @@ describe("secrets at rest", () => {
     ["tag", 3],
     ["text", 4],
   ])("do not open when one bit of the %s has changed", async (_part, at) => {
-    const { seal, open } = await under("the key");
-    const sealed = await seal("key_secret", id);
+    const { encrypt, decrypt } = await under("the key");
+    const sealed = await encrypt("key_secret", id);
     await expect(
-      open(
+      decrypt(
         parts(sealed)
           .map((part, i) => (i === at ? changed(part) : part))
           .join("."),
@@ -81,40 +85,45 @@ describe("secrets at rest", () => {
     ["no text", (sealed: string[]) => sealed.slice(0, 4)],
     ["nothing but the version", () => ["v2", ""]],
   ])("do not open with %s", async (_what, change) => {
-    const { seal, open } = await under("the key");
-    await expect(open(change(parts(await seal("key_secret", id))).join("."))).rejects.toThrow("Not a v2 ciphertext");
+    const { encrypt, decrypt } = await under("the key");
+    await expect(decrypt(change(parts(await encrypt("key_secret", id))).join("."))).rejects.toThrow(
+      "Not a v2 ciphertext",
+    );
   });
 
   it("do not open under a key that is not configured, nor under another's id", async () => {
-    const { seal, open } = await under("the key");
-    const sealed = await seal("key_secret", id);
+    const { encrypt, decrypt } = await under("the key");
+    const sealed = await encrypt("key_secret", id);
     const without = await under("another");
-    await expect(without.open(sealed)).rejects.toThrow("not configured");
-    const [, theirs] = parts(await without.seal("something", id));
+    await expect(without.decrypt(sealed)).rejects.toThrow("not configured");
+    const [, theirs] = parts(await without.encrypt("something", id));
     await expect(
-      without.open(
+      without.decrypt(
         parts(sealed)
           .with(1, theirs ?? "")
           .join("."),
       ),
     ).rejects.toThrow();
-    expect(await (await under("the key")).open(sealed)).toBe("key_secret");
-    expect(await open(sealed)).toBe("key_secret");
+    expect(await (await under("the key")).decrypt(sealed)).toBe("key_secret");
+    expect(await decrypt(sealed)).toBe("key_secret");
   });
 
   it.each(kinds)("of the old key and of the new one open side by side: %s", async (_kind, key) => {
-    const before = await (await under(key)).seal("from before", id);
+    const before = await (await under(key)).encrypt("from before", id);
     const after = await under("the new one", `another, ${key}`);
-    const now = await after.seal("from now", id);
-    expect(await Promise.all([before, now].map((sealed) => after.open(sealed)))).toEqual(["from before", "from now"]);
-    expect(await Promise.all([before, now].map(after.isCurrent))).toEqual([false, true]);
+    const now = await after.encrypt("from now", id);
+    expect(await Promise.all([before, now].map((sealed) => after.decrypt(sealed)))).toEqual([
+      "from before",
+      "from now",
+    ]);
+    expect(await Promise.all([before, now].map(after.isUnderCurrentKey))).toEqual([false, true]);
   });
 
   it("of the old server open with whichever key it had", async () => {
     const { text, iv } = asOldServer("key_secret", "theirs");
-    expect(await (await under("theirs")).open(text, id, iv)).toBe("key_secret");
-    expect(await (await under("the new one", "another, theirs")).open(text, id, iv)).toBe("key_secret");
-    await expect((await under("the new one")).open(text, id, iv)).rejects.toThrow("No configured key opens it");
+    expect(await (await under("theirs")).decrypt(text, id, iv)).toBe("key_secret");
+    expect(await (await under("the new one", "another, theirs")).decrypt(text, id, iv)).toBe("key_secret");
+    await expect((await under("the new one")).decrypt(text, id, iv)).rejects.toThrow("No configured key opens it");
   });
 
   it("cost a passphrase's slow derivation once in a process, however many come at once", async () => {
@@ -124,9 +133,9 @@ describe("secrets at rest", () => {
         if (type === "SCRYPTREQUEST") derivations += 1;
       },
     }).enable();
-    const { seal, open } = await under("correct horse battery staple");
-    const sealed = await Promise.all([...Array(20)].map(() => seal("key_secret", id)));
-    await Promise.all(sealed.map((text) => open(text)));
+    const { encrypt, decrypt } = await under("correct horse battery staple");
+    const sealed = await Promise.all([...Array(20)].map(() => encrypt("key_secret", id)));
+    await Promise.all(sealed.map((text) => decrypt(text)));
     hook.disable();
     expect(derivations).toBe(1);
   });

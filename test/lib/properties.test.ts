@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Access, type Actor, decide } from "../../lib/access/membership.ts";
+import { type Access, type Actor, checkPermission } from "../../lib/access/membership.ts";
 import { type ReadChat, type StoredMessage, toStoredMessage } from "../../lib/chat/model.ts";
 import { reconcile } from "../../lib/chat/reconcile.ts";
 import { SubaccountId } from "../../lib/chat/schema.ts";
@@ -45,12 +45,12 @@ describe("decide", () => {
           { ...given, subaccount: place && { ...place, isActive: false } },
           { ...given, subaccount: place && { ...place, maintenanceMode: true } },
         ];
-        const verdicts = poorer.map((less) => decide(less, who, what, now).allowed);
+        const verdicts = poorer.map((less) => checkPermission(less, who, what, now).allowed);
         if (who.role !== "super_admin") expect(verdicts).not.toContain(true);
         else expect(verdicts.slice(4, 6)).toEqual([false, false]);
-        if (!decide(given, who, what, now).allowed) {
+        if (!checkPermission(given, who, what, now).allowed) {
           expect(verdicts).not.toContain(true);
-          expect(decide(given, who, what, now + 1).allowed).toBe(false);
+          expect(checkPermission(given, who, what, now + 1).allowed).toBe(false);
         }
       }),
     );
@@ -61,7 +61,9 @@ describe("decide", () => {
       fc.property(access, fc.option(subaccount), permission, (given, place, what) => {
         const who: Actor = { id: "u", role: "user" };
         fc.pre(!given.membership?.isActive || !given.membership.permissions[what]);
-        expect(decide(given, who, what, now)).toEqual(decide({ ...given, subaccount: place }, who, what, now));
+        expect(checkPermission(given, who, what, now)).toEqual(
+          checkPermission({ ...given, subaccount: place }, who, what, now),
+        );
       }),
     );
   });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Access, type Actor, decide } from "../../lib/access/membership.ts";
+import { type Access, type Actor, checkPermission } from "../../lib/access/membership.ts";
 import { methodsOf, routes } from "../../lib/api/routes.ts";
 import { Cursor, encode } from "../../lib/chat/cursor.ts";
 import { visible } from "../../lib/chat/view.ts";
@@ -24,16 +24,16 @@ describe("decide", () => {
 
   it("grants a flag that is set and no other, whatever the token's role but super_admin", () => {
     for (const role of ["user", "admin"] as const) {
-      expect(decide(member, actor(role), "read", 1).allowed).toBe(true);
-      expect(decide(member, actor(role), "write", 1).allowed).toBe(false);
+      expect(checkPermission(member, actor(role), "read", 1).allowed).toBe(true);
+      expect(checkPermission(member, actor(role), "write", 1).allowed).toBe(false);
     }
-    expect(decide(member, actor("super_admin"), "admin", 1).allowed).toBe(true);
+    expect(checkPermission(member, actor("super_admin"), "admin", 1).allowed).toBe(true);
   });
 
   it("ends a temporary access at its very end", () => {
     const access = { ...member, membership: { ...member.membership, expiresAt: 100 } } as Access;
-    expect(decide(access, actor("user"), "read", 99).allowed).toBe(true);
-    expect(decide(access, actor("user"), "read", 100)).toEqual({ allowed: false, effectiveRole: "none" });
+    expect(checkPermission(access, actor("user"), "read", 99).allowed).toBe(true);
+    expect(checkPermission(access, actor("user"), "read", 100)).toEqual({ allowed: false, effectiveRole: "none" });
   });
 });
 

@@ -108,7 +108,7 @@ function check(answer: Response, endpoint: Endpoint, isRedisAway: boolean): void
   const warnings = logOf(answer, "WARN").filter(
     ({ message, reason }) =>
       !String(message).startsWith("Cache not forgotten") &&
-      (isRedisAway || (reason as { name: string } | undefined)?.name !== "RedisAway"),
+      (isRedisAway || (reason as { name: string } | undefined)?.name !== "RedisUnavailable"),
   );
   expect(warnings.map(({ message }) => message).slice(1)).toEqual([]);
 }

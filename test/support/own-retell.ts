@@ -3,9 +3,9 @@
  * file would move along. Imported before anything that reads the configuration.
  */
 import { afterAll } from "vitest";
-import { startRetell } from "../../packages/retell-simulator/src/retell.ts";
+import { startRetellSimulator } from "../../packages/retell-simulator/src/index.ts";
 
-const retell = await startRetell();
+const retell = await startRetellSimulator();
 process.env.RETELL_BASE_URL = retell.url;
 process.env.TEST_RETELL_CONTROL = retell.control;
 afterAll(() => retell.stop());

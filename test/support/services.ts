@@ -10,8 +10,8 @@ declare module "vitest" {
 }
 
 /**
- * Starts a mongod, the Upstash emulator and the Retell simulator once for all test files. UPSTASH_BACKEND=mock tests
- * what a machine without a Redis server has; TEST_SERVICES, what such a setup has provided, uses those.
+ * Starts a mongod, the Upstash emulator and the Retell simulator once for all test files. TEST_SERVICES, what such a
+ * setup has provided, uses those.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   if (process.env.TEST_SERVICES) {
@@ -25,7 +25,6 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
   const services = await startServices({
     mongoArgs: ["--setParameter", "enableTestCommands=1"],
-    upstashBackend: process.env.UPSTASH_BACKEND === "mock" ? "mock" : "auto",
     onExit: (line) => console.error(line),
     say: (line) => console.error(line),
   });

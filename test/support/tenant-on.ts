@@ -1,5 +1,5 @@
 import { type MongoClient, ObjectId } from "mongodb";
-import { seal } from "../../lib/platform/crypto.ts";
+import { encrypt } from "../../lib/platform/crypto.ts";
 import { indexes } from "../../lib/platform/indexes.ts";
 import { aWorld, central, type World } from "./world.ts";
 
@@ -16,7 +16,7 @@ export async function aTenantOn(client: MongoClient, url: string): Promise<World
     if (options.unique) await db.collection(collection).createIndex(key, options);
   }
   await db.collection("chatagents").insertOne({ agentId: world.agentId, subaccountId: world.subaccountId });
-  const mongodbUrl = await seal(url, world.subaccountId);
+  const mongodbUrl = await encrypt(url, world.subaccountId);
   const _id = new ObjectId(world.subaccountId);
   await central.collection("subaccounts").updateOne({ _id }, { $set: { mongodbUrl } });
   return { ...world, db };

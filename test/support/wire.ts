@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, expect, vi } from "vitest";
 import { routes } from "../../lib/api/routes.ts";
-import { startUpstash } from "../../packages/upstash-emulator/src/upstash.ts";
+import { startUpstashEmulator } from "../../packages/upstash-emulator/src/index.ts";
 import { linesOf } from "./instance.ts";
 import { httpProxy, mongoProxy, Recorder, type Service, type Treatment, type Trip } from "./proxy.ts";
 import { invoke, type Name, type Request, type Response, type World } from "./world.ts";
@@ -14,8 +14,7 @@ const letters: Record<Service, string> = { upstash: "U", mongo: "M", retell: "R"
  */
 export async function aWire() {
   const { MONGODB_URL = "", RETELL_BASE_URL = "" } = process.env;
-  const backend = process.env.UPSTASH_BACKEND === "mock" ? "mock" : "auto";
-  const emulator = await startUpstash({ backend });
+  const emulator = await startUpstashEmulator();
   const central = new URL(MONGODB_URL);
 
   const recorder = new Recorder();

@@ -7,7 +7,7 @@ import { toEvent } from "../../dev/event.ts";
 import type { Permission } from "../../lib/access/membership.ts";
 import type { Route } from "../../lib/api/route.ts";
 import { routes } from "../../lib/api/routes.ts";
-import { seal } from "../../lib/platform/crypto.ts";
+import { encrypt } from "../../lib/platform/crypto.ts";
 import { indexes } from "../../lib/platform/indexes.ts";
 import { canary, hide } from "./canaries.ts";
 
@@ -57,7 +57,7 @@ export async function aWorld(
   if (options.account !== null) {
     await central.collection("retellaccounts").insertOne({
       subaccountId: subaccount,
-      apiKey: await seal(apiKey, subaccountId),
+      apiKey: await encrypt(apiKey, subaccountId),
       accountName: "Test Retell",
       isActive: true,
       ...options.account,

@@ -1,7 +1,7 @@
 import type { webcrypto } from "node:crypto";
 import { type CompactVerifyResult, compactVerify, createRemoteJWKSet, errors, type JWTVerifyGetKey } from "jose";
 import * as z from "zod";
-import { type Actor, canonical } from "../../access/membership.ts";
+import { type Actor, canonicalUserId } from "../../access/membership.ts";
 import { config } from "../../platform/config.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { parseJson } from "../../platform/json.ts";
@@ -35,14 +35,14 @@ const Claims = z
     exp: z.number(),
     nbf: z.number().nullish(),
   })
-  .transform(({ sub, id = sub, ...claims }) => ({ ...claims, id: id === undefined ? id : canonical(id) }));
+  .transform(({ sub, id = sub, ...claims }) => ({ ...claims, id: id === undefined ? id : canonicalUserId(id) }));
 
 /** A bearer token becomes an actor. Only who the caller is; what it may do is authorize.ts. */
 export function authenticate(): Middleware {
   return {
     before: async ({ event, internal: { state } }) => {
-      const token = bearer(headerOf(event, "authorization"));
-      state.actor = await verify(token);
+      const token = bearerToken(headerOf(event, "authorization"));
+      state.actor = await verifyToken(token);
       state.log.fields.userId = loggable(state.actor.id);
     },
   };
@@ -52,28 +52,28 @@ export function authenticate(): Middleware {
  * One space or more stand behind the scheme (RFC 9110, 11.4). API Gateway joins repeated headers by a comma, which no
  * token holds: two of them are none.
  */
-function bearer(header: string | undefined): string {
+function bearerToken(header: string | undefined): string {
   const [scheme = "", token = "", ...more] = (header ?? "").split(/ +/);
   if (scheme.toLowerCase() !== "bearer" || token === "") throw new ApiError("ACCESS_TOKEN_REQUIRED");
   if (more.length > 0 || token.includes(",")) throw new ApiError("INVALID_ACCESS_TOKEN");
   return token;
 }
 
-async function verify(token: string): Promise<Actor> {
+async function verifyToken(token: string): Promise<Actor> {
   const { JWT_SECRET, JWT_JWKS_URL, JWT_ISSUER, JWT_AUDIENCE, JWT_ADMIN_ISSUERS } = config();
   // The token's own header only chooses between two configured ways, and each way fixes its algorithms.
   const symmetric = algorithm(token) === "HS256";
   let verified: CompactVerifyResult;
   try {
     if (symmetric && JWT_SECRET) {
-      verified = await compactVerify(token, await secret(JWT_SECRET), { algorithms: ["HS256"] });
+      verified = await compactVerify(token, await secretKey(JWT_SECRET), { algorithms: ["HS256"] });
     } else if (!symmetric && JWT_JWKS_URL) {
       verified = await compactVerify(token, keySet(JWT_JWKS_URL), { algorithms: asymmetric });
     } else throw new ApiError("INVALID_ACCESS_TOKEN");
   } catch (cause) {
     if (cause instanceof ApiError) throw cause;
     // The key set's server is away or answers nonsense: not the caller's fault, and not to be taken for a bad token.
-    if (!(cause instanceof errors.JOSEError) || issuersFault.has(cause.code)) {
+    if (!(cause instanceof errors.JOSEError) || keySetErrors.has(cause.code)) {
       throw new ApiError("CONNECTION_FAILED", { cause, message: "The token's issuer cannot be reached" });
     }
     throw new ApiError("INVALID_ACCESS_TOKEN", { cause });
@@ -101,11 +101,11 @@ function algorithm(token: string): unknown {
   }
 }
 
-const issuersFault = new Set(["ERR_JWKS_TIMEOUT", "ERR_JWKS_INVALID", "ERR_JOSE_GENERIC"]);
+const keySetErrors = new Set(["ERR_JWKS_TIMEOUT", "ERR_JWKS_INVALID", "ERR_JOSE_GENERIC"]);
 
 /** Imported once: bytes, or a KeyObject, jose imports anew for each token, which then costs half as much again. */
 const imported = new Map<string, Promise<webcrypto.CryptoKey>>();
-function secret(text: string): Promise<webcrypto.CryptoKey> {
+function secretKey(text: string): Promise<webcrypto.CryptoKey> {
   const known = imported.get(text) ?? importSecret(text);
   imported.set(text, known);
   return known;

@@ -1,10 +1,10 @@
-import { decide, load, type Permission, peek } from "../../access/membership.ts";
+import { accessInCaches, checkPermission, loadAccess, type Permission } from "../../access/membership.ts";
 import { openTenant } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { loggable } from "../../platform/logger.ts";
 import type { Middleware } from "../call.ts";
 import type { GuardedRoute } from "../route.ts";
-import { countRoute, judge } from "./limit.ts";
+import { countForRoute, enforce } from "./limit.ts";
 
 /**
  * The gate. Everything that was started before it is awaited here, and the verdicts fall in their order: the user's
@@ -17,22 +17,22 @@ export function authorize(route: GuardedRoute): Middleware {
       if (!actor || !params || !counts) throw new Error("authorize stands behind authenticate, limitUser and validate");
       const { subaccountId } = params;
 
-      const peeked = peek(actor.id, subaccountId); // started before the first await: it travels with the counts
-      judge(state, await counts.user);
+      const peeked = accessInCaches(actor.id, subaccountId); // started before the first await: it travels with the counts
+      enforce(state, await counts.user);
 
       const { access: cached, epoch, failure } = await peeked;
       if (failure !== undefined) log.warn("Permission not read from Redis", failure);
-      const access = cached ?? (await log.time("mongo", load(actor.id, subaccountId, epoch, state.trailing)));
+      const access = cached ?? (await log.time("mongo", loadAccess(actor.id, subaccountId, epoch, state.trailing)));
       state.require = (permission) => {
-        const verdict = decide(access, actor, permission, Date.now());
+        const verdict = checkPermission(access, actor, permission, Date.now());
         if (!verdict.allowed) throw denied(verdict, permission);
       };
       state.require(route.permission);
       const agentId = (state.body as { agentId?: unknown } | undefined)?.agentId;
       if (typeof agentId === "string") log.fields.agentId = loggable(agentId);
 
-      const counted = await (counts.subaccount ?? countRoute(route, subaccountId));
-      if (counted) judge(state, counted);
+      const counted = await (counts.subaccount ?? countForRoute(route, subaccountId));
+      if (counted) enforce(state, counted);
 
       state.tenant = await openTenant(subaccountId, access.subaccount ?? {}, state);
       log.spent.admit = performance.now() - state.startedAt;

@@ -1,5 +1,5 @@
-import { type Count, count, recallExceeded, routeLimit, userLimit } from "../../access/limits.ts";
-import { decide, recall } from "../../access/membership.ts";
+import { countRequest, knownRefusal, type LimitResult, routeLimit, userLimit } from "../../access/limits.ts";
+import { accessInMemory, checkPermission } from "../../access/membership.ts";
 import { ApiError } from "../../platform/errors.ts";
 import type { Middleware, RequestState } from "../call.ts";
 import type { GuardedRoute, Route } from "../route.ts";
@@ -16,9 +16,9 @@ export function limitUser(): Middleware {
       const { actor } = state;
       if (!actor) throw new Error("limitUser stands behind authenticate");
       const rule = userLimit();
-      const over = recallExceeded(rule, actor.id);
-      if (over) judge(state, over);
-      state.counts = { user: count(rule, actor.id) };
+      const over = knownRefusal(rule, actor.id);
+      if (over) enforce(state, over);
+      state.counts = { user: countRequest(rule, actor.id) };
     },
   };
 }
@@ -29,17 +29,17 @@ export function limitSubaccount(route: GuardedRoute): Middleware {
     before: ({ internal: { state } }) => {
       const { actor, params, counts } = state;
       if (!actor || !params || !counts) throw new Error("limitSubaccount stands behind limitUser and validate");
-      const access = recall(actor.id, params.subaccountId);
-      const isAllowed = access && decide(access, actor, route.permission, Date.now()).allowed;
-      if (isAllowed) counts.subaccount = countRoute(route, params.subaccountId);
+      const access = accessInMemory(actor.id, params.subaccountId);
+      const isAllowed = access && checkPermission(access, actor, route.permission, Date.now()).allowed;
+      if (isAllowed) counts.subaccount = countForRoute(route, params.subaccountId);
     },
   };
 }
 
 /** Counts against the endpoint's own limit, per subaccount. */
-export function countRoute(route: Route, subaccountId: string): Promise<Count> | undefined {
+export function countForRoute(route: Route, subaccountId: string): Promise<LimitResult> | undefined {
   const rule = routeLimit(route);
-  return rule && count(rule, subaccountId);
+  return rule && countRequest(rule, subaccountId);
 }
 
 /**
@@ -47,7 +47,7 @@ export function countRoute(route: Route, subaccountId: string): Promise<Count> |
  *
  * @throws RATE_LIMIT_EXCEEDED
  */
-export function judge(state: RequestState, { success, limit, remaining, reset, degraded }: Count): void {
+export function enforce(state: RequestState, { success, limit, remaining, reset, degraded }: LimitResult): void {
   const { headers, log } = state;
   const seconds = Math.max(1, Math.ceil((reset - Date.now()) / 1_000));
 

@@ -46,23 +46,27 @@ export function respond(route: Route): Middleware {
 
     after: async (request) => {
       const { state } = request.internal;
-      request.response = await succeed(route, state, request.response as Reply);
-      close(state, 200);
+      request.response = await successResponse(route, state, request.response as Reply);
+      finish(state, 200);
     },
 
     onError: async (request) => {
       const { state } = request.internal;
       await Promise.all(state.trailing);
-      const error = known(request.error);
+      const error = asApiError(request.error);
       // Also of what was refused before its path was read.
       state.log.fields.subaccountId ??= SubaccountId.safeParse(request.event?.pathParameters?.subaccountId).data;
-      request.response = fail(route, state, error);
-      close(state, error.status, error);
+      request.response = errorResponse(route, state, error);
+      finish(state, error.status, error);
     },
   };
 }
 
-async function succeed(route: Route, state: RequestState, reply: Reply): Promise<APIGatewayProxyStructuredResultV2> {
+async function successResponse(
+  route: Route,
+  state: RequestState,
+  reply: Reply,
+): Promise<APIGatewayProxyStructuredResultV2> {
   const { headers, trailing, operationId } = state;
   const head = reply.answer ?? fromText(headOf(route, reply));
   if (!reply.answer && reply.fill) trailing.push(reply.fill(head));
@@ -88,7 +92,7 @@ function headOf({ message }: Route, { data, page = {} }: Extract<Reply, { answer
   return `{"success":true,"message":"${message}","data":${JSON.stringify(data)},"meta":{${about}${about && ","}`;
 }
 
-function fail(route: Route, state: RequestState, error: ApiError): APIGatewayProxyStructuredResultV2 {
+function errorResponse(route: Route, state: RequestState, error: ApiError): APIGatewayProxyStructuredResultV2 {
   const { code, message, errors, details, retryAfter } = error;
   const headers = { ...state.headers };
   if (retryAfter !== undefined) headers["retry-after"] = String(retryAfter);
@@ -103,18 +107,18 @@ function fail(route: Route, state: RequestState, error: ApiError): APIGatewayPro
 }
 
 /** Whatever was thrown, as one of our codes. What nobody foresaw says nothing about our insides. */
-function known(thrown: unknown): ApiError {
+function asApiError(thrown: unknown): ApiError {
   return thrown instanceof ApiError ? thrown : new ApiError("INTERNAL_ERROR", { cause: thrown });
 }
 
-function close({ log, ...state }: RequestState, status: number, error?: ApiError): void {
+function finish({ log, ...state }: RequestState, status: number, error?: ApiError): void {
   state.tenant?.release();
   const { admit, mongo, retell } = log.spent;
   const spent = { admit: Math.round(admit), mongo: Math.round(mongo), retell: Math.round(retell) };
   const outcome = { status, duration: elapsed(state), ...spent, ...(error ? { code: error.code } : {}) };
   if (error && error.status >= 500) log.error("Request failed", error, outcome);
   else log.info("Request", outcome);
-  log.measure(outcome.duration, error);
+  log.writeMetrics(outcome.duration, error);
 }
 
 function elapsed({ startedAt }: Pick<RequestState, "startedAt">): number {

@@ -1,18 +1,17 @@
 import { verify } from "retell-sdk/lib/webhook_auth";
 import { loadSubaccount } from "../../access/membership.ts";
 import { openTenant } from "../../access/tenant.ts";
-import { drainSocketEvents } from "../../platform/awake.ts";
 import { ApiError } from "../../platform/errors.ts";
 import type { RequestLog } from "../../platform/logger.ts";
 import { Lru } from "../../platform/lru.ts";
-import { isUnreachable } from "../../platform/mongo.ts";
+import { drainSocketEvents, isUnreachable } from "../../platform/mongo.ts";
 import { webhookKeysOf } from "../../retell/account.ts";
 import type { Middleware } from "../call.ts";
 import { valuesOf } from "../headers.ts";
 import type { Route } from "../route.ts";
 
 /** `v=<unix ms>,d=<64 hex>`; anything else is not worth a look at the database. */
-const form = /^v=(\d{13}),d=[0-9a-f]{64}$/;
+const signatureFormat = /^v=(\d{13}),d=[0-9a-f]{64}$/;
 const toleranceMs = 5 * 60_000;
 
 /**
@@ -36,13 +35,13 @@ export function signature(route: Route): Middleware {
       const refused = () => new ApiError("INVALID_SIGNATURE");
       const params = route.params?.safeParse(event.pathParameters).data;
       const [header = "", ...others] = valuesOf(event, "x-retell-signature", { commas: 1 });
-      const [, timestamp] = form.exec(header) ?? [];
+      const [, timestamp] = signatureFormat.exec(header) ?? [];
       if (!params || !timestamp || others.length > 0 || Math.abs(Date.now() - Number(timestamp)) > toleranceMs)
         throw refused();
       const { subaccountId } = params;
       const { log, trailing } = state;
       log.fields.subaccountId = subaccountId;
-      refuseFlood(subaccountId);
+      refuseForgeries(subaccountId);
 
       // API Gateway may hand the body on as base64: what was signed are the bytes that Retell sent.
       const body = Buffer.from(event.body ?? "", event.isBase64Encoded ? "base64" : "utf8").toString("utf8");
@@ -61,7 +60,7 @@ export function signature(route: Route): Middleware {
 }
 
 /** @throws RATE_LIMIT_EXCEEDED: Retell sends a true delivery again, and the sweep finds what was missed. */
-function refuseFlood(subaccountId: string): void {
+function refuseForgeries(subaccountId: string): void {
   const { bytes, until } = forged.get(subaccountId) ?? { bytes: 0, until: 0 };
   const leftMs = until - Date.now();
   if (leftMs <= 0 || bytes < forgedBytes) return;

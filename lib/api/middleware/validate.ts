@@ -4,9 +4,9 @@ import type * as z from "zod";
 import { ApiError, type FieldError, maxErrors } from "../../platform/errors.ts";
 import { type Member, members, parseJson, pathOf, withoutBom, withSources } from "../../platform/json.ts";
 import type { ChatRequest, Middleware, RequestState } from "../call.ts";
-import { headerOf, isJsonType, unquoted, valuesOf } from "../headers.ts";
+import { headerOf, isJsonType, unquote, valuesOf } from "../headers.ts";
 import type { Route } from "../route.ts";
-import { judge } from "./limit.ts";
+import { enforce } from "./limit.ts";
 
 const maxBodyBytes = 262_144;
 const maxFieldLength = 200;
@@ -14,7 +14,7 @@ const maxFieldLength = 200;
 const maxLevels = 1_000;
 /** Visible ASCII: what a header can carry without two ways to read it. */
 const idempotencyKey = /^[\x21-\x7e]{1,255}$/;
-const differing = "Must have one value. Several lines, or a comma outside of quotes, are several";
+const severalValues = "Must have one value. Several lines, or a comma outside of quotes, are several";
 
 /** Path, query, body and headers by the route's schemas. Everything that is wrong is said at once. */
 export function validate(route: Route): Middleware {
@@ -25,7 +25,7 @@ export function validate(route: Route): Middleware {
       const problems: FieldError[] = [];
       /** The verdict of the user's limit comes first. */
       const refuse = async (error: ApiError): Promise<never> => {
-        if (internal.state.counts) judge(internal.state, await internal.state.counts.user);
+        if (internal.state.counts) enforce(internal.state, await internal.state.counts.user);
         throw error;
       };
 
@@ -33,17 +33,17 @@ export function validate(route: Route): Middleware {
       const body = route.body ? readBody(request, parser, problems) : undefined;
 
       const parsed = {
-        params: check(route.params, event.pathParameters ?? {}, "path", problems),
-        query: check(route.query, presentOf(event.queryStringParameters), "query", problems),
-        body: body && check(route.body, body.json, "body", problems),
+        params: parseWith(route.params, event.pathParameters ?? {}, "path", problems),
+        query: parseWith(route.query, withoutEmpty(event.queryStringParameters), "query", problems),
+        body: body && parseWith(route.body, body.json, "body", problems),
       };
       if (valuesOf(event, "x-operation-id", { spelled: (id) => id.toLowerCase() }).length > 1) {
-        problems.push({ field: "x-operation-id", in: "header", message: differing });
+        problems.push({ field: "x-operation-id", in: "header", message: severalValues });
       }
       if (route.method === "POST" && headerOf(event, "idempotency-key") !== undefined) {
-        const keys = valuesOf(event, "idempotency-key", { spelled: unquoted });
+        const keys = valuesOf(event, "idempotency-key", { spelled: unquote });
         const [key = ""] = keys;
-        const wrong = keys.length > 1 ? differing : "Must be 1 to 255 visible ASCII characters";
+        const wrong = keys.length > 1 ? severalValues : "Must be 1 to 255 visible ASCII characters";
         if (keys.length === 1 && idempotencyKey.test(key)) internal.state.key = key;
         else problems.push({ field: "idempotency-key", in: "header", message: wrong });
       }
@@ -52,7 +52,7 @@ export function validate(route: Route): Middleware {
       }
 
       Object.assign(internal.state, parsed);
-      Object.assign(internal.state.log.fields, named(internal.state));
+      Object.assign(internal.state.log.fields, pathFields(internal.state));
     },
   };
 }
@@ -77,13 +77,13 @@ function readBody(
     return { json: withSources(event.body, text ?? "") };
   } catch {
     // The parser's error carries the whole body: it must not become a cause, which is logged.
-    problems.push(...refusals(text));
+    problems.push(...bodyProblems(text));
     return undefined;
   }
 }
 
 /** Why the parser did not take a text. Of JSON it refuses what could change a prototype, and deep nesting: its stack. */
-function refusals(text: string | undefined): FieldError[] {
+function bodyProblems(text: string | undefined): FieldError[] {
   const json = parseJson(text);
   if (json === undefined) return [{ field: "body", in: "body", message: "Must be a JSON object" }];
   const problems: FieldError[] = [];
@@ -105,7 +105,7 @@ function reachesPrototypes({ name, value }: Member): boolean {
  * An empty query parameter, as forms write a field that nobody filled in, is an absent one. API Gateway joins repeated
  * ones by a comma, which no value of ours holds.
  */
-function presentOf(query: Record<string, string | undefined> | undefined): Record<string, string> {
+function withoutEmpty(query: Record<string, string | undefined> | undefined): Record<string, string> {
   const joined = Object.entries(query ?? {}).map(([name, value = ""]) => [
     name,
     value.split(",").filter(Boolean).join(),
@@ -113,7 +113,7 @@ function presentOf(query: Record<string, string | undefined> | undefined): Recor
   return Object.fromEntries(joined.filter(([, value]) => value !== ""));
 }
 
-function check(
+function parseWith(
   schema: z.ZodType | undefined,
   input: unknown,
   place: FieldError["in"],
@@ -156,7 +156,7 @@ function bodyBytes(body: string | undefined, isBase64: boolean): number {
 }
 
 /** What of the path stands in the log. What stands in the body is the caller's choice, and waits for the permission. */
-function named({ params }: RequestState): Record<string, string> {
+function pathFields({ params }: RequestState): Record<string, string> {
   return {
     ...(params ? { subaccountId: params.subaccountId } : {}),
     ...(params?.chatId ? { chatId: params.chatId } : {}),

@@ -1,27 +1,27 @@
 import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 
-type Told = Record<string, unknown>;
+type Fields = Record<string, unknown>;
 
 const withFields =
-  (fields: Told) =>
-  (told: Told): Told => ({ ...told, ...fields });
+  (fields: Fields) =>
+  (body: Fields): Fields => ({ ...body, ...fields });
 
 const withItem =
   (list: string, item: unknown) =>
-  (told: Told): Told => ({ ...told, [list]: Array.isArray(told[list]) ? [item, ...told[list]] : told[list] });
+  (body: Fields): Fields => ({ ...body, [list]: Array.isArray(body[list]) ? [item, ...body[list]] : body[list] });
 
-/** Times of the chat and of its entries, in another form. */
+/** All timestamps, of the chat and of its entries, in another form. */
 const withTimes =
   (form: (ms: number) => unknown) =>
-  (told: Told): Told =>
-    JSON.parse(JSON.stringify(told), (name, value) =>
+  (body: Fields): Fields =>
+    JSON.parse(JSON.stringify(body), (name, value) =>
       name.endsWith("_timestamp") && typeof value === "number" ? form(value) : value,
     );
 
-/** A number that JavaScript cannot hold; `textOf` writes it. */
+/** A number that a double cannot hold. `textOf` writes its digits into the JSON. */
 const digits = (number: string) => `<digits ${number}>`;
 
-/** JSON that other servers are known to send, and no schema of Retell's allows. */
+/** Bodies that Retell's schema does not allow. */
 const BODIES = {
   nullPaginationKey: withFields({ pagination_key: null }),
   nullHasMore: withFields({ has_more: null }),
@@ -57,17 +57,17 @@ const BODIES = {
     },
     collected_dynamic_variables: { order: digits("12345678901234567890") },
   }),
-} satisfies Record<string, (told: Told) => Told>;
+} satisfies Record<string, (body: Fields) => Fields>;
 
-interface Sent {
-  headers: Record<string, string>;
-  bytes: Buffer;
-}
+type Encoded = { headers: Record<string, string>; bytes: Buffer };
 
-const encoded = (encoding: string, bytes: Buffer): Sent => ({ headers: { "content-encoding": encoding }, bytes });
-const typed = (type: string, text: string): Sent => ({ headers: { "content-type": type }, bytes: Buffer.from(text) });
+const encoded = (encoding: string, bytes: Buffer): Encoded => ({ headers: { "content-encoding": encoding }, bytes });
+const typed = (type: string, text: string): Encoded => ({
+  headers: { "content-type": type },
+  bytes: Buffer.from(text),
+});
 
-/** Ways to send an answer. */
+/** Unusual and broken encodings of a body. */
 const ENCODINGS = {
   gzip: (text) => encoded("gzip", gzipSync(text)),
   gzipCapitals: (text) => encoded("GZIP", gzipSync(text)),
@@ -77,7 +77,7 @@ const ENCODINGS = {
   gzipEmpty: () => encoded("gzip", Buffer.alloc(0)),
   gzipTruncated: (text) => encoded("gzip", gzipSync(text).subarray(0, -12)),
   gzipMislabelled: (text) => encoded("gzip", Buffer.from(text)),
-  /** 300 kB that inflate to 300 MB. */
+  /** 300 kB that decompress to 300 MB. */
   gzipBomb: (text) => encoded("gzip", gzipSync(Buffer.concat([Buffer.from(text), Buffer.alloc(300_000_000, " ")]))),
   deflate: (text) => encoded("deflate", deflateSync(text)),
   brotli: (text) => encoded("br", brotliCompressSync(text)),
@@ -85,7 +85,7 @@ const ENCODINGS = {
   byteOrderMark: (text) => ({ headers: {}, bytes: Buffer.from(`\uFEFF${text}`) }),
   charsetLatin: (text) => typed("application/json; charset=iso-8859-1", text),
   typeText: (text) => typed("text/plain", text),
-} satisfies Record<string, (text: string) => Sent>;
+} satisfies Record<string, (text: string) => Encoded>;
 
 type OddBody = keyof typeof BODIES;
 type OddEncoding = keyof typeof ENCODINGS;
@@ -93,16 +93,16 @@ export type Odd = OddBody | OddEncoding;
 export const ODD_BODIES = Object.keys(BODIES) as OddBody[];
 export const ODD_ENCODINGS = Object.keys(ENCODINGS) as OddEncoding[];
 
-/** The JSON of an answer or a webhook. */
+/** The JSON text of an answer or a webhook. */
 export function textOf(body: unknown): string {
   return JSON.stringify(body).replace(/"<digits (\d+)>"/g, "$1");
 }
 
 export function oddBody(name: OddBody, body: unknown): unknown {
-  return typeof body === "object" && body !== null ? BODIES[name](body as Told) : body;
+  return typeof body === "object" && body !== null ? BODIES[name](body as Fields) : body;
 }
 
-export function oddBytes(name: OddEncoding, text: string): Sent {
+export function oddBytes(name: OddEncoding, text: string): Encoded {
   return ENCODINGS[name](text);
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 
-/** Numbers from 0 to 1, the same ones for the same seed (the mulberry32 generator). */
+/** A generator of numbers from 0 to 1, the same sequence for the same seed (mulberry32). */
 export function numbersFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -11,17 +11,22 @@ export function numbersFrom(seed: number): () => number {
   };
 }
 
-/** Hex digits (64 at most) that depend on nothing but the parts: the same seed and ordinal give the same id. */
+/** Up to 64 hex digits that depend on the parts alone. */
 export function hexOf(length: number, ...parts: (string | number)[]): string {
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, length);
 }
 
-/** Whether chances of one draw make sense together: what is missing to 1 is the chance of none. */
+/** A generator of numbers from 0 to 1 that depends on the parts alone. */
+export function numbersOf(...parts: (string | number)[]): () => number {
+  return numbersFrom(Number.parseInt(hexOf(8, ...parts), 16));
+}
+
+/** Whether the probabilities of one draw add up to 1 at most; the rest is the probability of no result. */
 export function isOneDraw(rates: Partial<Record<string, number>>): boolean {
   return Object.values(rates).reduce<number>((sum, rate = 0) => sum + rate, 0) <= 1;
 }
 
-/** The kind that a number from 0 to 1 falls on, if any. */
+/** The kind that a number from 0 to 1 selects, if any. */
 export function kindAt<Kind extends string>(
   number: number,
   kinds: readonly Kind[],

@@ -1,6 +1,6 @@
 import type * as z from "zod";
 
-/** A request that is answered with an error status, in the form that Retell's errors have. */
+/** A request that is answered with an error status and a body in the form of Retell's errors. */
 export class Refusal extends Error {
   readonly status: number;
 
@@ -10,10 +10,10 @@ export class Refusal extends Error {
   }
 }
 
-/** Retell's words for a chat or an agent that is not there, or belongs to another workspace. */
-export const missing = () => new Refusal(422, "Cannot find requested asset under given api key");
+/** Retell's message for a chat or an agent that does not exist or belongs to another workspace. */
+export const notFound = () => new Refusal(422, "Cannot find requested asset under given api key");
 
-/** What a body says, or a 400 which names the first thing wrong with it. */
+/** Parses a request body. @throws 400 that names the first problem. */
 export function parse<Schema extends z.ZodType>(schema: Schema, body: unknown): z.infer<Schema> {
   const result = schema.safeParse(body);
   if (result.success) return result.data;

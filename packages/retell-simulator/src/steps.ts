@@ -1,20 +1,21 @@
 import * as z from "zod";
 import { MISSING_AGENT } from "./agents.ts";
-import { converse, fill, greeting } from "./conversation.ts";
+import { converse, fill, greeting, type Reply } from "./conversation.ts";
 import { list } from "./list.ts";
-import { missing, parse, Refusal } from "./refusal.ts";
+import { notFound, parse, Refusal } from "./refusal.ts";
 import { Attributes, type Chat, type Entry, Json, type Profile, Variables } from "./schema.ts";
 import { history, show, showEntry, storageOf, variablesOf } from "./view.ts";
 import type { World } from "./world.ts";
 
+/** The operations of Retell's chat API. */
 export const Step = z.enum(["create", "completion", "end", "retrieve", "list", "update", "delete", "rerun"]);
 export type Step = z.infer<typeof Step>;
 
-/** A request that has passed the door: whose workspace, about which chat, saying what. */
+/** An authenticated request. `replyAfterMs` is a fault's delay of the reply. */
 export type Call = { key: string; chatId: string; body: unknown; replyAfterMs?: number; isStrangers?: boolean };
 export type Answer = { status: number; body?: unknown };
 
-const METADATA_BYTES = 51_200; // "50 kB": which kB is not said
+const METADATA_BYTES = 51_200; // Retell says 50 kB, and not which kB
 
 const Metadata = Json.refine((metadata) => Buffer.byteLength(JSON.stringify(metadata)) <= METADATA_BYTES, {
   error: "metadata is limited to 50kB",
@@ -38,63 +39,42 @@ const UpdateBody = z.object({
 
 const STRICTNESS = { everything: 0, everything_except_pii: 1, basic_attributes_only: 2 };
 
-/** What each call of Retell's chat API does. */
+const BLOCKED: Entry = { role: "agent", content: "I am sorry, I cannot talk about that." };
+
 export const steps: Record<Step, (world: World, call: Call) => Answer | Promise<Answer>> = {
   create(world, { key, body, replyAfterMs }) {
     const { agent_id, agent_version, metadata, retell_llm_dynamic_variables } = parse(CreateBody, body);
-    if (agent_id.startsWith(MISSING_AGENT)) throw missing();
+    if (agent_id.startsWith(MISSING_AGENT)) throw notFound();
     const chat = world.add(key, agent_id, {
-      version: typeof agent_version === "number" ? agent_version : undefined,
-      agent_tag: typeof agent_version === "string" ? agent_version : undefined,
+      ...(typeof agent_version === "number" ? { version: agent_version } : { agent_tag: agent_version }),
       metadata,
       variables: retell_llm_dynamic_variables,
     });
-    world.changed(chat, "chat_started");
+    world.emit(chat, "chat_started");
 
     const profile = world.profileOf(chat);
     const opening = openingOf(chat, profile);
-    if (opening) void world.speak(chat, opening, "ongoing", replyAfterMs ?? profile.openingDelayMs);
+    if (opening) void world.reply(chat, [opening], "ongoing", replyAfterMs ?? profile.openingDelayMs);
 
-    // The opening here is a live answer, not stored history: an agent that stores nothing gives it just the same.
+    // Also for an agent that stores no messages: the response is not read from storage.
     const now = world.clock.now();
     const { transcript: _, message_with_tool_calls: __, ...basics } = show(chat, profile, now);
-    const words = world.settingsOf(key).openingInCreate ? history(chat, profile, now) : {};
-    return { status: 201, body: { ...basics, ...words } };
+    const messages = world.settingsOf(key).openingInCreate ? history(chat, profile, now) : {};
+    return { status: 201, body: { ...basics, ...messages } };
   },
 
   completion(world, { key, body, replyAfterMs, isStrangers }) {
     const { chat_id, content } = parse(CompletionBody, body);
-    return world.inTurn(world.find(key, chat_id), async () => {
-      const chat = world.find(key, chat_id); // it may have gone while this waited for its turn
+    return world.inQueue(world.find(key, chat_id), async () => {
+      const chat = world.find(key, chat_id); // it may have been deleted while this request was in the queue
+      const refusal = new Refusal(world.settingsOf(key).completionAfterEnd, "Chat is not ongoing");
+      if (chat.status !== "ongoing") throw refusal;
+
       const profile = world.profileOf(chat);
-      const { completionAfterEnd } = world.settingsOf(key);
-      if (chat.status !== "ongoing") throw new Refusal(completionAfterEnd, "Chat is not ongoing");
-
-      const isBlocked = holds(content, profile.guardrail?.input);
-      const shownAs = isBlocked ? (profile.guardrail?.placeholder ?? "") : content;
-      const [user] = world.append(chat, [{ role: "user", content: shownAs, truth: { said: content, isStrangers } }]);
-      const truth = { answers: user?.message_id, isStrangers };
-      let calls = 0;
-      const reply = isBlocked
-        ? { messages: [REFUSES], outcome: "ongoing" as const, place: chat.place, collected: {} }
-        : converse(
-            {
-              content,
-              turn: chat.entries.filter(({ role }) => role === "user").length,
-              variables: variablesOf(chat) ?? {},
-              place: chat.place,
-              // A call and its result ask for one id together.
-              newId: () => (profile.toolCallIds === "reused" ? `call_${calls++}` : world.newId(chat, "tool_call")),
-            },
-            profile.script,
-          );
-      chat.place = reply.place;
-      Object.assign(chat.collected, reply.collected);
-
-      const messages = reply.messages.map((message) => ({ ...guarded(message, profile), truth }));
-      const spoken = await world.speak(chat, messages, reply.outcome, replyAfterMs ?? profile.replyDelayMs);
-      if (!spoken) throw new Refusal(completionAfterEnd, "Chat is not ongoing");
-      const shown = spoken.map((entry) => showEntry(entry, chat.entries.indexOf(entry), profile, "reply"));
+      const { messages, outcome = "ongoing" } = takeTurn(world, chat, profile, content, isStrangers);
+      const reply = await world.reply(chat, messages, outcome, replyAfterMs ?? profile.replyDelayMs);
+      if (!reply) throw refusal;
+      const shown = reply.map((entry) => showEntry(entry, chat.entries.indexOf(entry), profile, "reply"));
       return { status: 201, body: { messages: shown } };
     });
   },
@@ -107,13 +87,9 @@ export const steps: Record<Step, (world: World, call: Call) => Answer | Promise<
     return { status: 204 };
   },
 
-  retrieve(world, { key, chatId }) {
-    return { status: 200, body: shown(world, world.find(key, chatId)) };
-  },
+  retrieve: (world, { key, chatId }) => shown(world, world.find(key, chatId)),
 
-  list(world, { key, body }) {
-    return { status: 200, body: list(world, key, body) };
-  },
+  list: (world, { key, body }) => ({ status: 200, body: list(world, key, body) }),
 
   update(world, { key, chatId, body }) {
     const chat = world.find(key, chatId);
@@ -128,10 +104,11 @@ export const steps: Record<Step, (world: World, call: Call) => Answer | Promise<
     if (overrides !== undefined) chat.overrides = overrides === null ? undefined : { ...chat.overrides, ...overrides };
     const known = world.settingsOf(key).customAttributes;
     const attributes = Object.entries(given.custom_attributes ?? {}).filter(([name]) => known.includes(name));
-    if (attributes.length > 0)
+    if (attributes.length > 0) {
       chat.custom_attributes = { ...chat.custom_attributes, ...Object.fromEntries(attributes) };
-    world.touched(chat);
-    return { status: 200, body: shown(world, chat) };
+    }
+    world.reschedule(chat);
+    return shown(world, chat);
   },
 
   delete(world, { key, chatId }) {
@@ -144,29 +121,49 @@ export const steps: Record<Step, (world: World, call: Call) => Answer | Promise<
     if (chat.status === "ongoing") throw new Refusal(400, "Chat is still ongoing");
     chat.reruns++;
     chat.rerunAt = world.clock.now();
-    world.touched(chat);
-    return { status: 200, body: shown(world, chat) };
+    world.reschedule(chat);
+    return shown(world, chat);
   },
 };
 
-const REFUSES: Entry = { role: "agent", content: "I am sorry, I cannot talk about that." };
+/** Stores the user's entry and what the turn changes in the chat. Returns the reply, which is not stored yet. */
+function takeTurn(world: World, chat: Chat, profile: Profile, content: string, isStrangers?: boolean): Reply {
+  const { guardrail, toolCallIds, script } = profile;
+  const isBlocked = contains(content, guardrail?.input);
+  const stored = isBlocked ? (guardrail?.placeholder ?? "") : content;
+  const [user] = world.append(chat, [{ role: "user", content: stored, truth: { said: content, isStrangers } }]);
 
-function shown(world: World, chat: Chat) {
-  return show(chat, world.profileOf(chat), world.clock.now());
+  let calls = 0;
+  const turn = {
+    content,
+    number: chat.entries.filter(({ role }) => role === "user").length,
+    variables: variablesOf(chat) ?? {},
+    node: chat.node ?? "support",
+    newId: () => (toolCallIds === "reused" ? `call_${calls++}` : world.newId(chat, "tool_call")),
+  };
+  const { messages, outcome, node, collected }: Reply = isBlocked ? { messages: [BLOCKED] } : converse(turn, script);
+  chat.node = node ?? chat.node;
+  Object.assign(chat.collected, collected);
+  const truth = { answers: user?.message_id, isStrangers };
+  return { messages: messages.map((message) => ({ ...guard(message, profile), truth })), outcome };
 }
 
-function openingOf(chat: Chat, profile: Profile): Entry[] | undefined {
-  if (profile.opening === "none" || profile.begin_message === "") return undefined;
-  const variables = chat.variables ?? {};
-  const content = profile.begin_message === null ? greeting(variables) : fill(profile.begin_message, variables);
-  return [guarded({ role: "agent", content }, profile)];
+function shown(world: World, chat: Chat): Answer {
+  return { status: 200, body: show(chat, world.profileOf(chat), world.clock.now()) };
 }
 
-function holds(text: string, words: string[] = []): boolean {
+function openingOf({ variables = {} }: Chat, profile: Profile): Entry | undefined {
+  const { opening, begin_message } = profile;
+  if (opening === "none" || begin_message === "") return undefined;
+  const content = begin_message === null ? greeting(variables) : fill(begin_message, variables);
+  return guard({ role: "agent", content }, profile);
+}
+
+function contains(text: string, words: string[] = []): boolean {
   return words.some((word) => text.toLowerCase().includes(word.toLowerCase()));
 }
 
-function guarded(message: Entry, { guardrail }: Profile): Entry {
-  const isBlocked = message.role === "agent" && holds(message.content ?? "", guardrail?.output);
+function guard(message: Entry, { guardrail }: Profile): Entry {
+  const isBlocked = message.role === "agent" && contains(message.content ?? "", guardrail?.output);
   return isBlocked ? { ...message, content: guardrail?.placeholder } : message;
 }

@@ -1,44 +1,43 @@
 import type { Chat, Entry, PiiCategory, Profile } from "./schema.ts";
 
-const PERSONAL: Record<PiiCategory, RegExp> = {
+const PERSONAL_DATA: Record<PiiCategory, RegExp> = {
   email: /[\w.+-]+@[\w-]+(\.[\w-]+)+/g,
   credit_card: /(?<![\w-])(\d{4}[ -]?){3}\d{4}(?![\w-])/g,
   ssn: /(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])/g,
   phone_number: /(?<![\w-])(\+\d[\d ().-]{7,}\d|\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4})(?![\w-])/g,
 };
 
-function scrubbed(value: unknown, categories: PiiCategory[]): unknown {
+const SCRUBBED_FIELDS = ["metadata", "retell_llm_dynamic_variables", "collected_dynamic_variables", "chat_analysis"];
+
+function scrub(value: unknown, categories: PiiCategory[]): unknown {
   if (typeof value === "string") {
-    return categories.reduce((text, category) => text.replace(PERSONAL[category], `[${category}]`), value);
+    return categories.reduce((text, category) => text.replace(PERSONAL_DATA[category], `[${category}]`), value);
   }
-  if (Array.isArray(value)) return value.map((item) => scrubbed(item, categories));
-  if (value !== null && typeof value === "object") {
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, scrubbed(item, categories)]));
-  }
-  return value;
+  if (Array.isArray(value)) return value.map((item) => scrub(item, categories));
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, scrub(item, categories)]));
 }
 
-/** One entry as the API shows it: with or without its id and time, by the agent's profile and the entry's place. */
-export function showEntry(entry: Entry, place: number, profile: Profile, where: "reply" | "history"): Entry {
+/** An entry as the API shows it: the agent's profile says whether it has an id and a time. */
+export function showEntry(entry: Entry, index: number, profile: Profile, where: "reply" | "history"): Entry {
   const { message_id, created_timestamp, truth: _, ...rest } = entry;
   if (where === "history" && rest.role === "user" && rest.content !== undefined) {
-    rest.content = rewritten(rest.content, profile);
+    rest.content = rewrite(rest.content, profile);
   }
-  const hidden = profile.ids === "never" || (profile.ids === "history" && where === "reply");
-  const patchy = profile.ids === "sometimes";
+  const isHidden = profile.ids === "never" || (profile.ids === "history" && where === "reply");
+  const isPatchy = profile.ids === "sometimes";
   return {
     ...rest,
-    ...(!hidden && !(patchy && place % 3 === 2) && message_id !== undefined && { message_id }),
-    ...(!hidden && !(patchy && place % 4 > 1) && created_timestamp !== undefined && { created_timestamp }),
+    ...(!isHidden && !(isPatchy && index % 3 === 2) && message_id !== undefined && { message_id }),
+    ...(!isHidden && !(isPatchy && index % 4 > 1) && created_timestamp !== undefined && { created_timestamp }),
   };
 }
 
-function rewritten(text: string, { userText }: Profile): string {
-  const has = (kind: (typeof userText)[number]) => userText.includes(kind);
-  const lines = has("lf") ? text.replace(/\r\n?/g, "\n") : text;
-  const form = has("nfc") ? "NFC" : has("nfd") ? "NFD" : undefined;
-  const composed = form ? lines.normalize(form) : lines;
-  return has("trim") ? composed.trim() : composed;
+function rewrite(text: string, { userText }: Profile): string {
+  const lines = userText.includes("lf") ? text.replace(/\r\n?/g, "\n") : text;
+  const form = userText.includes("nfc") ? "NFC" : userText.includes("nfd") ? "NFD" : undefined;
+  const normalized = form ? lines.normalize(form) : lines;
+  return userText.includes("trim") ? normalized.trim() : normalized;
 }
 
 function transcriptOf(entries: Entry[]): string {
@@ -48,19 +47,19 @@ function transcriptOf(entries: Entry[]): string {
     .join("");
 }
 
-/** What an update or a read sees as the chat's variables; absent when none was ever set. */
+/** The chat's dynamic variables with the overrides of updates; undefined if none was ever set. */
 export function variablesOf({ variables, overrides }: Pick<Chat, "variables" | "overrides">) {
   return variables || overrides ? { ...variables, ...overrides } : undefined;
 }
 
 /**
- * A chat as Retell's list tells it: all but the words.
- *
- * Scrubbing is done here and not on what is held, so that the control endpoint can still show what was said.
+ * A chat as Retell's list shows it, without messages. Personal data is scrubbed here and not in what is stored, so that
+ * the control API still shows what was said.
  */
 export function showItem(chat: Chat, profile: Profile, now: number): Record<string, unknown> {
-  const over = chat.status !== "ongoing";
-  const shown = {
+  const hasEnded = chat.status !== "ongoing";
+  const noEnd = profile.endTimestamp === "missing" ? undefined : null;
+  const fields = {
     chat_id: chat.chat_id,
     agent_id: chat.agent_id,
     chat_status: chat.status,
@@ -68,48 +67,44 @@ export function showItem(chat: Chat, profile: Profile, now: number): Record<stri
     version: chat.version,
     agent_tag: chat.agent_tag,
     start_timestamp: chat.start_timestamp,
-    end_timestamp: over && profile.endTimestamp === "set" ? chat.end_timestamp : endless(profile),
+    end_timestamp: hasEnded && profile.endTimestamp === "set" ? chat.end_timestamp : noEnd,
     metadata: chat.metadata,
     retell_llm_dynamic_variables: variablesOf(chat),
-    collected_dynamic_variables: over ? chat.collected : undefined,
+    collected_dynamic_variables: hasEnded ? chat.collected : undefined,
     custom_attributes: chat.custom_attributes,
     chat_analysis: chat.analysis,
     chat_cost: chat.cost,
   };
-  const personal = ["metadata", "retell_llm_dynamic_variables", "collected_dynamic_variables", "chat_analysis"];
+  const scrubbed = isScrubbed(chat, profile, now) ? SCRUBBED_FIELDS : [];
   return Object.fromEntries(
-    Object.entries(shown)
+    Object.entries(fields)
       .filter(([, value]) => value !== undefined)
-      .map(([name, value]) => [
-        name,
-        isScrubbed(chat, profile, now) && personal.includes(name) ? scrubbed(value, profile.scrub) : value,
-      ]),
+      .map(([name, value]) => [name, scrubbed.includes(name) ? scrub(value, profile.scrub) : value]),
   );
 }
 
-/** A chat as get-chat tells it: the item and its words, where they are stored. */
+/** A chat as get-chat shows it: with messages, if they are stored. */
 export function show(chat: Chat, profile: Profile, now: number): Record<string, unknown> {
   const item = showItem(chat, profile, now);
   return storageOf(chat, profile) === "basic_attributes_only" ? item : { ...item, ...history(chat, profile, now) };
 }
 
-/** The words alone. */
+/** The messages alone. */
 export function history(chat: Chat, profile: Profile, now: number) {
-  const scrub = isScrubbed(chat, profile, now);
-  const forgotten = chat.forgotten ?? 0;
-  const entries = chat.entries.slice(forgotten).map((entry, index) => {
-    const place = index + forgotten;
-    const shown = showEntry(entry, place, profile, "history");
-    for (const field of scrub ? ["content", "arguments"] : []) {
-      if (field in shown) shown[field] = scrubbed(shown[field], profile.scrub);
-    }
-    if (scrub) delete shown.multimedia;
-    return shown;
-  });
-  return { transcript: transcriptOf(entries), message_with_tool_calls: entries };
+  const isScrubbedNow = isScrubbed(chat, profile, now);
+  const entries = chat.entries
+    .map((entry, index) => showEntry(entry, index, profile, "history"))
+    .slice(chat.forgotten)
+    .map((entry) => {
+      if (!isScrubbedNow) return entry;
+      const { multimedia: _, ...rest } = entry;
+      for (const field of ["content", "arguments"]) if (field in rest) rest[field] = scrub(rest[field], profile.scrub);
+      return rest;
+    });
+  return { transcript: transcriptOf(entries), message_with_tool_calls: entries as Entry[] };
 }
 
-/** What is kept of this chat: its own setting, else its agent's. */
+/** The chat's own storage setting, else its agent's. */
 export function storageOf(chat: Chat, profile: Profile) {
   return chat.storage ?? profile.storage;
 }
@@ -120,8 +115,4 @@ function isScrubbed(chat: Chat, profile: Profile, now: number): boolean {
     storageOf(chat, profile) === "everything_except_pii" &&
     now >= (chat.end_timestamp ?? 0) + profile.scrubDelayMs
   );
-}
-
-function endless(profile: Profile): null | undefined {
-  return profile.endTimestamp === "missing" ? undefined : null;
 }

@@ -1,229 +1,170 @@
-import { request } from "node:http";
-import { finished } from "node:stream";
-import { symmetric } from "retell-sdk/lib/webhook_auth";
-import { Waiting } from "./log.ts";
+import { type Attempt, isSuccess, post, sign } from "./deliveries.ts";
+import { hasFields, Journal } from "./journal.ts";
+import { keepUntilSettled } from "./keep.ts";
 import { oddBody, textOf } from "./odd.ts";
-import { hexOf, kindAt, numbersFrom } from "./random.ts";
+import { kindAt, numbersOf } from "./random.ts";
 import { Refusal } from "./refusal.ts";
-import { type Chat, type ChatEvent, type Disorder, TROUBLES, Webhook } from "./schema.ts";
+import { type Chat, type ChatEvent, DISORDERS, type Disorder, Webhook } from "./schema.ts";
 import { history, showItem } from "./view.ts";
 import type { World } from "./world.ts";
 
-/** One attempt to tell of an event. It is over when it has a status or an error. */
-type Attempt = {
-  id: string;
-  key: string;
-  chat_id: string;
-  event: ChatEvent;
-  /** 1, and up to 1 + the retries. */
-  attempt: number;
-  replay?: true;
-  /** By the simulator's clock; the signature's time is the real one. */
-  at: number;
-  url: string;
-  signature?: string;
-  body: string;
-  status?: number;
-  /** "timeout", "dropped", "ECONNREFUSED"... */
-  error?: string;
-};
-
-type Outcome = Required<Pick<Attempt, "status">> | Required<Pick<Attempt, "error">>;
-
-/** An event on its way. The body is of the moment of the event, all else of the moment of each attempt. */
+/** An event on its way. The body is of the time of the event; URL and signature are of the time of each attempt. */
 type Delivery = { chat: Chat; event: ChatEvent; body: string; signal: AbortSignal };
 
-type Wanted = { key?: string; chat_id?: string; event?: string };
 type Which = { id: string } | { chat_id: string; event: ChatEvent };
 
-const KEPT = 1_000;
-
 /**
- * Tells the workspaces of what happens to their chats, as Retell does: each chat's events in their order, without
- * waiting for the answer to one before the next is sent, so that a retry comes after a later event.
+ * Sends the events of chats to the webhooks of their workspaces as Retell does: a chat's events in their order, without
+ * waiting for the response to one before the next is sent, so that a retry comes after a later event.
  *
- * Delays and retries go by the simulator's clock. Signatures and timeouts go by real time, since the receiver does.
+ * Delays and retries follow the simulator's clock. Signatures and timeouts follow real time, as the receiver does.
  */
 export class Webhooks {
   readonly #world: World;
-  #attempts: Attempt[] = [];
+  readonly #attempts = new Journal<Attempt>();
   #made = 0;
-  readonly #waiting = new Waiting();
-  /** Ends with a reset or a stop, and with it all that was under way. */
-  #era = new AbortController();
-  /** By chat: the last request has been handed over. */
-  readonly #lines = new Map<string, Promise<void>>();
-  /** By chat: what whoever caused an event has to wait for. */
-  readonly #owed = new Map<string, Promise<void>>();
-  /** By chat: sends the event that waits for the next one to overtake it. */
-  readonly #held = new Map<string, () => void>();
+  /** Aborted by a reset or a stop, which ends everything that is under way. */
+  #running = new AbortController();
+  /** By chat id: resolves when the last request has been sent. */
+  readonly #sent = new Map<string, Promise<void>>();
+  /** By chat id: the first attempt that the request that caused an event waits for. */
+  readonly #awaited = new Map<string, Promise<void>>();
+  /** By chat id: sends the event that waits until the next one has overtaken it. */
+  readonly #swapped = new Map<string, () => void>();
 
   constructor(world: World) {
     this.#world = world;
-    world.onEvent = (chat, event, at) => this.#tell(chat, event, at);
+    world.onEvent = (chat, event, at) => this.#onEvent(chat, event, at);
   }
 
   /**
-   * Resolves when the receiver has answered the event that has just happened to a chat, if its webhook is to be told
-   * before the caller. To be asked at once, and once: the event is owed to the one who caused it.
+   * Resolves after the first attempt to deliver the chat's last event, if its webhook has `beforeAnswer`. To be called
+   * once, and right after the event.
    */
-  async owed(chatId: string): Promise<void> {
-    const answered = this.#owed.get(chatId);
-    this.#owed.delete(chatId);
-    await answered;
+  async firstAttempt(chatId: string): Promise<void> {
+    const attempt = this.#awaited.get(chatId);
+    this.#awaited.delete(chatId);
+    await attempt;
   }
 
-  /** The attempts that are over, in the order in which they were made, once there are so many. */
-  async findAtLeast(count: number, wanted: Wanted, signal: AbortSignal) {
-    await this.#waiting.until(() => this.#find(wanted).length >= count, signal);
-    return this.#find(wanted).map(shown);
+  /** The attempts that are over, in the order in which they were made, as soon as there are `count` of them. */
+  async findAtLeast(count: number, wanted: { [Field in keyof Attempt]?: unknown }, signal: AbortSignal) {
+    const matches = hasFields<Attempt>(wanted);
+    const isOver = ({ status, error }: Attempt) => status !== undefined || error !== undefined;
+    const found = await this.#attempts.findAtLeast(count, (attempt) => isOver(attempt) && matches(attempt), signal);
+    return found.map(shown);
   }
 
   /**
-   * Makes an attempt again, alone: with its old signature, or signed anew as if `ageMs` ago.
+   * Repeats an attempt, without retries: with its old signature, or signed again as if it were `ageMs` old.
    *
-   * @returns   How it went.
-   * @throws    404 when there was no such attempt.
+   * @returns   The new attempt with its outcome.
+   * @throws    404 if there was no such attempt.
    */
   async replay({ ageMs, ...which }: Which & { ageMs?: number }) {
-    const old = this.#attempts.findLast((attempt) =>
-      "id" in which ? attempt.id === which.id : attempt.chat_id === which.chat_id && attempt.event === which.event,
-    );
+    const old = this.#attempts.find(hasFields<Attempt>(which)).at(-1);
     if (!old) throw new Refusal(404, "There was no such delivery");
     const { key, chat_id, event, url, body } = old;
     const webhook = this.#world.webhooks.get(key) ?? Webhook.parse({ url });
-    const isSame = ageMs === undefined && old.signature !== undefined;
-    const signature = isSame ? old.signature : await sign(body, webhook, key, ageMs);
-    const attempt = this.#note({ key, chat_id, event, attempt: 1, replay: true, url, signature, body });
-    const outcome = await post(attempt, { timeoutMs: webhook.timeoutMs, signal: this.#era.signal });
-    return shown(this.#close(attempt, outcome));
+    const signature = (ageMs === undefined && old.signature) || sign(body, webhook, key, ageMs);
+    const attempt = this.#log({ key, chat_id, event, attempt: 1, replay: true, url, signature, body });
+    const outcome = await post(attempt, { timeoutMs: webhook.timeoutMs, signal: this.#running.signal });
+    return shown(this.#attempts.update(attempt, outcome));
   }
 
-  /** Forgets what was sent, and what was to be sent. */
+  /** Forgets all attempts, and gives up those under way. */
   reset(): void {
     this.stop();
-    this.#era = new AbortController();
-    this.#attempts = [];
+    this.#running = new AbortController();
+    this.#attempts.clear();
   }
 
-  /** Gives up all that is under way, and waits for none of it. */
+  /** Gives up everything that is under way. */
   stop(): void {
-    this.#era.abort();
-    this.#lines.clear();
-    this.#owed.clear();
-    this.#held.clear();
+    this.#running.abort();
+    for (const map of [this.#sent, this.#awaited, this.#swapped]) map.clear();
   }
 
-  #tell(chat: Chat, event: ChatEvent, at: number): void {
+  #onEvent(chat: Chat, event: ChatEvent, at: number): void {
     const webhook = this.#webhookOf(chat);
     if (!webhook?.events.includes(event)) return;
-    const told = payload(chat, event, this.#world, at);
-    const body = textOf({ event, chat: webhook.odd.reduce<unknown>((odd, name) => oddBody(name, odd), told) });
-    const delivery = { chat, event, body, signal: this.#era.signal };
-    const trouble = webhook.disorder && troubleOf(webhook.disorder, chat);
-    const sendHeld = this.#held.get(chat.chat_id);
+    const shownChat = payload(chat, event, this.#world, at);
+    const body = textOf({ event, chat: webhook.odd.reduce<unknown>((odd, name) => oddBody(name, odd), shownChat) });
+    const delivery = { chat, event, body, signal: this.#running.signal };
+    const disorder = webhook.disorder && drawDisorder(webhook.disorder, chat);
+    const sendSwapped = this.#swapped.get(chat.chat_id);
 
-    if (trouble?.kind === "drop") this.#drop(delivery, webhook.url);
-    else if (trouble?.kind === "delay") this.#later(trouble.ms, () => this.#send(delivery));
-    else if (trouble?.kind === "swap" && !sendHeld) this.#hold(delivery, trouble.maxMs);
+    if (disorder?.kind === "drop") this.#drop(delivery, webhook.url);
+    else if (disorder?.kind === "delay") this.#later(disorder.ms, () => this.#send(delivery));
+    else if (disorder?.kind === "swap" && !sendSwapped) this.#swap(delivery, disorder.maxMs);
     else {
-      const answered = this.#send(delivery);
-      if (webhook.beforeAnswer) this.#owe(chat.chat_id, answered);
-      if (trouble?.kind === "duplicate") this.#later(trouble.ms, () => this.#send(delivery));
+      const firstAttempt = this.#send(delivery);
+      if (webhook.beforeAnswer) keepUntilSettled(this.#awaited, chat.chat_id, firstAttempt);
+      if (disorder?.kind === "duplicate") this.#later(disorder.ms, () => this.#send(delivery));
     }
-    sendHeld?.();
+    sendSwapped?.();
   }
 
-  /** Whom a chat's events go to: its agent's URL replaces the workspace's, the rest is as the workspace has it. */
+  /** The webhook for a chat's events: an agent's URL replaces the workspace's, the other settings stay. */
   #webhookOf(chat: Chat): Webhook | undefined {
     const webhook = this.#world.webhooks.get(chat.key);
     const url = this.#world.profileOf(chat).webhook_url ?? webhook?.url;
     return url === undefined ? undefined : { ...(webhook ?? Webhook.parse({ url })), url };
   }
 
-  /** Sends behind what was sent for the chat before. Resolves when the first attempt is over. Never rejects. */
+  /** Sends after the chat's other requests have been sent. Resolves after the first attempt. Never rejects. */
   #send(delivery: Delivery): Promise<void> {
     const { chat_id } = delivery.chat;
-    const { promise: handedOver, resolve } = Promise.withResolvers<void>();
-    const before = this.#lines.get(chat_id) ?? Promise.resolve();
-    const answered = before.then(() => this.#attempt(delivery, 1, resolve));
-    this.#lines.set(chat_id, handedOver);
-    void answered.then(resolve);
-    void handedOver.then(() => {
-      if (this.#lines.get(chat_id) === handedOver) this.#lines.delete(chat_id);
-    });
-    return answered;
+    const { promise: sent, resolve } = Promise.withResolvers<void>();
+    const before = this.#sent.get(chat_id) ?? Promise.resolve();
+    const firstAttempt = before.then(() => this.#attempt(delivery, 1, resolve));
+    void firstAttempt.then(resolve);
+    keepUntilSettled(this.#sent, chat_id, sent);
+    return firstAttempt;
   }
 
-  async #attempt(delivery: Delivery, number: number, handedOver?: () => void): Promise<void> {
+  async #attempt(delivery: Delivery, number: number, onSent?: () => void): Promise<void> {
     const { chat, event, body, signal } = delivery;
     const webhook = this.#webhookOf(chat);
     if (!webhook || signal.aborted) return;
     const { key, chat_id } = chat;
-    const signature = await sign(body, webhook, key);
-    const attempt = this.#note({ key, chat_id, event, attempt: number, url: webhook.url, signature, body });
-    const outcome = await post(attempt, { timeoutMs: webhook.timeoutMs, signal, handedOver });
+    const signature = sign(body, webhook, key);
+    const attempt = this.#log({ key, chat_id, event, attempt: number, url: webhook.url, signature, body });
+    const outcome = await post(attempt, { timeoutMs: webhook.timeoutMs, signal, onSent });
     if (!isSuccess(outcome) && number <= webhook.retries && !signal.aborted) {
       this.#later(webhook.retryDelayMs, () => this.#attempt(delivery, number + 1));
     }
-    // Told of only now that the retry is due: who waits for the failure may move the clock at once.
-    this.#close(attempt, outcome);
+    // Logged after the retry is scheduled: a test that waits for the failure may advance the clock at once.
+    this.#attempts.update(attempt, outcome);
   }
 
-  #later(ms: number, run: () => Promise<void>): void {
-    this.#world.clock.at(this.#world.clock.now() + ms, () => void run());
+  #later(ms: number, run: () => Promise<void>): () => void {
+    return this.#world.clock.at(this.#world.clock.now() + ms, () => void run());
   }
 
-  #hold(delivery: Delivery, maxMs: number): void {
+  #swap(delivery: Delivery, maxMs: number): void {
     const { chat_id } = delivery.chat;
-    const { clock } = this.#world;
-    const send = () => {
+    const send = async () => {
       cancel();
-      this.#held.delete(chat_id);
-      void this.#send(delivery);
+      this.#swapped.delete(chat_id);
+      await this.#send(delivery);
     };
-    const cancel = clock.at(clock.now() + maxMs, send);
-    this.#held.set(chat_id, send);
-  }
-
-  #owe(chatId: string, answered: Promise<void>): void {
-    this.#owed.set(chatId, answered);
-    void answered.then(() => {
-      if (this.#owed.get(chatId) === answered) this.#owed.delete(chatId);
-    });
+    const cancel = this.#later(maxMs, send);
+    this.#swapped.set(chat_id, send);
   }
 
   #drop({ chat: { key, chat_id }, event, body }: Delivery, url: string): void {
-    this.#close(this.#note({ key, chat_id, event, attempt: 1, url, body }), { error: "dropped" });
+    this.#attempts.update(this.#log({ key, chat_id, event, attempt: 1, url, body }), { error: "dropped" });
   }
 
-  #note(given: Omit<Attempt, "id" | "at">): Attempt {
-    const attempt = { id: `delivery_${++this.#made}`, ...given, at: this.#world.clock.now() };
-    this.#attempts.push(attempt);
-    if (this.#attempts.length > KEPT) this.#attempts.shift();
-    return attempt;
-  }
-
-  #close(attempt: Attempt, outcome: Outcome): Attempt {
-    Object.assign(attempt, outcome);
-    this.#waiting.look();
-    return attempt;
-  }
-
-  #find({ key, chat_id, event }: Wanted): Attempt[] {
-    return this.#attempts.filter(
-      (attempt) =>
-        (attempt.status !== undefined || attempt.error !== undefined) &&
-        (key === undefined || attempt.key === key) &&
-        (chat_id === undefined || attempt.chat_id === chat_id) &&
-        (event === undefined || attempt.event === event),
-    );
+  #log(attempt: Omit<Attempt, "id" | "at">): Attempt {
+    return this.#attempts.add({ id: `delivery_${++this.#made}`, ...attempt, at: this.#world.clock.now() });
   }
 }
 
 /**
- * The chat as it is at the event, so that an end has no analysis yet. The words are there whatever is stored: this may
- * be their only copy.
+ * The chat at the time of the event. It has the messages even if the agent does not store them: this may be their only
+ * copy.
  */
 function payload(chat: Chat, event: ChatEvent, world: World, at: number): Record<string, unknown> {
   const profile = world.profileOf(chat);
@@ -231,58 +172,10 @@ function payload(chat: Chat, event: ChatEvent, world: World, at: number): Record
   return event === "chat_started" ? item : { ...item, ...history(chat, profile, at) };
 }
 
-/** Follows from the seed, the chat's place in the order of creation and the event's place in its life. */
-function troubleOf({ seed, rates, maxMs }: Disorder, chat: Chat) {
-  const digits = hexOf(8, seed, "webhook", chat.number, chat.events.length);
-  const number = numbersFrom(Number.parseInt(digits, 16));
-  return { kind: kindAt(number(), TROUBLES, rates), ms: Math.ceil(number() * maxMs), maxMs };
+/** Depends on the seed, the chat's number and the event's place among the chat's events. */
+function drawDisorder({ seed, rates, maxMs }: Disorder, chat: Chat) {
+  const number = numbersOf(seed, "webhook", chat.number, chat.events.length);
+  return { kind: kindAt(number(), DISORDERS, rates), ms: Math.ceil(number() * maxMs), maxMs };
 }
-
-/** @see retell-sdk, lib/webhook_auth: `v=<ms>,d=<HMAC-SHA256 of body and ms>` */
-function sign(body: string, { signingKeys }: Webhook, key: string, ageMs = 0): Promise<string> {
-  return symmetric.sign(body, signingKeys?.[0] ?? key, Date.now() - ageMs);
-}
-
-const isSuccess = (outcome: Outcome) => "status" in outcome && outcome.status >= 200 && outcome.status < 300;
 
 const shown = (attempt: Attempt) => ({ ...attempt, body: JSON.parse(attempt.body) });
-
-type Way = { timeoutMs: number; signal: AbortSignal; handedOver?: () => void };
-
-/**
- * Posts over a connection of its own. Resolves when there is a whole answer or there will be none; never rejects.
- *
- * @param handedOver   Called when all of the request has gone out.
- */
-function post({ url, body, signature = "" }: Attempt, { timeoutMs, signal, handedOver }: Way): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const posting = request(url, {
-      method: "POST",
-      agent: false,
-      signal,
-      headers: {
-        "content-type": "application/json",
-        "content-length": Buffer.byteLength(body),
-        "x-retell-signature": signature,
-      },
-    });
-    let isAnswered = false;
-    const timer = setTimeout(() => posting.destroy(new Error("timeout")), timeoutMs);
-    const fail = (error: NodeJS.ErrnoException) => over({ error: error.code ?? error.message });
-    const over = (outcome: Outcome) => {
-      clearTimeout(timer);
-      resolve(outcome);
-    };
-
-    posting.on("error", fail);
-    posting.on("response", (response) => {
-      isAnswered = true;
-      const status = response.statusCode ?? 0;
-      finished(response.resume(), (error) => (error ? fail(error) : over({ status })));
-    });
-    // The connection may close without an error, too: after an answer to a question that was not asked (101).
-    posting.on("close", () => isAnswered || over({ error: "no answer" }));
-    if (handedOver) posting.on("finish", handedOver);
-    posting.end(body);
-  });
-}

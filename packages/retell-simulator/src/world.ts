@@ -1,60 +1,51 @@
 import { randomUUID } from "node:crypto";
 import { profileByName } from "./agents.ts";
 import { Clock } from "./clock.ts";
+import { keepUntilSettled } from "./keep.ts";
 import { analysisOf, costOf, nextOf } from "./later.ts";
 import { hexOf } from "./random.ts";
-import { missing } from "./refusal.ts";
-import {
-  type Chat,
-  type ChatEvent,
-  type ChatStatus,
-  type Entry,
-  type Profile,
-  type Saved,
-  Settings,
-  type Webhook,
-} from "./schema.ts";
+import { notFound } from "./refusal.ts";
+import type { Chat, ChatEvent, ChatStatus, Entry, Profile, Saved, Settings, Webhook } from "./schema.ts";
+import { DEFAULT_SETTINGS } from "./schema.ts";
 
-/** The version that "latest" stands for, and every tag. */
+/** The version of an agent without `agent_version`, or with a tag. */
 const LATEST = 1;
 
-type Waiting = (spoken: Entry[] | undefined) => void;
-
-/** Everything the simulator knows, and the only place where it changes. */
+/** The simulator's state, and all functions that change it. */
 export class World {
   readonly clock: Clock;
   readonly chats = new Map<string, Chat>();
-  readonly agents = new Map<string, Profile>();
-  /** Keys which are not (or no longer) good, and the status they get. */
-  readonly refusedKeys = new Map<string, number>();
+  readonly agents: Map<string, Profile>;
   settings: Settings;
-  readonly keySettings = new Map<string, Partial<Settings>>();
-  /** Key -> whom its workspace tells of events. */
-  readonly webhooks = new Map<string, Webhook>();
-  /** Told of each event of a chat, when the chat is as the event left it. */
+  /** The maps that follow are by API key. */
+  readonly keySettings: Map<string, Partial<Settings>>;
+  /** The status that a refused key gets. */
+  readonly refusedKeys: Map<string, number>;
+  readonly webhooks: Map<string, Webhook>;
+  /** Called for each event of a chat, after the chat has changed. */
   onEvent: (chat: Chat, event: ChatEvent, at: number) => void = () => {};
-  /** Told after each change; the state file listens. */
+  /** Called after each change, for the state file. */
   onChange: () => void = () => {};
 
   readonly #seed: string | number;
   #created: number;
-  readonly #cancels = new Map<string, () => void>();
-  readonly #waiting = new Map<string, Waiting>();
-  readonly #turns = new Map<string, Promise<unknown>>();
+  /** By chat id: cancels the timer of what happens next. */
+  readonly #timers = new Map<string, () => void>();
+  /** By id of a pending reply: resolves the promise of `reply`. */
+  readonly #replies = new Map<string, (entries?: Entry[]) => void>();
+  /** By chat id: the last completion in the queue. */
+  readonly #queues = new Map<string, Promise<unknown>>();
 
-  constructor({ seed, saved }: { seed?: number; saved?: Saved } = {}) {
-    this.#seed = seed ?? randomUUID();
+  constructor({ seed = randomUUID(), saved }: { seed?: string | number; saved?: Saved } = {}) {
+    this.#seed = seed;
     this.#created = saved?.created ?? 0;
     this.clock = new Clock(saved?.clockOffsetMs);
-    this.settings = saved?.settings ?? Settings.parse({});
-    for (const [id, profile] of Object.entries(saved?.agents ?? {})) this.agents.set(id, profile);
-    for (const [key, settings] of Object.entries(saved?.keySettings ?? {})) this.keySettings.set(key, settings);
-    for (const [key, status] of Object.entries(saved?.refusedKeys ?? {})) this.refusedKeys.set(key, status);
-    for (const [key, webhook] of Object.entries(saved?.webhooks ?? {})) this.webhooks.set(key, webhook);
-    for (const chat of saved?.chats ?? []) {
-      this.chats.set(chat.chat_id, chat);
-      this.touched(chat);
-    }
+    this.settings = saved?.settings ?? DEFAULT_SETTINGS;
+    this.agents = new Map(Object.entries(saved?.agents ?? {}));
+    this.keySettings = new Map(Object.entries(saved?.keySettings ?? {}));
+    this.refusedKeys = new Map(Object.entries(saved?.refusedKeys ?? {}));
+    this.webhooks = new Map(Object.entries(saved?.webhooks ?? {}));
+    for (const chat of saved?.chats ?? []) this.#store(chat);
   }
 
   save(): Saved {
@@ -78,20 +69,20 @@ export class World {
     return { ...this.settings, ...this.keySettings.get(key) };
   }
 
-  /** @throws 422 when this workspace has no such chat, or no longer has it. */
+  /** @throws 422 if the workspace has no such chat. */
   find(key: string, chatId: string): Chat {
     const chat = this.chats.get(chatId);
-    if (chat?.key !== key || !chat.retained) throw missing();
+    if (chat?.key !== key || !chat.retained) throw notFound();
     return chat;
   }
 
-  /** Adds a chat, `ongoing` and without a word unless `given` says otherwise. Tells nobody: see `changed`. */
+  /** Adds a chat, ongoing and without entries unless `given` says otherwise. Emits no event. */
   add(key: string, agent_id: string, given: Partial<Chat> = {}): Chat {
     const number = ++this.#created;
     const digits = hexOf(33, this.#seed, "chat", number);
     const now = this.clock.now();
-    const chat: Chat = {
-      // Retell's own ids come in both lengths.
+    return this.#store({
+      // Retell's ids have 27 or 32 digits.
       chat_id: `chat_${digits.slice(1, digits < "8" ? 28 : 33)}`,
       key,
       number,
@@ -101,7 +92,6 @@ export class World {
       start_timestamp: now,
       lastActivity: now,
       collected: {},
-      place: "support",
       entries: [],
       minted: 0,
       pending: [],
@@ -109,10 +99,7 @@ export class World {
       retained: true,
       events: [],
       ...defined(given),
-    };
-    this.chats.set(chat.chat_id, chat);
-    this.touched(chat);
-    return chat;
+    });
   }
 
   /** An id for something of this chat. */
@@ -120,7 +107,7 @@ export class World {
     return `${kind}_${hexOf(24, this.#seed, chat.number, ++chat.minted)}`;
   }
 
-  /** Adds to the history, giving an id and a time to each entry that has none. Returns the entries as held. */
+  /** Adds entries to the history, with an id and a time where they have none. Returns them as stored. */
   append(chat: Chat, entries: Entry[], at = this.clock.now()): Entry[] {
     const added = entries.map((entry) => ({
       message_id: this.newId(chat, "message"),
@@ -129,86 +116,84 @@ export class World {
     }));
     chat.entries.push(...added);
     chat.lastActivity = at;
-    this.touched(chat);
+    this.reschedule(chat);
     return added;
   }
 
   /**
-   * Lets the agent say something, now or later, whether or not anybody waits for it.
+   * Adds a reply of the agent, now or later, whether or not a caller still waits for it.
    *
-   * @returns   What was added, or undefined when the chat ended before it came to that.
+   * @returns   The entries as stored; undefined if the chat ended first.
    */
-  async speak(chat: Chat, messages: Entry[], outcome: ChatStatus, delayMs: number): Promise<Entry[] | undefined> {
+  async reply(chat: Chat, messages: Entry[], outcome: ChatStatus, delayMs: number): Promise<Entry[] | undefined> {
     if (delayMs <= 0) return this.#deliver(chat, messages, outcome, this.clock.now());
     const id = this.newId(chat, "reply");
     chat.pending.push({ id, at: this.clock.now() + delayMs, messages, outcome });
-    this.touched(chat);
-    return new Promise((resolve) => this.#waiting.set(id, resolve));
+    this.reschedule(chat);
+    return new Promise((resolve) => this.#replies.set(id, resolve));
   }
 
-  /** Ends the chat; what the agent has not said by then stays unsaid. Changes nothing when it has ended already. */
+  /** Ends the chat and drops its pending replies. Does nothing if the chat has ended already. */
   end(chat: Chat, status: "ended" | "error", reason: string, at = this.clock.now()): void {
     if (chat.status !== "ongoing") return;
-    chat.status = status;
-    chat.end_timestamp = at;
-    chat.disconnection_reason = reason;
+    Object.assign(chat, { status, end_timestamp: at, disconnection_reason: reason });
     this.#dropPending(chat);
-    this.changed(chat, "chat_ended", at);
+    this.emit(chat, "chat_ended", at);
   }
 
-  /** Takes the chat out of the world, as a delete does. */
   remove(chat: Chat): void {
     this.#dropPending(chat);
     this.chats.delete(chat.chat_id);
-    this.#cancels.get(chat.chat_id)?.();
-    this.#cancels.delete(chat.chat_id);
+    this.#cancelTimer(chat);
     this.onChange();
   }
 
-  /** As new, but for the clock and the ids: time does not run backwards, and no id is given twice. */
+  /** Removes everything. The clock stays, and ids go on, so that no id is used twice. */
   reset(): void {
     for (const chat of [...this.chats.values()]) this.remove(chat);
-    this.agents.clear();
-    this.refusedKeys.clear();
-    this.keySettings.clear();
-    this.webhooks.clear();
-    this.settings = Settings.parse({});
+    for (const map of [this.agents, this.refusedKeys, this.keySettings, this.webhooks]) map.clear();
+    this.settings = DEFAULT_SETTINGS;
     this.onChange();
   }
 
-  /** Every event of a chat's life passes here, in order. */
-  changed(chat: Chat, event: ChatEvent, at = this.clock.now()): void {
+  emit(chat: Chat, event: ChatEvent, at = this.clock.now()): void {
     chat.events.push({ event, at });
-    this.touched(chat);
+    this.reschedule(chat);
     this.onEvent(chat, event, at);
   }
 
-  /** To be called after any change of a chat: what comes next for it may come at another time now. */
-  touched(chat: Chat): void {
-    this.#cancels.get(chat.chat_id)?.();
-    this.#cancels.delete(chat.chat_id);
+  /** To be called after each change of a chat: what happens next may now happen at another time. */
+  reschedule(chat: Chat): void {
+    this.#cancelTimer(chat);
     const next = nextOf(chat, this.profileOf(chat));
     if (next) {
-      const cancel = this.clock.at(next.at, (at) => {
-        this.#cancels.delete(chat.chat_id);
+      const run = (at: number) => {
+        this.#timers.delete(chat.chat_id);
         this.#happen(chat, next.what, at);
-      });
-      this.#cancels.set(chat.chat_id, cancel);
+      };
+      this.#timers.set(chat.chat_id, this.clock.at(next.at, run));
     }
     this.onChange();
   }
 
-  /** Runs one completion of a chat after the other, in the order of arrival. */
-  inTurn<Result>(chat: Chat, run: () => Promise<Result>): Promise<Result> {
+  /** Runs the completions of a chat one after the other, in the order of arrival. */
+  inQueue<Result>(chat: Chat, run: () => Promise<Result>): Promise<Result> {
     if (this.settingsOf(chat.key).together === "interleave") return run();
-    const before = this.#turns.get(chat.chat_id);
+    const before = this.#queues.get(chat.chat_id);
     const result = before ? before.then(run, run) : run();
-    this.#turns.set(chat.chat_id, result);
-    const forget = () => {
-      if (this.#turns.get(chat.chat_id) === result) this.#turns.delete(chat.chat_id);
-    };
-    result.then(forget, forget);
+    keepUntilSettled<unknown>(this.#queues, chat.chat_id, result);
     return result;
+  }
+
+  #store(chat: Chat): Chat {
+    this.chats.set(chat.chat_id, chat);
+    this.reschedule(chat);
+    return chat;
+  }
+
+  #cancelTimer({ chat_id }: Chat): void {
+    this.#timers.get(chat_id)?.();
+    this.#timers.delete(chat_id);
   }
 
   #happen(chat: Chat, what: NonNullable<ReturnType<typeof nextOf>>["what"], at: number): void {
@@ -218,9 +203,7 @@ export class World {
         const due = chat.pending.find((pending) => pending.at <= at);
         if (!due) break;
         chat.pending = chat.pending.filter((pending) => pending !== due);
-        const spoken = this.#deliver(chat, due.messages, due.outcome, at);
-        this.#waiting.get(due.id)?.(spoken);
-        this.#waiting.delete(due.id);
+        this.#settle(due.id, this.#deliver(chat, due.messages, due.outcome, at));
         break;
       }
       case "silence":
@@ -229,36 +212,38 @@ export class World {
         break;
       case "cost":
         chat.cost = costOf(chat);
-        this.touched(chat);
+        this.reschedule(chat);
         break;
       case "analysis":
         chat.analysis = analysisOf(chat, profile);
         chat.rerunAt = undefined;
         if (chat.reruns > 0 && chat.cost) chat.cost = costOf(chat);
-        this.changed(chat, "chat_analyzed", at);
+        this.emit(chat, "chat_analyzed", at);
         break;
       case "retention":
         chat.retained = false;
-        this.touched(chat);
+        this.reschedule(chat);
     }
   }
 
   #deliver(chat: Chat, messages: Entry[], outcome: ChatStatus, at: number): Entry[] {
-    const spoken = this.append(chat, messages, at);
+    const entries = this.append(chat, messages, at);
     if (outcome !== "ongoing") this.end(chat, outcome, outcome === "ended" ? "agent_hangup" : "error_retell", at);
-    return spoken;
+    return entries;
   }
 
   #dropPending(chat: Chat): void {
-    for (const { id } of chat.pending) {
-      this.#waiting.get(id)?.(undefined);
-      this.#waiting.delete(id);
-    }
+    for (const { id } of chat.pending) this.#settle(id);
     chat.pending = [];
+  }
+
+  #settle(replyId: string, entries?: Entry[]): void {
+    this.#replies.get(replyId)?.(entries);
+    this.#replies.delete(replyId);
   }
 }
 
-/** Without the fields that are undefined: spread over others, those would wipe them out. */
+/** Without the fields that are undefined: a spread of those would overwrite other values. */
 export function defined<Fields extends object>(fields: Fields): Partial<Fields> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<Fields>;
 }

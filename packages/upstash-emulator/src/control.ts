@@ -1,18 +1,32 @@
-import * as z from "zod";
+const KINDS = ["drop", "slow", "garbage", "error500", "none"] as const;
+const SLOW_AT_MOST_MS = 600_000;
 
-/** A failure to play, for the next `count` requests or, without a count, until the kind is "none". */
-export const Fault = z.strictObject({
-  /** down, drop: closed without an answer or effect. slow: done at once, answered late. garbage: not JSON, status 200. */
-  kind: z.enum(["down", "slow", "drop", "garbage", "error500", "none"]),
-  /** How late "slow" is. */
-  ms: z.int().min(0).max(600_000).default(1000),
-  count: z.int().positive().optional(),
-});
-export type Fault = z.infer<typeof Fault>;
+/** A failure that the next requests meet. */
+export interface Fault {
+  /** drop: closed without an answer or effect. slow: done at once, answered late. garbage: HTML with status 200. */
+  kind: (typeof KINDS)[number];
+  /** How late `slow` is. Default 1,000. */
+  ms?: number;
+  /** How many requests meet it. Absent: all, until the kind is `none`. */
+  count?: number;
+}
 
-/** What tests and measurements may see and change: how much was asked, and which failure to play. */
+/** @throws  SyntaxError or TypeError that says what is wrong with it. */
+export function readFault(json: string): Fault {
+  const { kind, ms = 1_000, count, ...rest } = Object(JSON.parse(json));
+  if (!KINDS.includes(kind)) throw new TypeError(`kind must be one of ${KINDS.join(", ")}`);
+  if (!(Number.isInteger(ms) && ms >= 0 && ms <= SLOW_AT_MOST_MS)) {
+    throw new TypeError(`ms must be an integer from 0 to ${SLOW_AT_MOST_MS}`);
+  }
+  if (count !== undefined && !(Number.isInteger(count) && count > 0)) throw new TypeError("count must be above 0");
+  const [unknown] = Object.keys(rest);
+  if (unknown !== undefined) throw new TypeError(`there is no ${unknown}, only kind, ms and count`);
+  return { kind, ms, count };
+}
+
+/** What tests can see and change: how much was asked, and which failure to play. */
 export class Control {
-  #fault: Fault = { kind: "none", ms: 0 };
+  #fault: Fault = { kind: "none" };
   #requests = 0;
   #commands = new Map<string, number>();
 
@@ -32,11 +46,11 @@ export class Control {
     this.#fault = { ...fault };
   }
 
-  /** Counts a request and says which failure is to be played on it. */
+  /** Counts a request and returns the failure that it meets. */
   onRequest(): Fault {
     this.#requests++;
     const fault = this.#fault;
-    if (fault.count !== undefined && --fault.count === 0) this.#fault = { kind: "none", ms: 0 };
+    if (fault.count !== undefined && --fault.count === 0) this.#fault = { kind: "none" };
     return fault;
   }
 

@@ -1,4 +1,4 @@
-import { type Arg, type Command, RedisError, type Reply } from "./commands.ts";
+import { type Arg, type Command, RedisError, type Reply } from "./redis.ts";
 
 /** A refusal before any command runs. `message` is for the body, `{ error: message }`. */
 export class Refusal extends Error {

@@ -229,7 +229,7 @@ describe("retries", () => {
       ...Array(4).fill(failing),
       fine,
     ]);
-    expect(receiver.received).toHaveLength(6);
+    expect(await receiver.arrived(6)).toHaveLength(6);
   });
 
   test("a retry comes after a later event", async () => {
@@ -277,7 +277,7 @@ describe("retries", () => {
     await retell.advance(MINUTE_MS);
     const chat_id = await aChat();
     expect(await deliveries(1)).toMatchObject([{ chat_id, attempt: 1 }]);
-    expect(receiver.received).toHaveLength(3);
+    expect(await receiver.arrived(3)).toHaveLength(3);
   });
 });
 

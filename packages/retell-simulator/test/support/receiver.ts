@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import { text } from "node:stream/consumers";
 import Retell from "retell-sdk";
-import { Waiting } from "../../packages/retell-simulator/src/log.ts";
-import { Json } from "../../packages/retell-simulator/src/schema.ts";
+import { Journal } from "../../src/journal.ts";
+import { Json } from "../../src/schema.ts";
 
 /** One webhook as it came. */
 export type Received = {
@@ -25,8 +25,7 @@ type Answer = number | "hang";
 
 /** A local server that takes webhooks, keeps them, and answers as a test says. */
 export async function aReceiver() {
-  const received: Received[] = [];
-  const waiting = new Waiting();
+  const received = new Journal<Received>();
   const answers: Answer[] = [];
   const hanging: ServerResponse[] = [];
 
@@ -41,8 +40,7 @@ export async function aReceiver() {
       signature: String(req.headers["x-retell-signature"]),
       contentType: String(req.headers["content-type"]),
     };
-    received.push(given);
-    waiting.look();
+    received.add(given);
     await receiver.before(given);
     const answer = answers.shift() ?? 204;
     if (answer === "hang") hanging.push(res);
@@ -54,16 +52,12 @@ export async function aReceiver() {
 
   const receiver = {
     url: `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}/webhook`,
-    received,
     /** What the next ones are answered with, in the order of their coming; then 204. */
     answers,
     /** Runs before each answer. */
     before: async (_: Received): Promise<unknown> => undefined,
     /** Resolves once so many have come. */
-    arrived: async (atLeast: number) => {
-      await waiting.until(() => received.length >= atLeast, new AbortController().signal);
-      return received;
-    },
+    arrived: (atLeast: number) => received.findAtLeast(atLeast, () => true),
     /** Answers those that were left hanging. */
     answerAll: () => {
       for (const res of hanging.splice(0)) res.writeHead(204).end();

@@ -40,7 +40,7 @@ export const driver = {
  * Puts the driver into a file of its own beside the bundle. Loaded only when it is needed, it would otherwise still be
  * read and parsed with the rest at every start: 13 of 81 ms.
  */
-export const apart: Plugin = {
+export const driverApart: Plugin = {
   name: "apart",
   setup(build) {
     build.onResolve({ filter: /\/mongo-driver\.ts$/ }, ({ kind }) =>
@@ -50,7 +50,7 @@ export const apart: Plugin = {
 };
 
 /** Leaves out what a function would carry and never run. */
-export const leaveOut: Plugin = {
+export const standIn: Plugin = {
   name: "leave out",
   setup(build) {
     for (const [name, contents] of Object.entries(standIns)) {

@@ -6,12 +6,12 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import Retell from "retell-sdk";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { load, StateFile } from "../packages/retell-simulator/src/state-file.ts";
-import { World } from "../packages/retell-simulator/src/world.ts";
+import { load, StateFile } from "../src/state-file.ts";
+import { World } from "../src/world.ts";
 import { aSimulator } from "./support/simulator.ts";
 
 const HOUR_MS = 3_600_000;
-const PROGRAM = join(import.meta.dirname, "../packages/retell-simulator/src/retell.ts");
+const PROGRAM = join(import.meta.dirname, "../src/cli.ts");
 
 let retell: Awaited<ReturnType<typeof aSimulator>>;
 let chats: ReturnType<typeof retell.sdk>;
@@ -114,23 +114,8 @@ describe("list", () => {
 
 describe("control", () => {
   test("lists what it can do, and refuses what it cannot", async () => {
-    const { commands, faultKinds, odd } = await retell.command("GET", "");
+    const { commands } = await retell.command("GET", "");
     expect(Object.keys(commands as object)).toContain("PATCH /_control/chats/{id}");
-    expect(faultKinds).toEqual([
-      "latency",
-      "late",
-      "lateReply",
-      "status",
-      "drop",
-      "half",
-      "garbage",
-      "hang",
-      "repeat",
-      "beginning",
-    ]);
-    const docs = await readFile(new URL("../docs/local-services.md", import.meta.url), "utf8");
-    const documented = [...docs.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, names = ""]) => names.match(/\w+/g) ?? []);
-    expect(documented.filter((name) => name !== "as").sort()).toEqual((odd as string[]).toSorted());
     await expect(retell.command("GET", "/nothing")).rejects.toThrow("404");
     await expect(retell.command("PATCH", "/settings", { endTwice: 418 })).rejects.toThrow("400");
     await expect(retell.command("PUT", "/agents/a", { ids: "seldom" })).rejects.toThrow("400");
@@ -188,23 +173,35 @@ describe("control", () => {
     expect(await retell.held(chat_id)).toMatchObject({ chat_id, retained: false });
   });
 
-  test("requests are kept with their bodies and counted by step", async () => {
-    await retell.command("POST", "/stats/reset");
+  test("requests are kept with their bodies", async () => {
+    await retell.command("DELETE", "/requests");
     const retell_llm_dynamic_variables = { subaccount_id: "t1" };
     const { chat_id } = await chats.create({ agent_id: "agent_a", retell_llm_dynamic_variables });
     await chats.createChatCompletion({ chat_id, content: "ping" });
     await expect(retell.sdk("key_two").retrieve(chat_id)).rejects.toMatchObject({ status: 422 });
 
-    expect(await retell.command("GET", "/stats")).toEqual({
-      requests: 3,
-      byStep: { create: 1, completion: 1, retrieve: 1 },
-    });
+    expect((await retell.command("GET", "/requests?step=retrieve")).requests).toHaveLength(1);
     expect(await retell.command("GET", `/requests?chat_id=${chat_id}`)).toMatchObject({
       requests: [
         { method: "POST", path: "/create-chat", step: "create", status: 201, body: { retell_llm_dynamic_variables } },
         { step: "completion", key: "key_one", body: { content: "ping" } },
         { method: "GET", step: "retrieve", key: "key_two", status: 422 },
       ],
+    });
+  });
+
+  test("a setting stays until it is set again, for all workspaces and for one", async () => {
+    await retell.settings({ endTwice: 204 });
+    await retell.settings({ key: "key_one", openingInCreate: false });
+    await retell.settings({ key: "key_one", together: "interleave" });
+    await retell.settings({ invalidKeys: { key_two: 401 } });
+    expect(await retell.settings({ key: "key_one" })).toEqual({
+      endTwice: 204,
+      completionAfterEnd: 422,
+      openingInCreate: false,
+      together: "interleave",
+      customAttributes: [],
+      invalidKeys: { key_two: 401 },
     });
   });
 
@@ -325,9 +322,13 @@ describe("as a process", () => {
   });
 
   test.each([
-    ["a port in use", () => ["--port", new URL(retell.url).port], /^Retell simulator: port \d+ is in use.*\n$/],
-    ["a port that is none", () => ["--port", "http"], /^Retell simulator: --port http is no port\n$/],
-    ["an option it does not know", () => ["--prot", "1"], /^Retell simulator: Unknown option '--prot'.*\n$/],
+    ["a port in use", () => ["--port", new URL(retell.url).port], /^retell-simulator: port \d+ is in use.*\n$/],
+    [
+      "a port that is none",
+      () => ["--port", "http"],
+      /^retell-simulator: --port must be an integer from 0 to 65535\n$/,
+    ],
+    ["an option it does not know", () => ["--prot", "1"], /^retell-simulator: Unknown option '--prot'.*\n$/],
   ])("%s is one clear line and status 1", async (_, args, line) => {
     const run = promisify(execFile)(process.execPath, [PROGRAM, ...args()]);
     await expect(run).rejects.toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(line) });

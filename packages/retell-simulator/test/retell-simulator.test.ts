@@ -67,10 +67,10 @@ describe("create", () => {
   });
 
   test("the opening may come later than the create", async () => {
-    await retell.agent("tardy", { openingDelayMs: 5_000 });
+    await retell.agent("tardy", { openingDelayMs: HOUR_MS });
     const { chat_id } = await aChat("tardy");
     expect((await chats.retrieve(chat_id)).message_with_tool_calls).toEqual([]);
-    await retell.advance(5_000);
+    await retell.advance(HOUR_MS);
     expect(roles((await chats.retrieve(chat_id)).message_with_tool_calls)).toEqual(["agent"]);
   });
 
@@ -238,15 +238,16 @@ describe("the end", () => {
   });
 
   test("cost comes late, in cents, and analysis later still", async () => {
-    const { chat_id } = await aChat();
+    await retell.agent("busy", { costDelayMs: HOUR_MS, analysisDelayMs: 2 * HOUR_MS });
+    const { chat_id } = await aChat("busy");
     await say(chat_id, "refund");
     await chats.end(chat_id);
     expect(await chats.retrieve(chat_id)).toMatchObject({ collected_dynamic_variables: { refund: "started" } });
     expect(await chats.retrieve(chat_id)).not.toHaveProperty("chat_cost");
-    await retell.advance(1_500);
+    await retell.advance(HOUR_MS);
     expect(await chats.retrieve(chat_id)).toMatchObject({ chat_cost: { combined_cost: 1.05 } });
     expect(await chats.retrieve(chat_id)).not.toHaveProperty("chat_analysis");
-    await retell.advance(2_500);
+    await retell.advance(HOUR_MS);
     expect(await chats.retrieve(chat_id)).toMatchObject({
       chat_analysis: { chat_summary: "The user wrote 1 message to the agent.", chat_successful: true },
     });

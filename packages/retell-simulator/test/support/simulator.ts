@@ -1,15 +1,15 @@
 import Retell from "retell-sdk";
 import * as z from "zod";
-import { startRetell } from "../../packages/retell-simulator/src/retell.ts";
-import { Chat, Json } from "../../packages/retell-simulator/src/schema.ts";
+import { startRetellSimulator } from "../../src/index.ts";
+import { Chat, Json } from "../../src/schema.ts";
 
 const Deliveries = z.array(z.looseObject({ id: z.string(), event: z.string(), attempt: z.number() }));
 
 type Given = Record<string, unknown>;
 
 /** A Retell simulator of a test's own, the SDK pointed at it, and its control endpoint in a few verbs. */
-export async function aSimulator(options: Parameters<typeof startRetell>[0] = {}) {
-  const { url, control, stop } = await startRetell(options);
+export async function aSimulator(options: Parameters<typeof startRetellSimulator>[0] = {}) {
+  const { url, control, stop } = await startRetellSimulator(options);
 
   /** One request to the control endpoint; throws unless it is answered with 2xx. */
   const command = async (method: string, path: string, body?: unknown) => {
