@@ -3,7 +3,7 @@ import type { ReadChat, StoredMessage, Turn } from "../../lib/chat/model.ts";
 import { reconcile } from "../../lib/chat/reconcile.ts";
 import type { RetellMessage } from "../../lib/retell/schema.ts";
 
-const limits = { settleMs: 330_000, finishedMs: 15_000 };
+const limits = { settleMs: 330_000, settleAfter500Ms: 15_000 };
 const now = new Date(1_000_000_000);
 const ago = (ms: number) => new Date(now.getTime() - ms);
 
@@ -255,7 +255,7 @@ describe("an idle chat", () => {
 
   it("puts opening messages that it learns of later in front", () => {
     const chat = aChat([ours("ok", "A"), agent("one", "m3")], 1);
-    expect(reconcile(chat, history(known), limits)).toMatchObject({ kind: "front", entries: [{ content: "Hi" }] });
+    expect(reconcile(chat, history(known), limits)).toMatchObject({ kind: "prepend", entries: [{ content: "Hi" }] });
   });
 
   it("appends an opening message while nobody has said anything", () => {
