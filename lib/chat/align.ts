@@ -109,10 +109,13 @@ function giveByText(
     const first = spoken.length < same.length ? same.filter(isOpen) : [];
     const inOrder = [...first, ...same.filter((one) => !first.includes(one))];
     const pairs = inOrder.flatMap((candidate) =>
-      spoken.filter((part) => isPlausible(part, candidate)).map((part) => ({ candidate, part })),
+      spoken.flatMap((part) => {
+        const wait = waitOf(part, candidate, turn);
+        return wait === undefined || !isPlausible(part, candidate) ? [] : [{ candidate, part, wait }];
+      }),
     );
     const taken = new Set<StoredMessage>();
-    for (const { candidate, part } of pairs.sort((a, b) => waitOf(a, turn) - waitOf(b, turn))) {
+    for (const { candidate, part } of pairs.sort((a, b) => a.wait - b.wait)) {
       if (taken.has(candidate) || owners.has(part)) continue;
       owners.set(part, candidate);
       taken.add(candidate);
@@ -120,16 +123,14 @@ function giveByText(
   }
 }
 
-/** How long (ms) an entry came after a send: 0 for right after, as far as clocks tell. One from before it comes last. */
-function waitOf(
-  { candidate, part }: { candidate: StoredMessage; part: Part<RetellMessage> },
-  turn: Turn | undefined,
-): number {
+/** How long (ms) after a send an entry came: 0 for right after. Undefined: it was there before, by servers' clocks. */
+function waitOf(part: Part<RetellMessage>, candidate: StoredMessage, turn: Turn | undefined): number | undefined {
   const at = part.user?.created_timestamp;
   const sentAt = sentAtOf(candidate, turn);
   if (at === undefined || sentAt === undefined) return 0;
   const ms = at - sentAt;
-  return ms > -clocksMs ? Math.max(0, ms - replacedMs) : latestMs - ms;
+  const isByServers = candidate.internal?.turn === turn?.id || candidate.internal?.sentAt !== undefined;
+  return ms < -clocksMs && isByServers ? undefined : Math.max(0, Math.abs(ms) - replacedMs);
 }
 
 /** When a send was made: of an open turn, and of one that was given up since, by MongoDB's clock. */
@@ -148,7 +149,9 @@ function giveByOrder(
   // Retell refused it: only its own text shows that it was taken all the same. Whatever else was said meanwhile may be it.
   const isRefused = ({ internal }: StoredMessage) => turn?.refusedByRetell === true && internal?.turn === turn.id;
   const able = candidates.filter((one) => !isRefused(one) || left.some((part) => mayBe(part, one)));
-  const spoken = left.filter((part) => able.some((candidate) => mayBe(part, candidate)));
+  const came = (part: Part<RetellMessage>, one: StoredMessage) =>
+    isPlausible(part, one) && waitOf(part, one, turn) !== undefined;
+  const spoken = left.filter((part) => able.some((candidate) => came(part, candidate)));
   const areAll = spoken.length === able.length && able.every((one, i) => !isRefused(one) && mayBe(spoken[i], one));
   if (!areAll || !decideByOrder) {
     return new Set(able.filter((one) => isRefused(one) || left.some((part) => isPlausible(part, one))));
@@ -227,19 +230,16 @@ class Pairs {
     this.byKey(({ user }) => (user?.message_id ? [user.message_id] : []));
   }
 
-  /**
-   * By the ids of what followed, which most completions share with the history; else by what both sides said. A history
-   * that has lost its beginning may begin in the middle of a part.
-   */
+  /** By the ids of what followed, which most completions share with the history; else by what both sides said. */
   byReply(): void {
-    this.byKey(idsOf, { from: 0 });
+    this.byKey(idsOf);
     this.idsTell = this.ofOurs.size > 0;
     this.byKey(
       (part) => {
         const words = wordsOf(part);
         return words === undefined ? [] : [`${normalized(part.user?.content)}\n${words}`];
       },
-      { fits: (i, j) => !this.isAnother(i, j) },
+      (i, j) => !this.isAnother(i, j),
     );
   }
 
@@ -248,14 +248,15 @@ class Pairs {
    * for before it there: a history that has lost its beginning does not have it.
    */
   byText(): void {
-    const first = Math.min(...this.ofOurs.keys());
+    const first = this.first();
     const limit = this.ofOurs.get(first) ?? Number.POSITIVE_INFINITY;
-    this.byKey(({ user }) => [normalized(user?.content)], {
-      fits: (i, j) =>
+    this.byKey(
+      ({ user }) => [normalized(user?.content)],
+      (i, j) =>
         (i > first || j < limit) &&
         !this.isAnother(i, j) &&
         !contradict(wordsOf(this.ours[i] as Part<RetellMessage>), wordsOf(this.at(j))),
-    });
+    );
   }
 
   /**
@@ -270,7 +271,7 @@ class Pairs {
     }
     const isOne = this.byWhatPairsShow(isScrubbed);
     const isFree = (j: number) => !this.ofTheirs.has(j) && !owned.has(this.at(j));
-    const first = Math.min(...this.ofOurs.keys());
+    const first = this.first();
     // What stands before the first pair is there up to it: the beginning may be lost.
     if (first < this.ours.length) {
       for (let i = first - 1, free = this.ofOurs.get(first) ?? 0; i > 0; i--) {
@@ -312,6 +313,12 @@ class Pairs {
     };
   }
 
+  /** The first part that has a pair and stands in its order: what others said we may have learned of late. */
+  private first(): number {
+    const isInOrder = ({ user }: Part<StoredMessage>) => user?.internal?.turn && !user.internal.supersedes;
+    return Math.min(...[...this.ofOurs.keys()].filter((i) => isInOrder(this.ours[i] as Part<StoredMessage>)));
+  }
+
   /** Whether Retell gave the user's message of our part, and that of theirs, different ids. */
   private isAnother(i: number, j: number): boolean {
     const [ours, theirs] = [(this.ours[i] as Part<StoredMessage>).user, this.at(j).user];
@@ -328,7 +335,7 @@ class Pairs {
     const byId = new Map(messages.map((message) => [message.message_id, message]));
     const corrections: Alignment["corrections"] = [];
     // A history that has lost its beginning begins in the middle of ours: what stands first is no opening.
-    const isWhole = this.ours.length === 1 || (this.ofOurs.get(1) ?? 0) > 0;
+    const isWhole = this.ours.length === 1 || this.ofOurs.has(1);
     const lacking = this.ours.map((part, i): RetellMessage[] => {
       const j = i === 0 && isWhole ? 0 : this.ofOurs.get(i);
       if (j === undefined) return [];
@@ -349,7 +356,7 @@ class Pairs {
 
   private byKey(
     keysOf: (part: Part<StoredMessage>) => string[],
-    { from = 1, fits = () => true }: { from?: number; fits?: (ours: number, theirs: number) => boolean } = {},
+    fits: (ours: number, theirs: number) => boolean = () => true,
   ): void {
     const waiting = new Map<string, number[]>();
     for (let i = this.ours.length - 1; i > 0; i--) {
@@ -360,7 +367,7 @@ class Pairs {
         else waiting.set(key, [i]);
       }
     }
-    for (let j = from; j < this.theirs.length; j++) {
+    for (let j = 1; j < this.theirs.length; j++) {
       if (this.ofTheirs.has(j)) continue;
       for (const key of keysOf(this.at(j))) {
         const same = waiting.get(key);

@@ -117,6 +117,7 @@ async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcom
   const { tenant, chatId, retell, deadline } = context;
   const { turnId, isKeyed } = turn;
   let reply: RetellMessage[];
+  const calledAt = performance.now();
   try {
     reply = await retell.reply(chatId, turn.content, deadline.call());
   } catch (error) {
@@ -125,7 +126,7 @@ async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcom
     throw error;
   }
 
-  const entries = entriesOf(reply, turnId);
+  const entries = entriesOf(reply, turnId, performance.now() - calledAt);
   const mayBeOver = mayEnd(entries); // the answer of a completion has no status
   const isEndPending = isKeyed && mayBeOver;
   const [finished, final] = await Promise.all([
@@ -153,9 +154,16 @@ const mayEnd = (reply: StoredMessage[]) => !reply.some(({ role }) => role === "a
 
 const isWords = ({ role }: RetellMessage) => role === "agent" || role === "user";
 
-/** The reply of a turn as it is stored: without the user's own entry, no larger than a chat has room for. */
-function entriesOf(reply: RetellMessage[], turnId: string): StoredMessage[] {
-  const messages = reply.filter((entry) => !isUser(entry)).map((entry) => toStoredMessage(entry, turnId));
+/**
+ * The reply of a turn as it is stored: without the user's own entry, and without what is older than the call, which Retell
+ * repeats from earlier turns; no larger than a chat has room for.
+ */
+function entriesOf(reply: RetellMessage[], turnId: string, tookMs: number): StoredMessage[] {
+  // Retell's own times are compared with each other alone: clocks of others may differ.
+  const newest = Math.max(...reply.map(({ created_timestamp = 0 }) => created_timestamp));
+  const isOlder = ({ created_timestamp: at = newest }: RetellMessage) => at < newest - tookMs - 1_000;
+  const entries = reply.filter((entry) => !isUser(entry) && !isOlder(entry));
+  const messages = entries.map((entry) => toStoredMessage(entry, turnId));
   return shorten(messages, maxReplyBytes);
 }
 
