@@ -1,7 +1,7 @@
 import { endpoint } from "../lib/api/endpoint.ts";
 import { routes } from "../lib/api/routes.ts";
 import * as cache from "../lib/chat/cache.ts";
-import { current, isFinal, isUnread, transcriptOf } from "../lib/chat/read.ts";
+import { isFinal, isUnread, readChat, transcriptOf } from "../lib/chat/read.ts";
 
 /** One chat in full. An ongoing chat is read from Retell first; one that is over is cached for five minutes. */
 export const handler = endpoint(routes.transcript, {
@@ -13,7 +13,7 @@ export const handler = endpoint(routes.transcript, {
   if (query.include === "tools") require("write");
   if (cached?.hit) return { answer: cached.hit, meta: { cached: true } };
 
-  const { chat, stale } = await current(tenant, params.chatId, deadline, query.consistency === "strong");
+  const { chat, stale } = await readChat(tenant, params.chatId, deadline, query.consistency === "strong");
   const window = { limit: query.limit, afterSeq: query.after_seq, withTools: query.include === "tools" };
   return {
     ...transcriptOf(chat, window, !isUnread(chat, stale)),

@@ -179,7 +179,7 @@ it("a stack trace in the log names functions as the source does", async () => {
   expect(cause.stack.slice(0, 3).map((line: string) => /^at (?:async )?(\S+)/.exec(line)?.[1])).toEqual([
     "parse",
     "config",
-    "verify",
+    "verifyToken",
   ]);
 });
 

@@ -1,15 +1,20 @@
 import type { SendContext } from "./context.ts";
-import { type Final, forgetOver } from "./ending.ts";
+import { type FinalHistory, forgetOver } from "./ending.ts";
 import type { ReadChat } from "./model.ts";
 import { unknownOutcome } from "./outcome.ts";
 import type { ChatStatus } from "./schema.ts";
 import { settle } from "./settle.ts";
 import * as chats from "./store/chats.ts";
-import * as turns from "./store/turns.ts";
+import * as endings from "./store/endings.ts";
 import { endCheckMs, endCheckOfOtherMs, minReplayMs, replayPollMs } from "./timing.ts";
 
 /** Retell's history if it shows the chat as over. A read that fails, or takes too long, is left to the next reader. */
-export async function finalHistory({ tenant, chatId, retell, deadline }: SendContext): Promise<Final | undefined> {
+export async function finalHistory({
+  tenant,
+  chatId,
+  retell,
+  deadline,
+}: SendContext): Promise<FinalHistory | undefined> {
   try {
     const signal = AbortSignal.any([deadline.answer(), AbortSignal.timeout(endCheckMs)]);
     const history = await retell.retrieve(chatId, signal);
@@ -27,7 +32,7 @@ interface EndCheck {
   /** The turn in which the chat ended, if that was noted then. */
   endedIn: string | undefined;
   /** Retell's history, if it shows the chat as over. */
-  final: Final | undefined;
+  final: FinalHistory | undefined;
   /** The send has a key: a repeat must be told the same. */
   isKeyed: boolean;
   /** It was noted that a repeat has to wait for this check. */
@@ -50,12 +55,12 @@ export async function statusAfter(context: SendContext, turnId: string, check: E
     let { endedIn } = check;
     if (isOver) await forgetOver(tenant, { chat_id: chatId, chat_status: status });
     else if (final) {
-      const settled = await settle(context, { given: { ...final, endedIn: turnId }, signal: deadline.answer() });
+      const settled = await settle(context, { history: { ...final, endedIn: turnId }, signal: deadline.answer() });
       endedIn = settled.chat.internal?.endedIn;
     }
     if (!isOver && (!isKeyed || endedIn === turnId)) return status;
     // Another request stored the end.
-    const isNoted = await turns.noteEndedIn(tenant, chatId, turnId, check.isEndPending);
+    const isNoted = await endings.noteEndedIn(tenant, chatId, turnId, check.isEndPending);
     return isNoted || !isKeyed ? status : "ongoing";
   } catch (error) {
     // The reply is stored, and the next reader closes the chat.
@@ -77,6 +82,6 @@ export async function chatForReplay({ tenant, chatId, deadline }: SendContext, t
     const { endedIn, endPending } = chat.internal ?? {};
     if (endedIn === turnId || !endPending?.includes(turnId)) return chat;
     if (Date.now() < until) await new Promise((resolve) => setTimeout(resolve, replayPollMs));
-    else await turns.noteNotEnded(tenant, chatId, turnId);
+    else await endings.noteNotEnded(tenant, chatId, turnId);
   }
 }

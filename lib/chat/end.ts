@@ -1,16 +1,17 @@
 import type { TenantContext } from "../access/tenant.ts";
 import type { Deadline } from "../platform/deadline.ts";
-import { asFailure, RetellError, retellFor } from "../retell/client.ts";
+import { retellFor } from "../retell/client.ts";
+import { asFailure, RetellError } from "../retell/errors.ts";
 import type { ChatContext } from "./context.ts";
-import type { Final } from "./ending.ts";
+import type { FinalHistory } from "./ending.ts";
 import { isUser, type ReadChat } from "./model.ts";
 import { refuseLive } from "./outcome.ts";
 import { type Settled, settle } from "./settle.ts";
 import * as chats from "./store/chats.ts";
-import * as settling from "./store/settling.ts";
+import * as endings from "./store/endings.ts";
 
 /** Signals that bound the end itself and the read after it. */
-type Bounds = Pick<Deadline, "call" | "answer">;
+type EndSignals = Pick<Deadline, "call" | "answer">;
 
 /**
  * Ends a chat at Retell and stores how it finished. A chat that is over is left as it is. If Retell does not end it, the
@@ -19,48 +20,48 @@ type Bounds = Pick<Deadline, "call" | "answer">;
  * @throws CHAT_NOT_FOUND, CHAT_BUSY while a turn is running, CHAT_END_FAILED
  */
 export async function end(tenant: TenantContext, chatId: string, deadline: Deadline): Promise<ReadChat> {
-  const seen = await chats.getOrThrow(tenant, chatId);
-  if (seen.chat_status !== "ongoing") return seen; // a turn that is open yet is settled by the next reader
-  refuseLive(seen);
+  const current = await chats.getOrThrow(tenant, chatId);
+  if (current.chat_status !== "ongoing") return current; // the next reader settles a turn that is still open
+  refuseLive(current);
 
-  const place = { tenant, chatId, retell: await retellFor(tenant) };
-  const given = await historyAfterEnd(place, deadline).catch(asFailure);
-  if (given instanceof RetellError) {
-    await settling
+  const context = { tenant, chatId, retell: await retellFor(tenant) };
+  const history = await historyAfterEnd(context, deadline).catch(asFailure);
+  if (history instanceof RetellError) {
+    await endings
       .noteFailedEnd(tenant, chatId)
       .catch((error) => tenant.log.warn("The failed end was not noted", error));
-    throw given;
+    throw history;
   }
-  const { chat } = await settle(place, { given, seen, signal: deadline.answer() });
+  const { chat } = await settle(context, { history, current, signal: deadline.answer() });
   return chat;
 }
 
 /** Whether an end was asked for and failed, and no user has spoken since. */
 export function isEndDue({ chat_status, internal, messages }: ReadChat): boolean {
-  const asked = internal?.endAsked;
-  if (chat_status !== "ongoing" || !(asked instanceof Date)) return false;
-  return (messages.findLast(isUser)?.created_timestamp ?? 0) <= asked.getTime();
+  const requestedAt = internal?.endRequestedAt;
+  if (chat_status !== "ongoing" || !(requestedAt instanceof Date)) return false;
+  return (messages.findLast(isUser)?.created_timestamp ?? 0) <= requestedAt.getTime();
 }
 
 /** Ends a chat whose end was asked for and failed. For the sweep, which has just settled it. */
-export async function endAgain(place: ChatContext, settled: Settled, bounds: Bounds): Promise<Settled> {
-  if (settled.open === "live" || !isEndDue(settled.chat)) return settled;
-  const given = await historyAfterEnd(place, bounds).catch(asFailure);
-  if (given instanceof RetellError) return { ...settled, failure: given };
-  return settle(place, { given, signal: bounds.answer() });
+export async function endAgain(context: ChatContext, settled: Settled, signals: EndSignals): Promise<Settled> {
+  if (settled.openTurn === "live" || !isEndDue(settled.chat)) return settled;
+  const history = await historyAfterEnd(context, signals).catch(asFailure);
+  if (history instanceof RetellError) return { ...settled, failure: history };
+  return settle(context, { history, signal: signals.answer() });
 }
 
-/** Ends the chat and reads what became of it, since the call to end answers nothing. */
-async function historyAfterEnd({ tenant, chatId, retell }: ChatContext, bounds: Bounds): Promise<Final> {
-  const refusal = await retell.end(chatId, bounds.call()).then(() => undefined, asFailure);
-  // Nothing was done, and reading would fail in the same way.
+/** Ends the chat and reads what became of it, since Retell answers an end without a body. */
+async function historyAfterEnd({ tenant, chatId, retell }: ChatContext, signals: EndSignals): Promise<FinalHistory> {
+  const refusal = await retell.end(chatId, signals.call()).then(() => undefined, asFailure);
+  // Nothing was done, and a read would fail in the same way.
   if (refusal && ["account", "limited", "unsent"].includes(refusal.failure)) throw refusal;
 
-  const history = await retell.retrieve(chatId, bounds.answer()).catch(asFailure);
+  const history = await retell.retrieve(chatId, signals.answer()).catch(asFailure);
   if (!(history instanceof RetellError)) {
     if (history.chat_status !== "ongoing") return history;
     if (refusal) throw refusal;
-    return { ...history, chat_status: "ended", isAssumed: true }; // Retell said 204: its reads lag
+    return { ...history, chat_status: "ended", isAssumed: true }; // Retell answered 204: its reads lag
   }
   // Two refusals are no end: with a key of another workspace Retell refuses both, and the chat goes on.
   if (refusal) throw refusal;

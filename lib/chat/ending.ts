@@ -2,32 +2,30 @@ import { isDeepStrictEqual } from "node:util";
 import type { TenantContext } from "../access/tenant.ts";
 import { isTooLarge } from "../platform/mongo.ts";
 import type { RetellChat } from "../retell/schema.ts";
-import { isBeginningOf } from "./align.ts";
+import { isBeginningOf } from "./align/text.ts";
 import * as cache from "./cache.ts";
 import { isNothing, merge } from "./merge.ts";
 import { countOf, type ReadChat } from "./model.ts";
 import { fits } from "./size.ts";
-import type { Ending } from "./store/settling.ts";
-import * as settling from "./store/settling.ts";
+import type { Ending } from "./store/endings.ts";
+import * as endings from "./store/endings.ts";
+import { endTimeMarginMs } from "./timing.ts";
 import { transcriptText } from "./view.ts";
 
 /** A history that shows the chat as over. */
-export interface Final extends RetellChat {
+export interface FinalHistory extends RetellChat {
   /** The turn in which the agent ended the chat, if that is known. */
   endedIn?: string;
-  /** Nobody has read it: Retell has ended the chat, and that is all we know. It proves nothing about a turn. */
+  /** Retell has ended the chat, but its history could not be read: absence in it proves nothing about a turn. */
   isAssumed?: true;
-  /** A signed webhook, for what get-chat lacks; `isLatest`: it was sent after all others. */
+  /** A signed webhook, for what get-chat lacks. `isLatest`: Retell sends it after all others. */
   told?: { chat: RetellChat; isLatest: boolean };
 }
 
-/** Beside the messages in one document of 16 MB. A longer text is composed whenever it is read. */
+/** What a transcript may take beside the messages in one document of 16 MB. A longer one is composed at each read. */
 const maxTranscriptBytes = 3_500_000;
 
-/** By how much clocks may differ. */
-const clocksMs = 60_000;
-
-/** What is cached of a chat that is over no longer holds once it changes. */
+/** Drops what is cached of a chat that is over, after a change. Ongoing chats are not cached. */
 export async function forgetOver(
   tenant: TenantContext,
   { chat_id, chat_status }: Pick<ReadChat, "chat_id" | "chat_status">,
@@ -37,35 +35,35 @@ export async function forgetOver(
   await cache.forget([cache.listKey(subaccountId), cache.chatKey(subaccountId, chat_id)], log);
 }
 
-/** Writes how the chat finished, if it has and if that is news; undefined when the chat changed under our hands. */
+/** Stores how a chat finished, if that is new; undefined when another request has changed the chat. */
 export async function close(
   tenant: TenantContext,
   chat: ReadChat,
-  history: Final,
+  history: FinalHistory,
   more: Ending = {},
 ): Promise<ReadChat | undefined> {
   const found = endingOf(chat, history);
   if (!found) return chat;
   const ending = { ...found, ...more };
-  const closed = await settling.close(tenant, chat, ending).catch((error) => {
+  const closed = await endings.close(tenant, chat, ending).catch((error) => {
     if (!isTooLarge(error)) throw error;
-    // The document is full. That the chat is over is worth more than what Retell has besides.
+    // The document is full: only that the chat is over is stored, without the details.
     const { transcript: _t, chat_cost: _c, chat_analysis: _a, collected_dynamic_variables: _v, ...end } = ending;
-    return settling.close(tenant, chat, end);
+    return endings.close(tenant, chat, end);
   });
   if (!closed) return undefined;
   measureEnd(tenant, chat, closed);
-  tellOver(tenant, chat);
+  logEnd(tenant, chat);
   await forgetOver(tenant, closed);
   return closed;
 }
 
-/** Of a request its own line tells what it was about; the sweep has none for each chat. */
-function tellOver({ log }: TenantContext, before: ReadChat): void {
+/** For the sweep, which has no log line for each chat. A request has a line of its own. */
+function logEnd({ log }: TenantContext, before: ReadChat): void {
   if (before.chat_status === "ongoing" && log.fields.route === undefined) log.info("A chat was found over");
 }
 
-/** Each chat once: when its end, and when its cost, is news. */
+/** Counts each chat once: when its end is new, and when its cost is new. */
 function measureEnd({ log: { metrics } }: TenantContext, before: ReadChat, after: ReadChat): void {
   if (before.chat_status === "ongoing") {
     const lastedMs = (after.end_timestamp ?? Date.now()) - after.start_timestamp;
@@ -76,13 +74,13 @@ function measureEnd({ log: { metrics } }: TenantContext, before: ReadChat, after
   if (typeof before.chat_cost?.combined_cost !== "number" && typeof cost === "number") metrics.put("ChatCost", cost);
 }
 
-/** What the history says of the end and we do not have; undefined when there is nothing. */
-export function endingOf(chat: ReadChat, history: Final): Ending | undefined {
+/** What the history says about the end and we have not stored; undefined when there is nothing. */
+export function endingOf(chat: ReadChat, history: FinalHistory): Ending | undefined {
   if (history.chat_status === "ongoing") return undefined;
-  const isNews = chat.chat_status === "ongoing";
+  const isNew = chat.chat_status === "ongoing";
   const ending: Ending = {
-    ...(isNews ? { chat_status: history.chat_status } : {}),
-    ...(isNews && mayTell(chat, history.endedIn) ? { "internal.endedIn": history.endedIn } : {}),
+    ...(isNew ? { chat_status: history.chat_status } : {}),
+    ...(isNew && endings.mayNoteEndedIn(chat, history.endedIn) ? { "internal.endedIn": history.endedIn } : {}),
     ...endTime(chat, history),
     ...finalText(chat, history),
     ...details(chat, history),
@@ -90,18 +88,13 @@ export function endingOf(chat: ReadChat, history: Final): Ending | undefined {
   return Object.keys(ending).length > 0 ? ending : undefined;
 }
 
-/** Whether a turn may still tell that the chat ended in it: no repeat was told otherwise, and no other turn has. */
-function mayTell({ internal }: ReadChat, turnId: string | undefined): turnId is string {
-  if (turnId === undefined || internal?.endedIn !== undefined) return false;
-  return internal?.turn?.id === turnId || internal?.endPending?.includes(turnId) === true;
-}
-
 /**
- * When it ended. Our clock or a webhook stands in until Retell's history tells. What differs by seconds stays: clocks do,
- * and a client may have been told.
+ * When it ended. Our clock or a webhook stands in until Retell's history has the time. A stored time that differs by seconds
+ * stays: clocks differ, and a client may have been told.
  */
-function endTime(chat: ReadChat, { end_timestamp: read, told, isAssumed }: Final): Ending {
-  const isCorrected = read !== undefined && !isAssumed && !(Math.abs(read - Number(chat.end_timestamp)) <= clocksMs);
+function endTime(chat: ReadChat, { end_timestamp: read, told, isAssumed }: FinalHistory): Ending {
+  const isCorrected =
+    read !== undefined && !isAssumed && !(Math.abs(read - Number(chat.end_timestamp)) <= endTimeMarginMs);
   const time = read ?? told?.chat.end_timestamp ?? Date.now();
   return {
     ...(chat.end_timestamp === null || isCorrected ? { end_timestamp: time } : {}),
@@ -109,8 +102,8 @@ function endTime(chat: ReadChat, { end_timestamp: read, told, isAssumed }: Final
   };
 }
 
-/** The whole text, unless an open turn may still add to it. It only grows: what is scrubbed later stays as it was said. */
-function finalText(chat: ReadChat, history: Final): Ending {
+/** The whole transcript, unless an open turn may still add to it. It only grows: a text that Retell scrubs later stays. */
+function finalText(chat: ReadChat, history: FinalHistory): Ending {
   if (chat.internal?.turn || history.isAssumed) return {};
   const told = [history.transcript, history.told?.chat.transcript].flatMap((text) => text || []);
   const texts = told.length > 0 ? told : [transcriptText(chat.messages)];
@@ -120,10 +113,10 @@ function finalText(chat: ReadChat, history: Final): Ending {
 }
 
 /**
- * What get-chat says stands. What it lacks comes from the webhook: chat_analyzed is sent last and stands over what is
- * stored, chat_ended only adds to it, as it may come late.
+ * What get-chat says counts. What it lacks comes from the webhook: chat_analyzed is sent last and replaces what is stored,
+ * chat_ended only adds to it, as it may come late.
  */
-function details(chat: ReadChat, history: Final): Ending {
+function details(chat: ReadChat, history: FinalHistory): Ending {
   const { told } = history;
   const ending: Ending = {};
   for (const name of ["chat_cost", "chat_analysis", "collected_dynamic_variables"] as const) {

@@ -117,7 +117,7 @@ export interface StoredChat {
     /** Its history does not fit into this document. */
     overflows?: true;
     /** When an end was asked for that Retell did not make, server clock. */
-    endAsked?: Date;
+    endRequestedAt?: Date;
     /** When the sweep looks next. */
     nextSweepAt?: Date;
     /** Since when Retell has refused each read of the sweep's. */

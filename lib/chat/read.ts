@@ -8,24 +8,22 @@ import type { Message, Transcript } from "./schema.ts";
 import { type Settled, settle } from "./settle.ts";
 import { shortenShown } from "./shorten.ts";
 import * as chats from "./store/chats.ts";
+import { freshMs, readPatienceMs } from "./timing.ts";
 import { recordOf, summaryOf, transcriptText, visible } from "./view.ts";
 
-/** Lambda refuses answers above 6 MB, and counts its own JSON with the body escaped inside. */
+/** Lambda refuses answers above 6 MB. It counts its own JSON, with the body escaped inside. */
 const maxAnswerBytes = 5_500_000;
 
-/** Apps poll: within a second of this instance's last reading at Retell, Mongo answers. */
-const pollMs = 1_000;
-/** Retell reads in a fraction of a second. Whoever waits longer for it is better off with what we have. */
-const patienceMs = 8_000;
+/** When this instance last read a chat at Retell, epoch ms. */
 const readAt = new Lru<number>(10_000);
 
 /**
- * A chat as it is now: a chat that is over as it is stored, an ongoing one read from Retell and merged first.
+ * A chat as it is now. A chat that is over is returned as stored; an ongoing one is read from Retell and merged first.
  *
- * @returns `stale` when Retell, or the way to it, failed and `chat` is what we knew.
+ * @returns `stale`: Retell could not be read, and `chat` is the stored copy.
  * @throws CHAT_NOT_FOUND; with `strong` whatever made Retell unreachable
  */
-export async function current(
+export async function readChat(
   tenant: TenantContext,
   chatId: string,
   deadline: Deadline,
@@ -33,24 +31,24 @@ export async function current(
 ): Promise<{ chat: ReadChat; stale: boolean }> {
   const chat = await chats.getOrThrow(tenant, chatId);
   const name = `${tenant.subaccountId}:${chatId}`;
-  const isFresh = !strong && isWhole(chat) && (readAt.get(name) ?? 0) > Date.now() - pollMs;
+  const isFresh = !strong && isWhole(chat) && (readAt.get(name) ?? 0) > Date.now() - freshMs;
   if (isFinal(chat) || isFresh) return { chat, stale: false };
 
   const startedAt = Date.now();
   let failure: ApiError | undefined;
-  let settled: Settled = { chat, open: undefined, failure: undefined };
+  let settled: Settled = { chat, openTurn: undefined, failure: undefined };
   try {
     const retell = await retellFor(tenant);
-    const signal = strong ? deadline.call() : AbortSignal.any([deadline.call(), AbortSignal.timeout(patienceMs)]);
-    settled = await settle({ tenant, chatId, retell }, { signal, seen: chat });
+    const signal = strong ? deadline.call() : AbortSignal.any([deadline.call(), AbortSignal.timeout(readPatienceMs)]);
+    settled = await settle({ tenant, chatId, retell }, { signal, current: chat });
     failure = settled.failure;
   } catch (error) {
-    // The account's own trouble. Anything else (Mongo, a bug) is not hidden by an old copy.
+    // A failure of Retell or of the account. Other errors (Mongo, a bug) are not hidden by a stored copy.
     if (!(error instanceof ApiError) || !/^(RETELL|API_KEY)_/.test(error.code)) throw error;
     failure = error;
   }
   if (!failure) {
-    if (settled.open !== "live") readAt.set(name, startedAt);
+    if (settled.openTurn !== "live") readAt.set(name, startedAt);
     return { chat: settled.chat, stale: false };
   }
   if (strong) throw failure;
@@ -58,14 +56,14 @@ export async function current(
   return { chat: settled.chat, stale: true };
 }
 
-/** Whether everything that is known of a chat is stored. */
+/** Whether our copy is complete: no turn is open, and nothing is left to import. */
 const isWhole = (chat: ReadChat) => !chat.internal?.turn && !chat.internal?.overflows && !needsImport(chat);
 
 /** Whether no more will be said in a chat, and all of it is stored. */
 export const isFinal = (chat: ReadChat) => chat.chat_status !== "ongoing" && isWhole(chat);
 
-/** How a transcript is asked for. */
-export interface Window {
+/** Which messages of a transcript are asked for. */
+export interface TranscriptWindow {
   limit?: number | undefined;
   /** Exclusive. */
   afterSeq?: number | undefined;
@@ -73,16 +71,16 @@ export interface Window {
 }
 
 /**
- * A stored copy whose places will change: a chat of the old server that could not be imported yet. It is shown whole and
+ * Whether the places of messages will still change: in a legacy chat that could not be imported yet. It is shown whole and
  * without seq, as a seq that was shown never changes.
  */
 export const isUnread = (chat: ReadChat, stale: boolean) =>
   needsImport(chat) && (stale || chat.internal?.turn !== undefined);
 
-/** A chat as clients see it, whole or a page of it, and what is said of the page. */
+/** A chat as clients see it, whole or a page of it, and the page's `meta`. */
 export function transcriptOf(
   chat: StoredChat,
-  { limit, afterSeq, withTools }: Window,
+  { limit, afterSeq, withTools }: TranscriptWindow,
   isPlaced = true,
 ): { data: Transcript; page: { hasMore?: boolean; nextSeq?: number } } {
   const isPaged = isPlaced && (limit !== undefined || afterSeq !== undefined);
@@ -103,12 +101,12 @@ export function transcriptOf(
   };
 }
 
-/** The text that is stored once a chat is over, if there is one. */
+/** The text that is stored once a chat is over. */
 const finalTextOf = ({ chat_status, transcript }: StoredChat) =>
   chat_status !== "ongoing" && typeof transcript === "string" && transcript;
 
 function withoutMessages(chat: StoredChat): Omit<Transcript, "messages" | "transcript"> {
-  // Ours is in no document that we write; the server that this one replaces may copy it back from Retell.
+  // Our documents do not have our reserved key; the old server may copy it from Retell.
   const { [reservedKey]: _ours, ...metadata } = recordOf(chat.metadata) ?? {};
   return {
     ...summaryOf(chat),
@@ -122,7 +120,7 @@ function withoutMessages(chat: StoredChat): Omit<Transcript, "messages" | "trans
   };
 }
 
-/** As many messages as fit, one at least. One that is too large for an answer of its own is shortened. */
+/** As many messages as fit, at least one. A message that does not fit by itself is shortened. */
 function cut(messages: Message[], budget: number): Message[] {
   let left = budget;
   const end = messages.findIndex((message) => {
@@ -133,7 +131,7 @@ function cut(messages: Message[], budget: number): Message[] {
   return end < 0 ? messages : messages.slice(0, end);
 }
 
-/** The agent's messages as the answer to a send, which Lambda lets through. */
+/** The agent's messages as the answer to a send, no larger than Lambda allows. */
 export const replyOf = (messages: Message[]): Message[] => shortenShown(messages, maxAnswerBytes, sizeOf);
 
 /** Bytes in Lambda's answer, where the body is a string inside JSON. */
@@ -141,12 +139,12 @@ function sizeOf(value: unknown): number {
   return Buffer.byteLength(JSON.stringify(JSON.stringify(value)));
 }
 
-/** Far below the limit by any count, so that nothing need be counted: the common case. */
+/** Whether messages are far below the limit, however bytes are counted: the common case, which costs no serialising. */
 function isSmall(messages: Message[]): boolean {
   let characters = 0;
   for (const message of messages) {
     for (const value of Object.values(message)) {
-      if (typeof value === "object") return false; // of a size that only counting tells
+      if (typeof value === "object") return false; // only serialising tells its size
       characters += String(value).length + 40;
     }
   }

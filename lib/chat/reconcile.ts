@@ -1,6 +1,6 @@
 import type { RetellChat, RetellMessage } from "../retell/schema.ts";
-import { align, type NewPart } from "./align.ts";
-import { isUser, type ReadChat, type StoredMessage, toStoredMessage } from "./model.ts";
+import { type Alignment, align, type NewPart } from "./align/align.ts";
+import { isUser, type ReadChat, type StoredMessage, type Turn, toStoredMessage } from "./model.ts";
 
 /** The next thing to write so that our history agrees with Retell's. */
 export type Step =
@@ -14,7 +14,7 @@ export type Step =
    */
   | { kind: "fail"; reason: "absent" | "unverified" | "undecided"; mayArrive: boolean }
   /** Opening messages that we learn of after the first send. */
-  | { kind: "front"; entries: StoredMessage[] }
+  | { kind: "prepend"; entries: StoredMessage[] }
   /** Retell has more text of an entry than we stored. */
   | { kind: "correct"; index: number; content: string }
   /** Entries to append, possibly none; the open turn, if any, is done. */
@@ -31,33 +31,36 @@ export type Step =
 export interface Limits {
   settleMs: number;
   /** The same for a turn that Retell answered with a 500. */
-  finishedMs: number;
+  settleAfter500Ms: number;
+}
+
+/** What an open turn is decided by. */
+interface OpenTurn {
+  turn: Turn;
+  /** The chat is over at Retell. */
+  isOver: boolean;
+  /** Absence in Retell's history proves something by now. */
+  isOld: boolean;
 }
 
 /**
- * Compares our chat with Retell's history, which was read after it. Pure. Whose entry is whose is decided by `align`.
+ * Compares our chat with Retell's history, which was read after it. Pure. `align` decides whose entry is whose.
  *
  * @param history What get-chat answered; undefined when it has no such chat (any more).
  */
 export function reconcile(
   chat: ReadChat,
   history: Pick<RetellChat, "chat_status" | "message_with_tool_calls"> | undefined,
-  { settleMs, finishedMs }: Limits,
+  limits: Limits,
 ): Step {
   const turn = chat.internal?.turn;
-  const over = history !== undefined && history.chat_status !== "ongoing";
-  const age = turn && chat.now.getTime() - (turn.failedByRetell ? (turn.markedAt ?? turn.at) : turn.at).getTime();
-  const isOld = age !== undefined && age > (turn?.failedByRetell ? finishedMs : settleMs);
-  const entries = readable(chat, history?.message_with_tool_calls);
-  if (!entries) {
-    // Storage off, or retention passed. That the chat is over does not say whether it got the message.
-    if (!turn) return { kind: "none" };
-    return turn.refusedByRetell || isOld
-      ? { kind: "fail", reason: "unverified", mayArrive: !turn.refusedByRetell }
-      : { kind: "later" };
-  }
+  const isOver = history !== undefined && history.chat_status !== "ongoing";
+  const open = turn && { turn, isOver, isOld: isOld(turn, chat.now, limits) };
+  const entries = usableEntries(chat, history?.message_with_tool_calls);
+  if (!entries) return open ? withoutHistory(open) : { kind: "none" };
 
-  const { lacking, corrections, news, undecided, ours } = align(chat, entries, over, !turn || over || isOld);
+  const alignment = align(chat, entries, isOver, !open || isOver || open.isOld);
+  const { lacking, corrections, news, ours } = alignment;
   const [correction] = corrections;
   if (correction) {
     return { kind: "correct", index: chat.messages.indexOf(correction.message), content: correction.content };
@@ -66,38 +69,55 @@ export function reconcile(
   // Before the first send the opening is the end of our history.
   const hasSpoken = ours > 0 || turn !== undefined;
   if (opening.length > 0 && hasSpoken)
-    return { kind: "front", entries: opening.map((entry) => toStoredMessage(entry)) };
+    return { kind: "prepend", entries: opening.map((entry) => toStoredMessage(entry)) };
 
   const words = late.flatMap((part, i) => part.map((entry) => placed(entry, i + 1, i + 1 === ours && !turn)));
   if (!hasSpoken) words.unshift(...opening.map((entry) => toStoredMessage(entry)));
-  if (turn) {
-    const own = news.find(({ owner }) => owner?.internal?.turn === turn.id);
-    if (!own) {
-      if (!over && !turn.refusedByRetell && !isOld) return { kind: "later" };
-      const isUndecided = [...undecided].some(({ internal }) => internal?.turn === turn.id);
-      return { kind: "fail", reason: isUndecided ? "undecided" : "absent", mayArrive: !turn.refusedByRetell && !over };
-    }
-    // Retell may show the user's message first and the reply later, in pieces: an agent's word is its end.
-    if (!own.rest.some(({ role }) => role === "agent") && !over && !isOld) return { kind: "later" };
-    const reply = own.rest.map((entry) => toStoredMessage(entry, turn.id));
-    const others = news.filter((part) => part !== own).flatMap(messagesOf);
-    const isLast = over && news.at(-1) === own;
-    return {
-      kind: "append",
-      entries: [...reply, ...words, ...others],
-      retellUserCount: ours + news.length,
-      ...(isLast ? { lastTurn: turn.id } : {}),
-    };
-  }
+  if (open) return decide(open, alignment, words);
 
   const added = [...words, ...news.flatMap(messagesOf)];
   if (added.length === 0) return { kind: "none" };
-  const lastTurn = over ? news.at(-1)?.owner?.internal?.turn : undefined;
+  const lastTurn = isOver ? news.at(-1)?.owner?.internal?.turn : undefined;
   return { kind: "append", entries: added, retellUserCount: ours + news.length, ...(lastTurn ? { lastTurn } : {}) };
 }
 
+function isOld({ at, markedAt, failedByRetell }: Turn, now: Date, limits: Limits): boolean {
+  const since = failedByRetell ? (markedAt ?? at) : at;
+  return now.getTime() - since.getTime() > (failedByRetell ? limits.settleAfter500Ms : limits.settleMs);
+}
+
+/**
+ * Storage is off, or retention has passed. A chat that is over does not tell by that whether it got the message.
+ */
+function withoutHistory({ turn, isOld }: OpenTurn): Step {
+  if (!turn.refusedByRetell && !isOld) return { kind: "later" };
+  return { kind: "fail", reason: "unverified", mayArrive: !turn.refusedByRetell };
+}
+
+/** @param words What else is to be appended: late entries of parts that both histories have. */
+function decide({ turn, isOver, isOld }: OpenTurn, { news, undecided, ours }: Alignment, words: StoredMessage[]): Step {
+  const own = news.find(({ owner }) => owner?.internal?.turn === turn.id);
+  if (!own) {
+    if (!isOver && !turn.refusedByRetell && !isOld) return { kind: "later" };
+    const isUndecided = [...undecided].some(({ internal }) => internal?.turn === turn.id);
+    const reason = isUndecided ? "undecided" : "absent";
+    return { kind: "fail", reason, mayArrive: !turn.refusedByRetell && !isOver };
+  }
+  // Retell may show the user's message first and the reply later, in pieces: an agent's word is its end.
+  if (!own.rest.some(({ role }) => role === "agent") && !isOver && !isOld) return { kind: "later" };
+  const reply = own.rest.map((entry) => toStoredMessage(entry, turn.id));
+  const others = news.filter((part) => part !== own).flatMap(messagesOf);
+  const isLast = isOver && news.at(-1) === own;
+  return {
+    kind: "append",
+    entries: [...reply, ...words, ...others],
+    retellUserCount: ours + news.length,
+    ...(isLast ? { lastTurn: turn.id } : {}),
+  };
+}
+
 /** Retell's entries; undefined when they are not the history of this chat: storage is off, or all are gone. */
-function readable(
+function usableEntries(
   { messages, internal }: ReadChat,
   entries: RetellMessage[] | null | undefined,
 ): RetellMessage[] | undefined {
@@ -109,8 +129,8 @@ function readable(
 }
 
 /**
- * New entries as ours. Those of a send that we had given up take the place of its message: its turn and its key become
- * theirs, so that a repeat with the key gets the answer.
+ * A new part as it is stored. A part that is a send of ours that was given up takes over its turn and its key, so that a
+ * repeat with the key gets the answer.
  */
 function messagesOf({ user, rest, owner }: NewPart): StoredMessage[] {
   const { turn, key, hash } = owner?.internal ?? {};
@@ -119,7 +139,7 @@ function messagesOf({ user, rest, owner }: NewPart): StoredMessage[] {
   return [turn ? { ...message, internal } : message, ...rest.map((entry) => toStoredMessage(entry, turn))];
 }
 
-/** An entry that we learn of after its turn stands at the end. It says which of our user messages it follows. */
+/** An entry that we learn of after its turn stands at the end. `after` says which of our user messages it follows. */
 function placed(entry: RetellMessage, after: number, isInPlace: boolean): StoredMessage {
   const message = toStoredMessage(entry);
   return isInPlace ? message : { ...message, internal: { ...message.internal, after } };

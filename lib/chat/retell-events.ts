@@ -1,35 +1,33 @@
 import type { TenantContext } from "../access/tenant.ts";
 import type { Deadline } from "../platform/deadline.ts";
-import { asFailure, RetellError, retellFor } from "../retell/client.ts";
+import { retellFor } from "../retell/client.ts";
+import { asFailure, RetellError } from "../retell/errors.ts";
 import type { RetellChat, RetellMessage } from "../retell/schema.ts";
 import { readEvent } from "../retell/webhook.ts";
-import { isBeginningOf } from "./align.ts";
-import { endingOf, type Final } from "./ending.ts";
+import { isBeginningOf } from "./align/text.ts";
+import { endingOf, type FinalHistory } from "./ending.ts";
 import { hasAll } from "./legacy.ts";
 import { isNothing } from "./merge.ts";
 import { isImported, needsImport, type ReadChat } from "./model.ts";
 import { reconcile } from "./reconcile.ts";
-import { leaseMs, limits, settle } from "./settle.ts";
+import { limits, settle } from "./settle.ts";
 import * as chats from "./store/chats.ts";
 import * as schedule from "./store/schedule.ts";
+import { leaseMs, unknownChatMs, webhookPatienceMs } from "./timing.ts";
 
-/** What an event was, and what became of it. */
+/** What an event was, and what was done with it. */
 export interface RetellEventOutcome {
   event: string;
   outcome: "taken in" | "unknown chat" | "nothing to do";
 }
 
-/** Retell gives up on a webhook after 10 s. */
-const patienceMs = 8_000;
-/** When the sweep looks at a chat that could not be read at Retell now. */
-const lookMs = 10_000;
-
 /**
- * Takes in what Retell tells of a chat. A webhook is a hint: what is new in it is read at Retell, and what Retell lacks
- * comes from the webhook. Messages only grow and the end is final, so repeats and disorder change nothing.
+ * Stores what an event of Retell says about a chat. A webhook is a hint: if it has anything new, the chat is read at Retell,
+ * and only what that lacks is taken from the webhook. Messages only grow and the end is final, so repeated events, and
+ * events in any order, change nothing.
  *
  * @param body A webhook's body, its signature checked.
- * @returns    For the log, where unknown chats are counted.
+ * @returns    For the log.
  */
 export async function applyRetellEvent(
   tenant: TenantContext,
@@ -40,42 +38,46 @@ export async function applyRetellEvent(
   if (!chat || (event !== "chat_ended" && event !== "chat_analyzed"))
     return { event: event.slice(0, 40), outcome: "nothing to do" };
 
-  // By path and id together: another subaccount's chat, or one of somebody else in the same workspace, is none of ours.
+  // The path's subaccount and the id must both match: others use the same Retell workspace.
   const chatId = chat.chat_id;
   tenant.log.fields.chatId = chatId.slice(0, 64);
-  const seen = await chats.get(tenant, chatId);
-  if (!seen) return { event, outcome: "unknown chat" };
+  const current = await chats.get(tenant, chatId);
+  if (!current) return { event, outcome: "unknown chat" };
 
-  // An event of the end is the end, whatever the status beside it says.
+  // Both events mean that the chat is over, whatever status stands beside them.
   const told: RetellChat = { ...chat, chat_status: chat.chat_status === "error" ? "error" : "ended" };
-  if (!isNews(seen, told, event)) return { event, outcome: "taken in" };
+  if (!isNews(current, told, event)) return { event, outcome: "taken in" };
 
-  const place = { tenant, chatId, retell: await retellFor(tenant) };
-  const signal = AbortSignal.any([deadline.call(), AbortSignal.timeout(patienceMs)]);
-  const history = await place.retell.retrieve(chatId, signal).catch(asFailure);
+  const context = { tenant, chatId, retell: await retellFor(tenant) };
+  const signal = AbortSignal.any([deadline.call(), AbortSignal.timeout(webhookPatienceMs)]);
+  const history = await context.retell.retrieve(chatId, signal).catch(asFailure);
   if (history instanceof RetellError) tenant.log.warn("A chat was not read at Retell: its webhook stands in", history);
-  const given = finalOf(seen, { chat: told, isLatest: event === "chat_analyzed" }, history);
-  const { open } = await settle(place, { given, seen, signal: deadline.call() });
-  if (open === "live") await schedule.postpone(tenant, chatId, leaseMs());
-  else if (open || !isOver(history)) await schedule.postpone(tenant, chatId, lookMs);
+  const final = finalOf(current, { chat: told, isLatest: event === "chat_analyzed" }, history);
+  const { openTurn } = await settle(context, { history: final, current, signal: deadline.call() });
+  if (openTurn === "live") await schedule.postpone(tenant, chatId, leaseMs());
+  else if (openTurn || !isOver(history)) await schedule.postpone(tenant, chatId, unknownChatMs);
   return { event, outcome: "taken in" };
 }
 
-/** Whether a webhook lacks, contradicts or improves on what is stored: a repeat does not, and costs no read at Retell. */
+/** Whether a webhook has anything that is not stored. A repeat has nothing, and costs no read at Retell. */
 function isNews(chat: ReadChat, told: RetellChat, event: string): boolean {
   if (chat.chat_status === "ongoing" || chat.internal?.turn || needsImport(chat)) return true;
   if (event === "chat_analyzed" && isNothing(chat.chat_analysis)) return true;
   if (endingOf(chat, { ...told, isAssumed: true })) return true;
-  // Where there is none yet, the sweep reads it at Retell.
+  // Without a stored transcript the sweep reads it at Retell.
   if (chat.transcript !== "" && isBeginningOf(chat.transcript, told.transcript ?? undefined)) return true;
   return isImported(chat) && reconcile(chat, told, limits()).kind !== "none";
 }
 
 /**
- * How the chat ended, by both. Where Retell does not show the end yet, or cannot be read, nothing follows from what is
- * missing: an open turn is decided only if its message is there.
+ * How the chat ended, by Retell's history and the webhook. If Retell does not show the end yet, or cannot be read, absence
+ * proves nothing: an open turn is decided only if its message is there.
  */
-function finalOf(seen: ReadChat, told: NonNullable<Final["told"]>, history: RetellChat | RetellError): Final {
+function finalOf(
+  current: ReadChat,
+  told: NonNullable<FinalHistory["told"]>,
+  history: RetellChat | RetellError,
+): FinalHistory {
   const known = history instanceof RetellError ? undefined : history;
   const lists = [known?.message_with_tool_calls, told.chat.message_with_tool_calls];
   const entries = lists.reduce((one, other) => ((other?.length ?? 0) > (one?.length ?? 0) ? other : one));
@@ -83,10 +85,10 @@ function finalOf(seen: ReadChat, told: NonNullable<Final["told"]>, history: Rete
     lists.flatMap((list) => list ?? []),
     ({ message_id }) => message_id,
   );
-  // What is imported stands in its order for good. Retell may show the whole of it later, unless it has refused the chat.
+  // An import fixes the order of messages. A partial list is not imported while Retell may still show the whole history.
   const isLast = isOver(history) || (history instanceof RetellError && history.failure === "refused");
-  const isHistory = !needsImport(seen) || isLast || hasAll(seen.messages, entries ?? []);
-  const final: Final = {
+  const isHistory = !needsImport(current) || isLast || hasAll(current.messages, entries ?? []);
+  const final: FinalHistory = {
     ...(known ?? { chat_id: told.chat.chat_id, agent_id: told.chat.agent_id }),
     chat_status: isOver(history) ? history.chat_status : told.chat.chat_status,
     message_with_tool_calls: isHistory
@@ -94,11 +96,11 @@ function finalOf(seen: ReadChat, told: NonNullable<Final["told"]>, history: Rete
       : undefined,
     told,
   };
-  const isShown = seen.internal?.turn && reconcile(seen, final, limits()).kind === "append";
+  const isShown = current.internal?.turn && reconcile(current, final, limits()).kind === "append";
   return isOver(history) || isShown ? final : { ...final, isAssumed: true };
 }
 
-/** An entry with its whole text, where it has only the beginning and another of its id has more. */
+/** An entry with its whole text, if another entry of its id has more of it. */
 function completed(entry: RetellMessage, sameId: RetellMessage[] = []): RetellMessage {
   const content = sameId.map((other) => other.content).find((text) => isBeginningOf(entry.content, text));
   return content === undefined || entry.message_id === undefined ? entry : { ...entry, content };

@@ -1,6 +1,6 @@
 import { ApiError } from "../platform/errors.ts";
 import { isUnreachable } from "../platform/mongo.ts";
-import { RetellError } from "../retell/client.ts";
+import { RetellError } from "../retell/errors.ts";
 import type { RetellMessage } from "../retell/schema.ts";
 import type { SendContext } from "./context.ts";
 import { chatForReplay, finalHistory, statusAfter } from "./end-status.ts";
@@ -10,9 +10,10 @@ import { busy, isOpen, type Outcome, replayOf, type Sent, settledOutcome, unknow
 import { type Settled, settle } from "./settle.ts";
 import { maxReplyBytes, shorten } from "./shorten.ts";
 import * as chats from "./store/chats.ts";
+import * as endings from "./store/endings.ts";
 import { type Obstacle, obstacle } from "./store/obstacle.ts";
 import * as turns from "./store/turns.ts";
-import { endedChatMs, leaseMs, minCallMs, minSettleMs, minStoreMs, storeAgainMs } from "./timing.ts";
+import { endedChatMs, leaseMs, minCallMs, minSettleMs, minStoreMs, serverClocksMs, storeAgainMs } from "./timing.ts";
 import { visible } from "./view.ts";
 
 /** A turn that has begun: the user's message is stored, and the chat is ours until it is finished or failed. */
@@ -96,7 +97,7 @@ async function remove(found: Exclude<Obstacle, { kind: "sent" }>, context: SendC
       throw new ApiError("IDEMPOTENCY_KEY_REUSED");
     case "open turn": {
       const isLeased = isLive(found.turn, found.now, leaseMs());
-      if (isLeased || (await settle(context, { signal: deadline.call() })).open) throw busy(found.turn, found.now);
+      if (isLeased || (await settle(context, { signal: deadline.call() })).openTurn) throw busy(found.turn, found.now);
       return;
     }
     case "ended":
@@ -117,6 +118,7 @@ async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcom
   const { tenant, chatId, retell, deadline } = context;
   const { turnId, isKeyed } = turn;
   let reply: RetellMessage[];
+  const calledAt = performance.now();
   try {
     reply = await retell.reply(chatId, turn.content, deadline.call());
   } catch (error) {
@@ -125,7 +127,7 @@ async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcom
     throw error;
   }
 
-  const entries = entriesOf(reply, turnId);
+  const entries = entriesOf(reply, turnId, performance.now() - calledAt);
   const mayBeOver = mayEnd(entries); // the answer of a completion has no status
   const isEndPending = isKeyed && mayBeOver;
   const [finished, final] = await Promise.all([
@@ -143,7 +145,7 @@ async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcom
   const chat_status = await statusAfter(context, turnId, { ...finished, final, isKeyed, isEndPending });
   // A repeat that comes before this note waits, and then decides the same.
   if (isEndPending && chat_status === "ongoing") {
-    tenant.trailing.push(turns.noteNotEnded(tenant, chatId, turnId).catch(() => {}));
+    tenant.trailing.push(endings.noteNotEnded(tenant, chatId, turnId).catch(() => {}));
   }
   return { messages, chat_status };
 }
@@ -153,9 +155,16 @@ const mayEnd = (reply: StoredMessage[]) => !reply.some(({ role }) => role === "a
 
 const isWords = ({ role }: RetellMessage) => role === "agent" || role === "user";
 
-/** The reply of a turn as it is stored: without the user's own entry, no larger than a chat has room for. */
-function entriesOf(reply: RetellMessage[], turnId: string): StoredMessage[] {
-  const messages = reply.filter((entry) => !isUser(entry)).map((entry) => toStoredMessage(entry, turnId));
+/**
+ * The reply of a turn as it is stored: without the user's own entry, and without entries older than the call, which Retell
+ * repeats from earlier turns; no larger than a chat has room for.
+ */
+function entriesOf(reply: RetellMessage[], turnId: string, tookMs: number): StoredMessage[] {
+  // Retell's times are compared only with each other: other clocks may differ.
+  const newest = Math.max(...reply.map(({ created_timestamp = 0 }) => created_timestamp));
+  const isOlder = ({ created_timestamp: at = newest }: RetellMessage) => at < newest - tookMs - serverClocksMs;
+  const entries = reply.filter((entry) => !isUser(entry) && !isOlder(entry));
+  const messages = entries.map((entry) => toStoredMessage(entry, turnId));
   return shorten(messages, maxReplyBytes);
 }
 
@@ -184,7 +193,7 @@ async function settleUnanswered(context: SendContext, { turnId }: BegunTurn, err
     tenant.log.warn("A turn could not be settled at once", failure, { turnId });
   }
   // The history cannot be read: the turn stays open, and the next reader decides.
-  if (isRefused && (!settled || settled.open)) throw error;
+  if (isRefused && (!settled || settled.openTurn)) throw error;
   return settledOutcome(settled?.chat ?? null, turnId, error);
 }
 

@@ -1,10 +1,9 @@
 import type { TenantContext } from "../access/tenant.ts";
-import { config } from "../platform/config.ts";
 import { isTooLarge } from "../platform/mongo.ts";
-import { asFailure, RetellError } from "../retell/client.ts";
+import { asFailure, RetellError } from "../retell/errors.ts";
 import type { ChatContext } from "./context.ts";
-import { close, type Final, forgetOver } from "./ending.ts";
-import { importHistory, tellOverflow } from "./legacy.ts";
+import { close, type FinalHistory, forgetOver } from "./ending.ts";
+import { importHistory, markOverflow } from "./legacy.ts";
 import { isImported, isLive, needsImport, type ReadChat, type StoredMessage, type Turn } from "./model.ts";
 import { reconcile, type Step } from "./reconcile.ts";
 import { shorten } from "./shorten.ts";
@@ -12,15 +11,16 @@ import { fits } from "./size.ts";
 import * as chats from "./store/chats.ts";
 import * as settling from "./store/settling.ts";
 import * as turns from "./store/turns.ts";
+import { leaseMs, settleAfter500Ms, settleMs } from "./timing.ts";
 
 interface SettleOptions {
-  /** Ends the reading at Retell. */
+  /** Ends the read at Retell. */
   signal: AbortSignal;
-  /** A history that shows the chat as over: nothing can come after it, so it need not be read again. */
-  given?: Final;
-  /** The chat as the caller has just read it, to save reading it again. */
-  seen?: ReadChat;
-  /** The reading is made even while the account's breaker is open. */
+  /** A history that shows the chat as over. Nothing can follow it, so Retell is not read again. */
+  history?: FinalHistory;
+  /** The chat as the caller has just read it, which saves a read. */
+  current?: ReadChat;
+  /** The read is made even while the account's breaker is open. */
   insists?: boolean;
 }
 
@@ -28,123 +28,119 @@ interface SettleOptions {
 export interface Settled {
   chat: ReadChat;
   /** A turn is still open: `live`, its sender may be alive; `unknown`, Retell has not told yet. */
-  open: "live" | "unknown" | undefined;
-  /** Why Retell could not be asked: then `chat` is what we knew. */
+  openTurn: "live" | "unknown" | undefined;
+  /** Why Retell could not be read: then `chat` is what was stored. */
   failure: RetellError | undefined;
 }
 
-/** Retell finishes before it answers a 500, but its history may lag. */
-export const finishedMs = 15_000;
 /** MongoDB's limit, less what the other fields may still take. */
 const maxDocumentBytes = 16_000_000;
 const rounds = 3;
 
 type StepOf<Kind extends Step["kind"]> = Extract<Step, { kind: Kind }>;
 
-/** For how long a sender may be alive. */
-export const leaseMs = () => config().TURN_LEASE_SECONDS * 1_000;
-
 /** For how long absence in Retell's history proves nothing. */
-export const limits = () => ({ settleMs: config().TURN_SETTLE_SECONDS * 1_000, finishedMs });
+export const limits = () => ({ settleMs: settleMs(), settleAfter500Ms });
 
 /**
- * Makes our copy of a chat agree with Retell's history, and decides an open turn where that can be said. Anybody may
- * do it, at any time, any number at once: each write names the revision that it was decided on.
+ * Makes our copy of a chat agree with Retell's history, and decides an open turn where that is possible. Any number of
+ * requests may do it at once, as each write names the revision that it was decided on.
  *
  * @see docs/turns.md
  * @throws CHAT_NOT_FOUND
  */
-export async function settle(
-  place: ChatContext,
-  { signal, given, seen, insists = false }: SettleOptions,
-): Promise<Settled> {
-  const { tenant, chatId, retell } = place;
+export async function settle(context: ChatContext, options: SettleOptions): Promise<Settled> {
+  const { tenant, chatId, retell } = context;
+  const { signal, history: final, current, insists = false } = options;
   let failure: RetellError | undefined;
   for (let round = 0; round < rounds; round++) {
-    const chat = (round === 0 && seen) || (await chats.getOrThrow(tenant, chatId));
+    const chat = (round === 0 && current) || (await chats.getOrThrow(tenant, chatId));
     const turn = chat.internal?.turn;
-    if (needsImport(chat) && !isLive(turn, chat.now, leaseMs())) {
-      const left = await importHistory(place, chat, signal, given);
-      if (left) return left;
+    const isLeased = isLive(turn, chat.now, leaseMs());
+    if (needsImport(chat) && !isLeased) {
+      const notImported = await importHistory(context, chat, signal, final);
+      if (notImported) return notImported;
       continue;
     }
-    if (isLive(turn, chat.now, leaseMs()) || (turn && given?.isAssumed)) {
-      // Over at Retell is over here, whoever holds the turn: its sender, or the next reader, brings it to its end.
-      // The answer of a turn that is running when the chat ends is the last one.
-      const endedIn = given?.isAssumed || chat.internal?.endedIn ? undefined : turn?.id;
-      const closed = given ? await close(tenant, chat, { ...(endedIn ? { endedIn } : {}), ...given }) : chat;
+    if (isLeased || (turn && final?.isAssumed)) {
+      const closed = final ? await closeWithOpenTurn(tenant, chat, final) : chat;
       if (!closed) continue;
-      return { chat: closed, open: turn?.state === "sending" ? "live" : "unknown", failure: undefined };
+      return { chat: closed, openTurn: turn?.state === "sending" ? "live" : "unknown", failure: undefined };
     }
 
-    // Retell's history is read after our copy: what it lacks, it lacked when we knew of it.
-    const history = given ?? (await retell.retrieve(chatId, signal, { insists }).catch(asFailure));
+    // Retell is read after our copy, so what its history lacks was not there when we stored it.
+    const history = final ?? (await retell.retrieve(chatId, signal, { insists }).catch(asFailure));
     failure = history instanceof RetellError ? history : undefined;
-    // 4xx: it has no such chat (any more), which tells nothing, but tells it for good.
-    if (failure && failure.failure !== "refused") return { chat, open: turn && "unknown", failure };
+    // A 4xx means that Retell does not have the chat (any more). That decides no turn, but it is final.
+    if (failure && failure.failure !== "refused") return { chat, openTurn: turn && "unknown", failure };
 
-    const known = history instanceof RetellError ? undefined : history;
-    const settled = await agree(place, chat, known);
+    const settled = await agree(context, chat, history instanceof RetellError ? undefined : history);
     if (settled) return { ...settled, failure };
   }
-  // Somebody else is at work on the same chat, again and again: what they leave is as good.
+  // Other requests have changed the chat in each round: what they stored is as good.
   const chat = await chats.getOrThrow(tenant, chatId);
-  return { chat, open: chat.internal?.turn && "unknown", failure };
+  return { chat, openTurn: chat.internal?.turn && "unknown", failure };
 }
 
-/** Takes one step after the other until both agree; undefined when the chat changed under our hands. */
+/**
+ * Closes a chat that is over at Retell while a turn is open, which its sender or the next reader settles. A turn that is
+ * running when the chat ends is its last one.
+ */
+function closeWithOpenTurn(tenant: TenantContext, chat: ReadChat, final: FinalHistory): Promise<ReadChat | undefined> {
+  const turn = chat.internal?.turn;
+  const endedIn = final.isAssumed || chat.internal?.endedIn ? undefined : turn?.id;
+  return close(tenant, chat, { ...(endedIn ? { endedIn } : {}), ...final });
+}
+
+/** Takes one step after the other until both histories agree; undefined when another request has changed the chat. */
 async function agree(
   { tenant, chatId }: ChatContext,
   start: ReadChat,
-  history: Final | undefined,
+  history: FinalHistory | undefined,
 ): Promise<Omit<Settled, "failure"> | undefined> {
-  const closeBy = async (seen: ReadChat): Promise<ReadChat | undefined> =>
-    history ? close(tenant, seen, history) : seen;
+  const closeIfOver = async (chat: ReadChat) => (history ? close(tenant, chat, history) : chat);
   let chat: ReadChat | null = start;
   while (chat) {
-    // An old chat that ended under the old server keeps the messages that it has.
+    // A legacy chat that ended under the old server keeps the messages that it has.
     const step = isImported(chat) ? reconcile(chat, history, limits()) : ({ kind: "none" } as const);
     const turn: Turn | undefined = chat.internal?.turn;
     switch (step.kind) {
-      case "later": {
-        // The chat is over at Retell, and over here; the turn is decided later.
-        const closed = await closeBy(chat);
-        return closed && { chat: closed, open: "unknown" };
-      }
+      case "later":
       case "none": {
-        const closed = await closeBy(chat);
-        return closed && { chat: closed, open: undefined };
+        // A chat that is over at Retell is closed even if its turn can only be decided later.
+        const closed = await closeIfOver(chat);
+        return closed && { chat: closed, openTurn: step.kind === "later" ? "unknown" : undefined };
       }
       case "append":
-        // Retell's history alone is too large for a document: it is shown, and not stored.
+        // If Retell's history alone is too large for a document, it is shown and not stored.
         if (!turn && !fits(chat, history?.message_with_tool_calls ?? [])) {
-          await tellOverflow(tenant, chat);
-          const closed = await closeBy(chat);
+          await markOverflow(tenant, chat);
+          const closed = await closeIfOver(chat);
           const messages = [...chat.messages, ...step.entries];
-          return closed && { chat: { ...closed, messages }, open: undefined };
+          return closed && { chat: { ...closed, messages }, openTurn: undefined };
         }
         chat = await append(tenant, chat, step);
-        if (chat && turn) tellOf(tenant, chatId, turn, "delivered");
+        if (chat && turn) logSettled(tenant, chatId, turn, "delivered");
         break;
       case "correct":
         chat = await correct(tenant, chat, step);
         break;
-      case "front":
+      case "prepend":
         chat = await settling.prepend(tenant, chat, step.entries);
         break;
       case "fail":
         if (turn) await fail(tenant, chat, turn, step);
         await forgetOver(tenant, chat);
-        return undefined; // whoever failed it: read again
+        return undefined; // the chat has changed, by this request or by another
     }
     if (chat) await forgetOver(tenant, chat);
   }
   return undefined;
 }
 
-/** What is too large for the document beside what it holds is stored shortened. */
+/** Appends entries. They are shortened if the document would be too large with them. */
 async function append(tenant: TenantContext, chat: ReadChat, step: StepOf<"append">): Promise<ReadChat | null> {
-  const endedIn = chat.internal?.endedIn ?? step.lastTurn; // what a client was told of stays
+  const endedIn = chat.internal?.endedIn ?? step.lastTurn; // a client may know the stored one
   const write = (entries: StoredMessage[]) => settling.append(tenant, chat, entries, step.retellUserCount, endedIn);
   try {
     return await write(step.entries);
@@ -158,7 +154,7 @@ async function append(tenant: TenantContext, chat: ReadChat, step: StepOf<"appen
   }
 }
 
-/** A text that does not fit is left as it is, and marked, so that it is not tried again. */
+/** Completes a text. One that does not fit is left as it is, and marked, so that it is not tried again. */
 async function correct(
   tenant: TenantContext,
   chat: ReadChat,
@@ -172,21 +168,23 @@ async function correct(
   }
 }
 
-async function fail(
-  tenant: TenantContext,
-  chat: ReadChat,
-  turn: Turn,
-  { reason, mayArrive }: StepOf<"fail">,
-): Promise<void> {
-  const why = { mayArrive, sentAt: turn.at.getTime(), undecided: reason === "undecided" };
-  if (await turns.fail(tenant, chat.chat_id, turn.id, why, chat)) tellOf(tenant, chat.chat_id, turn, reason);
+async function fail(tenant: TenantContext, chat: ReadChat, turn: Turn, step: StepOf<"fail">): Promise<void> {
+  const { reason, mayArrive } = step;
+  const isFailed = await turns.fail(
+    tenant,
+    chat.chat_id,
+    turn.id,
+    { mayArrive, sentAt: turn.at.getTime(), undecided: reason === "undecided" },
+    chat,
+  );
+  if (isFailed) logSettled(tenant, chat.chat_id, turn, reason);
 }
 
 /**
  * Logged under the operationId of the send itself, so that a search for it does not end at its 504. A request that settles
  * its own turn has a line of its own.
  */
-function tellOf({ log }: TenantContext, chatId: string, turn: Turn, outcome: string): void {
+function logSettled({ log }: TenantContext, chatId: string, turn: Turn, outcome: string): void {
   if (outcome === "delivered") log.metrics.add("MessagesSent");
   const settledBy = log.fields.operationId;
   if (settledBy === turn.operationId) return;

@@ -73,7 +73,8 @@ export const guards: Guard[] = [
   {
     name: "the lease: nobody settles the turn of a sender that may be alive",
     file: "lib/chat/settle.ts",
-    text: "isLive(turn, chat.now, leaseMs()) ||",
+    text: "if (isLeased || (turn &&",
+    instead: "if ((turn &&",
     test: [
       "test/settle.test.ts",
       "a chat that is over with a turn still open",
@@ -83,13 +84,13 @@ export const guards: Guard[] = [
   {
     name: "the lease, before an end",
     file: "lib/chat/end.ts",
-    text: "refuseLive(seen);",
+    text: "refuseLive(current);",
     test: ["test/end.test.ts", "end", "waits for a turn that is running: 409 CHAT_BUSY"],
   },
   {
     name: "SETTLE: absence in Retell's history proves nothing for so long",
     file: "lib/chat/reconcile.ts",
-    text: 'if (!over && !turn.refusedByRetell && !isOld) return { kind: "later" };',
+    text: 'if (!isOver && !turn.refusedByRetell && !isOld) return { kind: "later" };',
     test: [
       "test/keys.test.ts",
       "a message with an Idempotency-Key",
@@ -99,8 +100,8 @@ export const guards: Guard[] = [
   {
     name: "answered: a message that Retell refused need not be waited for",
     file: "lib/chat/reconcile.ts",
-    text: "!over && !turn.refusedByRetell && !isOld",
-    instead: "!over && !isOld",
+    text: "!isOver && !turn.refusedByRetell && !isOld",
+    instead: "!isOver && !isOld",
     test: [
       "test/lib/reconcile.test.ts",
       "an open turn",
@@ -110,7 +111,7 @@ export const guards: Guard[] = [
   {
     name: "the tail rule: an agent's word is the end of a reply",
     file: "lib/chat/reconcile.ts",
-    text: 'if (!own.rest.some(({ role }) => role === "agent") && !over && !isOld) return { kind: "later" };',
+    text: 'if (!own.rest.some(({ role }) => role === "agent") && !isOver && !isOld) return { kind: "later" };',
     test: [
       "test/settle.test.ts",
       "a reply that Retell shows in pieces",
@@ -119,7 +120,7 @@ export const guards: Guard[] = [
   },
   {
     name: "maxRetries 0: the SDK repeats no send",
-    file: "lib/retell/client.ts",
+    file: "lib/retell/sdk.ts",
     text: "maxRetries: 0,",
     test: ["test/message.test.ts", "message, when Retell fails", "asks Retell once for one message, whatever happens"],
   },

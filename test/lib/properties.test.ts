@@ -114,7 +114,7 @@ describe("the merge with Retell's history", () => {
     fc.record({ kind: fc.constant("read" as const), age: fc.nat(8), hidden: fc.nat() }),
   );
 
-  const limits = { settleMs: 330_000, finishedMs: 15_000 };
+  const limits = { settleMs: 330_000, settleAfter500Ms: 15_000 };
   const isUser = ({ role }: RetellMessage) => role === "user";
 
   /** Retell's side: the history, every state that it had, and which of its entries came late. */
@@ -154,7 +154,7 @@ describe("the merge with Retell's history", () => {
       internal.retellUserCount = next.retellUserCount;
       return true;
     }
-    if (next.kind === "front") {
+    if (next.kind === "prepend") {
       chat.messages.unshift(...next.entries);
       internal.prependedCount = (internal.prependedCount ?? 0) + next.entries.length;
       return true;

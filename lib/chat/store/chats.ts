@@ -4,7 +4,7 @@ import { bounded, driver, isUnreachable } from "../../platform/mongo.ts";
 import type { Key, Position, SortKeys } from "../cursor.ts";
 import { countOf, type ReadChat, readable, type StoredChat, type StoredMessage } from "../model.ts";
 import { silentChatMs } from "../timing.ts";
-import { countedAnew, findDurable, localRead, ofTenant, oneChat, run } from "./collection.ts";
+import { findDurable, localRead, messageCount, ofTenant, oneChat, run } from "./collection.ts";
 
 /**
  * The chats of a tenant: find, insert, page. Every function of this folder takes the tenant, and every query carries its
@@ -90,7 +90,7 @@ export async function page(tenant: TenantContext, limit: number, after: Position
         chat_status: 1,
         start_timestamp: 1,
         end_timestamp: 1,
-        message_count: messageCount,
+        message_count: listedCount,
         createdAt: 1,
       })
       .toArray(),
@@ -130,9 +130,7 @@ function below(field: keyof SortKeys, value: unknown): object {
 }
 
 /** The old server counts tool calls as messages, so its chats are counted anew. */
-const messageCount = {
-  $cond: [{ $gt: ["$internal.retellUserCount", null] }, "$message_count", countedAnew],
-};
+const listedCount = { $cond: [{ $gt: ["$internal.retellUserCount", null] }, "$message_count", messageCount] };
 
 /** A new chat's document, with the opening messages that Retell gave. */
 export function newChatDocument(

@@ -22,8 +22,8 @@ export const localRead = { readConcern: "local" } as const;
 /** A chat's messages. Others write into the collection: a document whose `messages` is no list must not fail a query. */
 export const messageList = { $cond: [{ $isArray: "$messages" }, "$messages", []] };
 
-/** What `countOf` counts, in MongoDB. */
-export const countedAnew = {
+/** `countOf`, in MongoDB. */
+export const messageCount = {
   $size: {
     $filter: {
       input: messageList,
@@ -46,8 +46,8 @@ export function run<T>(tenant: TenantContext, operation: (chats: Collection<Stor
 }
 
 /**
- * Runs a write that changes `message_count`. Others write into the collection: MongoDB refuses to add to a count that is no
- * number, so the messages are counted first, and the write is repeated.
+ * Runs a write that changes `message_count`. Others write into the collection: MongoDB refuses to change a count that is no
+ * number, so such a count is computed anew first.
  */
 export function runCounting<T>(
   tenant: TenantContext,
@@ -60,7 +60,7 @@ export function runCounting<T>(
     } catch (error) {
       if (!isTypeMismatch(error)) throw error;
       const filter = { ...oneChat(tenant, chatId), $expr: { $not: [{ $isNumber: "$message_count" }] } };
-      await chats.updateOne(filter, [{ $set: { message_count: countedAnew } }]);
+      await chats.updateOne(filter, [{ $set: { message_count: messageCount } }]);
       return write(chats);
     }
   });

@@ -1,5 +1,5 @@
 import type { TenantContext } from "../../access/tenant.ts";
-import { countOf, isComplete, type ReadChat, type StoredChat, type StoredMessage } from "../model.ts";
+import { countOf, type ReadChat, type StoredMessage } from "../model.ts";
 import { endedChatMs, silentChatMs } from "../timing.ts";
 import { inMs, oneChat, run, updateUnchanged } from "./collection.ts";
 
@@ -7,20 +7,6 @@ import { inMs, oneChat, run, updateUnchanged } from "./collection.ts";
  * What settling writes. Each write names the reading that it was decided on; where the chat has changed since, nothing is
  * written and the function returns null.
  */
-
-/** How a chat finished, as far as it is known: only what is here is written. */
-export type Ending = Partial<
-  Pick<
-    StoredChat,
-    | "chat_status"
-    | "end_timestamp"
-    | "endedAt"
-    | "transcript"
-    | "chat_cost"
-    | "chat_analysis"
-    | "collected_dynamic_variables"
-  >
-> & { "internal.endedIn"?: string; "internal.importPending"?: true };
 
 /**
  * Appends what Retell has and we lack, and closes the open turn.
@@ -75,18 +61,6 @@ export async function correct(
   });
 }
 
-/** Writes how a chat finished. The first end_timestamp and endedAt stay. */
-export async function close(tenant: TenantContext, seen: ReadChat, ending: Ending): Promise<ReadChat | null> {
-  const isOpen = seen.internal?.turn !== undefined; // the turn decides when the sweep looks
-  const isDone = isComplete({ ...seen, ...ending });
-  return updateUnchanged(tenant, seen, {
-    $set: { ...ending, ...(isOpen || isDone ? {} : { "internal.nextSweepAt": inMs(endedChatMs) }) },
-    ...(!isOpen && isDone ? { $unset: { "internal.nextSweepAt": "" } } : {}),
-    $inc: { "internal.revision": 1 },
-    $currentDate: { updatedAt: true },
-  });
-}
-
 /** IMPORT: replaces the messages of a chat of the old server by its whole history. */
 export async function importMessages(
   tenant: TenantContext,
@@ -114,17 +88,4 @@ export async function markOverflowing(tenant: TenantContext, chatId: string): Pr
   const filter = { ...oneChat(tenant, chatId), "internal.overflows": { $exists: false } };
   const update = { $set: { "internal.overflows": true as const } };
   return (await run(tenant, (chats) => chats.updateOne(filter, update))).modifiedCount === 1;
-}
-
-/** Notes that a client asked for the end and Retell did not make it: the sweep tries again. */
-export async function noteFailedEnd(tenant: TenantContext, chatId: string): Promise<void> {
-  await run(tenant, (chats) =>
-    chats.updateOne(
-      { ...oneChat(tenant, chatId), chat_status: "ongoing" },
-      {
-        $set: { "internal.nextSweepAt": inMs(endedChatMs) },
-        $currentDate: { "internal.endAsked": true },
-      },
-    ),
-  );
 }

@@ -1,7 +1,7 @@
 import type { Filter, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { countOf, type ReadChat, type StoredChat, type StoredMessage, type Turn } from "../model.ts";
-import { endedChatMs, silentChatMs, unknownChatMs } from "../timing.ts";
+import { silentChatMs, unknownChatMs } from "../timing.ts";
 import { inMs, oneChat, run, runCounting } from "./collection.ts";
 import { importedOnly, maxChatBytes, sentWith } from "./obstacle.ts";
 
@@ -25,7 +25,7 @@ interface NewTurn {
 interface FailedSend {
   /** It may be delivered late. */
   mayArrive?: boolean;
-  /** When its turn began (epoch ms). */
+  /** When its turn began (epoch ms, server clock). */
   sentAt?: number;
   /** Retell has an entry that may be this send, or somebody else's. */
   undecided?: boolean;
@@ -76,7 +76,7 @@ export async function begin(
  * first, and a late sender may still finish what nobody else settled.
  *
  * @param waitMs    When the sweep looks next: soon after a reply that may have ended the chat.
- * @param isEndPending What a repeat is told of the chat's end is still to be decided: see `noteEndedIn` and `noteNotEnded`.
+ * @param isEndPending What a repeat is told of the chat's end is still to be decided: see endings.ts.
  * @returns The seq of the reply's first entry, the chat's status, and the turn in which the chat ended; null when
  *          somebody else has settled the turn, or when the chat has an entry of the reply already.
  */
@@ -170,40 +170,6 @@ export async function mark(
       },
     ),
   );
-}
-
-/**
- * Notes the turn whose answer tells that the chat is over. The sweep looks soon, as FINISH took the chat for an ongoing one.
- *
- * @returns Whether it is noted: not if another turn is, or if a repeat was told that the chat goes on (`isEndPending`).
- */
-export async function noteEndedIn(
-  tenant: TenantContext,
-  chatId: string,
-  turnId: string,
-  isEndPending: boolean,
-): Promise<boolean> {
-  const filter = {
-    ...oneChat(tenant, chatId),
-    "internal.endedIn": { $in: [null, turnId] },
-    ...(isEndPending ? { "internal.endPending": turnId } : {}),
-  };
-  const update = {
-    $set: { "internal.endedIn": turnId, "internal.nextSweepAt": inMs(endedChatMs) },
-    $inc: { "internal.revision": 1 },
-  };
-  const { matchedCount } = await run(tenant, (chats) => chats.updateOne(filter, update));
-  return matchedCount === 1;
-}
-
-/** Decides that a turn tells of no end, unless it is noted that it does: every later repeat is told the same. */
-export async function noteNotEnded(tenant: TenantContext, chatId: string, turnId: string): Promise<void> {
-  const filter = { ...oneChat(tenant, chatId), "internal.endPending": turnId, "internal.endedIn": { $ne: turnId } };
-  const update: UpdateFilter<StoredChat> = {
-    $pull: { "internal.endPending": turnId },
-    $inc: { "internal.revision": 1 },
-  };
-  await run(tenant, (chats) => chats.updateOne(filter, update));
 }
 
 /** What FAIL writes. */

@@ -1,5 +1,5 @@
 import type { ObjectId } from "mongodb";
-import { asFailure, RetellError } from "../../retell/client.ts";
+import { asFailure, RetellError } from "../../retell/errors.ts";
 import type { ChatContext } from "../context.ts";
 import type { ReadChat } from "../model.ts";
 import { type Settled, settle } from "../settle.ts";
@@ -39,8 +39,13 @@ export async function isDeletedAtRetell(
 /** Closes a chat that Retell has deleted. */
 export async function closeDeleted(context: ChatContext, id: ObjectId): Promise<Settled> {
   const { tenant, chatId } = context;
-  const given = { chat_id: chatId, chat_status: "ended" as const, end_timestamp: Date.now(), isAssumed: true as const };
-  const settled = await settle(context, { given, signal: callSignal() });
+  const history = {
+    chat_id: chatId,
+    chat_status: "ended" as const,
+    end_timestamp: Date.now(),
+    isAssumed: true as const,
+  };
+  const settled = await settle(context, { history, signal: callSignal() });
   tenant.log.warn("A chat was closed: Retell has refused to show it for a week");
   // Retell has nothing more to tell of it.
   await schedule.reschedule(tenant, id, { sweepAt: undefined, refusedSince: undefined }, settled.chat);

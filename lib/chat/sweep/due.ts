@@ -63,9 +63,9 @@ async function sweepChat(context: ChatContext, id: ObjectId): Promise<Settled> {
   const { tenant } = context;
   const read = await settle(context, { signal: callSignal() });
   const settled = await endAgain(context, read, { call: callSignal, answer: callSignal });
-  const { chat, open, failure } = settled;
+  const { chat, openTurn, failure } = settled;
   const turn = chat.internal?.turn;
-  if (turn && open === "unknown") logOpenTurn(tenant.log, chat.chat_id, turn, failure);
+  if (turn && openTurn === "unknown") logOpenTurn(tenant.log, chat.chat_id, turn, failure);
   if (failure?.isOfAccount) throw failure;
   const isRefused = read.failure?.failure === "refused";
   // Only a read that succeeded shows that the chat exists at Retell.

@@ -9,11 +9,11 @@ import { type Clauses, type History, idOf, type Snapshot, spokenAt } from "./sta
 export type Step =
   | { kind: "none" | "later" }
   | { kind: "fail"; reason: string; mayArrive: boolean }
-  | { kind: "front"; entries: StoredMessage[] }
+  | { kind: "prepend"; entries: StoredMessage[] }
   | { kind: "correct"; index: number; content: string }
   | { kind: "append"; entries: StoredMessage[]; retellUserCount: number; lastTurn?: string };
 
-const limits = { settleMs: 330_000, finishedMs: 15_000 };
+const limits = { settleMs: 330_000, settleAfter500Ms: 15_000 };
 function asChat({ messages, status, retellUserCount, turn, settled, lagOver }: Snapshot): ReadChat {
   // All entries have one time, and what is sent is taken up at once.
   const now = new Date(spokenAt + (settled ? 600_000 : 60_000));

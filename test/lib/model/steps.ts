@@ -421,7 +421,7 @@ export function apply(m: Model, reader: Reader, clauses: Clauses): Applied {
       label: "changed",
     };
   }
-  if (step.kind === "front")
+  if (step.kind === "prepend")
     return { model: write(m, { messages: [...step.entries, ...m.messages] }), label: "changed" };
   if (step.kind === "correct") {
     const { index, content } = step;
