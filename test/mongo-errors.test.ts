@@ -1,5 +1,5 @@
 import { MongoClient, ObjectId } from "mongodb";
-import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { startMongod } from "../dev/mongod.ts";
 import { sweep } from "../lib/chat/sweep/sweep.ts";
 import { encrypt } from "../lib/platform/crypto.ts";
@@ -7,7 +7,7 @@ import { RequestLog } from "../lib/platform/logger.ts";
 import { atRetell, heard } from "./support/chats.ts";
 import { linesOf, logged, metricsOf } from "./support/instance.ts";
 import { aTenantOn } from "./support/tenant-on.ts";
-import { owned, verdict } from "./support/wire.ts";
+import { aChatBy, anInstance, type Instance, owned, verdict } from "./support/wire.ts";
 import { aChat, aWorld, call, central, type Response } from "./support/world.ts";
 
 // A fail point is the whole server's: other files have theirs.
@@ -20,10 +20,10 @@ afterAll(async () => {
 const world = await aTenantOn(client, mongod.url);
 const chatId = await aChat(world);
 const admin = client.db("admin");
-/** The next command of these kinds in the world's database fails so. */
-async function failNext(failCommands: string[], how: object): Promise<void> {
-  const data = { failCommands, namespace: `${world.db.databaseName}.chats`, ...how };
-  await admin.command({ configureFailPoint: "failCommand", mode: { times: 1 }, data });
+/** The next commands of these kinds on a world's chats fail so. */
+async function failNext(failCommands: string[], how: object, { where = world, times = 1 } = {}): Promise<void> {
+  const data = { failCommands, namespace: `${where.db.databaseName}.chats`, ...how };
+  await admin.command({ configureFailPoint: "failCommand", mode: { times }, data });
 }
 afterEach(() => admin.command({ configureFailPoint: "failCommand", mode: "off" }));
 
@@ -67,7 +67,7 @@ describe("an error of MongoDB's", () => {
   it.each([2, 9, 14, 28, 40, 52, 56, 57, 121, 10_334, 40_415])(
     "that says that a request was wrong (%i) is a bug of ours: 500",
     async (errorCode) => {
-      await failNext(["findAndModify"], { errorCode });
+      await failNext(["findAndModify"], { errorCode }, { times: 2 }); // after a TypeMismatch (14) it is tried again
       const answer = await call("message", { ...owned(world), chatId, body: { content: "ping" } });
       expect(verdict(answer)).toEqual([500, "INTERNAL_ERROR"]);
       await failNext(["find"], { errorCode });
@@ -88,7 +88,14 @@ describe("an error of MongoDB's", () => {
   });
 });
 
-describe("while another node becomes the primary", () => {
+describe("while another node becomes the primary", async () => {
+  // A client of the whole set would wait for the next heartbeat: nothing has changed in the set's state.
+  const where = await aTenantOn(client, mongod.url.replace(/\?.*/, "?directConnection=true"));
+  let instance: Instance;
+  beforeEach(async () => {
+    instance = await anInstance(); // one that has met no error yet
+  });
+  afterEach(() => instance.close());
   const codes = [
     ["not the primary", 10107],
     ["stepping down", 11602],
@@ -96,22 +103,22 @@ describe("while another node becomes the primary", () => {
   ] as const;
 
   it.each(codes)("a list is 503 CONNECTION_FAILED (%s), and the next one is answered", async (_name, errorCode) => {
-    const page = { ...owned(world), query: { limit: String((errorCode % 50) + 1) } }; // not one that is cached
-    await failNext(["find"], { errorCode });
-    expect(verdict(await call("list", page))).toEqual([503, "CONNECTION_FAILED"]);
-    expect(verdict(await call("list", page))).toEqual([200, undefined]);
+    const page = { ...owned(where), query: { limit: String((errorCode % 50) + 1) } }; // not one that is cached
+    await failNext(["find"], { errorCode }, { where });
+    expect(verdict(await instance.call("list", page))).toEqual([503, "CONNECTION_FAILED"]);
+    expect(verdict(await instance.call("list", page))).toEqual([200, undefined]);
   });
 
   it.each(codes)(
     "a message that is not begun is 503, is not sent, and its key is free (%s)",
     async (_name, errorCode) => {
-      const chatId = await aChat(world);
+      const chatId = await aChatBy(instance, where);
       const headers = { "idempotency-key": crypto.randomUUID() };
-      const request = { ...owned(world), chatId, body: { content: "ping" }, headers };
-      await failNext(["findAndModify"], { errorCode });
-      expect(verdict(await call("message", request))).toEqual([503, "CONNECTION_FAILED"]);
+      const request = { ...owned(where), chatId, body: { content: "ping" }, headers };
+      await failNext(["findAndModify"], { errorCode }, { where });
+      expect(verdict(await instance.call("message", request))).toEqual([503, "CONNECTION_FAILED"]);
       expect(await heard(chatId)).toEqual([]);
-      expect(verdict(await call("message", request))).toEqual([200, undefined]);
+      expect(verdict(await instance.call("message", request))).toEqual([200, undefined]);
       expect(await heard(chatId)).toHaveLength(1);
     },
   );
