@@ -123,6 +123,7 @@ function details(chat: ReadChat, history: FinalHistory): Ending {
     const before = chat[name];
     const known = told?.isLatest ? merge(before, told.chat[name]) : merge(told?.chat[name], before);
     const now = merge(known, history[name]);
+    // `merge` returns one of two records, or a record of both, unless it returns nothing.
     if (!isNothing(now) && !isDeepStrictEqual(now, before)) ending[name] = now as Record<string, unknown>;
   }
   return ending;

@@ -133,12 +133,12 @@ function indexesOf(ours: StoredMessage[], entries: RetellMessage[]): Map<StoredM
   const byId = new Map(entries.map(({ message_id }, index) => [message_id, index]));
   for (const mine of ours) if (mine.message_id !== undefined) take(mine, byId.get(mine.message_id));
 
-  const byText = Map.groupBy(entries.keys(), (index) => textOf(entries[index] as RetellMessage));
+  const byText = Map.groupBy(entries.entries(), ([, entry]) => textOf(entry));
   let end = entries.length;
   for (const mine of ours.toReversed()) {
     const same = indexes.has(mine) ? [] : (byText.get(textOf(mine)) ?? []);
     while (same.length > 0 && !indexes.has(mine)) {
-      const index = same.pop();
+      const [index] = same.pop() ?? [];
       if (index !== undefined && index < end) take(mine, index);
     }
     end = Math.min(end, indexes.get(mine) ?? end);

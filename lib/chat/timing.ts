@@ -1,3 +1,8 @@
+/**
+ * Every lease, wait and margin of the turn protocol (docs/turns.md), with its reason. Times of a single call stand where it
+ * is made: the deadline of a request and MongoDB's limits in lib/platform, the circuit breaker in lib/retell.
+ */
+
 import { config } from "../platform/config.ts";
 
 const second = 1_000;
@@ -128,6 +133,9 @@ export const detailsWaitsMs = [minute, 5 * minute, 30 * minute, 6 * hour];
  * milliseconds fails, and counts against an account that may be healthy.
  */
 export const sweepCallMs = 20 * second;
+
+/** What a run keeps of its time at its end: one call that has started, and what is stored after it. */
+export const sweepReserveMs = 25 * second;
 
 /** How long a sweep claims a chat: if the sweep dies, the chat is due again after this. */
 export const claimMs = 2 * minute;
