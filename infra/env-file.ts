@@ -2,6 +2,11 @@ import { isUtf8 } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { parseEnv } from "node:util";
 
+/** Adds what `.env` sets to the environment. What the environment has already stays. */
+export function readDotEnv(): void {
+  for (const [name, value] of Object.entries(readEnvFile(".env"))) process.env[name] ??= value;
+}
+
 /**
  * The variables of a file such as `.env`; none if it does not exist.
  *

@@ -259,7 +259,12 @@ describe("as a process", () => {
     });
     expect(headers["access-control-allow-headers"]).toMatch(/,x-requested-with,x-app-version,x-tenant$/);
     await child.stop();
-    const { code, stderr } = await tool("../dev/gateway.ts", [], { ...env, CORS_ORIGINS: "https://a.example/app" });
+    const { code, stderr } = await tool(
+      "gateway",
+      [],
+      { ...env, CORS_ORIGINS: "https://a.example/app" },
+      "dev/local.ts",
+    );
     expect([code, stderr]).toEqual([
       1,
       expect.stringMatching(/^Gateway: CORS_ORIGINS: Entry 1 can never match: .*\n$/),
@@ -274,6 +279,6 @@ describe("as a process", () => {
     await expect(startChild(file, { env: { ...process.env, PORT: port } })).rejects.toThrow(
       `gateway ended (exit code 1): Gateway: port ${port} is in use; choose another with PORT or --port`,
     );
-    await expect(startChild(file, { args: ["--port", "http"] })).rejects.toThrow("Gateway: http is no port");
+    await expect(startChild(file, { args: ["--port", "http"] })).rejects.toThrow("--port must be a whole number");
   });
 });

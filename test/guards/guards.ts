@@ -10,7 +10,7 @@ export interface Guard {
   test: readonly [file: string, group: string, title: string];
 }
 
-/** `npm run guards` takes each of them out. */
+/** `npm run prove -- guards` takes each of them out. */
 export const guards: Guard[] = [
   {
     name: "the key clause: a message whose key is stored is not stored again",
