@@ -155,8 +155,8 @@ export class Pairs {
       for (const key of keysOf(partAt(this.theirs, j))) {
         const same = waiting.get(key);
         while (same?.length && this.theirsByOurs.has(same.at(-1) ?? 0)) same.pop();
-        const i = same?.at(-1);
-        if (i === undefined || !fits(i, j)) continue;
+        const i = same?.findLast((one) => !this.theirsByOurs.has(one) && fits(one, j));
+        if (i === undefined) continue;
         this.pair(i, j);
         break;
       }
