@@ -61,8 +61,8 @@ export function encode({ start_timestamp, chat_id, skip }: Position): string {
 const start: Position = { start_timestamp: { $maxKey: 1 }, chat_id: { $maxKey: 1 } };
 
 /**
- * The cursor of the page that follows these chats. If the last chat cannot be named, because of the type or length of its
- * keys, the cursor names one before it, and how many chats to skip.
+ * The cursor of the page that follows these chats. If the last chat cannot be named, because of the type or length of
+ * its keys, the cursor names one before it, and how many chats to skip.
  *
  * @param from The position that these chats were read from.
  */

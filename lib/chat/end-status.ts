@@ -40,8 +40,8 @@ interface EndCheck {
 }
 
 /**
- * The chat's status as a finished turn tells it. A repeat with the key must be told the same, so a keyed send is told that
- * the chat is over only once it is noted that the chat ended in this turn.
+ * The chat's status as a finished turn tells it. A repeat with the key must be told the same, so a keyed send is told
+ * that the chat is over only once it is noted that the chat ended in this turn.
  *
  * @throws MESSAGE_SEND_FAILED with `details.outcome: "unknown"` when that could not be noted for a keyed send
  */
@@ -72,8 +72,8 @@ export async function statusAfter(context: SendContext, turnId: string, check: E
 }
 
 /**
- * The chat for a repeat. Its first request may be checking at this moment whether the agent has ended the chat in this turn,
- * and is waited for. If that request died, or takes too long, neither of them tells of an end.
+ * The chat for a repeat. Its first request may be checking at this moment whether the agent has ended the chat in this
+ * turn, and is waited for. If that request died, or takes too long, neither of them tells of an end.
  */
 export async function chatForReplay({ tenant, chatId, deadline }: SendContext, turnId: string): Promise<ReadChat> {
   const until = Date.now() + Math.min(endCheckOfOtherMs, deadline.leftMs - minReplayMs);

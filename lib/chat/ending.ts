@@ -89,8 +89,8 @@ export function endingOf(chat: ReadChat, history: FinalHistory): Ending | undefi
 }
 
 /**
- * When it ended. Our clock or a webhook stands in until Retell's history has the time. A stored time that differs by seconds
- * stays: clocks differ, and a client may have been told.
+ * When it ended. Our clock or a webhook stands in until Retell's history has the time. A stored time that differs by
+ * seconds stays: clocks differ, and a client may have been told.
  */
 function endTime(chat: ReadChat, { end_timestamp: read, told, isAssumed }: FinalHistory): Ending {
   const isCorrected =
@@ -102,7 +102,9 @@ function endTime(chat: ReadChat, { end_timestamp: read, told, isAssumed }: Final
   };
 }
 
-/** The whole transcript, unless an open turn may still add to it. It only grows: a text that Retell scrubs later stays. */
+/**
+ * The whole transcript, unless an open turn may still add to it. It only grows: a text that Retell scrubs later stays.
+ */
 function finalText(chat: ReadChat, history: FinalHistory): Ending {
   if (chat.internal?.turn || history.isAssumed) return {};
   const told = [history.transcript, history.told?.chat.transcript].flatMap((text) => text || []);
@@ -113,8 +115,8 @@ function finalText(chat: ReadChat, history: FinalHistory): Ending {
 }
 
 /**
- * What get-chat says counts. What it lacks comes from the webhook: chat_analyzed is sent last and replaces what is stored,
- * chat_ended only adds to it, as it may come late.
+ * What get-chat says counts. What it lacks comes from the webhook: chat_analyzed is sent last and replaces what is
+ * stored, chat_ended only adds to it, as it may come late.
  */
 function details(chat: ReadChat, history: FinalHistory): Ending {
   const { told } = history;

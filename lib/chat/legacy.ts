@@ -35,9 +35,9 @@ export async function importLegacyChat(context: ChatContext, code: ErrorCode, si
 }
 
 /**
- * IMPORT: gives a legacy chat Retell's whole history, merged with what the old server stored. Without that history nothing is
- * imported, as the messages would stand in the wrong order for good. If the chat is over, its end is stored without the
- * messages, and the next reader imports.
+ * IMPORT: gives a legacy chat Retell's whole history, merged with what the old server stored. Without that history
+ * nothing is imported, as the messages would stand in the wrong order for good. If the chat is over, its end is stored
+ * without the messages, and the next reader imports.
  *
  * @param final A history that shows the chat as over; absent: Retell is read.
  * @returns     Undefined once it is imported, or another request has changed the chat.
@@ -54,7 +54,8 @@ export async function importHistory(
 
   const known = history instanceof RetellError ? undefined : history;
   const entries = known?.message_with_tool_calls ?? undefined;
-  // Without entries, an assumed end is one whose history could not be read. Others may lack them too: an agent can be set to keep none.
+  // Without entries, an assumed end is one whose history could not be read. Others may lack them too: an agent can be
+  // set to keep none.
   if (known?.isAssumed && !entries) return closeBefore(tenant, chat, known, chat.messages);
 
   const messages = importedFrom(chat.messages, entries ?? []);
@@ -93,9 +94,9 @@ export async function markOverflow(tenant: TenantContext, chat: ReadChat): Promi
 }
 
 /**
- * Merges Retell's history with the messages that we have. They are matched by message_id, else by what they say, from the
- * last one on. Each of ours is in the result, with its id, its text and our private fields; one that Retell lacks stands
- * after the message that it followed. Pure.
+ * Merges Retell's history with the messages that we have. They are matched by message_id, else by what they say, from
+ * the last one on. Each of ours is in the result, with its id, its text and our private fields; one that Retell lacks
+ * stands after the message that it followed. Pure.
  */
 export function importedFrom(ours: StoredMessage[], entries: RetellMessage[]): StoredMessage[] {
   const indexes = indexesOf(ours, entries);

@@ -71,8 +71,8 @@ export interface TranscriptWindow {
 }
 
 /**
- * Whether the places of messages will still change: in a legacy chat that could not be imported yet. It is shown whole and
- * without seq, as a seq that was shown never changes.
+ * Whether the places of messages will still change: in a legacy chat that could not be imported yet. It is shown whole
+ * and without seq, as a seq that was shown never changes.
  */
 export const isUnread = (chat: ReadChat, stale: boolean) =>
   needsImport(chat) && (stale || chat.internal?.turn !== undefined);

@@ -21,9 +21,9 @@ export interface RetellEventOutcome {
 }
 
 /**
- * Stores what an event of Retell says about a chat. A webhook is a hint: if it has anything new, the chat is read at Retell,
- * and only what that lacks is taken from the webhook. Messages only grow and the end is final, so repeated events, and
- * events in any order, change nothing.
+ * Stores what an event of Retell says about a chat. A webhook is a hint: if it has anything new, the chat is read at
+ * Retell, and only what that lacks is taken from the webhook. Messages only grow and the end is final, so repeated
+ * events, and events in any order, change nothing.
  *
  * @param body A webhook's body, its signature checked.
  * @returns    For the log.
@@ -69,8 +69,8 @@ function isNews(chat: ReadChat, told: RetellChat, event: string): boolean {
 }
 
 /**
- * How the chat ended, by Retell's history and the webhook. If Retell does not show the end yet, or cannot be read, absence
- * proves nothing: an open turn is decided only if its message is there.
+ * How the chat ended, by Retell's history and the webhook. If Retell does not show the end yet, or cannot be read,
+ * absence proves nothing: an open turn is decided only if its message is there.
  */
 function finalOf(
   current: ReadChat,
@@ -84,7 +84,8 @@ function finalOf(
     lists.flatMap((list) => list ?? []),
     ({ message_id }) => message_id,
   );
-  // An import fixes the order of messages. A partial list is not imported while Retell may still show the whole history.
+  // An import fixes the order of messages. A partial list is not imported while Retell may still show the whole
+  // history.
   const isLast = isOver(history) || (history instanceof RetellError && history.failure === "refused");
   const isHistory = !needsImport(current) || isLast || hasAll(current.messages, entries ?? []);
   const final: FinalHistory = {

@@ -28,8 +28,8 @@ interface BegunTurn {
 const rounds = 3;
 
 /**
- * Sends what the user says, once, and returns what the agent answers. The message is stored before it is sent, the reply
- * before it is returned. With a key that was used before, the outcome of that send is returned.
+ * Sends what the user says, once, and returns what the agent answers. The message is stored before it is sent, the
+ * reply before it is returned. With a key that was used before, the outcome of that send is returned.
  *
  * @see docs/turns.md
  * @throws CHAT_NOT_FOUND, CHAT_BUSY, CHAT_ENDED, PAYLOAD_TOO_LARGE (the chat is full), IDEMPOTENCY_KEY_REUSED;
@@ -70,8 +70,8 @@ async function begin(
     // Settling and importing take time. Nothing has been sent.
     if (round > 0 && deadline.callAt - Date.now() < minCallMs) throw new ApiError("TIMEOUT");
     const begun = await turns.begin(tenant, chatId, turn).catch((error) => {
-      // It may have been stored without an answer, or be stored later. Nothing was sent, so nobody need wait for it. Not
-      // awaited: Mongo has just kept us waiting. If this fails, the turn is settled like a dead sender's.
+      // It may have been stored without an answer, or be stored later. Nothing was sent, so nobody need wait for it.
+      // Not awaited: Mongo has just kept us waiting. If this fails, the turn is settled like a dead sender's.
       turns.cancel(tenant, chatId, turnId).catch(() => {});
       throw error;
     });
@@ -87,7 +87,9 @@ async function begin(
   throw busy(undefined, new Date());
 }
 
-/** Removes what stands in the way of a turn, where that can be done, and throws what the client is told where it cannot. */
+/**
+ * Removes what stands in the way of a turn, where that can be done, and throws what the client is told where it cannot.
+ */
 async function remove(found: Exclude<Obstacle, { kind: "sent" }>, context: SendContext): Promise<void> {
   const { deadline } = context;
   switch (found.kind) {
@@ -156,8 +158,8 @@ const mayEnd = (reply: StoredMessage[]) => !reply.some(({ role }) => role === "a
 const isWords = ({ role }: RetellMessage) => role === "agent" || role === "user";
 
 /**
- * The reply of a turn as it is stored: without the user's own entry, and without entries older than the call, which Retell
- * repeats from earlier turns; no larger than a chat has room for.
+ * The reply of a turn as it is stored: without the user's own entry, and without entries older than the call, which
+ * Retell repeats from earlier turns; no larger than a chat has room for.
  */
 function entriesOf(reply: RetellMessage[], turnId: string, tookMs: number): StoredMessage[] {
   // Retell's times are compared only with each other: other clocks may differ.
@@ -198,8 +200,8 @@ async function settleUnanswered(context: SendContext, { turnId }: BegunTurn, err
 }
 
 /**
- * FINISH, until our time is over: Retell has the message, so its reply must not be lost to a moment without Mongo. After
- * that the turn stays open, and the next reader finds the reply in Retell's history.
+ * FINISH, until our time is over: Retell has the message, so its reply must not be lost to a moment without Mongo.
+ * After that the turn stays open, and the next reader finds the reply in Retell's history.
  *
  * @param options If we die before the chat's end is stored, the sweep looks soon.
  * @returns Null when another request has settled the turn.

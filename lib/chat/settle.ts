@@ -83,8 +83,8 @@ export async function settle(context: ChatContext, options: SettleOptions): Prom
 }
 
 /**
- * Closes a chat that is over at Retell while a turn is open, which its sender or the next reader settles. A turn that is
- * running when the chat ends is its last one.
+ * Closes a chat that is over at Retell while a turn is open, which its sender or the next reader settles. A turn that
+ * is running when the chat ends is its last one.
  */
 function closeWithOpenTurn(tenant: TenantContext, chat: ReadChat, final: FinalHistory): Promise<ReadChat | undefined> {
   const turn = chat.internal?.turn;
@@ -181,8 +181,8 @@ async function fail(tenant: TenantContext, chat: ReadChat, turn: Turn, step: Ste
 }
 
 /**
- * Logged under the operationId of the send itself, so that a search for it does not end at its 504. A request that settles
- * its own turn has a line of its own.
+ * Logged under the operationId of the send itself, so that a search for it does not end at its 504. A request that
+ * settles its own turn has a line of its own.
  */
 function logSettled({ log }: TenantContext, chatId: string, turn: Turn, outcome: string): void {
   if (outcome === "delivered") log.metrics.add("MessagesSent");

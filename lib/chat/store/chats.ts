@@ -7,8 +7,8 @@ import { silentChatMs } from "../timing.ts";
 import { findDurable, localRead, messageCount, ofTenant, oneChat, run } from "./collection.ts";
 
 /**
- * The chats of a tenant: find, insert, page. Every function of this folder takes the tenant, and every query carries its
- * subaccountId. All of them throw CONNECTION_FAILED when the tenant's database does not answer in time.
+ * The chats of a tenant: find, insert, page. Every function of this folder takes the tenant, and every query carries
+ * its subaccountId. All of them throw CONNECTION_FAILED when the tenant's database does not answer in time.
  */
 
 /** A chat as a list finds it: others write into the collection too, so that a field may hold anything. */
@@ -100,8 +100,8 @@ export async function page(tenant: TenantContext, limit: number, after: Position
 }
 
 /**
- * Two ranges of one index, merged in its order: except for tombstones, no document is read that is not returned. `$expr`
- * compares across types as the index does, where `$lt` by itself finds values of one type only.
+ * Two ranges of one index, merged in its order: except for tombstones, no document is read that is not returned.
+ * `$expr` compares across types as the index does, where `$lt` by itself finds values of one type only.
  */
 async function olderThan(all: object, after: Position): Promise<object[]> {
   const [start_timestamp, chat_id] = [await toBson(after.start_timestamp), await toBson(after.chat_id)];

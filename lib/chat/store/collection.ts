@@ -19,7 +19,9 @@ export function oneChat(tenant: TenantContext, chatId: string) {
 /** Reads what the primary has, durable or not, so that what is there is never taken for absent. */
 export const localRead = { readConcern: "local" } as const;
 
-/** A chat's messages. Others write into the collection: a document whose `messages` is no list must not fail a query. */
+/**
+ * A chat's messages. Others write into the collection: a document whose `messages` is no list must not fail a query.
+ */
 export const messageList = { $cond: [{ $isArray: "$messages" }, "$messages", []] };
 
 /** `countOf`, in MongoDB. */
@@ -46,8 +48,8 @@ export function run<T>(tenant: TenantContext, operation: (chats: Collection<Stor
 }
 
 /**
- * Runs a write that changes `message_count`. Others write into the collection: MongoDB refuses to change a count that is no
- * number, so such a count is computed anew first.
+ * Runs a write that changes `message_count`. Others write into the collection: MongoDB refuses to change a count that
+ * is no number, so such a count is computed anew first.
  */
 export function runCounting<T>(
   tenant: TenantContext,
