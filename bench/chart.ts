@@ -1,5 +1,5 @@
-import { picture, text } from "../dev/dashboard/svg.ts";
 import type { Table } from "./report.ts";
+import { picture, text } from "./svg.ts";
 
 const rowHeight = 22;
 const left = 330;

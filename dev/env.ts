@@ -1,8 +1,8 @@
-/** Loaded before the tools by their npm scripts: settings from `.env`, if there is one. The environment comes first. */
-import { readEnvFile } from "../infra/env-file.ts";
+/** Imported before a program by its npm script: reads `.env`. */
+import { readDotEnv } from "../infra/env-file.ts";
 
 try {
-  for (const [name, value] of Object.entries(readEnvFile(".env"))) process.env[name] ??= value;
+  readDotEnv();
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exit(1);

@@ -2,8 +2,9 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import type { routes } from "../lib/api/routes.ts";
+import { defineCommand } from "../ops/command.ts";
+import { runCommand } from "../ops/run-command.ts";
 import { Cors } from "./gateway/cors.ts";
 import { exchange, type Setup } from "./gateway/exchange.ts";
 import type { LambdaHandler } from "./gateway/invoke.ts";
@@ -89,29 +90,35 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
 
 function portOf(text: string | undefined): number {
   const port = Number(text || 3000);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Error(`${text} is no port`);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Error(`PORT is ${text}, no port`);
   return port;
 }
 
-if (import.meta.main) {
-  try {
-    const text = { type: "string" } as const;
-    const { values } = parseArgs({ options: { port: text, "function-ms": text, "sweep-seconds": text } });
-    const functionMs = Number(values["function-ms"] ?? FUNCTION_MS);
-    const sweepSeconds = Number(values["sweep-seconds"] ?? 0);
-    if (!(sweepSeconds >= 0)) throw new Error("--sweep-seconds must be a number of seconds; 0 is never");
-    const { url, stop } = await startGateway({ port: portOf(values.port ?? process.env.PORT), functionMs });
+/** The gateway as a process: `npm run local -- gateway`, and a child of `npm start`. */
+export const command = defineCommand({
+  details: "It needs the settings that .env.example lists: npm start runs it with services and settings of its own.",
+  flags: {
+    port: { type: "number", description: "the port on 127.0.0.1; 0 is a free one (default: PORT, or 3000)" },
+    "function-ms": {
+      type: "number",
+      description: "end a function after this time, as Lambda would",
+      default: FUNCTION_MS,
+    },
+    "sweep-seconds": { type: "number", description: "run the sweep this often; 0 is never", default: 0 },
+  },
+  async run({ port = portOf(process.env.PORT), "function-ms": functionMs, "sweep-seconds": sweepSeconds }) {
+    const { url, stop } = await startGateway({ port, functionMs }).catch((error: unknown) => {
+      throw new Error(`Gateway: ${whyNot(error)}`);
+    });
     if (sweepSeconds > 0) void sweepEvery(sweepSeconds);
-    // What a function leaves behind ends its instance in Lambda, and no other.
+    // In Lambda an unhandled rejection ends one instance; here it must not end them all.
     process.on("unhandledRejection", (error) => console.error("gateway: unhandled rejection:", error));
-    serve({ url }, greetingOf(url), stop);
-  } catch (error) {
-    console.error(`Gateway: ${whyNot(error)}`);
-    process.exit(1);
-  }
-}
+    serve({ url }, [`Gateway on ${url}; Ctrl-C ends it. Try: curl ${url}/health`], stop);
+    return new Promise<never>(() => {});
+  },
+});
 
-/** Runs the scheduled function by the clock, one run after the other. A run that fails has said so in its log. */
+/** Runs the sweep again and again, one run after the other. A run that fails logs why. */
 async function sweepEvery(seconds: number): Promise<never> {
   for (;;) {
     await delay(seconds * 1_000);
@@ -120,16 +127,13 @@ async function sweepEvery(seconds: number): Promise<never> {
   }
 }
 
-function greetingOf(url: string): string[] {
-  return [
-    `Gateway on ${url}, with functions/ behind it; Ctrl-C ends it`,
-    `  try      curl ${url}/health`,
-    "  needs    what .env.example lists, in its environment: it starts no services (npm start does)",
-  ];
-}
-
 function whyNot(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const isTaken = "code" in error && error.code === "EADDRINUSE" && "port" in error;
   return isTaken ? `port ${error.port} is in use; choose another with PORT or --port` : error.message;
+}
+
+if (import.meta.main) {
+  const named = { call: "npm run local -- gateway", says: "starts the gateway with the functions behind it" };
+  await runCommand(named, process.argv.slice(2), async () => command);
 }

@@ -1,23 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { buildFunction, dist, functions } from "../infra/build.ts";
 import { type Route, routeKey } from "../lib/api/route.ts";
 import { routes } from "../lib/api/routes.ts";
+import { defineCommand } from "../ops/command.ts";
 import { toEvent } from "./event.ts";
 import { hostFunction, type Invocation } from "./lambda/host.ts";
 import type { DevJson } from "./start/greeting.ts";
 import { environmentOf, running } from "./start/running.ts";
-
-const usage = `npm run lambda -- NAME ['METHOD /path {"a": "body"}'] [--event FILE] [--token USER] [--times N]
-
-Bundles a function as it is deployed and runs it as Lambda does, against the services of a running npm start:
-first cold, then warm, frozen in between. NAME is one of ${functions.join(", ")}.
-
-  'METHOD /path …'  the request; {subaccountId} and {agentId} in it become the demo's. Absent: what its route says
-  --event FILE      a whole event instead, as JSON
-  --token USER      owner (default), viewer, expired, stranger, superAdmin, none, or a token
-  --times N         how often, 3 by default`;
 
 /** The request that was asked for, or the one that the table names. */
 function requestOf(name: string, text: string | undefined, about: DevJson) {
@@ -29,7 +19,9 @@ function requestOf(name: string, text: string | undefined, about: DevJson) {
     .replaceAll("{agentId}", about.agentId);
   const [, verb, target, body] = /^([A-Z]+) (\/\S*)(?:\s+(.*))?$/s.exec(filled) ?? [];
   if (!verb || !target || target.includes("{")) {
-    throw new Error(`Say what to ask: npm run lambda -- ${name} '${routeKey({ method, path })}', with a chat of yours`);
+    throw new Error(
+      `Name a request: npm run local -- lambda ${name} '${routeKey({ method, path })}', with a chat of yours`,
+    );
   }
   return { method: verb, target, body };
 }
@@ -60,36 +52,42 @@ function bodyOf({ result }: Invocation): string {
   return body === undefined || isBase64Encoded ? JSON.stringify(result, null, 2) : body;
 }
 
-async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      event: { type: "string" },
-      token: { type: "string", default: "owner" },
-      times: { type: "string", default: "3" },
+export const command = defineCommand({
+  details: `Uses the services of a running npm start. NAME is one of ${functions.join(", ")}.
+Without a request it is the one that the function's route names. In a request, {subaccountId} and {agentId} become the demo's.`,
+  operands: { usage: `NAME ['METHOD /path {"a": "body"}']`, atMost: 2 },
+  flags: {
+    event: { type: "path", description: "a file with a whole event as JSON, in place of a request" },
+    token: {
+      type: "text",
+      description: "owner, viewer, expired, stranger, superAdmin, none, or a token",
+      default: "owner",
     },
-  });
-  const [name = "", text] = positionals;
-  if (!functions.includes(name)) return console.log(usage);
+    times: { type: "number", description: "how many invocations", default: 3 },
+  },
+  refuse: (_values, [name = ""]) => (functions.includes(name) ? undefined : `NAME is one of ${functions.join(", ")}`),
+  async run({ event: file, token, times }, [name = "", text]) {
+    const about = await running();
+    if (!about) throw new Error("Nothing runs: npm start, in another terminal");
+    const event = file ? JSON.parse(await readFile(file, "utf8")) : await eventFor(name, text, token, about);
+    await invoke(name, event, times, await environmentOf(about));
+  },
+});
 
-  const about = await running();
-  if (!about) throw new Error("Nothing runs: npm start, in another terminal");
-  const event = values.event
-    ? JSON.parse(await readFile(values.event, "utf8"))
-    : await eventFor(name, text, values.token, about);
-
+async function invoke(name: string, event: unknown, times: number, environment: NodeJS.ProcessEnv): Promise<void> {
   const { folder } = await buildFunction(name, join(dist, name));
+  const isSweep = name === "sweep";
   const hosted = await hostFunction({
     folder,
     name,
-    environment: await environmentOf(about),
-    timeoutMs: name === "sweep" ? 120_000 : 29_000,
-    memoryMb: name === "sweep" ? 1_024 : Number.parseInt(routes[name as keyof typeof routes].memory, 10),
+    environment,
+    timeoutMs: isSweep ? 120_000 : 29_000,
+    memoryMb: isSweep ? 1_024 : Number.parseInt(routes[name as keyof typeof routes].memory, 10),
     onLog: (line) => console.error(line),
   });
   try {
     let last: Invocation | undefined;
-    for (let i = 0; i < Number(values.times); i++) {
+    for (let i = 0; i < times; i++) {
       last = await hosted.invoke(event);
       console.log(told(last));
     }
@@ -97,11 +95,4 @@ async function main(): Promise<void> {
   } finally {
     await hosted.stop();
   }
-}
-
-if (import.meta.main) {
-  await main().catch((error: Error) => {
-    console.error(error.message);
-    process.exitCode = 1;
-  });
 }

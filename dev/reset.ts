@@ -1,18 +1,20 @@
 import { resolve } from "node:path";
-import { parseArgs } from "node:util";
-import { DEFAULT_FOLDER, emptyFolder, holderOf } from "./start/folder.ts";
+import { defineCommand, writeFlags } from "../ops/command.ts";
+import { contentOf, DEFAULT_FOLDER, emptyFolder, holderOf } from "./start/folder.ts";
 
-/** `npm run reset`: the next `npm start` begins anew. */
-async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { data: { type: "string" } } });
-  const folder = resolve(values.data ?? DEFAULT_FOLDER);
-  const pid = await holderOf(folder);
-  if (pid) throw new Error(`${folder} is in use by process ${pid}: stop it first.`);
-  await emptyFolder(folder);
-  console.log(`${folder} is empty.`);
-}
-
-await main().catch((error: Error) => {
-  console.error(error.message);
-  process.exit(1);
+export const command = defineCommand({
+  details: "The next npm start begins with the demo tenant alone.",
+  flags: { data: { type: "path", description: "the data folder", default: ".local" }, ...writeFlags },
+  target: async ({ data }) => ({ name: `Folder ${folderOf(data)}`, isOwn: true }),
+  async run({ data, "dry-run": isDryRun }) {
+    const folder = folderOf(data);
+    const pid = await holderOf(folder);
+    if (pid) throw new Error(`${folder} is in use by process ${pid}: stop it first`);
+    if (isDryRun) return console.log(`would delete: ${(await contentOf(folder)).join(", ") || "nothing"}`);
+    await emptyFolder(folder);
+    console.log(`${folder} is empty`);
+  },
 });
+
+/** `.local` is the checkout's, whatever the current directory is. */
+const folderOf = (data: string) => (data === ".local" ? DEFAULT_FOLDER : resolve(data));

@@ -1,47 +1,36 @@
-import { parseArgs } from "node:util";
-import { confirmWrite, setOwnTarget } from "../ops/target.ts";
+import { defineCommand, writeFlags } from "../ops/command.ts";
+import { mongoTarget } from "../ops/target.ts";
 import { demo } from "./seed/demo.ts";
 import { load } from "./seed/load.ts";
 import { DEFAULT_FOLDER } from "./start/folder.ts";
 import { isOfDemo, running } from "./start/running.ts";
 
-export { demo, demoTokens, noTokens, ownerId, seedDemo } from "./seed/demo.ts";
-
-const USAGE = "npm run seed -- --chats N --messages M [--subaccount ID] [--seed N] [--data DIR] [--yes]";
-
-/** Fills a subaccount of the running `npm start`, or of MONGODB_URL, and prints what is there as JSON. */
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      chats: { type: "string", default: "1000" },
-      messages: { type: "string", default: "10" },
-      subaccount: { type: "string", default: demo.subaccountId },
-      seed: { type: "string", default: "1" },
-      data: { type: "string", default: DEFAULT_FOLDER },
-      yes: { type: "boolean" },
-    },
-  });
-  const [chats, messages, seed] = [whole(values.chats), whole(values.messages), whole(values.seed)];
-  if (!/^[0-9a-f]{24}$/i.test(values.subaccount)) throw new Error(`${values.subaccount} is no subaccount's id.`);
-  const subaccountId = values.subaccount.toLowerCase();
-  const about = process.env.MONGODB_URL ? undefined : await running(values.data);
-  if (about && isOfDemo(about)) setOwnTarget();
-  const url = process.env.MONGODB_URL || about?.services.mongodb;
-  if (!url) throw new Error("Nothing runs: start it with `npm start`, or set MONGODB_URL.");
-  await confirmWrite(values.yes, { mongodb: url });
-  console.log(JSON.stringify(await load(url, { subaccountId, chats, messages, seed }), null, 2));
+/** Where the chats go: MONGODB_URL, or the `npm start` that runs on a data folder. */
+async function mongoOf(data: string | undefined): Promise<{ url: string; isOwn: boolean }> {
+  const { MONGODB_URL } = process.env;
+  if (MONGODB_URL) return { url: MONGODB_URL, isOwn: false };
+  const about = await running(data ?? DEFAULT_FOLDER);
+  if (!about) throw new Error("Nothing runs: start it with npm start, or set MONGODB_URL");
+  return { url: about.services.mongodb, isOwn: isOfDemo(about) };
 }
 
-function whole(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new Error(`${text} is not a whole number. Usage: ${USAGE}`);
-  return Number(text);
-}
-
-if (import.meta.main) {
-  try {
-    await main();
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
-    process.exit(1);
-  }
-}
+export const command = defineCommand({
+  details: "Prints the ids as JSON, for load tests. The same --seed gives the same chats; a second run adds none.",
+  flags: {
+    chats: { type: "number", description: "how many chats", default: 1_000 },
+    messages: { type: "number", description: "how many messages in each", default: 10 },
+    subaccount: { type: "id", description: "the subaccount", default: demo.subaccountId },
+    seed: { type: "number", description: "what the chats are derived from", default: 1 },
+    data: { type: "path", description: "the data folder of the npm start (default: .local)" },
+    ...writeFlags,
+  },
+  async target({ data }) {
+    const { url, isOwn } = await mongoOf(data);
+    return mongoTarget(url, isOwn);
+  },
+  async run({ subaccount: subaccountId, chats, messages, seed, data, "dry-run": isDryRun }) {
+    const { url } = await mongoOf(data);
+    if (isDryRun) return console.log(`would add up to ${chats} chats of ${messages} messages to ${subaccountId}`);
+    console.log(JSON.stringify(await load(url, { subaccountId, chats, messages, seed }), null, 2));
+  },
+});

@@ -3,10 +3,12 @@ import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join, relative, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { parseArgs, styleText } from "node:util";
-import { confirmWrite } from "../ops/target.ts";
+import { styleText } from "node:util";
+import { defineCommand } from "../ops/command.ts";
+import { runCommand } from "../ops/run-command.ts";
+import { mongoTarget } from "../ops/target.ts";
 import { startChild } from "./child.ts";
-import { demo, demoTokens, noTokens, ownerId, seedDemo } from "./seed.ts";
+import { demo, demoTokens, noTokens, ownerId, seedDemo } from "./seed/demo.ts";
 import { type Services, startServices } from "./services.ts";
 import { DEFAULT_FOLDER, given, makePrivate, secretsOf, takeFolder, writePrivate } from "./start/folder.ts";
 import { type DevJson, pasteLines, whatRuns } from "./start/greeting.ts";
@@ -22,7 +24,7 @@ interface Run {
   /** Demo data even into a database that MONGODB_URL names. */
   seed: boolean;
   /** How often the scheduled sweep runs. */
-  sweepSeconds: string;
+  sweepSeconds: number;
   signal: AbortSignal;
   /** Ends the run; with a reason it is a failure. */
   end: (reason?: string) => void;
@@ -49,7 +51,7 @@ async function start({ folder, port, seed, sweepSeconds, signal, end, cleanup }:
   Object.assign(process.env, environment(services, secrets));
 
   const isOurs = services.mongodb.source !== "MONGODB_URL";
-  if (seed && !isOurs) await confirmWrite(true, { mongodb: services.mongodb.url });
+  if (seed && !isOurs) say(mongoTarget(services.mongodb.url, false).name);
   if (isOurs || seed) await seedDemo(services.mongodb.url);
 
   const onLog = (line: string) => {
@@ -60,7 +62,7 @@ async function start({ folder, port, seed, sweepSeconds, signal, end, cleanup }:
   // A database or a Retell that was named has chats of others, which another stage sweeps.
   const isAllOurs = isOurs && services.retell.control !== "";
   const gateway = await startChild<{ url: string }>(new URL("gateway.ts", import.meta.url), {
-    args: ["--port", String(port), ...(isAllOurs ? ["--sweep-seconds", sweepSeconds] : [])],
+    args: ["--port", String(port), ...(isAllOurs ? ["--sweep-seconds", String(sweepSeconds)] : [])],
     onExit: end,
     onStdout: onLog,
     onStderr: (line) => {
@@ -163,44 +165,47 @@ function endWithNpm(end: () => void): void {
   setInterval(check, 500).unref();
 }
 
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      data: { type: "string" },
-      seed: { type: "boolean", default: false },
-      "sweep-seconds": { type: "string", default: "60" },
-    },
-  });
-  const port = Number(process.env.PORT || 3000);
-  const folder = resolve(values.data ?? DEFAULT_FOLDER);
+export const command = defineCommand({
+  details: "PORT names the port of the API, 3000 by default.",
+  flags: {
+    data: { type: "path", description: "the folder that keeps data and logs (default: .local)" },
+    seed: { type: "boolean", description: "write the demo tenant even into a database that MONGODB_URL names" },
+    "sweep-seconds": { type: "number", description: "run the scheduled sweep this often", default: 60 },
+  },
+  async run({ data, seed, "sweep-seconds": sweepSeconds }) {
+    const folder = resolve(data ?? DEFAULT_FOLDER);
+    const reason = await runUntilEnd({ folder, port: Number(process.env.PORT || 3000), seed, sweepSeconds });
+    process.exit(reason ? 1 : 0);
+  },
+});
+
+/** Starts everything, and stops it on a signal, at the end of npm, or on a failure. Returns the failure's reason. */
+async function runUntilEnd(options: Pick<Run, "folder" | "port" | "seed" | "sweepSeconds">) {
   const controller = new AbortController();
   const over = Promise.withResolvers<string | undefined>();
   const end = (reason?: string) => {
     over.resolve(reason);
     controller.abort();
   };
-
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => end());
-  process.stdout.on("error", () => end()); // whoever read our lines has gone
+  process.stdout.on("error", () => end()); // the reader of our lines has gone
   endWithNpm(end);
 
   const cleanup = new AsyncDisposableStack();
-  const { seed, "sweep-seconds": sweepSeconds } = values;
-  const starting = start({ folder, port, seed, sweepSeconds, signal: controller.signal, end, cleanup }).catch(
-    (error) => {
-      end(error instanceof Error ? error.message : String(error)); // after Ctrl-C this is a consequence, not the reason
-    },
-  );
+  const starting = start({ ...options, signal: controller.signal, end, cleanup }).catch((error) => {
+    end(error instanceof Error ? error.message : String(error)); // after Ctrl-C this is a consequence, not the reason
+  });
   const reason = await over.promise;
   if (reason) say(reason);
-  await Promise.race([starting, delay(GRACE_MS)]); // it stops its downloads and children; a query in it may hang
+  await Promise.race([starting, delay(GRACE_MS)]); // downloads and children end; a query may hang
   await cleanup.disposeAsync();
-  process.exit(reason ? 1 : 0);
+  return reason;
 }
 
 if (import.meta.main) {
-  await main().catch((error: Error) => {
-    say(error.message);
-    process.exit(1);
-  });
+  const named = {
+    call: "npm start --",
+    says: "starts the API with MongoDB, Redis, the Retell simulator and a demo tenant",
+  };
+  await runCommand(named, process.argv.slice(2), async () => command);
 }

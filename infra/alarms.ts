@@ -2,57 +2,56 @@ import { type Route, routeKey } from "../lib/api/route.ts";
 import { routes } from "../lib/api/routes.ts";
 import { type Metric, namespace } from "../lib/platform/metrics.ts";
 
-/** What names the resources that are watched. `Id` is text, or text that a deployment does not know yet. */
+/** The names of the watched resources. `Id` is text, or an output that is known only while deploying. */
 export interface WatchedStage<Id> {
   stage: string;
   apiId: Id;
 }
 
-/** A metric of CloudWatch, as an alarm takes it. */
+/** A metric of CloudWatch. */
 export interface MetricSource<Id> {
   namespace: string;
   metricName: string;
   dimensions: Record<string, string | Id>;
 }
 
-/** One alarm. */
 export interface Alarm<Id> {
   name: string;
-  /** The heading of docs/runbook.md under which stands what to do; absent: the name. */
+  /** The heading in docs/runbook.md that says what to do. Default: the name. */
   section?: string;
-  /** What is compared, in words; with the threshold's unit. */
+  /** When it goes off, for people, with the threshold's unit. */
   condition: string;
   comparison: "GreaterThanThreshold" | "LessThanThreshold";
   threshold: number;
-  /** Seconds of one data point, and how many of them must be beyond the threshold. */
+  /** Seconds of a data point, and how many data points in a row must be beyond the threshold. */
   period: number;
   periods: number;
-  /** What no data means. */
+  /** How a period without data counts. */
   missing: "notBreaching" | "breaching";
   source: MetricSource<Id>;
   /** Such as Sum, Maximum, p95. */
   statistic: string;
-  /** In per cent of this one. */
+  /** Present: the source is compared as a percentage of this. */
   total?: { source: MetricSource<Id>; statistic: string };
-  /** So many there must be for anything to be said: failures of a percentage; samples of a percentile, which has it. */
+  /** The least number of failures for a percentage, or of samples for a percentile. With fewer, it does not go off. */
   minimum?: number;
 }
 
 /**
- * What is compared where that is no metric by itself, in CloudWatch's words: of `part`, which is the source, and of
- * `whole`, which is what it is a percentage of, or the source's sample count. What is too little for a verdict is 0.
+ * CloudWatch's metric math for an alarm that compares no plain metric; undefined for the others. `part` is the source.
+ * `whole` is the total of a percentage, or the source's sample count. Below `minimum` the result is 0.
  */
 export function expressionOf({ total, minimum }: Alarm<unknown>): string | undefined {
   if (total) return `IF(FILL(part, 0) >= ${minimum ?? 1}, 100 * FILL(part, 0) / whole, 0)`;
   return minimum === undefined ? undefined : `IF(whole >= ${minimum}, part, 0)`;
 }
 
-/** So long may a description be. */
+/** CloudWatch's limit for a description. */
 export const maxDescription = 1_024;
 
 /**
- * What stands in an alarm's mail: what is wrong, and what to do. That is the runbook's own text, since nobody who is
- * woken up has the project at hand.
+ * The text of an alarm's mail: what is wrong, and what to do. It contains the runbook's section, because whoever is on
+ * call may not have the project at hand.
  */
 export function descriptionOf(
   { name, section = name, condition }: Alarm<unknown>,
@@ -64,7 +63,7 @@ export function descriptionOf(
   return `${condition}.\n\n${advice}\n\ndocs/runbook.md#${section}`;
 }
 
-/** What an answer may take at the 95th percentile, in ms. With an agent in it, an answer takes what the agent takes. */
+/** The threshold of the 95th percentile of answer times, in ms. Those of create, message and end include the agent. */
 const p95Ms: Partial<Record<keyof typeof routes, number>> = {
   create: 5_000,
   message: 15_000,
@@ -74,42 +73,46 @@ const p95Ms: Partial<Record<keyof typeof routes, number>> = {
   webhook: 3_000,
 };
 
-/** Endpoints whose every answer needs Retell. */
+/** Endpoints that always call Retell. */
 const retellEndpoints = ["create", "message", "end"] as const satisfies (keyof typeof routes)[];
 
-/** Lambda's default limit of an account and region; docs/deploying.md has new accounts ask for it. */
+/** Lambda's default limit per account and region. New accounts must request it (docs/deploying.md). */
 const concurrencyLimit = 1_000;
 
-/** One of our metrics of a stage. */
+/** One of our own metrics. */
 export function ownMetric(stage: string, name: Metric, by: Record<string, string> = {}): MetricSource<never> {
   return { namespace, metricName: name, dimensions: { Stage: stage, ...by } };
 }
 
-/** Requests that the gateway itself has refused, counted in its log. */
+/** Counts the requests that the gateway itself has refused, by its log. */
 export const gatewayThrottles = {
   metricName: (stage: string) => `GatewayThrottles-${stage}`,
-  /** The status is the gateway's own where no function was asked. */
+  /** Without a function status, the status is the gateway's own. */
   pattern: '{ ($.status = 429) && ($.functionStatus = "-") }',
 };
 
 /** Every alarm of a stage. */
 export function alarms<Id>({ stage, apiId }: WatchedStage<Id>): Alarm<Id>[] {
+  return [...errorRates(stage, apiId), ...latencies(stage), ...failures(stage), ...sweeps(stage), ...capacity(stage)];
+}
+
+const usual = { comparison: "GreaterThanThreshold", period: 300, periods: 1, missing: "notBreaching" } as const;
+
+/** Half of an hour's requests. With little traffic, a few minutes may have one request or none. */
+const mostly = { threshold: 50, period: 3_600, statistic: "Sum", minimum: 3 };
+
+/** The sum of one of our metrics over five minutes. */
+const count = (
+  stage: string,
+  name: string,
+  metric: Metric,
+  threshold: number,
+  condition: string,
+  by?: Record<string, string>,
+) => ({ ...usual, name, condition, threshold, source: ownMetric(stage, metric, by), statistic: "Sum" });
+
+function errorRates<Id>(stage: string, apiId: Id): Alarm<Id>[] {
   const atGateway = (metricName: string) => ({ namespace: "AWS/ApiGateway", metricName, dimensions: { ApiId: apiId } });
-  const ofLambda = (metricName: string) => ({ namespace: "AWS/Lambda", metricName, dimensions: {} });
-  const usual = { comparison: "GreaterThanThreshold", period: 300, periods: 1, missing: "notBreaching" } as const;
-  /** A percentage for little traffic: not of a few minutes, in which there may be a request or none. */
-  const mostly = { threshold: 50, period: 3_600, statistic: "Sum", minimum: 3 };
-
-  /** A count of ours, over five minutes. */
-  const count = (name: string, metric: Metric, threshold: number, condition: string, by?: Record<string, string>) => ({
-    ...usual,
-    name,
-    condition,
-    threshold,
-    source: ownMetric(stage, metric, by),
-    statistic: "Sum",
-  });
-
   return [
     {
       ...usual,
@@ -130,8 +133,8 @@ export function alarms<Id>({ stage, apiId }: WatchedStage<Id>): Alarm<Id>[] {
       source: atGateway("5xx"),
       total: { source: atGateway("Count"), statistic: "Sum" },
     },
-    // By endpoint too: apps that poll lists hide a few sends that all fail. Whatever else fails of little traffic is
-    // told by internal-errors, or by sweep-not-running where it is MongoDB.
+    // Also by endpoint: among the requests of apps that poll lists, a few sends that all fail would not show. Other
+    // failures with little traffic raise internal-errors, or sweep-not-running if MongoDB is away.
     ...retellEndpoints.map((name) => ({
       ...usual,
       ...mostly,
@@ -141,28 +144,56 @@ export function alarms<Id>({ stage, apiId }: WatchedStage<Id>): Alarm<Id>[] {
       source: ownMetric(stage, "Failures", { Operation: name }),
       total: { source: ownMetric(stage, "Duration", { Operation: name }), statistic: "SampleCount" },
     })),
-    count("internal-errors", "Errors", 0, "a request met a bug of ours", { Code: "INTERNAL_ERROR" }),
-    count("undecryptable-keys", "Errors", 0, "a stored Retell key could not be decrypted", {
+  ];
+}
+
+function latencies(stage: string): Alarm<never>[] {
+  return Object.values<Route>(routes).flatMap((route) => {
+    const threshold = p95Ms[route.name as keyof typeof routes];
+    if (threshold === undefined) return [];
+    return {
+      ...usual,
+      name: `slow-${route.name}`,
+      section: "slow",
+      condition: `one in twenty answers of ${routeKey(route)} takes longer than ${threshold / 1_000} s`,
+      threshold,
+      periods: 3,
+      source: ownMetric(stage, "Duration", { Operation: route.name }),
+      statistic: "p95",
+      minimum: 20, // of fewer, one slow answer would be one in twenty
+    };
+  });
+}
+
+function failures(stage: string): Alarm<never>[] {
+  return [
+    count(stage, "internal-errors", "Errors", 0, "a request met a bug of ours", { Code: "INTERNAL_ERROR" }),
+    count(stage, "undecryptable-keys", "Errors", 0, "a stored Retell key could not be decrypted", {
       Code: "API_KEY_DECRYPTION_ERROR",
     }),
-    ...Object.values<Route>(routes).flatMap((route) => {
-      const threshold = p95Ms[route.name as keyof typeof routes];
-      if (threshold === undefined) return [];
-      return {
-        ...usual,
-        name: `slow-${route.name}`,
-        section: "slow",
-        condition: `one in twenty answers of ${routeKey(route)} takes longer than ${threshold / 1_000} s`,
-        threshold,
-        periods: 3,
-        source: ownMetric(stage, "Duration", { Operation: route.name }),
-        statistic: "p95",
-        minimum: 20, // of fewer, one slow answer would be one in twenty
-      };
+    count(
+      stage,
+      "retell-failures",
+      "RetellFailures",
+      10,
+      "more than 10 calls to Retell in 5 minutes got no useful answer",
+    ),
+    count(stage, "mongo-failures", "MongoFailures", 3, "MongoDB could not be reached more than 3 times in 5 minutes"),
+    count(
+      stage,
+      "degraded-limits",
+      "DegradedLimits",
+      20,
+      "more than 20 requests in 5 minutes were limited without Redis",
+    ),
+    count(stage, "webhook-signatures", "Errors", 5, "more than 5 webhooks in 5 minutes had no valid signature", {
+      Code: "INVALID_SIGNATURE",
     }),
-    count("retell-failures", "RetellFailures", 10, "more than 10 calls to Retell in 5 minutes got no useful answer"),
-    count("mongo-failures", "MongoFailures", 3, "MongoDB could not be reached more than 3 times in 5 minutes"),
-    count("degraded-limits", "DegradedLimits", 20, "more than 20 requests in 5 minutes were limited without Redis"),
+  ];
+}
+
+function sweeps(stage: string): Alarm<never>[] {
+  return [
     {
       ...usual,
       name: "unknown-turns",
@@ -182,14 +213,18 @@ export function alarms<Id>({ stage, apiId }: WatchedStage<Id>): Alarm<Id>[] {
       statistic: "Sum",
     },
     count(
+      stage,
       "changed-database",
       "ChangedDatabases",
       0,
       "a subaccount's chats are in another database than before; the sweep ends none of its chats at Retell",
     ),
-    count("webhook-signatures", "Errors", 5, "more than 5 webhooks in 5 minutes had no valid signature", {
-      Code: "INVALID_SIGNATURE",
-    }),
+  ];
+}
+
+function capacity(stage: string): Alarm<never>[] {
+  const ofLambda = (metricName: string) => ({ namespace: "AWS/Lambda", metricName, dimensions: {} });
+  return [
     {
       ...usual,
       name: "lambda-throttles",

@@ -12,25 +12,25 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 /** Where `npm run build` puts them. */
 export const dist = join(root, "dist");
 
-/** Every function that is deployed: those of the table, and what runs by the clock. */
+/** Every function that is deployed: the routes and the schedules. */
 export const functions = [...Object.keys(routes), ...Object.keys(schedules)];
 
-/** A function, bundled: `index.cjs` with the handler, and what it loads when it needs it. */
+/** A bundled function: `index.cjs` with the handler, and the driver, which it loads on first use. */
 export interface Bundle {
   name: string;
-  /** Nothing else is in it: SST writes a file of its own into it. */
+  /** A folder of its own, because SST adds a file. */
   folder: string;
   bytes: number;
-  /** Bytes by package; what is ours is `scalai-chat`. */
+  /** Bytes by package. Our own code is `scalai-chat`. */
   packages: Map<string, number>;
 }
 
 /**
- * How everything is bundled that is deployed.
+ * How functions are bundled.
  *
- * CommonJS: in an ES module `import "node:http"` alone costs 20 ms of a cold start. Names are kept, for the sake of
- * stack traces in the log: 47 kB and 4 ms of `list`. There are no source maps: they would be the larger part of what
- * Lambda fetches, and Node would read them.
+ * CommonJS, because `import "node:http"` in an ES module adds 20 ms to a cold start. Names are kept for stack traces in
+ * the log, which costs 47 kB and 4 ms of `list`. No source maps: they would be larger than the code, and Node would load
+ * them.
  */
 const options = {
   absWorkingDir: root,
@@ -38,7 +38,7 @@ const options = {
   platform: "node",
   target: "node24",
   format: "cjs",
-  supported: { "dynamic-import": false }, // require() it is then, which spares Node its second loader
+  supported: { "dynamic-import": false }, // becomes require(), so that Node does not load its ESM loader
   minify: true,
   keepNames: true,
   legalComments: "none",
@@ -49,7 +49,7 @@ const options = {
   outExtension: { ".js": ".cjs" },
 } as const satisfies BuildOptions;
 
-/** Bundles a program as it would be deployed, as `index.cjs`, with the driver beside it if it may come to need it. */
+/** Bundles a program as it is deployed: `index.cjs`, and the driver if the program can load it. */
 export async function bundle(program: string, folder: string): Promise<Metafile["outputs"][string][]> {
   const outputsOf = async (entryPoints: Record<string, string>, more: BuildOptions = {}) =>
     Object.values((await build({ ...options, ...more, metafile: true, entryPoints, outdir: folder })).metafile.outputs);
@@ -59,13 +59,13 @@ export async function bundle(program: string, folder: string): Promise<Metafile[
   return [index, ...(await outputsOf({ [driver.name]: join(root, "lib/platform/mongo-driver.ts") }, driver.options))];
 }
 
-/** Bundles every function of the API into a folder of its own. */
+/** Bundles every function, each into a folder of its own. */
 export async function buildAll(folder = dist): Promise<Bundle[]> {
   await rm(folder, { recursive: true, force: true });
   return Promise.all(functions.map((name) => buildFunction(name, join(folder, name))));
 }
 
-/** Bundles one of them. */
+/** Bundles one function. */
 export async function buildFunction(name: string, folder: string): Promise<Bundle> {
   const outputs = await bundle(join(root, "functions", `${name}.ts`), folder);
   const bytes = sum(outputs.map((output) => output.bytes));
@@ -84,7 +84,7 @@ function byPackage(outputs: Metafile["outputs"][string][]): Map<string, number> 
   return packages;
 }
 
-/** A table of kilobytes: a row for each package, the largest first, and a column for each function. */
+/** A table of kilobytes: a row per package, the largest first, and a column per function. */
 export function report(bundles: Bundle[]): string {
   const total = (name: string) => sum(bundles.map(({ packages }) => packages.get(name) ?? 0));
   const names = [...new Set(bundles.flatMap(({ packages }) => [...packages.keys()]))];

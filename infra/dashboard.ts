@@ -8,10 +8,27 @@ type Line = unknown[];
 /**
  * The dashboard of a stage, as CloudWatch takes it.
  *
- * @param alarmArns Those whose state stands on top.
+ * @param alarmArns The alarms whose states are at the top.
  */
 export function dashboard<Id>(watched: WatchedStage<Id>, region: Id | string, alarmArns: Id[]): object {
-  const { stage, apiId } = watched;
+  const graphs = graphsOf(watched, region);
+  const states = { type: "alarm", properties: { title: "Alarms", alarms: alarmArns } };
+  return {
+    widgets: [
+      { ...states, x: 0, y: 0, width: 24, height: 4 },
+      ...graphs.map((widget, i) => ({
+        ...widget,
+        x: 12 * (i % 2),
+        y: 4 + 6 * Math.floor(i / 2),
+        width: 12,
+        height: 6,
+      })),
+    ],
+  };
+}
+
+/** The metrics of a stage, as a graph takes them. */
+function metricsOf<Id>({ stage, apiId }: WatchedStage<Id>) {
   const own = (name: Metric, by: Record<string, string> = {}, options: object = {}): Line => {
     const { metricName, dimensions } = ownMetric(stage, name, by);
     return [namespace, metricName, ...Object.entries(dimensions).flat(), options];
@@ -27,7 +44,12 @@ export function dashboard<Id>(watched: WatchedStage<Id>, region: Id | string, al
     Object.values<Route>(routes)
       .filter(({ path }) => path.startsWith("/api/"))
       .map((route) => own(name, { Operation: route.name }, { stat, label: routeKey(route) }));
+  return { own, aws, gateway, byEndpoint };
+}
 
+function graphsOf<Id>(watched: WatchedStage<Id>, region: Id | string) {
+  const { stage } = watched;
+  const { own, aws, gateway, byEndpoint } = metricsOf(watched);
   const graph = (title: string, metrics: Line[], more: object = {}) => ({
     type: "metric",
     properties: { title, metrics, region, view: "timeSeries", stat: "Sum", period: 300, ...more },
@@ -39,7 +61,7 @@ export function dashboard<Id>(watched: WatchedStage<Id>, region: Id | string, al
   ]);
   const errorsByCode = `SEARCH('{${namespace},Stage,Code} MetricName="Errors" Stage="${stage}"', 'Sum', 300)`;
 
-  const graphs = [
+  return [
     graph("Requests", [
       gateway("Count", { label: "all" }),
       gateway("4xx", { label: "4xx" }),
@@ -78,17 +100,4 @@ export function dashboard<Id>(watched: WatchedStage<Id>, region: Id | string, al
     ]),
     graph("Answers of 5xx", byEndpoint("Failures", "Sum")),
   ];
-  const states = { type: "alarm", properties: { title: "Alarms", alarms: alarmArns } };
-  return {
-    widgets: [
-      { ...states, x: 0, y: 0, width: 24, height: 4 },
-      ...graphs.map((widget, i) => ({
-        ...widget,
-        x: 12 * (i % 2),
-        y: 4 + 6 * Math.floor(i / 2),
-        width: 12,
-        height: 6,
-      })),
-    ],
-  };
 }

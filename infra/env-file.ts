@@ -2,11 +2,16 @@ import { isUtf8 } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { parseEnv } from "node:util";
 
+/** Adds what `.env` sets to the environment. What the environment has already stays. */
+export function readDotEnv(): void {
+  for (const [name, value] of Object.entries(readEnvFile(".env"))) process.env[name] ??= value;
+}
+
 /**
- * What a file such as `.env` sets; nothing if it does not exist.
+ * The variables of a file such as `.env`; none if it does not exist.
  *
- * @throws An Error in one line, when the file cannot be read, is no UTF-8, or has a name with characters that an editor
- *         does not show. They would be other variables, and a tool would work on another database than is named.
+ * @throws An Error with a message of one line, when the file cannot be read, is not UTF-8, or has a name with invisible
+ *         characters. Such a name is another variable, and a tool would work on another database.
  */
 export function readEnvFile(path: string): NodeJS.Dict<string> {
   let bytes: Buffer;
@@ -17,12 +22,12 @@ export function readEnvFile(path: string): NodeJS.Dict<string> {
     if (code === "ENOENT") return {};
     throw new Error(`${path} cannot be read (${code}): nothing was started`);
   }
-  // UTF-16 of English text is valid UTF-8, with a NUL in every other byte.
+  // UTF-16 of ASCII text is valid UTF-8, with a NUL in every other byte.
   if (!isUtf8(bytes) || bytes.includes(0)) {
     throw new Error(`${path} is not UTF-8 text (UTF-16, perhaps): save it as UTF-8; nothing was started`);
   }
-  // A byte order mark stands in the middle where files were joined. Node's parser would take a CR alone for a part of
-  // the value, and the next line with it.
+  // Joined files have byte order marks in the middle. Node's parser treats a CR alone as part of the value, and so the
+  // next line, too.
   const text = bytes
     .toString()
     .replace(/\r\n?/g, "\n")

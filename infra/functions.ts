@@ -4,28 +4,28 @@ import { secrets } from "../lib/platform/config.ts";
 import { schedules } from "./schedules.ts";
 import { type Environment, functionEnvironment, reservedConcurrency } from "./settings.ts";
 
-/** One function of a stage, as it is deployed. `sst.config.ts` makes it, `npm run resources` prints it. */
+/** One function of a stage. `sst.config.ts` deploys it, `npm run ops -- resources` prints it. */
 export interface DeployedFunction {
-  /** Its file in functions/. */
+  /** The name of its file in functions/. */
   name: string;
-  /** What starts it: a route of the gateway, or a schedule. */
+  /** What invokes it: a route of the gateway, or a schedule. */
   on: { route: string } | { schedule: `rate(${string})` };
   memory: `${number} MB`;
   timeoutSeconds: number;
-  /** How many of it may run at a time; undefined: as many as the account has left. */
+  /** How many instances may run at a time; undefined: as many as the account allows. */
   reserved: number | undefined;
-  /** What its role may do, beyond writing its log. */
+  /** Its permissions besides writing its log. */
   permissions: { actions: string[]; resources: string[] }[];
-  /** The SST secrets that it is linked to. SST encrypts links; the environment is in clear. */
+  /** The SST secrets that it is linked to. SST encrypts links, but not the environment. */
   secrets: string[];
   environment: Record<string, string>;
 }
 
-/** Every function of a stage. Only those that work for a subaccount get secrets and settings. */
+/** Every function of a stage. Only those that serve a subaccount get secrets and settings. */
 export function functionsOf(stage: string, environment: Environment): DeployedFunction[] {
   const permissions =
     environment.TRACING === "active"
-      ? // X-Ray knows no resources that they could be narrowed to.
+      ? // X-Ray has no resources to which they could be limited.
         [{ actions: ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], resources: ["*"] }]
       : [];
   const of = (name: string) => ({ name, reserved: reservedConcurrency(environment)[name], permissions });

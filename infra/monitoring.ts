@@ -1,19 +1,18 @@
 /// <reference path="../.sst/platform/config.d.ts" />
 
-/** What is watched, and who is told. */
 interface Options {
   api: sst.aws.ApiGatewayV2;
   /** The log groups of the functions. */
   logs: $util.Input<string>[];
-  /** Alarms and a dashboard; saved queries are there in any stage. */
+  /** Whether the stage gets alarms and a dashboard. Every stage gets saved queries. */
   isWatched: boolean;
-  /** Where alarms are sent to, if anywhere. */
+  /** Where alarms are sent to. */
   email: string | undefined;
 }
 
-/** Saves the queries; watches a stage that is worth it. What they are stands in queries.ts, alarms.ts and dashboard.ts. */
+/** Deploys the queries of queries.ts, and for a watched stage the alarms of alarms.ts and the dashboard. */
 export async function monitoring({ api, logs, isWatched, email }: Options): Promise<void> {
-  // In two parts for the reason that sst.config.ts gives.
+  // In two parts for the reason in sst.config.ts.
   const { queries }: Queries = await import("./" + "queries.ts");
   const { alarms, descriptionOf, expressionOf, gatewayThrottles }: Alarms = await import("./" + "alarms.ts");
   const { dashboard }: Dashboard = await import("./" + "dashboard.ts");
@@ -69,7 +68,7 @@ export async function monitoring({ api, logs, isWatched, email }: Options): Prom
   });
 }
 
-/** A metric by itself, or what an expression makes of two: see `expressionOf`. */
+/** A plain metric, or the expression of `expressionOf` over two metrics. */
 function measured(alarm: Alarm, expression: string | undefined): Partial<aws.cloudwatch.MetricAlarmArgs> {
   const { source, statistic, period, total } = alarm;
   if (expression === undefined) return { ...source, period, statistic };
@@ -91,7 +90,7 @@ interface Source {
   dimensions: Record<string, string | Id>;
 }
 
-/** What this file reads of the others. */
+/** The parts of the other files that are used here. */
 interface Alarm {
   name: string;
   comparison: string;

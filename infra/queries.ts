@@ -1,4 +1,4 @@
-/** A query of CloudWatch Logs Insights, and the logs that it is for. What stands in `<…>` is to be filled in. */
+/** A query of CloudWatch Logs Insights, and the logs that it searches. Placeholders are in `<…>`. */
 export interface Query {
   logs: "functions" | "gateway";
   text: string;
@@ -6,7 +6,7 @@ export interface Query {
 
 const isRequest = "ispresent(status) and ispresent(operation)";
 
-/** The queries that a deployment saves, by name. The period is the console's to choose. */
+/** The queries that a deployment saves, by name. The period is chosen in the console. */
 export const queries = {
   "One request": {
     logs: "functions",

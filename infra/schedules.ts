@@ -1,2 +1,2 @@
-/** What runs by the clock, and when: a file of functions/, by its name. */
+/** The functions that run on a schedule, by their file in functions/. */
 export const schedules = { sweep: "rate(1 minute)" } as const;

@@ -25,9 +25,9 @@ export const settings: Record<string, z.ZodType> = {
 
 const functions = [...Object.keys(routes), ...Object.keys(schedules)];
 
-/** What is set for a deployment, and no function reads; or what a deployment asks more of than a function would. */
+/** Settings that only a deployment reads, and stricter schemas of settings that functions read as well. */
 const Deploying = {
-  // As it is copied from Atlas it has a placeholder for the password.
+  // Atlas's connection strings have a placeholder for the password.
   MONGODB_URL: z
     .string()
     .regex(
@@ -35,7 +35,7 @@ const Deploying = {
       "Must be a mongodb:// or mongodb+srv:// address, without placeholders",
     ),
   UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/, error: "Must be the https:// address of the REST API" }),
-  ...minimumTurnTimes, // a deployment never talks to a simulator on its own machine
+  ...minimumTurnTimes, // a deployment has no simulator on its own machine
   AWS_REGION: z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "Must be a region, such as eu-central-1"),
   CORS_ORIGINS: z.string().superRefine(acceptedBy(originsOf)),
   CORS_HEADERS: z.string().superRefine(acceptedBy(allowHeadersOf)),
@@ -45,11 +45,11 @@ const Deploying = {
     message: `Must be pairs such as message=300,sweep=2, of ${functions.join(", ")}`,
   }),
   TRACING: z.literal("active", "Must be active, or empty"),
-  // Metrics are lines of level INFO, and Lambda drops what is below its level: the alarms would never hear of anything.
+  // Metrics are lines of level INFO. Lambda drops lines below its level, and then there would be no alarms.
   POWERTOOLS_LOG_LEVEL: z.enum(["DEBUG", "INFO"], "Must be DEBUG or INFO: without INFO there are no metrics"),
 };
 
-/** Refuses what a reader throws for, in its words. */
+/** Refuses a text for which `read` throws, with the message of its error. */
 function acceptedBy(read: (text: string) => unknown) {
   return (text: string, context: z.RefinementCtx) => {
     try {
@@ -60,30 +60,30 @@ function acceptedBy(read: (text: string) => unknown) {
   };
 }
 
-/** What is passed on to the functions: the settings that are set and no secrets. STAGE is SST's to say. */
+/** The environment of the functions: all settings that are set, without secrets. STAGE is set by functionsOf. */
 export function functionEnvironment(environment: Environment): Record<string, string> {
   const names = Object.keys(settings).filter((name) => name !== "STAGE" && !(name in secrets));
   return Object.fromEntries(names.flatMap((name) => (environment[name] ? [[name, environment[name]]] : [])));
 }
 
-/** Of a secret that may be left out, by its setting. Of the others there is none. */
+/** The placeholder of a secret that may be left out; undefined for the others. */
 export function placeholderOf(setting: string, environment: Environment): string | undefined {
   const isOptional =
     setting === "ENCRYPTION_KEYS_OLD" || (setting === "JWT_SECRET" && environment.JWT_JWKS_URL?.trim());
   return isOptional ? "" : undefined;
 }
 
-/** How many of a function may run at a time, by its name; all others share what the account has left. */
+/** How many instances may run at a time, by function. The others share the account's rest. */
 export function reservedConcurrency(environment: Environment): Record<string, number> {
   const pairs = (environment.RESERVED_CONCURRENCY ?? "").split(",").filter((pair) => pair !== "");
   return Object.fromEntries(pairs.map((pair) => pair.split("=")).map(([name, count]) => [name, Number(count)]));
 }
 
 /**
- * All that keeps a stage from being deployed, a line each, and never a value: a function whose setting is malformed
+ * Why a stage cannot be deployed: one line per problem, without values. Otherwise a function with a malformed setting
  * would fail at its first request.
  *
- * @param environment With the stage's secrets as SST hands them on, `SST_SECRET_<Name>`.
+ * @param environment With the stage's secrets as SST passes them, `SST_SECRET_<Name>`.
  */
 export function problemsOf(environment: Environment, stage: string): string[] {
   const missing = Object.entries(secrets)
@@ -95,7 +95,7 @@ export function problemsOf(environment: Environment, stage: string): string[] {
   return [...missing, ...malformedSettings(environment), ...misplacedSettings(environment, stage)];
 }
 
-/** Those of `problemsOf` that are so whatever the stage, and whether or not its secrets are known. */
+/** The problems that depend neither on the stage nor on its secrets being known. */
 export function malformedSettings(environment: Environment): string[] {
   const schemas: Record<string, z.ZodType> = { ...settings, ...Deploying };
   const unknown = Object.keys(environment).filter(
@@ -104,7 +104,7 @@ export function malformedSettings(environment: Environment): string[] {
   const invalid = Object.entries(schemas).flatMap(([name, schema]) => {
     const link = name in secrets ? secrets[name as keyof typeof secrets] : undefined;
     const given = environment[link ? `SST_SECRET_${link}` : name];
-    const value = name in settings ? given?.trim() : given; // as lib/platform/config.ts reads it; the rest is used as it stands
+    const value = name in settings ? given?.trim() : given; // config.ts trims these; the others are used as they are
     const [problem] = value ? (schema.safeParse(value).error?.issues ?? []) : [];
     return problem ? [`${link ? `secret ${link}` : name} is malformed: ${problem.message}`] : [];
   });
@@ -114,7 +114,7 @@ export function malformedSettings(environment: Environment): string[] {
   ];
 }
 
-/** What one stage must have, or others must not: one `.env` serves all stages of a checkout. */
+/** Settings that a stage lacks, or must not have: one `.env` is used for all stages of a checkout. */
 function misplacedSettings(environment: Environment, stage: string): string[] {
   if (stage === "production")
     return environment.ALARM_EMAIL ? [] : ["ALARM_EMAIL is not set: production's alarms would tell nobody"];

@@ -1,43 +1,54 @@
-/** `npm run db:indexes`: makes the indexes of the central database and of every subaccount's. Safe to repeat. */
-import { parseArgs } from "node:util";
-import { subaccountOf } from "../lib/access/membership.ts";
-import { openTenant } from "../lib/access/tenant.ts";
-import { type EnsuredIndex, ensureIndexes } from "../lib/platform/indexes.ts";
-import { RequestLog } from "../lib/platform/logger.ts";
+import type { Db } from "mongodb";
+import { ensureIndexes, indexes, missingIndexes } from "../lib/platform/indexes.ts";
 import { central } from "../lib/platform/mongo.ts";
-import { reached, runTool, whyNot } from "./run-tool.ts";
-import { confirmWrite } from "./target.ts";
+import { defineCommand, writeFlags } from "./command.ts";
+import { reachable, whyNot } from "./failure.ts";
+import { stageTarget } from "./target.ts";
+import { allSubaccounts, inTenant } from "./tenants.ts";
 
-await runTool(async () => {
-  const { yes } = parseArgs({ options: { yes: { type: "boolean" } } }).values;
-  await confirmWrite(yes);
-  const done: EnsuredIndex[] = await ensureIndexes(await reached(central()), "central");
-  const seen = new Set<string>();
-  let failed = 0;
+type Work = (db: Db, kind: "central" | "tenant") => Promise<{ created: number; all: number }>;
 
-  for await (const subaccount of (await central()).collection("subaccounts").find()) {
-    try {
-      const location = subaccountOf(subaccount);
-      const tenant = await openTenant(String(subaccount._id), location, {
-        log: new RequestLog({ operationId: crypto.randomUUID(), requestId: undefined, operation: "db:indexes" }),
-        trailing: [],
-      });
-      // Subaccounts may share a database.
-      const db = await reached(tenant.db());
-      const place = `${location.mongodbUrl?.text ?? ""} ${db.databaseName}`;
-      if (!seen.has(place)) done.push(...(await ensureIndexes(db, "tenant")));
-      seen.add(place);
-      tenant.release();
-    } catch (error) {
-      failed += 1;
-      console.error(`subaccount ${subaccount._id}: ${whyNot(error)}`);
+export const command = defineCommand({
+  details: "An index that is there stays as it is: the command may be repeated.",
+  flags: writeFlags,
+  target: stageTarget,
+  async run({ "dry-run": isDryRun }) {
+    const work = isDryRun ? printMissing : create;
+    const counts = [await work(await reachable(central()), "central")];
+    const seen = new Set<string>();
+    let failed = 0;
+    for (const subaccount of await allSubaccounts()) {
+      const { id, location } = subaccount;
+      try {
+        await inTenant(subaccount, "indexes", async (tenant) => {
+          const db = await reachable(tenant.db());
+          const place = `${location.mongodbUrl?.text ?? ""} ${db.databaseName}`;
+          if (!seen.has(place)) counts.push(await work(db, "tenant")); // subaccounts may share a database
+          seen.add(place);
+        });
+      } catch (error) {
+        failed += 1;
+        console.error(`subaccount ${id}: ${whyNot(error)}`);
+      }
     }
-  }
+    const sum = (name: "created" | "all") => counts.reduce((total, count) => total + count[name], 0);
+    console.log(
+      `${sum("created")} ${isDryRun ? "missing" : "created"}, ${sum("all")} in all, ${failed} databases failed`,
+    );
+    return failed === 0;
+  },
+});
+
+const create: Work = async (db, kind) => {
+  const done = await ensureIndexes(db, kind);
   for (const { database, collection, name, created } of done) {
     console.log(`${created ? "created" : "there   "}  ${database}.${collection}  ${name}`);
   }
-  console.log(
-    `${done.filter(({ created }) => created).length} created, ${done.length} in all, ${failed} databases failed`,
-  );
-  process.exitCode = failed > 0 ? 1 : 0;
-});
+  return { created: done.filter(({ created }) => created).length, all: done.length };
+};
+
+const printMissing: Work = async (db, kind) => {
+  const missing = await missingIndexes(db, kind);
+  for (const name of missing) console.log(`missing   ${db.databaseName}.${name}`);
+  return { created: missing.length, all: indexes[kind].length };
+};

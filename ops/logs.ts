@@ -1,30 +1,28 @@
-/**
- * `npm run logs -- <operationId>`: what became of one request; `npm run logs -- --chat <chatId>`: a chat's whole life.
- * Both from the local gateway's log.
- */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { DEFAULT_FOLDER } from "../dev/start/folder.ts";
+import { defineCommand } from "./command.ts";
 import { lifeOf } from "./logs/life.ts";
 import { storyOf } from "./logs/story.ts";
-import { runTool } from "./run-tool.ts";
 
-await runTool(async () => {
-  const { positionals, values } = parseArgs({
-    options: {
-      chat: { type: "string" },
-      file: { type: "string", default: join(DEFAULT_FOLDER, "gateway.log") },
-    },
-    allowPositionals: true,
-  });
-  const [operationId] = positionals;
-  const id = values.chat ?? operationId;
-  if (!id) throw new Error("Usage: npm run logs -- <operationId> | --chat <chatId> [--file FILE]");
-  const log = await readFile(values.file, "utf8").catch(() => {
-    throw new Error(`${values.file} cannot be read: npm start writes it`);
-  });
-  const told = values.chat === undefined ? storyOf(log, id.toLowerCase()) : lifeOf(log, id);
-  if (told === undefined) throw new Error(`${values.file} holds no line of ${id}`);
-  console.log(told);
+export const command = defineCommand({
+  details:
+    "Of a request: its steps, and what a later read, webhook or sweep did for it. Of a chat: every request and event.",
+  operands: { usage: "[OPERATION_ID]", atMost: 1 },
+  flags: {
+    chat: { type: "text", description: "the chat's id, in place of a request's" },
+    file: { type: "path", description: "the log (default: what npm start writes)" },
+  },
+  refuse({ chat }, [operationId]) {
+    const isOne = (chat === undefined) !== (operationId === undefined);
+    return isOne ? undefined : "it takes either an operation id or --chat TEXT";
+  },
+  async run({ chat, file = join(DEFAULT_FOLDER, "gateway.log") }, [operationId = ""]) {
+    const log = await readFile(file, "utf8").catch(() => {
+      throw new Error(`${file} cannot be read: npm start writes it`);
+    });
+    const told = chat === undefined ? storyOf(log, operationId.toLowerCase()) : lifeOf(log, chat);
+    if (told === undefined) throw new Error(`${file} has no line about ${chat ?? operationId}`);
+    console.log(told);
+  },
 });

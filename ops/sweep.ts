@@ -1,13 +1,38 @@
-/** `npm run sweep`: one run of the scheduled sweep, by hand. */
-import { parseArgs } from "node:util";
 import { handler } from "../functions/sweep.ts";
 import { central } from "../lib/platform/mongo.ts";
-import { reached, runTool } from "./run-tool.ts";
-import { confirmWrite } from "./target.ts";
+import { defineCommand, writeFlags } from "./command.ts";
+import { reachable, whyNot } from "./failure.ts";
+import { stageTarget } from "./target.ts";
+import { inTenant, mapAtMost, type Subaccount, subaccountsOf } from "./tenants.ts";
 
-await runTool(async () => {
-  const { yes } = parseArgs({ options: { yes: { type: "boolean" } } }).values;
-  await confirmWrite(yes);
-  await reached(central()); // else the sweep says at length, and to its log, why it cannot begin
-  console.log(JSON.stringify(await handler()));
+export const command = defineCommand({
+  details: "Prints what it did as JSON. The dry run counts the chats that are due; it does not look for orphans.",
+  flags: writeFlags,
+  target: stageTarget,
+  async run({ "dry-run": isDryRun }) {
+    await reachable(central()); // without it the sweep would log at length why it cannot begin
+    if (!isDryRun) {
+      console.log(JSON.stringify(await handler()));
+      return true;
+    }
+    const counts = await mapAtMost(10, await subaccountsOf(), countDue);
+    const due = counts.reduce<number>((sum, count) => sum + (count ?? 0), 0);
+    console.log(
+      JSON.stringify({ subaccounts: counts.length, due, failed: counts.filter((c) => c === undefined).length }),
+    );
+    return !counts.includes(undefined);
+  },
 });
+
+async function countDue(subaccount: Subaccount): Promise<number | undefined> {
+  try {
+    return await inTenant(subaccount, "sweep", async (tenant) =>
+      (await reachable(tenant.db()))
+        .collection("chats")
+        .countDocuments({ subaccountId: subaccount.id, "internal.nextSweepAt": { $lte: new Date() } }),
+    );
+  } catch (error) {
+    console.error(`subaccount ${subaccount.id}: ${whyNot(error)}`);
+    return undefined;
+  }
+}

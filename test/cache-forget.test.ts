@@ -18,13 +18,13 @@ async function cached() {
   return { world, chats };
 }
 
-describe("cache:forget", () => {
+describe("npm run ops -- forget cache", () => {
   it("forgets a subaccount's list and transcripts, and no other's", async () => {
     const [{ world, chats }, other] = [await cached(), await cached()];
-    expect(await tool("forget-cache.ts", ["--subaccount", world.subaccountId.toUpperCase(), "--yes"])).toEqual({
+    expect(await tool("forget cache", ["--subaccount", world.subaccountId.toUpperCase(), "--yes"])).toEqual({
       code: 0,
-      stdout: `${world.subaccountId}: forgot the list and 2 transcripts\n`,
-      stderr: expect.stringMatching(/^Writes to stage test: .+\n$/),
+      stdout: `${world.subaccountId}: dropped the list and 2 transcripts\n`,
+      stderr: expect.stringMatching(/^Stage test: .+\n$/),
     });
     for (const chatId of chats) expect(await isCached(world, "transcript", chatId)).toBe(false);
     expect(await isCached(world, "list")).toBe(false);
@@ -34,8 +34,8 @@ describe("cache:forget", () => {
 
   it("forgets one transcript alone", async () => {
     const { world, chats } = await cached();
-    const ended = await tool("forget-cache.ts", ["--subaccount", world.subaccountId, "--chat", chats[0], "--yes"]);
-    expect(ended).toMatchObject({ code: 0, stdout: `${world.subaccountId}: forgot 1 transcript\n` });
+    const ended = await tool("forget cache", ["--subaccount", world.subaccountId, "--chat", chats[0], "--yes"]);
+    expect(ended).toMatchObject({ code: 0, stdout: `${world.subaccountId}: dropped 1 transcript\n` });
     expect(await isCached(world, "transcript", chats[0])).toBe(false);
     expect(await isCached(world, "transcript", chats[1])).toBe(true);
     expect(await isCached(world, "list")).toBe(true);
@@ -45,13 +45,16 @@ describe("cache:forget", () => {
     const { subaccountId } = await aWorld();
     const away = { UPSTASH_REDIS_REST_URL: "http://127.0.0.1:9" };
     for (const args of [
-      ["--subaccount", subaccountId],
-      ["--subaccount", subaccountId, "--chat", "chat_1"],
+      ["--subaccount", subaccountId, "--yes"],
+      ["--subaccount", subaccountId, "--chat", "chat_1", "--yes"],
     ]) {
-      const ended = await tool("forget-cache.ts", args, away);
+      const ended = await tool("forget cache", args, away);
       expect([ended.code, ended.stdout]).toEqual([1, ""]);
       expect(ended.stderr).not.toContain(process.env.UPSTASH_REDIS_REST_TOKEN);
     }
-    expect(await tool("forget-cache.ts", [])).toMatchObject({ code: 1, stderr: expect.stringContaining("Usage") });
+    expect(await tool("forget cache", [])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("--subaccount ID is missing"),
+    });
   });
 });

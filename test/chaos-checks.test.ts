@@ -5,7 +5,7 @@ import { routes } from "../lib/api/routes.ts";
 import { Chat, type Entry } from "../packages/retell-simulator/src/schema.ts";
 import { check, type Found } from "./chaos/checks.ts";
 import { type Accepted, Ledger, type Sent } from "./chaos/ledger.ts";
-import { common } from "./chaos/texts.ts";
+import { common, guardedAgent, guardedWord } from "./chaos/texts.ts";
 
 const chatId = "chat_1";
 const ids = { subaccountId: "5ca1ab1e0000000000000010", userId: "5ca1ab1e0000000000000001" };
@@ -106,6 +106,8 @@ function outcomeOf(change: (run: Run) => void): { broken: string[]; excused: str
   const named = (all: Map<string, string[]>) => [...all].filter(([, found]) => found.length > 0).map(([name]) => name);
   return { broken: named(run.ledger.broken), excused: named(run.ledger.undecidable) };
 }
+
+const sorted = ({ broken, excused }: ReturnType<typeof outcomeOf>) => ({ broken: broken.sort(), excused });
 
 /** Takes entries of ours away, or puts others there; seqs move with them. */
 const splice = ({ document, messages }: Run, ...[from, count, ...put]: [number, number, ...Document[]]) => {
@@ -265,6 +267,82 @@ describe("the checks of a chaos run", () => {
     ],
   ])("count %s apart", (_what, excuse, change) => {
     expect(outcomeOf(change).excused).toEqual([excuse]);
+  });
+
+  /** The second send is told that it stays undecided: its entry is stored as somebody else's. */
+  const leaveUndecided = ({ ledger, messages }: Run) => {
+    ledger.undecided.push(...ledger.accepted.splice(1));
+    messages[4] = { ...messages[4], message_id: "u3", internal: {} };
+  };
+
+  it("count undecided sends apart where others spoke, or where a placeholder stands for the text, and nowhere else", () => {
+    const undecided = { broken: [], excused: ["undecided"] };
+    const isNot = { broken: ["misattributed", "stuck"], excused: [] };
+    const withoutStranger = (run: Run) => {
+      leaveUndecided(run);
+      for (const entry of run.chat.entries) Object.assign(entry.truth as object, { isStrangers: undefined });
+    };
+    expect(outcomeOf(leaveUndecided)).toEqual(undecided);
+    expect(sorted(outcomeOf(withoutStranger))).toEqual(isNot);
+    const blocked = (agent_id: string) => (run: Run) => {
+      withoutStranger(run);
+      Object.assign(run.chat, { agent_id });
+      const content = `${guardedWord} of k2`;
+      Object.assign(run.ledger.undecided[0] as Sent, { content });
+      Object.assign(run.chat.entries[4]?.truth as object, { said: content });
+    };
+    expect(outcomeOf(blocked(guardedAgent))).toEqual(undecided);
+    expect(sorted(outcomeOf(blocked("agent")))).toEqual(isNot);
+  });
+
+  it("count a send apart that got the entry of one whose place a stranger's equal text has taken, and no other's", () => {
+    /** A third send, whose entry stands beside; the second is accepted with the third's answer. */
+    const swap = (isDisplaced: boolean) => (run: Run) => {
+      const { chat, ledger } = run;
+      const third = { ...(ledger.accepted[1] as Accepted), key: "k3", content: common(3) };
+      chat.entries.push(
+        {
+          role: "user",
+          content: common(3),
+          message_id: "u4",
+          created_timestamp: at + 30_000,
+          truth: { said: common(3) },
+        },
+        {
+          role: "agent",
+          content: "You said: 3",
+          message_id: "a4",
+          created_timestamp: at + 30_000,
+          truth: { answers: "u4" },
+        },
+      );
+      if (isDisplaced) {
+        Object.assign(chat.entries[2] as Entry, { content: "ok", created_timestamp: at + 29_950 });
+        Object.assign(chat.entries[2]?.truth as object, { said: "ok" });
+        third.told = { ...third.told, messages: [{ ...third.told.messages[0], message_id: "a2" } as never] };
+      }
+      splice(run, 5, 1, { role: "agent", content: "You said: 3", message_id: "a4" });
+      splice(run, 6, 0, { role: "user", content: "ok", message_id: "u4" }, { ...chat.entries[5], truth: undefined });
+      Object.assign(ledger.accepted[1]?.told.messages[0] as object, { message_id: "a4", content: "You said: 3" });
+      if (isDisplaced) ledger.accepted.push(third);
+      else ledger.unanswered.push(third);
+    };
+    expect(outcomeOf(swap(true)).broken).not.toContain("misattributed");
+    expect(outcomeOf(swap(false)).broken).toContain("misattributed");
+  });
+
+  it("excuse no doubled key by what a stranger said, and nothing lost by what the old server overwrote", () => {
+    const doubled = outcomeOf(({ chat }) => {
+      Object.assign(chat.entries[2]?.truth as object, { said: "ok" });
+      Object.assign(chat.entries[2] as Entry, { created_timestamp: at + 30_000 });
+      chat.entries.push({ ...(chat.entries[4] as Entry), message_id: "u4" });
+    });
+    expect(doubled.broken).toContain("doubled under one key");
+    const lost = outcomeOf((run) => {
+      run.ledger.overwritten.push({ chatId, at: at + 25_000 });
+      splice(run, 5, 1);
+    });
+    expect(lost.broken).toContain("lost");
   });
 
   it("excuse nothing else of what happened beside it", () => {

@@ -1,4 +1,4 @@
-/** One request of those that `npm run crash` kills everywhere: the way that nearly all requests take. */
+/** One request of those that `npm run prove -- crash` kills everywhere: the way that nearly all requests take. */
 import "./support/own-retell.ts";
 import "./support/apart.ts";
 import { expect, it } from "vitest";

@@ -6,7 +6,8 @@ import { ObjectId } from "mongodb";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { encrypt } from "../lib/platform/crypto.ts";
 import { ensureIndexes, missingIndexes } from "../lib/platform/indexes.ts";
-import { clock, saying } from "../ops/doctor/finding.ts";
+import { clock } from "../ops/doctor/finding.ts";
+import { errorName } from "../ops/failure.ts";
 import { tool } from "./support/tool.ts";
 import { aWorld, central, type World } from "./support/world.ts";
 
@@ -43,19 +44,19 @@ async function healthy(): Promise<World> {
 const lines = (stdout: string, mark: string) => stdout.split("\n").filter((line) => line.startsWith(mark));
 /** What is wrong, as `what: detail`, and how it is to be mended. */
 async function wrongs(env: NodeJS.ProcessEnv = {}, args: string[] = []) {
-  const { code, stdout, stderr } = await tool("doctor.ts", args, env);
-  expect(stderr).toBe("");
+  const { code, stdout, stderr } = await tool("doctor", args, env);
+  expect(stderr).toMatch(/^Stage test[^\n]*\n$/);
   expect(code).toBe(1);
   const wrong = lines(stdout, "WRONG").map((line) => line.replace(/^WRONG +/, "").replace(/ {2,}/, ": "));
   expect(stdout.trimEnd().split("\n").at(-1)).toMatch(new RegExp(` ${wrong.length} wrong$`));
   return { wrong, stdout };
 }
 
-describe("npm run doctor", () => {
+describe("npm run ops -- doctor", () => {
   it("finds everything well where it is", async () => {
     const { subaccountId } = await healthy();
-    const { code, stdout, stderr } = await tool("doctor.ts");
-    expect([lines(stdout, "WRONG"), stderr, code]).toEqual([[], "", 0]);
+    const { code, stdout, stderr } = await tool("doctor");
+    expect([lines(stdout, "WRONG"), stderr.split("\n").length, code]).toEqual([[], 2, 0]);
     for (const what of [
       "settings",
       "MongoDB",
@@ -158,7 +159,7 @@ describe("npm run doctor", () => {
       "indexes of central: retellaccounts.subaccountId_1 missing",
       `indexes of ${world.subaccountId}: chats.subaccountId_1_chat_id_1 missing`,
     ]);
-    expect(stdout).toContain("npm run db:indexes");
+    expect(stdout).toContain("npm run ops -- indexes");
   });
 
   it("tells a key that Retell refuses from one that does not decrypt, and from none", async () => {
@@ -195,7 +196,7 @@ describe("npm run doctor", () => {
   it("counts what the old server encrypted, and says when LEGACY_KEYS=refuse may be set", async () => {
     const { subaccountId } = await healthy();
     const line = async (LEGACY_KEYS: string) => {
-      const { stdout } = await tool("doctor.ts", [], { LEGACY_KEYS });
+      const { stdout } = await tool("doctor", [], { LEGACY_KEYS });
       return /^(ok|WRONG) +old server's secrets +(.*)$/m.exec(stdout)?.slice(1);
     };
     expect(await line("")).toEqual(["ok", expect.stringContaining("none: set LEGACY_KEYS=refuse")]);
@@ -207,7 +208,7 @@ describe("npm run doctor", () => {
     await central
       .collection("subaccounts")
       .insertMany([{ mongodbUrl: "00aa" }, { mongodbUrl: null }, { mongodbUrl: "" }]);
-    expect(await line("read")).toEqual(["ok", expect.stringMatching(/^2, .*keys:rotate/)]);
+    expect(await line("read")).toEqual(["ok", expect.stringMatching(/^2, .*keys rotate/)]);
     expect(await line("refuse")).toEqual(["WRONG", "2 are not read"]);
   });
 
@@ -218,17 +219,17 @@ describe("npm run doctor", () => {
         .collection("retellaccounts")
         .updateOne({ subaccountId: new ObjectId(subaccountId) }, { $set: { webhookKeys } });
     await withKeys([await encrypt("a key", subaccountId)]);
-    expect((await tool("doctor.ts")).stdout).toMatch(new RegExp(`^ok +webhook keys of ${subaccountId} +1$`, "m"));
+    expect((await tool("doctor")).stdout).toMatch(new RegExp(`^ok +webhook keys of ${subaccountId} +1$`, "m"));
     await withKeys([await encrypt("a key", subaccountId), await encrypt("another's", "5ca1ab1e00000000000000ff")]);
     const { wrong } = await wrongs();
-    expect(wrong).toEqual([`webhook keys of ${subaccountId}: 1 of 2 do not open`]);
+    expect(wrong).toEqual([`webhook keys of ${subaccountId}: 1 of 2 do not decrypt`]);
   });
 
   it("says that a secret is short, and that a key set is none or nowhere", async () => {
     await healthy();
     const keys = JSON.stringify({ keys: [{ kty: "OKP" }] });
     const [good, odd, gone] = [await aServer(200, keys), await aServer(200, "<html>"), await aServer(404, "")];
-    expect((await tool("doctor.ts", [], { JWT_JWKS_URL: good })).stdout).toMatch(/^ok +JWT_JWKS_URL +1 keys$/m);
+    expect((await tool("doctor", [], { JWT_JWKS_URL: good })).stdout).toMatch(/^ok +JWT_JWKS_URL +1 keys$/m);
     const away = await aServer(200, keys);
     servers.at(-1)?.close();
     const moved = await aServer(301, "", { location: good }); // jose follows no redirect
@@ -253,11 +254,42 @@ describe("npm run doctor", () => {
   it("looks at one subaccount alone, and says that there is none", async () => {
     const [one, other] = [await healthy(), await healthy()];
     await other.db.collection("chats").dropIndexes();
-    const { code, stdout } = await tool("doctor.ts", ["--subaccount", one.subaccountId.toUpperCase()]);
+    const { code, stdout } = await tool("doctor", ["--subaccount", one.subaccountId.toUpperCase()]);
     expect(code).toBe(0);
     expect(stdout).not.toContain(other.subaccountId);
     const { wrong } = await wrongs({}, ["--subaccount", "5ca1ab1e00000000000000ff"]);
     expect(wrong).toEqual(["subaccount: 5ca1ab1e00000000000000ff does not exist"]);
+  });
+
+  it("lists of many subaccounts those with a fault, and each fix once; all with --all and --json", async () => {
+    const { insertedIds } = await central
+      .collection("subaccounts")
+      .insertMany(
+        Array.from({ length: 11 }, (_, i) => ({ databaseName: i < 9 ? `many_${i % 2}` : 42, isActive: true })),
+      );
+    const ids = Object.values(insertedIds).map(String);
+    await central.collection("retellaccounts").insertMany(
+      await Promise.all(
+        ids.map(async (subaccountId) => ({
+          subaccountId: new ObjectId(subaccountId),
+          apiKey: await encrypt(`key_${subaccountId}`, subaccountId),
+          accountName: "Test Retell",
+          isActive: true,
+        })),
+      ),
+    );
+    for (const name of ["many_0", "many_1"]) await ensureIndexes(central.client.db(name), "tenant");
+
+    const { wrong, stdout } = await wrongs();
+    expect(wrong).toEqual([...ids.slice(9).map((id) => `database of ${id}: its databaseName is not text`)]);
+    expect(stdout).toMatch(/^ +subaccounts +9 of 11 without a fault$/m);
+    expect(stdout).not.toContain(ids[0]);
+    expect(stdout.match(/until it is, requests get CONNECTION_FAILED/g)).toHaveLength(1);
+
+    const all = await tool("doctor", ["--all"]);
+    for (const id of ids) expect(all.stdout).toContain(id);
+    const { ofSubaccounts, wrong: count } = JSON.parse((await tool("doctor", ["--json"])).stdout);
+    expect([ofSubaccounts.map(({ subaccountId }: { subaccountId: string }) => subaccountId), count]).toEqual([ids, 2]);
   });
 
   it("says that there is no subaccount, as in a database of the wrong name", async () => {
@@ -278,32 +310,33 @@ describe("npm run doctor", () => {
   });
 });
 
-describe("npm run db:indexes", () => {
+describe("npm run ops -- indexes", () => {
   it.each([
-    ["mongodb://user:password@127.0.0.1:9/x", "MongoDB cannot be reached (ECONNREFUSED): npm run doctor says more"],
-    ["no address", "MongoDB cannot be reached (MongoParseError): npm run doctor says more"],
+    [
+      "mongodb://user:password@127.0.0.1:9/x",
+      "MongoDB cannot be reached (ECONNREFUSED): npm run ops -- doctor says more",
+    ],
+    ["no address", "MongoDB cannot be reached (MongoParseError): npm run ops -- doctor says more"],
     ["", expect.stringMatching(/^Missing or malformed: MONGODB_URL /)],
   ])("says why it cannot begin: %s", async (MONGODB_URL, why) => {
-    const { code, stdout, stderr } = await tool("indexes.ts", ["--yes"], { MONGODB_URL });
-    const said = stderr.split("\n").filter((line) => !line.startsWith("Writes to "));
+    const { code, stdout, stderr } = await tool("indexes", ["--yes"], { MONGODB_URL });
+    const said = stderr.split("\n").filter((line) => !line.startsWith("Stage "));
     expect([code, stdout, ...said]).toEqual([1, "", why, ""]);
   });
 });
 
 describe("what it finds", () => {
   it("is a clock within five seconds, either way", () => {
-    expect([-5_000, 0, 5_000].map((off) => clock("x", 1e12 + off, 1e12).isWell)).toEqual([true, true, true]);
-    expect([-5_001, 5_001, Number.NaN].map((off) => clock("x", 1e12 + off, 1e12).isWell)).toEqual([
-      false,
-      false,
-      false,
-    ]);
+    expect([-5_000, 0, 5_000].map((off) => clock("x", 1e12 + off, 1e12).isOk)).toEqual([true, true, true]);
+    expect([-5_001, 5_001, Number.NaN].map((off) => clock("x", 1e12 + off, 1e12).isOk)).toEqual([false, false, false]);
   });
 
   it("is of an error the name and code of what lies deepest", () => {
     const deepest = Object.assign(new Error("mongodb://user:password@host"), { name: "MongoNetworkError", code: 18 });
-    expect(saying(new Error("outer", { cause: new Error("inner", { cause: deepest }) }))).toBe("MongoNetworkError 18");
-    expect(saying("thrown")).toBe("failed");
+    expect(errorName(new Error("outer", { cause: new Error("inner", { cause: deepest }) }))).toBe(
+      "MongoNetworkError 18",
+    );
+    expect(errorName("thrown")).toBe("failed");
   });
 
   it("is no index that exists, be it named otherwise; one that should be unique must be", async () => {

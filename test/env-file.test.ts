@@ -55,15 +55,15 @@ describe(".env", () => {
   ])("in %s is said in one line, and nothing starts", async (_what, bytes) => {
     await writeFile(join(folder, ".env"), bytes);
     for (const program of [
-      [`${dev}env.ts`, `${dev}start.ts`],
-      [`${ops}tools.ts`, `${ops}doctor.ts`],
-      [`${dev}env.ts`, `${dev}gateway.ts`],
-    ] as const) {
-      const { code, stdout, stderr } = await node("--import", ...program);
+      ["--import", `${dev}env.ts`, `${dev}start.ts`],
+      [`${ops}main.ts`, "doctor"],
+      [`${dev}local.ts`, "gateway"],
+    ]) {
+      const { code, stdout, stderr } = await node(...program);
       expect([code, stdout]).toEqual([1, ""]);
       expect(stderr).toMatch(/^\.env is not UTF-8 text .* nothing was started\n$/);
     }
-    expect(await node(`${ops}resources.ts`, "--stage", "ada")).toMatchObject({ code: 1, stdout: "" });
+    expect(await node(`${ops}main.ts`, "resources", "--stage", "ada")).toMatchObject({ code: 1, stdout: "" });
   });
 
   it.each(["\u00a0", "\u200b", "\u2060"])(

@@ -8,6 +8,9 @@ import { problemsOf } from "../infra/settings.ts";
 import type { Route } from "../lib/api/route.ts";
 import { routes } from "../lib/api/routes.ts";
 import { metrics, namespace } from "../lib/platform/metrics.ts";
+import type { Flag } from "../ops/command.ts";
+import { ops } from "../ops/main.ts";
+import { stageAsFarAsKnown, stageTarget } from "../ops/target.ts";
 import { logged } from "./support/instance.ts";
 import { aLog } from "./support/log.ts";
 import { aChatBy, anInstance, aWire, owned } from "./support/wire.ts";
@@ -141,11 +144,24 @@ group("what watches a stage", () => {
 
   it("has the runbook name queries that are saved, and commands with what they need", async () => {
     const runbook = await readFile(new URL("../docs/runbook.md", import.meta.url), "utf8");
-    const told = [...runbook.matchAll(/`([^`]*)npm run ops -- ((?:keys|forget) \w+|\w+)([^`]*)`/g)];
-    for (const [all, before = "", name = "", after = ""] of told) {
-      if (!["smoke", "logs"].includes(name)) expect([all, before]).toEqual([all, "npx sst shell --stage <stage> -- "]);
-      if (/^(forget|report|keys|smoke)/.test(name)) expect(after).toMatch(/^ --/);
+    const told = [...runbook.matchAll(/`([^`]*)npm run ops -- ([^`]*)`/g)].map(([all, before = "", line = ""]) => {
+      const name = Object.keys(ops.rows).find((known) => `${line} `.startsWith(`${known} `));
+      return { all, before, line, name };
+    });
+    expect(told.filter(({ name }) => name === undefined)).toEqual([]);
+    for (const [name, row] of Object.entries(ops.rows)) {
+      const { flags, target } = "load" in row ? (await row.load()).command : { flags: {}, target: undefined };
+      const mentions = told.filter((mention) => mention.name === name);
+      const isOfStage = target === stageTarget || target === stageAsFarAsKnown;
+      if (isOfStage) expect([name, mentions.length > 0]).toEqual([name, true]);
+      for (const { all, before, line } of mentions) {
+        if (isOfStage) expect([all, before]).toEqual([all, "npx sst shell --stage <stage> -- "]);
+        for (const [flag, { required }] of Object.entries<Flag>(flags)) {
+          if (required) expect([all, line]).toEqual([all, expect.stringContaining(`--${flag} `)]);
+        }
+      }
     }
+    expect(runbook).not.toMatch(/npm run [\w:]+(?<!ops|local|prove|check|build|dev|deploy|bench)\b/);
     const quoted = [...runbook.matchAll(/`([A-Z][a-z']+( [a-z']+)+)`/g)].map(([, name]) => name);
     const ofLogs = [
       "Cache not forgotten",

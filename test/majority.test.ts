@@ -43,7 +43,7 @@ describe("a primary, a secondary and an arbiter, and no write concern in the con
     (await control("retell", "GET", `/chats/${chatId}`)).entries.filter(
       ({ role }: { role: string }) => role === "user",
     );
-  const doctor = async (world: World) => (await tool("doctor.ts", ["--subaccount", world.subaccountId])).stdout;
+  const doctor = async (world: World) => (await tool("doctor", ["--subaccount", world.subaccountId])).stdout;
 
   it("the doctor says what an arbiter means, and which settings are not used", async () => {
     const [plain, contrary] = worlds;

@@ -69,6 +69,19 @@ describe("a history of Retell's", () => {
     expect((await call("end", at(world, chatId))).body.data?.chat_status).toBe("ended");
   });
 
+  it("of which a completion repeats an entry of an earlier turn, unknown so far: the turn's answer is without it", async () => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    between.after = (path, answer) => {
+      if (path !== "/create-chat-completion") return;
+      const created_timestamp = answer.messages[0].created_timestamp - 60_000;
+      answer.messages.push({ role: "agent", message_id: "message_earlier", content: "earlier", created_timestamp });
+    };
+    const { status, body } = await call("message", { ...at(world, chatId), body: { content: "ping" } });
+    expect([status, body.data?.messages.length]).toEqual([200, 1]);
+    expect(body.data.messages[0].content).not.toBe("earlier");
+  });
+
   it("with entries that stand in it twice gives each once: to an import, to an unknown turn, to a read", async () => {
     const world = await aWorld();
     const chatId = await aChat(world);

@@ -5,9 +5,9 @@ import { tool } from "./support/tool.ts";
 
 const all = Object.values(secrets);
 
-it("npm run resources prints what a stage's functions are made of, and no value", async () => {
+it("npm run ops -- resources prints what a stage's functions are made of, and no value", async () => {
   const env = { TRACING: "active", RESERVED_CONCURRENCY: "message=300", RATE_LIMIT_LIST: "12345" };
-  const { code, stdout, stderr } = await tool("resources.ts", ["--stage", "production"], env);
+  const { code, stdout, stderr } = await tool("resources", ["--stage", "production"], env);
   expect([code, stderr]).toEqual([0, ""]);
   const lines = stdout.split("\n").map((line) => line.split(/ {2,}/));
   const of = (name: string) => lines.find(([first]) => first === name);
@@ -20,7 +20,7 @@ it("npm run resources prints what a stage's functions are made of, and no value"
   expect(stdout).toContain(`All secrets: ${all.join(", ")}`);
   for (const value of ["12345", process.env.MONGODB_URL, process.env.JWT_SECRET]) expect(stdout).not.toContain(value);
 
-  expect(await tool("resources.ts")).toMatchObject({ code: 1, stderr: expect.stringContaining("--stage") });
+  expect(await tool("resources")).toMatchObject({ code: 1, stderr: expect.stringContaining("--stage") });
 });
 
 it("a function may write its log and nothing else, and what works for no subaccount knows no secret", () => {

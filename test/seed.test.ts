@@ -5,8 +5,8 @@ import { promisify } from "node:util";
 import { BSON, type Document, MongoClient, ObjectId } from "mongodb";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type RunningMongod, startMongod } from "../dev/mongod.ts";
+import { demo, seedDemo } from "../dev/seed/demo.ts";
 import { load } from "../dev/seed/load.ts";
-import { demo, seedDemo } from "../dev/seed.ts";
 import type { StoredChat } from "../lib/chat/model.ts";
 import { transcriptText } from "../lib/chat/view.ts";
 import { decrypt } from "../lib/platform/crypto.ts";
@@ -130,13 +130,17 @@ describe("the load", () => {
     expect(await chats().countDocuments()).toBe(400);
   });
 
-  test("npm run seed prints it as JSON, and refuses a subaccount that does not exist", async () => {
+  test("npm run local -- seed prints it as JSON, and refuses a subaccount that does not exist", async () => {
     const seed = (...args: string[]) => {
-      const program = fileURLToPath(new URL("../dev/seed.ts", import.meta.url));
+      const program = fileURLToPath(new URL("../dev/local.ts", import.meta.url));
       const env = { ...process.env, MONGODB_URL: mongod.url };
-      return promisify(execFile)(process.execPath, [program, "--chats", "3", "--messages", "2", "--yes", ...args], {
-        env,
-      });
+      return promisify(execFile)(
+        process.execPath,
+        [program, "seed", "--chats", "3", "--messages", "2", "--yes", ...args],
+        {
+          env,
+        },
+      );
     };
     expect(JSON.parse((await seed()).stdout)).toMatchObject({ subaccountId, chats: 3, messages: 2 });
     await expect(seed("--subaccount", "64b0000000000000000000ff")).rejects.toMatchObject({

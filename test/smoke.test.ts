@@ -7,7 +7,7 @@ import { aWorld, control, fault, type World } from "./support/world.ts";
 const gateway = await aGateway();
 
 const smoke = ({ subaccountId, agentId, owner }: World, more: string[] = [], url = gateway.url) =>
-  tool("smoke.ts", ["--url", url, "--token", owner.token, "--subaccount", subaccountId, "--agent", agentId, ...more]);
+  tool("smoke", ["--url", url, "--token", owner.token, "--subaccount", subaccountId, "--agent", agentId, ...more]);
 const lastLine = ({ stdout }: { stdout: string }) => stdout.trimEnd().split("\n").at(-1);
 /** Without times. */
 const rows = (outcome: string, { stdout }: { stdout: string }) =>
@@ -21,7 +21,7 @@ const rows = (outcome: string, { stdout }: { stdout: string }) =>
         .trimEnd(),
     );
 
-describe("npm run smoke", () => {
+describe("npm run ops -- smoke", () => {
   it("finds nothing wrong with the API, and leaves no chat open", async () => {
     const world = await aWorld();
     const ended = await smoke(world);
@@ -34,8 +34,8 @@ describe("npm run smoke", () => {
   it("tries without an agent what costs nothing, and says what it left out; its token may stand in SMOKE_TOKEN", async () => {
     const { subaccountId, owner } = await aWorld();
     const args = ["--url", gateway.url, "--subaccount", subaccountId];
-    const ended = await tool("smoke.ts", args, { SMOKE_TOKEN: owner.token });
-    expect([ended.code, lastLine(ended)]).toEqual([0, "14 ok, 0 failed; a chat's life is tried with --agent"]);
+    const ended = await tool("smoke", args, { SMOKE_TOKEN: owner.token });
+    expect([ended.code, lastLine(ended)]).toEqual([0, "14 ok, 0 failed; a whole chat is tried with --agent"]);
   });
 
   it("judges the origins of a stage by the one it is given, and by none without", async () => {
@@ -43,7 +43,7 @@ describe("npm run smoke", () => {
     const own = await aGateway({ corsOrigins: ["https://own.example"] });
     const args = ["--url", own.url, "--token", owner.token, "--subaccount", subaccountId];
     const preflight = async (...more: string[]) => {
-      const { stdout } = await tool("smoke.ts", [...args, ...more]);
+      const { stdout } = await tool("smoke", [...args, ...more]);
       return /(ok|FAILED) +a browser's preflight +\d+ms *(.*)/.exec(stdout)?.slice(1).join(": ");
     };
     expect(await preflight()).toBe("ok: whether your pages may call is tried with --origin");
@@ -102,11 +102,11 @@ describe("npm run smoke", () => {
 
   it("says what it needs", async () => {
     for (const args of [["--url", "nowhere"], ["--url", "localhost:3000"], ["--url", gateway.url], ["--odd"]]) {
-      const { code, stdout, stderr } = await tool("smoke.ts", args);
+      const { code, stdout, stderr } = await tool("smoke", args);
       expect([code, stdout]).toEqual([1, ""]);
       expect(stderr.trimEnd().split("\n")).toHaveLength(1);
     }
-    const { stderr } = await tool("smoke.ts", ["--url", "localhost:3000", "--token", "t"]);
-    expect(stderr).toMatch(/^--url must begin with http:\/\/ or https:\/\/\. Usage: npm run smoke/);
+    const { stderr } = await tool("smoke", ["--url", "localhost:3000", "--token", "t"]);
+    expect(stderr).toMatch(/^npm run ops -- smoke: --url must be a URL that begins with http:/);
   });
 });

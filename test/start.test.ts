@@ -75,8 +75,8 @@ describe("npm start", () => {
     const { about, kill } = await npmStart(folder);
     expect(await running(folder)).toEqual(about);
     const report = run(
-      "../ops/report.ts",
-      ["--subaccount", about.subaccountId, "--json"],
+      "../ops/main.ts",
+      ["report", "--subaccount", about.subaccountId, "--json"],
       await environmentOf(about, folder),
     );
     const { code, stdout } = await report.ended;
@@ -93,12 +93,12 @@ describe("npm start", () => {
     expect(await readFile(join(folder, "gateway.log"), "utf8")).toMatch(/^older\n/);
   });
 
-  test("is written to by npm run seed without a question", async () => {
+  test("is written to by npm run local -- seed without a question", async () => {
     await npmStart(folder);
-    const seeded = await run("seed.ts", ["--data", folder, "--chats", "2"], {}).ended;
+    const seeded = await run("local.ts", ["seed", "--data", folder, "--chats", "2"], {}).ended;
     expect([seeded.code, seeded.stderr]).toEqual([
       0,
-      expect.stringMatching(/^Writes to stage local: MongoDB 127\.0\.0\.1:\d+\/\w+\n$/),
+      expect.stringMatching(/^Stage local: MongoDB 127\.0\.0\.1:\d+\/\w+\n$/),
     ]);
   });
 
@@ -317,7 +317,7 @@ describe("the data folder", () => {
     const { kill } = await npmStart(folder);
     await kill("SIGINT");
     await writeFile(join(folder, "thesis.txt"), "not ours");
-    expect((await run("reset.ts", ["--data", folder]).ended).code).toBe(0);
+    expect((await run("local.ts", ["reset", "--data", folder]).ended).code).toBe(0);
     expect(await readdir(folder)).toEqual(["thesis.txt"]);
   });
 });

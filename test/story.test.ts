@@ -46,15 +46,17 @@ it("tells of a message from its coming to its unknown end, and how the sweep set
   expect(steps.at(-1)).toMatch(/^turn settled: delivered, by sweep [0-9a-f-]{36}$/);
 });
 
-it("is told of a tool's sweep, too, where the tool writes into the log", async () => {
+it("is told of a sweep of npm run ops, too, where it writes into the log", async () => {
   const file = join(await mkdtemp(join(tmpdir(), "scalai-log-")), "gateway.log");
   const program = (name: string, room = "dev") => JSON.stringify(new URL(`../${room}/${name}`, import.meta.url).href);
   const code = `
     const { logInto } = await import(${program("start/log-file.ts")});
     logInto(${JSON.stringify(file)});
-    await import(${program("sweep.ts", "ops")});
+    const { dispatch } = await import(${program("dispatch.ts", "ops")});
+    const { ops } = await import(${program("main.ts", "ops")});
+    await dispatch(ops, ["sweep", "--yes"]);
     console.log("Done");`;
-  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", code, "--", "--yes"]);
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", code]);
   const log = await readFile(file, "utf8");
   await rm(dirname(file), { recursive: true });
   expect(
@@ -174,10 +176,10 @@ it("tells in a life what a request noted before it knew its chat, of the tools' 
   expect(lifeOf(log, "chat_3")).toBeUndefined();
 });
 
-it("is told by npm run logs, which says in a line why it could not", async () => {
+it("is told by npm run ops -- logs, which says in a line why it could not", async () => {
   const folder = await mkdtemp(join(tmpdir(), "scalai-log-"));
   const file = join(folder, "gateway.log");
-  const logs = (...args: string[]) => tool("logs.ts", [...args, "--file", file]);
+  const logs = (...args: string[]) => tool("logs", [...args, "--file", file]);
   const { body } = await call("list", where);
   const chatId = await aChat(world);
   await writeFile(file, logged.join("\n"));

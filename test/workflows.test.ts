@@ -81,7 +81,7 @@ it.each([
   await program("npm", 'printf "%s\\n" "$@"');
   const { said } = await step("Smoke", { SMOKE_TOKEN: "t", SUBACCOUNT: "s", AGENT: "a" });
   expect(said.trimEnd().split("\n").slice(2)).toEqual([
-    ...["--", "--url", "https://api.example", "--subaccount", "s", "--agent", "a"],
+    ...["--", "smoke", "--url", "https://api.example", "--subaccount", "s", "--agent", "a"],
     ...origin,
   ]);
 });

@@ -2,8 +2,9 @@
  * What stands in for AWS's Node runtime inside a function's process: loads the handler that `_HANDLER` names and asks
  * the Runtime API for one event after the other. The host bundles it.
  *
- * It speaks HTTP over a bare socket. AWS's own client is native code: had we loaded node:http by the time that the
- * function loads, the function would seem to start quicker than it does.
+ * AWS's own client, aws-lambda-ric, builds curl and a native addon at install, with cmake and a compiler that a fresh
+ * machine lacks; its install script would be the second in the lock file. This one speaks HTTP over a bare socket: with
+ * node:http already loaded, a function would seem to start faster than it does on AWS.
  *
  * @see docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
  * @see github.com/aws/aws-lambda-nodejs-runtime-interface-client

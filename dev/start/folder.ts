@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { chmodSync, closeSync, openSync } from "node:fs";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { aboutProcess, isAlive } from "./process.ts";
 
@@ -8,17 +8,7 @@ import { aboutProcess, isAlive } from "./process.ts";
 export const DEFAULT_FOLDER = join(import.meta.dirname, "..", "..", ".local");
 
 const PID = "start.pid";
-const CONTENT = [
-  PID,
-  "dev.json",
-  "gateway.log",
-  "dashboard.svg",
-  "services.log",
-  "secrets.json",
-  "mongo",
-  "redis",
-  "retell.json",
-];
+const CONTENT = [PID, "dev.json", "gateway.log", "services.log", "secrets.json", "mongo", "redis", "retell.json"];
 
 /**
  * Takes the data folder for this process.
@@ -42,7 +32,13 @@ export async function takeFolder(folder: string): Promise<() => Promise<void>> {
   }
 }
 
-/** Removes what `npm start` keeps in its data folder, and nothing else: the folder may have been named by mistake. */
+/** What `npm start` has left in its data folder. */
+export async function contentOf(folder: string): Promise<string[]> {
+  const names: string[] = await readdir(folder).catch(() => []);
+  return CONTENT.filter((name) => names.includes(name));
+}
+
+/** Deletes what `npm start` keeps in its data folder, and nothing else: the folder may have been named by mistake. */
 export async function emptyFolder(folder: string): Promise<void> {
   for (const name of CONTENT) await rm(join(folder, name), { recursive: true, force: true });
 }

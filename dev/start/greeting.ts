@@ -21,7 +21,7 @@ export function whatRuns({ mongodb, upstash, retell }: Services, url: string, fo
     `  MongoDB  ${own ? "MONGODB_URL" : `${mongodb.url}  (${mongodb.source})`}`,
     `  Upstash  ${upstash.url}  (${upstash.source})`,
     `  Retell   ${retell.url}${retell.control ? `  (simulator; GET ${retell.control} says what it can do)` : ""}`,
-    `  Data     ${folder}  (dev.json, gateway.log, services.log; \`npm run reset\` empties it)`,
+    `  Data     ${folder}  (dev.json, gateway.log, services.log; \`npm run local -- reset\` empties it)`,
   ];
 }
 

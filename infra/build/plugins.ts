@@ -2,11 +2,11 @@ import { readFile } from "node:fs/promises";
 import type { Plugin } from "esbuild";
 
 /**
- * Files that a package brings beside its main one, and that bundle smaller. Figures are bytes of `list`.
+ * Other files of a package that give a smaller bundle. The figures are of `list`.
  *
- * - mongodb: the TypeScript that the CommonJS in its `lib` was made of. As modules it can be shaken: 840 kB become 720,
- *   with every way to authenticate still in it, since nothing is taken out by hand.
- * - @upstash/ratelimit: the module that its package.json forgets to name; 4 kB.
+ * - mongodb: its TypeScript sources. As ES modules they can be tree-shaken: 720 kB in place of 840, with every way to
+ *   authenticate, since nothing is removed by hand.
+ * - @upstash/ratelimit: the ES module that its package.json does not name; 4 kB.
  */
 export const alias = {
   mongodb: "mongodb/src/index.ts",
@@ -14,11 +14,11 @@ export const alias = {
 };
 
 /**
- * What stands in for packages of which we use nothing, or nothing that Node lacks.
+ * Replacements for packages that are not used, or that Node can replace.
  *
- * - whatwg-url: the driver's parser of connection strings wants a URL class, and this package brings one with tables
- *   of all of Unicode, 290 kB and 14 ms of a cold start. Node's own follows the same standard.
- * - @upstash/core-analytics: 6 kB for statistics that we do not switch on.
+ * - whatwg-url: the driver parses connection strings with its URL class, which has tables of all of Unicode: 290 kB and
+ *   14 ms of a cold start. Node's own class follows the same standard.
+ * - @upstash/core-analytics: 6 kB for statistics that are off.
  */
 const standIns: Record<string, string> = {
   "whatwg-url": "export const { URL, URLSearchParams } = globalThis;",
@@ -26,9 +26,8 @@ const standIns: Record<string, string> = {
 };
 
 /**
- * Where `lib/platform/mongo-driver.ts` is, once it is bundled, and how its TypeScript is read: as the driver's own build does. With
- * fields as JavaScript defines them, those that a class only declares would be emptied again after `super()`, the cause
- * of each of its errors for one.
+ * The bundle of `lib/platform/mongo-driver.ts`. Its TypeScript is compiled as in the driver's own build: with standard
+ * class fields, a field that a class only declares would be reset after `super()`, such as the cause of an error.
  */
 export const driver = {
   name: "mongo-driver",
@@ -37,8 +36,8 @@ export const driver = {
 } as const;
 
 /**
- * Puts the driver into a file of its own beside the bundle. Loaded only when it is needed, it would otherwise still be
- * read and parsed with the rest at every start: 13 of 81 ms.
+ * Puts the driver into a file of its own. It is loaded on first use, but in the same file it would be read and parsed at
+ * every start: 13 of 81 ms.
  */
 export const driverApart: Plugin = {
   name: "apart",
@@ -49,7 +48,7 @@ export const driverApart: Plugin = {
   },
 };
 
-/** Leaves out what a function would carry and never run. */
+/** Leaves out code that no function runs. */
 export const standIn: Plugin = {
   name: "leave out",
   setup(build) {
@@ -57,7 +56,7 @@ export const standIn: Plugin = {
       build.onResolve({ filter: exactly(name) }, () => ({ path: name, namespace: "stand-in" }));
       build.onLoad({ filter: exactly(name), namespace: "stand-in" }, () => ({ contents }));
     }
-    // The driver tells servers its version, and takes all of its package.json along for it: 7 kB.
+    // The driver bundles its whole package.json, 7 kB, to send servers its version.
     build.onLoad({ filter: /node_modules\/mongodb\/package\.json$/ }, async ({ path }) => {
       const { version } = JSON.parse(await readFile(path, "utf8"));
       return { contents: JSON.stringify({ version }), loader: "json" };

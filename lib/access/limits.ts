@@ -4,7 +4,7 @@ import { config, routeLimitSetting } from "../platform/config.ts";
 import { Lru } from "../platform/lru.ts";
 import { key, redis } from "../platform/redis.ts";
 
-/** How often something may happen: `perSeconds` is the sliding window. */
+/** A rate limit with a sliding window of `perSeconds`. */
 export interface Limit {
   name: string;
   requests: number;
@@ -15,13 +15,13 @@ export interface LimitResult {
   success: boolean;
   limit: number;
   remaining: number;
-  /** Epoch ms at which the window ends; once the limit is exceeded, at which one more request will pass. */
+  /** Epoch ms at which the window ends; of a refused request, at which one more request will pass. */
   reset: number;
-  /** Why Redis was not asked or did not answer: then this instance counts by itself, a tenth of the limit. */
+  /** Why Redis did not count. Then this instance counts by itself, and allows a tenth of the limit. */
   degraded?: unknown;
 }
 
-/** Over all endpoints together, per user. */
+/** The limit per user, over all endpoints. */
 export const userLimit = (): Limit => ({ name: "user", requests: config().RATE_LIMIT_USER, perSeconds: 60 });
 
 /** An endpoint's own limit, per subaccount. RATE_LIMIT_<NAME> overrides the number of requests in the route table. */
@@ -33,31 +33,33 @@ export function routeLimit(route: { name: string; limit?: Omit<Limit, "name"> })
 
 const limiters = new Map<string, Ratelimit>();
 
-/** Who is over a limit, and until when. */
+/** The last refusal of each id, by limit. */
 const refusals = new Lru<LimitResult>(10_000);
 
-/** The count that refused this id last, as long as one more request would be refused too; no I/O. */
-export function knownRefusal(rule: Limit, id: string): LimitResult | undefined {
-  const last = refusals.get(`${rule.name}:${id}`);
+/** The last refusal of an id, if this instance knows that one more request would be refused as well. No I/O. */
+export function knownRefusal(limit: Limit, id: string): LimitResult | undefined {
+  const last = refusals.get(`${limit.name}:${id}`);
   return last && last.reset > Date.now() ? last : undefined;
 }
 
-/** Counts one request against a rule. Never rejects, and is never unlimited: without Redis each instance counts. */
-export async function countRequest(rule: Limit, id: string): Promise<LimitResult> {
+/** Counts one request against a limit. Never rejects. While Redis is away, each instance counts by itself. */
+export async function countRequest(limit: Limit, id: string): Promise<LimitResult> {
   try {
-    const { success, limit, remaining, reset } = await limiterFor(rule).limit(id);
-    if (success) return { success, limit, remaining, reset };
-    const refused = { success, limit, remaining, reset: await retryAt(rule, id, reset) };
-    refusals.set(`${rule.name}:${id}`, refused);
+    const { success, remaining, reset } = await limiterFor(limit).limit(id);
+    const result = { success, limit: limit.requests, remaining };
+    if (success) return { ...result, reset };
+    const refused = { ...result, reset: await retryAt(limit, id, reset) };
+    refusals.set(`${limit.name}:${id}`, refused);
     return refused;
   } catch (error) {
-    return { ...countLocally(rule, id), degraded: error ?? "failed" };
+    return { ...countLocally(limit, id), degraded: error ?? "failed" };
   }
 }
 
 /**
- * When one more request will pass, by the counts that refused this one. The window slides, so that is mostly long before
- * it ends: of what was counted in the minute before, less and less weighs.
+ * When one more request will pass. The library's `reset` is the end of the fixed window, which is wrong for a client in
+ * both directions: the previous window's count weighs less every second, so a request mostly passes earlier; and a full
+ * window still weighs when it has become the previous one, so a request may be refused after `reset`.
  *
  * @see @upstash/ratelimit, Ratelimit.slidingWindow: its keys, and what it compares
  */
@@ -67,36 +69,37 @@ async function retryAt({ name, requests, perSeconds }: Limit, id: string, window
   const counters = [window, window - 1].map((number) => key("limit", name, id, String(number)));
   const counted = await redis.mget(counters).catch(() => undefined);
   if (!counted) return windowEnd;
-  const [current = 0, before = 0] = counted.map(Number);
+  const [current = 0, previous = 0] = counted.map(Number);
   const [start, weighing, room] =
-    current < requests ? [windowEnd - windowMs, before, requests - current] : [windowEnd, current, requests];
-  return start + windowMs * (1 - room / weighing); // until then all the room is taken by them
+    current < requests ? [windowEnd - windowMs, previous, requests - current] : [windowEnd, current, requests];
+  return start + windowMs * (1 - room / weighing);
 }
 
-function limiterFor(rule: Limit): Ratelimit {
-  const known = limiters.get(rule.name);
+function limiterFor(limit: Limit): Ratelimit {
+  const known = limiters.get(limit.name);
   if (known) return known;
   const limiter = new Ratelimit({
-    // Ours sends what is counted together with everything else that the request asks of Redis.
+    // Our client has the commands that the limiter uses, and sends them in one request with all others.
     redis: redis as unknown as Redis,
-    limiter: Ratelimit.slidingWindow(rule.requests, `${rule.perSeconds} s`),
-    prefix: key("limit", rule.name),
-    ephemeralCache: false, // it grows without bound, and the request goes to Redis anyhow
-    timeout: 0, // its own timeout lets everybody pass; ours is in redis.ts and leads to countAlone
+    limiter: Ratelimit.slidingWindow(limit.requests, `${limit.perSeconds} s`),
+    prefix: key("limit", limit.name),
+    ephemeralCache: false, // it is unbounded; `knownRefusal` does its work
+    timeout: 0, // after its own timeout it allows the request; ours is in redis.ts and leads to countLocally
   });
-  limiters.set(rule.name, limiter);
+  limiters.set(limit.name, limiter);
   return limiter;
 }
 
 const localWindows = new Lru<{ used: number; reset: number }>(10_000);
 
-function countLocally(rule: Limit, id: string): LimitResult {
-  const limit = Math.max(1, Math.floor(rule.requests / 10));
-  const name = `${rule.name}:${id}`;
+function countLocally(limit: Limit, id: string): LimitResult {
+  const requests = Math.max(1, Math.floor(limit.requests / 10));
+  const name = `${limit.name}:${id}`;
   const now = Date.now();
   const current = localWindows.get(name);
-  const window = current && current.reset > now ? current : { used: 0, reset: now + rule.perSeconds * 1_000 };
+  const window = current && current.reset > now ? current : { used: 0, reset: now + limit.perSeconds * 1_000 };
   window.used += 1;
   localWindows.set(name, window);
-  return { success: window.used <= limit, limit, remaining: Math.max(0, limit - window.used), reset: window.reset };
+  const remaining = Math.max(0, requests - window.used);
+  return { success: window.used <= requests, limit: requests, remaining, reset: window.reset };
 }

@@ -8,7 +8,7 @@ import { key, redis } from "../platform/redis.ts";
 
 export type Permission = "read" | "write" | "delete" | "admin";
 
-/** Who calls, as the token says. */
+/** The caller, as the token names it. */
 export interface Actor {
   id: string;
   role: "super_admin" | "admin" | "user";
@@ -16,7 +16,7 @@ export interface Actor {
 
 const objectId = /^[0-9a-f]{24}$/i;
 
-/** A user's id as limits, permissions and epochs know it: an ObjectId in capitals is the same user. */
+/** A user's id in one spelling: an ObjectId in capitals is the same user for limits, permissions and epochs. */
 export const canonicalUserId = (userId: string) => (objectId.test(userId) ? userId.toLowerCase() : userId);
 
 const Membership = z.object({
@@ -32,36 +32,36 @@ const Subaccount = z.object({
   maintenanceMessage: z.string().optional(),
   databaseName: z.string().optional(),
   mongodbUrl: z.object({ text: z.string(), iv: z.string().optional() }).optional(),
-  /** The field that should say where its data is, and is not text. Then it has no database. */
+  /** The name of a field that locates the data and is not text. Such a subaccount has no database. */
   unreadable: z.string().optional(),
 });
 
 const Access = z.object({
-  /** When it was read in Mongo, epoch ms: the age counts from there, wherever it was cached since. */
+  /** When it was read in Mongo, epoch ms. Its age counts from then, in every cache. */
   readAt: z.number(),
-  /** The user's epoch at that time; "" when there was none. A new one voids whatever was read before it. */
+  /** The user's epoch at that time; "" when there was none. A new epoch invalidates what was read before. */
   epoch: z.string(),
   membership: Membership.nullable(),
   subaccount: Subaccount.nullable(),
 });
 
 /**
- * What decides whether a user may enter a subaccount, and where that subaccount keeps its data (its connection
- * string stays encrypted). Kept for a minute: in this process, and in Redis for the others.
+ * What a permission check needs of a user and a subaccount, and where that subaccount's data is (its connection string
+ * stays encrypted). Cached for a minute, in this process and in Redis.
  */
 export type Access = z.infer<typeof Access>;
 
 const memory = new Lru<Access>(10_000);
 
-/** What this process still knows; no I/O. The user's epoch may have changed since: `peek` tells. */
+/** What this process has cached. No I/O, so the user's epoch may have changed since: `accessInCaches` checks it. */
 export function accessInMemory(userId: string, subaccountId: string): Access | undefined {
   const access = memory.get(`${subaccountId}:${userId}`);
   return access && isFresh(access) ? access : undefined;
 }
 
 /**
- * Asks Redis for the user's epoch and, if this process knows nothing, for what another has read.
- * Never rejects: without Redis the local copy stands for its minute, and without one Mongo is read.
+ * Reads the user's epoch in Redis, and the cached access where this process has none. Never rejects: without Redis the
+ * local copy is used for its minute, and without a copy the caller reads Mongo.
  */
 export async function accessInCaches(
   userId: string,
@@ -72,7 +72,7 @@ export async function accessInCaches(
     const keys = [epochKey(userId), ...(local ? [] : [accessKey(userId, subaccountId)])];
     const [epochText, text] = await redis.mget(keys);
     const epoch = epochText ?? "";
-    const access = local ?? Access.safeParse(parseJson(text)).data; // garbage is as good as nothing
+    const access = local ?? Access.safeParse(parseJson(text)).data; // unreadable counts as absent
     if (!access || access.epoch !== epoch || !isFresh(access)) return { access: undefined, epoch };
     memory.set(`${subaccountId}:${userId}`, access);
     return { access, epoch };
@@ -82,11 +82,10 @@ export async function accessInCaches(
 }
 
 /**
- * Reads membership and subaccount in Mongo, side by side, and keeps them: here at once, in Redis on the way of
- * whatever is sent there next.
+ * Reads membership and subaccount in Mongo, in parallel, and caches them in this process and in Redis.
  *
- * @param epoch The user's epoch as read before; undefined when Redis did not tell, and then Redis is not filled.
- * @throws When Mongo does not answer: a permission that cannot be decided is refused, never granted.
+ * @param epoch The user's epoch as read before; undefined when Redis did not answer. Then Redis is not written either.
+ * @throws CONNECTION_FAILED when Mongo does not answer: a permission that cannot be decided is refused.
  */
 export async function loadAccess(
   userId: string,
@@ -120,14 +119,14 @@ export async function loadAccess(
   };
   memory.set(`${subaccountId}:${userId}`, access);
   if (epoch !== undefined) {
-    // It leaves with the subaccount's limit, where that is counted. Lost, it costs the next one a read.
+    // Sent in one request with the subaccount's limit. If it is lost, the next request reads Mongo again.
     const kept = redis.set(accessKey(userId, subaccountId), JSON.stringify(access), config().PERMISSION_CACHE_SECONDS);
     trailing.push(kept.catch(() => {}));
   }
   return access;
 }
 
-/** A subaccount as Mongo has it now; null when there is none. Its connection string stays encrypted. */
+/** A subaccount as it is stored now, with its connection string encrypted; null when there is none. */
 export async function loadSubaccount(subaccountId: string): Promise<Access["subaccount"]> {
   const projection = {
     isActive: 1,
@@ -146,7 +145,7 @@ export async function loadSubaccount(subaccountId: string): Promise<Access["suba
 }
 
 async function findMembership(userId: string, subaccountId: string) {
-  // The old server's ids are ObjectIds. Any other id of a token is a stranger's.
+  // The old server's user ids are ObjectIds: no other id has a membership.
   if (!objectId.test(userId)) return null;
   const { ObjectId } = await driver();
   return (await central())
@@ -158,8 +157,8 @@ async function findMembership(userId: string, subaccountId: string) {
 }
 
 /**
- * What of a subaccount's document matters here. Of a wrong type, what protects counts as closed, and what says where the
- * data is is not passed over: else a tenant would silently work on the central database.
+ * The fields of a subaccount's document that are used here. A flag of a wrong type counts as closed. A field of a wrong
+ * type that locates the data is noted in `unreadable`: ignored, it would send the tenant to the central database.
  */
 export function subaccountOf(document: Record<string, unknown>): NonNullable<Access["subaccount"]> {
   const text = (value: unknown) => (typeof value === "string" && value !== "" ? value : undefined);
@@ -176,7 +175,7 @@ export function subaccountOf(document: Record<string, unknown>): NonNullable<Acc
   };
 }
 
-/** Whatever Mongo says instead of an answer, the permission cannot be decided. */
+/** @throws CONNECTION_FAILED for every error of Mongo: whatever it is, the permission cannot be decided. */
 function orUnreachable<T extends readonly unknown[]>(reads: T) {
   return Promise.all(reads).catch((cause) => {
     throw isUnreachable(cause) ? cause : new ApiError("CONNECTION_FAILED", { cause });
@@ -184,12 +183,12 @@ function orUnreachable<T extends readonly unknown[]>(reads: T) {
 }
 
 /**
- * Makes every instance forget what it knows of a user, at its next request.
+ * Invalidates what all instances have cached of a user, from their next request on.
  *
- * @throws When Redis does not answer: then the change takes effect by itself within PERMISSION_CACHE_SECONDS.
+ * @throws RedisUnavailable. Then a change takes effect within PERMISSION_CACHE_SECONDS.
  */
 export async function forgetUser(userId: string): Promise<void> {
-  // It outlives whatever was read before it.
+  // An hour, which is longer than any access stays cached.
   await redis.set(epochKey(canonicalUserId(userId)), crypto.randomUUID(), 3_600);
 }
 
@@ -198,8 +197,8 @@ export type PermissionCheck =
   | { allowed: false; effectiveRole: string; maintenance?: string | undefined };
 
 /**
- * Whether the actor may do it. Flags decide, not roles; a super admin needs no membership, but the subaccount
- * must exist and be active. In maintenance its members stay out, a super admin does not.
+ * Whether the actor has a permission. The membership's flags decide, not its role. A super admin needs no membership,
+ * but the subaccount must exist and be active. During maintenance only super admins may enter.
  */
 export function checkPermission(access: Access, actor: Actor, permission: Permission, now: number): PermissionCheck {
   const { membership, subaccount } = access;
@@ -214,20 +213,20 @@ export function checkPermission(access: Access, actor: Actor, permission: Permis
   return { allowed: true, effectiveRole };
 }
 
-/** Another instance's clock may be ahead of ours, by a little. */
+/** The clock of another instance may be up to 5 s ahead. */
 function isFresh({ readAt }: Access): boolean {
   const age = Date.now() - readAt;
   return age > -5_000 && age < config().PERMISSION_CACHE_SECONDS * 1_000;
 }
 
-/** A temporary access without a readable end has ended, and so has one that is not readable at all. */
+/** When a membership ends, epoch ms; null: never. A temporary access that cannot be read has ended. */
 function expiryOf(temporaryAccess: unknown): number | null {
   const stored = (temporaryAccess ?? {}) as { constructor: unknown; enabled?: unknown; expiresAt?: unknown };
   if (stored.constructor !== Object) return 0;
   const { enabled, expiresAt } = stored;
   if ((enabled ?? false) === false) return null;
   const end = expiresAt instanceof Date ? expiresAt.getTime() : 0;
-  return Number.isFinite(end) ? end : 0; // Redis would keep NaN as null, which is no end at all
+  return Number.isFinite(end) ? end : 0; // JSON turns NaN into null, which would mean never
 }
 
 const epochKey = (userId: string) => key("access", "epoch", userId);

@@ -6,13 +6,13 @@ import type { RequestLog } from "../platform/logger.ts";
 import { acquireDatabase } from "../platform/mongo.ts";
 import type { Access } from "./membership.ts";
 
-/** A subaccount with its database in hand. Given to every function that reads or writes what belongs to it. */
+/** A subaccount during one request, with its database. Every function that reads or writes its data gets one. */
 export interface TenantContext {
   subaccountId: string;
   db(): Promise<Db>;
-  /** What Redis holds of the Retell account, when it was read along with the limits. */
+  /** The Retell account as Redis has it, if it was read along with the limits. */
   account?: Promise<string | null> | undefined;
-  /** Work that nothing waits for until the answer leaves: a Lambda is frozen then, and would leave it half done. */
+  /** Work that must end before the answer leaves, because Lambda freezes the process then. */
   trailing: Promise<unknown>[];
   log: RequestLog;
   release(): void;
@@ -21,9 +21,9 @@ export interface TenantContext {
 type DatabaseLocation = Pick<NonNullable<Access["subaccount"]>, "mongodbUrl" | "databaseName" | "unreadable">;
 
 /**
- * The clear connection string of a subaccount's cluster.
+ * The decrypted connection string of a subaccount's cluster.
  *
- * @throws When it does not decrypt, or when the document does not say where the data is.
+ * @throws When it cannot be decrypted, or a field that locates the data is not text.
  */
 export async function connectionStringOf(
   subaccountId: string,
@@ -36,10 +36,10 @@ export async function connectionStringOf(
 }
 
 /**
- * Takes a subaccount's database: its own cluster when it has one, else its database on the central cluster, else
- * the central database. Opens no connection yet.
+ * Acquires a subaccount's database: on its own cluster if it has one, else its database on the central cluster, else the
+ * central database. Opens no connection yet.
  *
- * @throws CONNECTION_FAILED when its connection string does not decrypt, or its document does not say where its data is. One that does not parse is found by `db`.
+ * @throws CONNECTION_FAILED when `connectionStringOf` throws. A connection string that does not parse makes `db` throw.
  */
 export async function openTenant(
   subaccountId: string,

@@ -13,40 +13,40 @@ import type { Route } from "./route.ts";
 
 type Parsed<Schema> = Schema extends z.ZodType ? z.output<Schema> : undefined;
 
-/** What a handler gets: by then the caller is known and allowed, and the input is parsed. */
+/** What a handler gets: the caller is authenticated and allowed, and the input is parsed. */
 export interface Call<R extends Route = Route> {
   params: Parsed<R["params"]>;
   query: Parsed<R["query"]>;
   body: Parsed<R["body"]>;
   actor: Actor;
-  /** What the caller's Idempotency-Key stands for, if there is one. */
+  /** Of the caller's Idempotency-Key, if there is one. */
   idempotency: IdempotencyKey | undefined;
-  /** Refuses what the caller may not do, where an endpoint asks for more than its row says. */
+  /** Throws PERMISSION_DENIED. For what needs another permission than the route. */
   require(permission: Permission): void;
   /** The subaccount and its database. */
   tenant: TenantContext;
-  /** What the cache holds under the key that the endpoint named; undefined when it named none. */
+  /** The cache entry under the key that the endpoint named; undefined when it named none. */
   cached: Cached | undefined;
-  /** The body as it was signed, of a signed route. */
+  /** The body as it was signed. Of signed routes only. */
   rawBody: string;
-  /** What was asked for: only of use to what answers for routes that do not exist. */
+  /** For functions/default.ts, which answers for routes that do not exist. */
   request: { method: string; path: string };
   operationId: string;
   log: RequestLog;
   deadline: Deadline;
 }
 
-/** What a handler returns: parts to be written as JSON, or an answer from the cache, which already is. */
+/** What a handler returns: data to be serialized, or an answer from the cache, which already is. */
 export type Reply<R extends Route = Route> =
   | {
       data: z.input<R["data"]>;
-      /** What `meta` says of the data; it is cached along with it. */
+      /** Fields of `meta` about the data. Cached along with it. */
       page?: Record<string, unknown>;
-      /** What `meta` says of this request. */
+      /** Fields of `meta` about this request. */
       meta?: Record<string, unknown>;
-      /** Keeps the answer for those who ask next. */
+      /** Stores the answer in the cache. */
       fill?: Cached["fill"] | undefined;
-      /** It is the answer of an earlier request with the same Idempotency-Key. */
+      /** Whether it repeats the answer of an earlier request with the same Idempotency-Key. */
       isReplay?: boolean;
       answer?: never;
     }
@@ -55,7 +55,7 @@ export type Reply<R extends Route = Route> =
 /** The counts of one request against its limits. */
 export interface LimitResults {
   user: Promise<LimitResult>;
-  /** Started early only for a caller who is known to be allowed: a stranger must not use up a tenant's budget. */
+  /** Started early only for a caller who is known to be allowed: nobody else may use up a tenant's limit. */
   subaccount?: Promise<LimitResult> | undefined;
 }
 
@@ -67,9 +67,9 @@ export interface RequestState {
   operationId: string;
   log: RequestLog;
   deadline: Deadline;
-  /** Whether the client takes answers compressed. */
+  /** Whether the client accepts gzip. */
   takesGzip: boolean;
-  /** Response headers, filled on the way. */
+  /** Response headers. Middleware add theirs. */
   headers: Record<string, string>;
   actor?: Actor;
   params?: { subaccountId: string; chatId?: string };
@@ -78,19 +78,19 @@ export interface RequestState {
   rawBody?: string;
   /** The Idempotency-Key, as it was sent. */
   key?: string;
-  /** Started by `limitUser` and `limitSubaccount`, judged by `authorize` (or `validate`, of what it refuses). */
+  /** Started by `limitUser` and `limitSubaccount`, enforced by `authorize`, or by `validate` before it refuses. */
   counts?: LimitResults;
-  /** Started by the endpoint. */
+  /** Started by `prefetch` of endpoint.ts. */
   cached?: Promise<Cached>;
   account?: Promise<string | null>;
   require?: (permission: Permission) => void;
   tenant?: TenantContext;
-  /** Work that nothing waits for until the answer leaves: a Lambda is frozen then, and would leave it half done. */
+  /** Work that must end before the answer leaves, because Lambda freezes the process then. */
   trailing: Promise<unknown>[];
 }
 
 export type Event = APIGatewayProxyEventV2;
-/** What comes out of the chain: a handler's reply, and once `respond` is through with it, API Gateway's result. */
+/** What comes out of the chain: a handler's reply, and after `respond`, API Gateway's result. */
 export type Result = Reply | APIGatewayProxyStructuredResultV2;
 /** What Middy carries from one middleware to the next. */
 export type Internal = { state: RequestState };

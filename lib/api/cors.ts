@@ -1,7 +1,7 @@
 /**
- * Which pages of other origins may call the API, and what they see of its answers. The origins are a setting of each
- * deployment (`CORS_ORIGINS`), and so are further request headers (`CORS_HEADERS`). API Gateway answers preflights and
- * adds the headers itself, here and in AWS: a function's own CORS headers are lost.
+ * Which pages of other origins may call the API, and which headers of its answers they can read. Each deployment sets
+ * the origins (`CORS_ORIGINS`) and more request headers (`CORS_HEADERS`). API Gateway answers preflights and adds the
+ * CORS headers; it drops those of a function.
  */
 export const cors = {
   allowMethods: ["GET", "POST", "PUT", "DELETE"],
@@ -10,8 +10,6 @@ export const cors = {
     "content-type",
     "idempotency-key",
     "x-operation-id",
-    "prefer",
-    "if-none-match",
     // Tracing libraries and XMLHttpRequest wrappers add these to each request.
     "traceparent",
     "tracestate",
@@ -27,19 +25,15 @@ export const cors = {
     "ratelimit-reset",
     "x-ratelimit-mode",
     "idempotent-replayed",
-    "etag",
     "date",
-    "location",
-    "preference-applied",
   ],
   maxAgeSeconds: 86_400,
 };
 
 /**
- * The origins of `CORS_ORIGINS` as browsers write them in an Origin header, which is compared byte by byte. Without the
- * setting all may call.
+ * The origins of `CORS_ORIGINS` as browsers write them in an Origin header, which is compared byte by byte. Default: all.
  *
- * @throws An Error that says which entry no Origin header can match, without its value.
+ * @throws An Error that names the entry that no Origin header can match by its position, without its value.
  */
 export function originsOf(text: string | undefined): string[] {
   const entries = listOf(text?.trim() || "*");
@@ -48,9 +42,9 @@ export function originsOf(text: string | undefined): string[] {
 }
 
 /**
- * What a preflight allows: our own headers and those of `CORS_HEADERS`.
+ * The request headers that a preflight allows: our own and those of `CORS_HEADERS`.
  *
- * @throws An Error that says which entry is no header name, without its value.
+ * @throws An Error that names the entry that is no header name by its position, without its value.
  */
 export function allowHeadersOf(text: string | undefined): string[] {
   const added = listOf(text ?? "").map((name, index) => {
@@ -67,10 +61,10 @@ function listOf(text: string): string[] {
     .filter((item) => item !== "");
 }
 
-/** API Gateway knows these patterns, and no others. */
+/** The only patterns that API Gateway supports. */
 const patterns = ["*", "http://*", "https://*"];
 const hostForm = /^(\[[\da-f:.]+\]|[\w.-]+)(:\d+)?$/;
-/** Schemes of URLs that are no pages. */
+/** Schemes whose URLs are not pages. */
 const withoutPages = ["ws:", "wss:", "ftp:", "file:"];
 
 function normalized(entry: string, index: number): string {
@@ -84,7 +78,7 @@ function normalized(entry: string, index: number): string {
   if (authority.includes("*")) throw refused("a * may only stand for all hosts");
   if (rest !== "" && rest !== "/") throw refused("it has a path, a query or a fragment");
   const url = URL.canParse(entry) ? new URL(entry) : undefined;
-  const host = url?.host.toLowerCase() ?? ""; // without the scheme's default port; only of http the parser lowers it
+  const host = url?.host.toLowerCase() ?? ""; // without the default port; the parser lowers the case only of http URLs
   if (!url || !hostForm.test(host) || withoutPages.includes(url.protocol)) throw refused("it is no address of a page");
-  return `${url.protocol}//${host}`; // `url.origin` is "null" for schemes that apps choose themselves
+  return `${url.protocol}//${host}`; // `url.origin` is "null" for custom schemes of apps
 }

@@ -10,13 +10,13 @@ import { validate } from "./middleware/validate.ts";
 import type { GuardedRoute, Route } from "./route.ts";
 
 interface Options<R extends GuardedRoute> {
-  /** Where the answer may stand in the cache, if this call may be answered from there. Read along with the limits. */
+  /** The cache key of the answer; undefined when this call must not be answered from the cache. */
   cached?: (call: Pick<Call<R>, "params" | "query">) => cache.CacheKey | undefined;
 }
 
 /**
- * Wraps what an endpoint does in the one chain that all of them share:
- * respond, authenticate, limitUser, validate, limitSubaccount, authorize, and then the handler.
+ * The chain of every endpoint that needs a token: respond, authenticate, limitUser, validate, prefetch, limitSubaccount,
+ * authorize, and then the handler.
  */
 export function endpoint<const R extends GuardedRoute>(route: R, options: Options<R> = {}): EndpointBuilder<R> {
   return chain(route, [
@@ -29,16 +29,16 @@ export function endpoint<const R extends GuardedRoute>(route: R, options: Option
   ]);
 }
 
-/** The chain of what Retell itself calls: its signature stands for the token and the permission. */
+/** The chain of a route that Retell calls. Its signature replaces the token and the permission. */
 export function signedEndpoint<const R extends Route & { signed: true }>(route: R): EndpointBuilder<R> {
   return chain(route, [signature(route)]);
 }
 
-/** Starts the reads that the handler will want. Nothing read here leaves before the verdict. */
+/** Starts the reads that the handler will need. Their results are used only after `authorize`. */
 function prefetch<R extends GuardedRoute>(route: R, { cached }: Options<R>): Middleware {
   return {
     before: ({ internal: { state } }) => {
-      const entry = cached?.(state as never);
+      const entry = cached?.(state as never); // `validate` has parsed params and query by this route's schemas
       if (entry) state.cached = cache.read(entry, state.log);
       if (route.usesRetell && state.params) state.account = readCachedAccount(state.params.subaccountId);
     },

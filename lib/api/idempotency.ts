@@ -3,7 +3,7 @@ import type { IdempotencyKey } from "../chat/model.ts";
 import type { RequestState } from "./call.ts";
 import type { Route } from "./route.ts";
 
-/** Undefined when the caller sent no key. Ids are compared as parsed: a subaccountId in capitals is the same path. */
+/** Undefined when the caller sent no key. The ids in it are the parsed ones: a subaccountId in capitals is the same. */
 export function idempotencyOf(
   route: Route,
   { actor, params, body, key }: Pick<RequestState, "actor" | "params" | "body" | "key">,
@@ -16,7 +16,7 @@ function digest(value: unknown): string {
   return createHash("sha256").update(JSON.stringify(value, sorted)).digest("base64url");
 }
 
-/** The order of an object's names means nothing, and a client that retries may write them in another one. */
+/** The order of JSON keys does not matter: a client may write them in another order when it retries. */
 function sorted(_name: string, value: unknown): unknown {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
   return Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)));

@@ -15,8 +15,8 @@ import {
 import type { Route } from "./route.ts";
 
 /**
- * The API: who may call what, how often, and with what. `sst.config.ts` deploys this table, `dev/gateway.ts` serves
- * it, `test/refusals.test.ts` attacks it. A new endpoint is one row, and one file in functions/ of the same name.
+ * The API: who may call what, how often, and with which input. `sst.config.ts` deploys this table, `dev/gateway.ts`
+ * serves it, `test/refusals.test.ts` tests it. A new endpoint is one row, and one file in functions/ of the same name.
  */
 export const routes = table({
   create: {

@@ -1,5 +1,6 @@
 import { ApiError } from "../platform/errors.ts";
-import { asFailure, type RetellClient, RetellError } from "../retell/client.ts";
+import type { RetellClient } from "../retell/client.ts";
+import { asFailure, RetellError } from "../retell/errors.ts";
 import type { RetellChat } from "../retell/schema.ts";
 import { type ReadRecord, requestName } from "./create-keys.ts";
 import { type CreateChatInput, type CreateContext, chatGone, documentOf, storeRecoveredChat } from "./create-store.ts";

@@ -1,6 +1,7 @@
 import type { TenantContext } from "../access/tenant.ts";
 import type { Deadline } from "../platform/deadline.ts";
-import { asFailure, RetellError, retellFor } from "../retell/client.ts";
+import { retellFor } from "../retell/client.ts";
+import { asFailure, RetellError } from "../retell/errors.ts";
 import type { ChatContext } from "./context.ts";
 import type { FinalHistory } from "./ending.ts";
 import { isUser, type ReadChat } from "./model.ts";

@@ -1,6 +1,6 @@
 import type { TenantContext } from "../access/tenant.ts";
 import { ApiError, type ErrorCode } from "../platform/errors.ts";
-import { asFailure, RetellError } from "../retell/client.ts";
+import { asFailure, RetellError } from "../retell/errors.ts";
 import type { RetellMessage } from "../retell/schema.ts";
 import type { ChatContext } from "./context.ts";
 import { close, type FinalHistory, forgetOver } from "./ending.ts";

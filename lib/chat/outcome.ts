@@ -1,6 +1,6 @@
 import { ApiError } from "../platform/errors.ts";
 import { isUnreachable } from "../platform/mongo.ts";
-import type { RetellError } from "../retell/client.ts";
+import type { RetellError } from "../retell/errors.ts";
 import { isLive, isUser, type ReadChat, type Turn } from "./model.ts";
 import type { ChatStatus, Message } from "./schema.ts";
 import { leaseMs } from "./timing.ts";

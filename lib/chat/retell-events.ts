@@ -1,6 +1,7 @@
 import type { TenantContext } from "../access/tenant.ts";
 import type { Deadline } from "../platform/deadline.ts";
-import { asFailure, RetellError, retellFor } from "../retell/client.ts";
+import { retellFor } from "../retell/client.ts";
+import { asFailure, RetellError } from "../retell/errors.ts";
 import type { RetellChat, RetellMessage } from "../retell/schema.ts";
 import { readEvent } from "../retell/webhook.ts";
 import { isBeginningOf } from "./align/text.ts";

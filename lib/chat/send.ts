@@ -1,6 +1,6 @@
 import { ApiError } from "../platform/errors.ts";
 import { isUnreachable } from "../platform/mongo.ts";
-import { RetellError } from "../retell/client.ts";
+import { RetellError } from "../retell/errors.ts";
 import type { RetellMessage } from "../retell/schema.ts";
 import type { SendContext } from "./context.ts";
 import { chatForReplay, finalHistory, statusAfter } from "./end-status.ts";

@@ -1,6 +1,6 @@
 import type { TenantContext } from "../access/tenant.ts";
 import { isTooLarge } from "../platform/mongo.ts";
-import { asFailure, RetellError } from "../retell/client.ts";
+import { asFailure, RetellError } from "../retell/errors.ts";
 import type { ChatContext } from "./context.ts";
 import { close, type FinalHistory, forgetOver } from "./ending.ts";
 import { importHistory, markOverflow } from "./legacy.ts";

@@ -1,19 +1,19 @@
 import { constants, crc32, deflateRawSync, inflateRawSync } from "node:zlib";
 
 /**
- * The beginning of an answer's text, up to what belongs to its request alone: what is cached, and is sent as it was
- * stored. Deflated, none of its blocks is the final one and it stops at a whole byte, so that any end fits behind it.
- * A hit of 100 chats so costs 10 µs, where inflating and deflating again cost several hundred. Two gzip members in a row
- * would be simpler, but browsers read the first and drop the rest.
+ * The beginning of an answer's text, up to the fields that only its request has. It is cached, and sent as it was stored.
+ * Its deflated form has no final block and ends at a byte boundary, so that any tail can follow. A cache hit of 100 chats
+ * then costs 10 µs, where inflating and deflating again would cost several hundred. Two gzip members in a row would be
+ * simpler, but browsers read only the first.
  *
- * BREACH finds no hold here: no answer repeats a token or a key, and browsers send no bearer token by themselves.
+ * BREACH does not apply: no answer contains a token or a key, and browsers do not send bearer tokens by themselves.
  *
  * @see RFC 1951, 3.2.3 and RFC 1952, 2.3
  */
 export interface AnswerHead {
   text(): string;
   deflated(): Deflated;
-  /** Of the text, roughly. */
+  /** Of the text, approximately. */
   length: number;
 }
 
@@ -25,7 +25,7 @@ export interface Deflated {
   length: number;
 }
 
-/** A head that was just written; deflated when somebody wants it so, once. */
+/** A new head. It is deflated on first use. */
 export function fromText(text: string): AnswerHead {
   let deflated: Deflated | undefined;
   return {
@@ -38,7 +38,7 @@ export function fromText(text: string): AnswerHead {
   };
 }
 
-/** A head that comes from the cache. */
+/** A head from the cache. */
 export function fromCache(deflated: Deflated): AnswerHead {
   const text = () => inflateRawSync(deflated.bytes, { finishFlush: constants.Z_SYNC_FLUSH }).toString();
   return { text, deflated: () => deflated, length: deflated.length };
@@ -47,18 +47,18 @@ export function fromCache(deflated: Deflated): AnswerHead {
 /** Level 6: level 9 takes twice the time for 1% less, level 1 a third of it for 20% more. */
 function deflate(text: string): Deflated {
   const plain = Buffer.from(text);
-  // After a full flush, what follows refers to nothing before it.
+  // After a full flush, the following data does not refer to what is before.
   const bytes = deflateRawSync(plain, { finishFlush: constants.Z_FULL_FLUSH });
   return { bytes, crc: crc32(plain), length: plain.length };
 }
 
-/** @see RFC 1952: deflate, no flags, no time, no particular system. */
+/** @see RFC 1952: deflate, no flags, no time, unknown system. */
 const memberHeader = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
 
 /**
- * One gzip member of a head and its end.
+ * One gzip member of a head and a tail.
  *
- * @param tail At most 65,535 bytes. It is stored as it is: deflating 100 bytes costs 25 µs and saves ten of them.
+ * @param tail At most 65,535 bytes. It is stored uncompressed: deflating 100 bytes costs 25 µs and saves ten.
  */
 export function gzip({ bytes, length, crc }: Deflated, tail: string): Buffer {
   const end = Buffer.from(tail);
@@ -72,9 +72,9 @@ export function gzip({ bytes, length, crc }: Deflated, tail: string): Buffer {
 }
 
 /**
- * Whether a client takes gzip, and likes it no less than the plain text.
+ * Whether a client accepts gzip and does not prefer plain text.
  *
- * @param header Accept-Encoding; whoever sends none gets plain text, since not everybody can inflate.
+ * @param header Accept-Encoding. Without one, the answer is plain text.
  * @see RFC 9110, 12.5.3
  */
 export function takesGzip(header: string | undefined): boolean {

@@ -2,7 +2,7 @@ import { Resource } from "sst/resource";
 import * as z from "zod";
 import { stage } from "./stage.ts";
 
-/** In AWS these come as SST links (a file that SST_KEY decrypts); elsewhere from the environment. */
+/** Secrets, with the names of their SST links. In AWS they are linked; elsewhere they come from the environment. */
 export const secrets = {
   MONGODB_URL: "MongodbUrl",
   UPSTASH_REDIS_REST_URL: "UpstashRedisRestUrl",
@@ -24,19 +24,19 @@ export const RateLimit = z.coerce.number().int().min(1);
 const Seconds = z.coerce.number().int().min(1);
 
 /**
- * What the protocol of turns needs of its times: shorter, and a message could be sent twice or be marked failed though
- * the agent got it.
+ * The shortest times that the protocol of turns allows. With shorter ones, a message could be sent twice, or be marked
+ * failed although the agent got it.
  */
 export const minimumTurnTimes = {
   TURN_LEASE_SECONDS: Seconds.min(30, "Must be 30 at least: a function that holds the chat may run for 29 s"),
   TURN_SETTLE_SECONDS: Seconds.min(330, "Must be 330 at least: Retell may take up a message for 300 s"),
 };
 
-/** A Retell on this machine is the simulator. Tests run it with shorter times than the real one has. */
+/** Retell on this machine is the simulator, with which tests use shorter times. */
 const isSimulated = (url: unknown) =>
   URL.canParse(String(url)) && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(new URL(String(url)).hostname);
 
-/** Refuses a setting that undermines a promise, with the reason. */
+/** Refuses a setting below its minimum, with the reason. */
 function respectsMinimum(name: keyof typeof minimumTurnTimes) {
   const { error } = minimumTurnTimes[name].safeParse(1);
   const isKept = (config: Record<string, unknown>) => {
@@ -84,14 +84,14 @@ const Config = z
   .refine((config) => config.JWT_SECRET !== undefined || config.JWT_JWKS_URL !== undefined, {
     path: ["JWT_SECRET"],
     message: "JWT_SECRET or JWT_JWKS_URL must be set",
-    when: () => true, // zod would skip it while anything else is wrong, and not everything were named at once
+    when: () => true, // else zod skips it when another setting is wrong, and not all problems are named at once
   })
   .refine(...respectsMinimum("TURN_LEASE_SECONDS"))
   .refine(...respectsMinimum("TURN_SETTLE_SECONDS"));
 
 export type Config = z.infer<typeof Config>;
 
-/** What is wrong with a setting; never its value. */
+/** What is wrong with a setting, without its value. */
 export interface Problem {
   setting: string;
   message: string;
@@ -102,7 +102,7 @@ let parsed: Config | undefined;
 /**
  * The environment, parsed once, on first use.
  *
- * @throws An Error that names every variable that is missing or malformed, and never a value; its `problems` are they.
+ * @throws An Error that names every variable that is missing or malformed, without values. It has them in `problems`.
  */
 export function config(): Config {
   parsed ??= parse();
@@ -126,11 +126,10 @@ function parse(): Config {
 }
 
 /**
- * A link comes before a variable: `sst shell` works on the stage that it was told, whatever `.env` says. What is empty
- * counts as unset: `.env` files and CI systems write it so, and a secret that may be left out is linked empty.
+ * A link has precedence over a variable, so that `sst shell` works on its stage whatever `.env` contains. An empty value
+ * counts as unset: `.env` files and CI systems write unset variables so, and optional secrets are linked empty.
  *
- * White space around a value is never meant: a secret that was piped into `sst secret set` ends in a newline, and with
- * it would be another key than the one that was made.
+ * White space around a value is removed: a secret that was piped into `sst secret set` ends in a newline.
  */
 function read(name: string): string | undefined {
   if (name === "STAGE") return stage();
@@ -140,6 +139,6 @@ function read(name: string): string | undefined {
 function linked(name: string): string | undefined {
   if (process.env.SST_RESOURCE_App === undefined || !(name in secrets)) return undefined;
   const link = secrets[name as keyof typeof secrets];
-  // A function is linked only to the secrets that it needs: the others are simply absent.
+  // Absent where the function is not linked to the secret.
   return link in Resource ? Resource[link].value : undefined;
 }

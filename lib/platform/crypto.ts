@@ -4,10 +4,10 @@ import { config } from "./config.ts";
 
 const derive = promisify<string, string, number, Buffer>(scrypt);
 
-/** The old server's two salts: a key of its own for each kind of secret. */
+/** The old server's salts. Each kind of secret has its own, and so its own key. */
 export type Salt = "retell-salt" | "subaccount-salt";
 
-/** How a secret stands in a document: ours in `text` alone, the old server's with a hex IV beside it. */
+/** A secret as it is stored. Ours is `text` alone; the old server's has a hex IV, too. */
 export interface Encrypted {
   text: string;
   iv?: string | undefined;
@@ -18,8 +18,8 @@ const derived = new Map<string, Promise<Buffer>>();
 /**
  * Encrypts a secret of a subaccount for storage.
  *
- * @returns `v2.{key id}.{nonce}.{tag}.{ciphertext}`, base64url: AES-256-GCM, the subaccount's id as additional data,
- *          so that a ciphertext copied into another subaccount's document does not open.
+ * @returns `v2.{key id}.{nonce}.{tag}.{ciphertext}`, base64url: AES-256-GCM. The subaccount's id is the additional data,
+ *          so that a ciphertext in another subaccount's document cannot be decrypted.
  */
 export async function encrypt(secret: string, subaccountId: string): Promise<string> {
   const key = await gcmKey(config().ENCRYPTION_KEY);
@@ -29,22 +29,22 @@ export async function encrypt(secret: string, subaccountId: string): Promise<str
   return ["v2", keyId(key), ...[nonce, cipher.getAuthTag(), text].map((part) => part.toString("base64url"))].join(".");
 }
 
-/** Whether a stored secret needs no rotation: `seal` wrote it, under the current key. */
+/** Whether `encrypt` wrote a stored secret with the current key, so that it needs no rotation. */
 export async function isUnderCurrentKey(text: string): Promise<boolean> {
   return text.trim().startsWith(`v2.${keyId(await gcmKey(config().ENCRYPTION_KEY))}.`);
 }
 
-/** Whether a stored secret has the old server's form, which is bound to no subaccount. */
+/** Whether a stored secret has the old server's form, which is not bound to a subaccount. */
 export const isLegacy = (text: string) => !text.trim().startsWith("v2.");
 
 /**
- * Decrypts what `seal` or the old server (AES-256-CBC, key = scrypt(ENCRYPTION_KEY, salt)) wrote, with the current
- * key or one of ENCRYPTION_KEYS_OLD.
+ * Decrypts what `encrypt` or the old server (AES-256-CBC, key = scrypt(ENCRYPTION_KEY, salt)) wrote, with the current key
+ * or one of ENCRYPTION_KEYS_OLD.
  *
- * White space and other characters that nobody sees at the ends, such as the newline of a pipe, a byte order mark or the
- * zero width space of a web page, are never part of a secret: they are removed here, and nowhere else.
+ * Invisible characters at the ends of a secret are removed: the newline of a pipe, a byte order mark, the zero width
+ * space of a web page.
  *
- * @throws When no key opens it, when nothing is in it, or when it has the old server's form and LEGACY_KEYS is `refuse`.
+ * @throws When no key fits, when the secret is empty, or when it has the old server's form and LEGACY_KEYS is `refuse`.
  */
 export async function decrypt({ text, iv }: Encrypted, subaccountId: string, salt: Salt): Promise<string> {
   const { ENCRYPTION_KEY, ENCRYPTION_KEYS_OLD, LEGACY_KEYS } = config();
@@ -55,7 +55,7 @@ export async function decrypt({ text, iv }: Encrypted, subaccountId: string, sal
   const secret = isOld
     ? await decryptLegacy(sealed, salt, passphrases)
     : trimInvisible(await decryptGcm(sealed.text, subaccountId, passphrases));
-  // Anyone could sign a webhook with an empty key.
+  // With an empty key, anyone could sign webhooks.
   if (secret === "") throw new Error("The secret is empty");
   return secret;
 }
@@ -80,10 +80,10 @@ async function decryptLegacy({ text, iv }: Encrypted, salt: Salt, passphrases: s
       const key = await memoized(`${salt}\n${passphrase}`, () => derive(passphrase, salt, 32));
       const decipher = createDecipheriv("aes-256-cbc", key, Buffer.from(iv ?? "", "hex"));
       const plain = trimInvisible(Buffer.concat([decipher.update(text, "hex"), decipher.final()]).toString("utf8"));
-      // CBC has no tag: one wrong key in 256 leaves a padding that looks right, and noise. Keys and URLs are ASCII.
+      // CBC has no tag: one wrong key in 256 gives valid padding and random bytes. Real keys and URLs are ASCII.
       if (/^[\x20-\x7e]+$/.test(plain)) return plain;
     } catch {
-      // The wrong key, or not a ciphertext at all: the next key decides.
+      // The wrong key, or no ciphertext: the next key is tried.
     }
   }
   throw new Error("No configured key opens it");

@@ -1,4 +1,4 @@
-/** Every code that a client can meet: its HTTP status, and a sentence for people. Codes are stable; messages may change. */
+/** Every error code with its HTTP status and its message for people. Codes are stable; messages may change. */
 export const errors = {
   VALIDATION_ERROR: { status: 400, message: "The request is not valid" },
   ACCESS_TOKEN_REQUIRED: { status: 401, message: "A bearer token is required" },
@@ -30,20 +30,20 @@ export const errors = {
 
 export type ErrorCode = keyof typeof errors;
 
-/** One thing that is wrong with an input, in words for its author. */
+/** One error in an input, described for its author. */
 export interface FieldError {
-  /** As the caller names it: `content`, `limit`, `idempotency-key`, `metadata.a.b`; `body` for the body as a whole. */
+  /** Such as `content`, `limit`, `idempotency-key` or `metadata.a.b`; `body` for the whole body. */
   field: string;
   in: "body" | "query" | "path" | "header";
   message: string;
 }
 
-/** Of a body made of nothing but mistakes the answer must not be larger than the question. */
+/** How many errors are reported at most, so that the answer is not larger than the request. */
 export const maxErrors = 100;
 
 interface ErrorOptions {
   cause?: unknown;
-  /** Replaces the table's sentence. For people; never holds what the caller or a dependency sent. */
+  /** Replaces the table's message. Must not contain what the caller or a dependency sent. */
   message?: string;
   /** Only for MESSAGE_SEND_FAILED, which is a 504 when the outcome is unknown. */
   status?: number;
@@ -53,7 +53,7 @@ interface ErrorOptions {
   retryAfter?: number;
 }
 
-/** The one error that is thrown on purpose; `middleware/respond.ts` turns it into an answer. */
+/** The error class for every answer other than 200. `middleware/respond.ts` turns it into the answer. */
 export class ApiError extends Error {
   readonly code: ErrorCode;
   readonly status: number;
@@ -72,7 +72,7 @@ export class ApiError extends Error {
   }
 }
 
-/** A dependency kept to its protocol and not to its contract. The message is ours, and holds nothing of what it sent. */
+/** A dependency answered, but not as documented. The message is ours and contains nothing of the answer. */
 export class UnexpectedAnswer extends Error {
   override readonly name = "UnexpectedAnswer";
 }

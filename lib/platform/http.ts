@@ -4,7 +4,6 @@ import type { Socket } from "node:net";
 import { brotliDecompressSync, gunzipSync, inflateRawSync, inflateSync, zstdDecompressSync } from "node:zlib";
 import { UnexpectedAnswer } from "./errors.ts";
 
-/** What is asked. */
 export interface HttpRequest {
   method: string;
   headers: http.OutgoingHttpHeaders;
@@ -12,35 +11,33 @@ export interface HttpRequest {
   signal: AbortSignal;
 }
 
-/** What came back. */
 export interface HttpResponse {
   status: number;
   headers: http.IncomingHttpHeaders;
-  /** @throws What keeps it from being read: it was cut off, or is not what its encoding says. */
+  /** @throws When it was cut off, or does not have the encoding that its header names. */
   readonly body: string;
 }
 
-/** A few kB may inflate to hundreds of MB. */
+/** A body of a few kB could inflate to hundreds of MB. */
 const maxInflatedBytes = 20_000_000;
 
-/** No connection within this: the request was surely not sent. */
+/** Without a connection after this time, the request fails, and was not sent. */
 const connectMs = 10_000;
 
 const notSent = new WeakSet<object>();
 
 /**
- * Whether what `ask` threw, or a cause of it, says that the request surely did not leave. Codes cannot tell: a broken
- * TLS record has the same one before a request and after it.
+ * Whether an error of `request`, or a cause of it, means that the request was not sent. The error's code cannot tell: a
+ * broken TLS record has the same code before and after a request.
  */
 export function wasNotSent(error: unknown): boolean {
   return error instanceof Error && (notSent.has(error) || wasNotSent(error.cause));
 }
 
 /**
- * HTTP over connections that are kept for the next request, made for a process that sleeps. A Lambda is frozen between
- * requests, its timers with it, and may wake up long after the other side has hung up, without having been told. So how
- * long a connection was idle is asked of the clock, when it is about to be used: nothing is sent over one whose other
- * side may be gone. fetch has no such rule, and costs 20 ms of a cold start more.
+ * HTTP with keep-alive for a process that is frozen between requests. A frozen Lambda's timers stand still, and it does
+ * not notice that the other side closes a connection. So the age of an idle connection is checked by the clock right
+ * before it is used, and an old one is closed instead. fetch has no such check, and adds 20 ms to a cold start.
  */
 export class HttpClient {
   readonly #idleMs: number;
@@ -49,14 +46,14 @@ export class HttpClient {
   /** Epoch ms. */
   readonly #usedAt = new WeakMap<Socket, number>();
 
-  /** @param idleMs Less than the other side keeps an idle connection. */
+  /** @param idleMs How long a connection may be idle: less than the other side keeps one. */
   constructor(idleMs: number) {
     this.#idleMs = idleMs;
   }
 
   /**
-   * Sends one request, once. Resolves when its answer has come, though its body may be unreadable: status and headers
-   * count all the same.
+   * Sends a request once. Resolves when the answer is complete or its body was cut off: status and headers are valid
+   * then, and `body` throws.
    *
    * @throws The socket's error (`code`), ERR_NOT_CONNECTED when there was no connection within 10 s, or an AbortError:
    *         see `wasNotSent`.
@@ -66,7 +63,7 @@ export class HttpClient {
     this.#closeStale(agent);
 
     const { promise: answered, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
-    const connected = client === https ? "secureConnect" : "connect"; // nothing of the request leaves before
+    const connected = client === https ? "secureConnect" : "connect"; // nothing is sent before
     let socket: Socket | undefined;
     let isConnected = false;
     const request = client
@@ -86,7 +83,7 @@ export class HttpClient {
       });
     request.end(body);
     const response = await answered;
-    const chunks = await response.toArray().catch(asError); // stream/consumers goes through a Blob: 25 µs more
+    const chunks = await response.toArray().catch(asError); // stream/consumers uses a Blob, which takes 25 µs longer
     if (socket) this.#usedAt.set(socket, Date.now());
 
     const { statusCode: status = 0, headers } = response;
@@ -103,17 +100,17 @@ export class HttpClient {
   #closeStale({ freeSockets }: http.Agent): void {
     for (const socket of Object.values(freeSockets).flatMap((sockets) => sockets ?? [])) {
       const isStale = Date.now() - (this.#usedAt.get(socket) ?? 0) > this.#idleMs;
-      if (isStale || socket.readableEnded || !socket.writable) socket.destroy(); // its end may just have been read
+      if (isStale || socket.readableEnded || !socket.writable) socket.destroy(); // or its end has been read
     }
   }
 }
 
 const asError = (error: unknown) => (error instanceof Error ? error : new Error("Cut off", { cause: error }));
 
-/** Takes off a byte order mark. JSON is UTF-8, whatever charset its type names. */
+/** Removes a byte order mark. JSON is UTF-8, whatever charset its content type names. */
 const utf8 = new TextDecoder();
 
-/** @param encodings The header: in the order in which they were applied. */
+/** @param encodings The Content-Encoding header, in the order in which the encodings were applied. */
 function decoded(bytes: Buffer, encodings = ""): Buffer {
   const names = encodings.split(",").map((name) => name.trim().toLowerCase());
   return names.reduceRight((body, name) => (body.length === 0 ? body : inflated(body, name)), bytes);
@@ -126,9 +123,9 @@ function inflated(bytes: Buffer, encoding: string): Buffer {
     case "identity":
       return bytes;
     case "gzip":
-    case "x-gzip": // proxies inflate and keep the header
+    case "x-gzip": // some proxies inflate the body and keep the header
       return bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes, limit) : bytes;
-    case "deflate": // with the zlib header that the standard asks for, or without
+    case "deflate": // with the zlib header that the standard requires, or without
       return (bytes.readUInt8() & 0x0f) === 8 ? inflateSync(bytes, limit) : inflateRawSync(bytes, limit);
     case "br":
       return brotliDecompressSync(bytes, limit);

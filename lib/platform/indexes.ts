@@ -1,19 +1,18 @@
 import type { CreateIndexesOptions, Db, Document, IndexSpecification } from "mongodb";
 
-/** An index that must exist. */
 interface Index {
   collection: string;
   key: Extract<IndexSpecification, Record<string, unknown>>;
   options?: CreateIndexesOptions;
 }
 
-/** Every list is newest first, and two chats may begin in the same millisecond: with both keys no page is sorted. */
+/** Lists are newest first, and two chats may begin in the same millisecond. With both keys, no page needs a sort. */
 const newestFirst = { start_timestamp: -1, chat_id: -1 };
 
 const central: Index[] = [
   { collection: "usersubaccounts", key: { userId: 1, subaccountId: 1 }, options: { unique: true } },
   { collection: "retellaccounts", key: { subaccountId: 1 }, options: { unique: true } },
-  // What the sweep notes is worth nothing after three days: it looks for no older orphans.
+  // The sweep looks for orphans of the last three days only.
   { collection: "chatsweeps", key: { at: 1 }, options: { expireAfterSeconds: 4 * 86_400 } },
 ];
 
@@ -21,19 +20,19 @@ const tenant: Index[] = [
   // Also the shard key. None on chat_id alone: a sharded collection forbids it.
   { collection: "chats", key: { subaccountId: 1, chat_id: 1 }, options: { unique: true } },
   { collection: "chats", key: { subaccountId: 1, ...newestFirst } },
-  // Filters, and the reports by status and by agent. Fields that change with every send are in none of them.
+  // For filters, and reports by status and by agent. None contains a field that changes with every send.
   { collection: "chats", key: { subaccountId: 1, chat_status: 1, ...newestFirst } },
   { collection: "chats", key: { subaccountId: 1, agent_id: 1, ...newestFirst } },
   { collection: "chats", key: { subaccountId: 1, createdBy: 1, ...newestFirst } },
   { collection: "chats", key: { subaccountId: 1, "internal.tags": 1, ...newestFirst } },
-  // The chat that came of a create with an Idempotency-Key, and those creates, which are remembered for a day.
+  // Chats by the Idempotency-Key of their create, and the keys themselves, which are kept for a day.
   {
     collection: "chats",
     key: { subaccountId: 1, "internal.request": 1 },
     options: { unique: true, partialFilterExpression: { "internal.request": { $exists: true } } },
   },
   { collection: "chatrequests", key: { expires: 1 }, options: { expireAfterSeconds: 0 } },
-  // What the sweep looks for: only chats of which something is still expected.
+  // For the sweep: only the chats that it must visit.
   {
     collection: "chats",
     key: { subaccountId: 1, "internal.nextSweepAt": 1 },
@@ -42,10 +41,10 @@ const tenant: Index[] = [
   { collection: "chatagents", key: { agentId: 1, subaccountId: 1 } },
 ];
 
-/** Of the central database, and of a subaccount's. */
+/** The indexes of the central database and of a subaccount's. */
 export const indexes = { central, tenant };
 
-/** What was done about one index. */
+/** The result for one index. */
 export interface EnsuredIndex {
   database: string;
   collection: string;
@@ -54,10 +53,10 @@ export interface EnsuredIndex {
 }
 
 /**
- * Creates the indexes that a database lacks; what is there stays.
+ * Creates the indexes that a database lacks. Existing ones are not changed.
  *
  * @param kind `central` for subaccounts, memberships and Retell accounts; `tenant` for a subaccount's chats and agents.
- * @throws MongoServerError when what is stored contradicts a unique index.
+ * @throws MongoServerError when stored documents violate a unique index.
  */
 export async function ensureIndexes(db: Db, kind: keyof typeof indexes): Promise<EnsuredIndex[]> {
   const done: EnsuredIndex[] = [];

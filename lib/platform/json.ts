@@ -2,13 +2,13 @@
 export interface Member {
   name: string;
   value: unknown;
-  /** Undefined for the whole. */
+  /** Undefined for the root. */
   parent: Member | undefined;
-  /** Of the whole: 1. */
+  /** Of the root: 1. */
   level: number;
 }
 
-/** All that is inside a JSON value, the shallow first; without recursion, since depth is what an attacker chooses. */
+/** All members of a JSON value, by level. Without recursion, because an attacker chooses the depth. */
 export function* members(json: unknown): Generator<Member> {
   const open: Member[] = [{ name: "", value: json, parent: undefined, level: 1 }];
   for (const parent of open) {
@@ -21,38 +21,38 @@ export function* members(json: unknown): Generator<Member> {
   }
 }
 
-/** The names on the way to a member, its own last. */
+/** The names on the path to a member, its own last. */
 export function pathOf(member: Member): string[] {
   const path: string[] = [];
   for (let at = member; at.parent; at = at.parent) path.push(at.name);
   return path.reverse();
 }
 
-/** Some clients begin a text with a byte order mark. It says nothing in UTF-8, and JSON.parse refuses it. */
+/** Without the byte order mark with which some clients begin a text. JSON.parse refuses it. */
 export const withoutBom = (text: string) => (text.startsWith("\ufeff") ? text.slice(1) : text);
 
-/** The value of a JSON text; undefined where it is no JSON, or there is none. */
+/** The value of a JSON text; undefined if there is none, or it is not JSON. */
 export function parseJson(text: string | null | undefined): unknown {
   return parse(text, (json) => JSON.parse(json));
 }
 
-/** The same of a text by another party, of which nothing may be lost: an integer that no double holds is its digits. */
+/** Like `parseJson`, but an integer that does not fit a double becomes text, so that no digit is lost. */
 export function parseExactly(text: string | null | undefined): unknown {
   return parse(text, (json) => (/\d{16}/.test(json) ? parseWithSources(json, largeIntegerAsText) : JSON.parse(json)));
 }
 
-/** The same value, parsed so that `sourceOf` knows the numbers that JavaScript would write differently. */
+/** The same value, parsed so that `sourceOf` knows how its numbers were written. */
 export function withSources(json: unknown, text: string): unknown {
   return mayBeWrittenOtherwise.test(text) ? parse(text, (text) => parseWithSources(text, noteSource)) : json;
 }
 
-/** A number as it was sent, where JavaScript would write it differently. */
+/** How a number was written, if JavaScript would write it differently. */
 export const sourceOf = (holder: object, name: string) => sources.get(holder)?.get(name);
 
-/** By the object or list that holds the number, and its name there. */
+/** By the object or array that contains the number, and its name there. */
 const sources = new WeakMap<object, Map<string, string>>();
 
-/** Whether a number was sent as an integer that no double holds. */
+/** Whether a number was written as an integer that does not fit a double. */
 export function isLostInteger(value: number, source: string): boolean {
   const sent = decimalOf(source);
   return sent.exponent >= 0 && !isSame(decimalOf(String(value)), sent);
@@ -67,10 +67,10 @@ function parse(text: string | null | undefined, read: (json: string) => unknown)
   }
 }
 
-/** What a number becomes. */
+/** Returns the value in place of a number. */
 type Revive = (value: number, source: string, holder: object, name: string) => unknown;
 
-/** JSON.parse with a reviver is slow: callers look first whether a text may hold such numbers. */
+/** JSON.parse with a reviver is slow, so callers first check whether a text may contain such numbers. */
 function parseWithSources(json: string, revive: Revive): unknown {
   // TypeScript does not know the reviver's third argument yet.
   return JSON.parse(json, function (this: object, name: string, value: unknown, context?: { source?: string }) {
@@ -78,7 +78,7 @@ function parseWithSources(json: string, revive: Revive): unknown {
   });
 }
 
-/** Any 15 digits are written as they are, but for those of a small number: 0.0000001 is 1e-7. */
+/** JavaScript writes numbers of up to 15 digits as they are, except small ones: 0.0000001 becomes 1e-7. */
 const mayBeWrittenOtherwise = /[\d.]{16}|0\.0{6}|[:,[\s]-?[\d.]+e-\d{3}/i;
 
 const largeIntegerAsText: Revive = (value, source) =>
@@ -92,7 +92,7 @@ const noteSource: Revive = (value, source, holder, name) => {
   return value;
 };
 
-/** Whether JavaScript writes a number with the digits that were sent, and with an exponent only if it was sent with one. */
+/** Whether JavaScript writes a number with the same digits, and with an exponent only if the source has one. */
 function isWrittenAlike(value: number, source: string): boolean {
   const written = String(value);
   if (!Number.isFinite(value) || written === source) return true;
@@ -103,13 +103,13 @@ function isWrittenAlike(value: number, source: string): boolean {
 interface Decimal {
   /** Without zeros at either end. */
   digits: string;
-  /** Of ten. */
+  /** Power of ten. */
   exponent: number;
 }
 
 const isSame = (one: Decimal, other: Decimal) => one.digits === other.digits && one.exponent === other.exponent;
 
-/** A finite number of JSON or JavaScript, without its sign. */
+/** Parses a finite number of JSON or JavaScript, without its sign. */
 function decimalOf(text: string): Decimal {
   const [mantissa = "", power = "0"] = text.replace(/^-/, "").split(/e/i);
   const [whole = "", fraction = ""] = mantissa.split(".");

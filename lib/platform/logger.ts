@@ -1,5 +1,5 @@
 import { Logger } from "@aws-lambda-powertools/logger";
-import type { ErrorCode } from "./errors.ts";
+import type { ApiError, ErrorCode } from "./errors.ts";
 import { Metrics } from "./metrics.ts";
 
 const logger = new Logger({ serviceName: "scalai-chat" });
@@ -8,27 +8,27 @@ const unreachable: ErrorCode = "CONNECTION_FAILED";
 
 type Fields = Record<string, string | number | boolean | undefined>;
 
-/** An id that somebody else chose, if it can stand in a line and on a terminal: visible ASCII, and not a text. */
+/** An id that somebody else chose, if it is safe in a log and on a terminal: at most 128 visible ASCII characters. */
 export const loggable = (id: string) => (/^[\x21-\x7e]{1,128}$/.test(id) ? id : undefined);
 
-/** What every line says of the request that it belongs to. */
+/** Fields of every line that identify its request. */
 interface Identity {
   operationId: string;
-  /** Lambda's: the gateway's access log knows the request by it, and has no operationId. */
+  /** Lambda's, which the gateway's access log has, too. That log has no operationId. */
   requestId: string | undefined;
   operation: string;
 }
 
 /**
- * One request's log. Its fields travel with it, not on the module's logger, because the local gateway runs
- * requests side by side. Never give it a token, a key, message text, dynamic variables, metadata or a whole event.
+ * One request's log. It has the request's fields, not the module's logger, because the local gateway runs requests in
+ * parallel. Never log a token, a key, message text, dynamic variables, metadata or a whole event.
  */
 export class RequestLog {
-  /** In every line of this request. Added to as the request becomes known: userId, subaccountId, chatId … */
+  /** Fields of every line of this request. Middleware add more: userId, subaccountId, chatId … */
   readonly fields: Fields & Identity;
-  /** Where the request's time went, in ms: up to the gate, and waiting for Mongo and for Retell. */
+  /** The request's time in ms: until it was authorized, and waiting for Mongo and for Retell. */
   readonly spent = { admit: 0, mongo: 0, retell: 0 };
-  /** What it counts, for the one line of metrics at its end. */
+  /** Counted here, and written as one line at the end. */
   readonly metrics: Metrics;
   private readonly warned = new Set<unknown>();
 
@@ -37,7 +37,7 @@ export class RequestLog {
     this.metrics = metrics;
   }
 
-  /** Adds how long something takes to a part of the request's time. */
+  /** Awaits work, and adds its time to `spent`. */
   async time<T>(part: "mongo" | "retell", work: Promise<T>): Promise<T> {
     const start = performance.now();
     try {
@@ -58,7 +58,7 @@ export class RequestLog {
     logger.info(message, this.line(extra));
   }
 
-  /** A fallback was taken: the request goes on. One failure that several parts of a request meet is one line. */
+  /** For a fallback, after which the request continues. A failure that several parts of a request meet is logged once. */
   warn(message: string, error?: unknown, extra: Fields = {}): void {
     if (error instanceof Error) {
       const subject = (error as { subject?: unknown }).subject ?? error;
@@ -72,7 +72,16 @@ export class RequestLog {
     logger.error(message, { ...this.line(extra), ...reasonOf(error) });
   }
 
-  /** Writes what was counted: the last that is heard of a request. */
+  /** Writes a request's own line and its metrics. Both in one write: of a message's seven writes, this saves one. */
+  finish(outcome: Fields & { duration: number }, error?: ApiError): void {
+    process.stdout.cork();
+    if (error && error.status >= 500) this.error("Request failed", error, outcome);
+    else this.info("Request", outcome);
+    this.writeMetrics(outcome.duration, error);
+    process.stdout.uncork();
+  }
+
+  /** Writes what was counted, as the last line of a request or of a sweep. */
   writeMetrics(durationMs: number, error?: { code: ErrorCode; status: number }): void {
     const { operationId, requestId, operation, cache } = this.fields;
     this.metrics.put("Duration", durationMs);
@@ -97,7 +106,7 @@ interface Description {
   cause?: Description;
 }
 
-/** What a line says of an error. What Retell said stands beside it, too: how deep in it is differs from step to step. */
+/** The fields of an error. What Retell answered is also at the top level, because its depth in the causes varies. */
 function reasonOf(error: unknown): { reason: Description; retellStatus?: number; retellError?: string } {
   let failed = error;
   while (failed instanceof Error && failed.name !== "RetellError") failed = failed.cause;
@@ -105,13 +114,13 @@ function reasonOf(error: unknown): { reason: Description; retellStatus?: number;
   const reason = describe(error);
   if (!(failed instanceof Error)) return { reason };
   const { name, status, cause } = describe(failed);
-  const retellError = cause?.code === undefined ? name : String(cause.code); // no connection, and why
+  const retellError = cause?.code === undefined ? name : String(cause.code); // why there was no connection
   return { reason, ...(status === undefined ? {} : { retellStatus: status }), retellError };
 }
 
 /**
- * Errors whose messages we write, or the runtime without a value in them. None of a connection's: the messages of
- * Mongo's driver and of Node's system errors hold hosts, which are a tenant's secret. Their name and code tell enough.
+ * Errors whose messages we write ourselves, or that never contain a value. The messages of Mongo's driver and of Node's
+ * system errors contain hosts, which are a tenant's secret: only their name and code are logged.
  */
 const quotable = new Set([
   "ApiError",
@@ -125,8 +134,8 @@ const quotable = new Set([
 ]);
 
 /**
- * What the runtime says without a value in it. Its other messages may hold one: a header that cannot be sent is quoted
- * with its key, an argument of the wrong type with what it is, and `in` with what was searched.
+ * Messages of the runtime that contain no value. Others may quote one: an invalid header with its content, an argument
+ * of the wrong type, the operands of `in`.
  */
 const plain =
   /^(Cannot (read|set) properties of (undefined|null)( \((reading|setting) '[\w$]{1,64}'\))?|[\w$]{1,64} is not defined|Maximum call stack size exceeded|Invalid (array|string) length|fetch failed|terminated)$/;
@@ -135,18 +144,18 @@ const isQuotable = ({ name, message }: Error) =>
   quotable.has(name) || (/^(Type|Range|Reference)Error$/.test(name) && plain.test(message));
 
 /**
- * What of an error may stand in a log. Messages of other parties are left out: Retell's may repeat what the user said,
- * a JSON parser's quotes its input, the Upstash client's holds the whole command, a duplicate key's holds the document.
+ * The parts of an error that may be logged. Messages of other parties are left out: Retell's may repeat what the user
+ * said, a JSON parser's quotes its input, the Upstash client's contains the command, a duplicate key's the document.
  */
 export function describe(error: unknown, depth = 0): Description {
   if (!(error instanceof Error)) return { name: `thrown ${typeof error}` };
 
   const { code, codeName, status } = error as { code?: unknown; codeName?: unknown; status?: unknown };
-  // A stack begins with the message, and its lines may look like frames.
+  // A stack begins with the message, whose lines may look like frames.
   const [, trace = ""] = error.stack?.split(error.message || error.name) ?? [];
   const frames = trace.split("\n").filter((line) => /^\s+at .*:\d+:\d+\)?$/.test(line));
   return {
-    // The classes of Retell's SDK all have the name of their base.
+    // All error classes of Retell's SDK have the name of their base class.
     name: error.name === "Error" ? Object.getPrototypeOf(error).constructor.name : error.name,
     ...(isQuotable(error) ? { message: error.message } : {}),
     ...(typeof code === "number" || /^[A-Z0-9_]{1,64}$/.test(String(code ?? "")) ? { code: code as string } : {}),

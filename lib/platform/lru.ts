@@ -1,4 +1,4 @@
-/** A map that forgets what was used longest ago. What module-level caches are made of: a warm Lambda lives for hours. */
+/** A map that drops the least recently used entry. For module-level caches, because a warm Lambda lives for hours. */
 export class Lru<V> {
   private readonly items = new Map<string, { value: V; until: number }>();
   private readonly max: number;
@@ -18,7 +18,7 @@ export class Lru<V> {
     return item.value;
   }
 
-  /** @param until Epoch ms after which the value is dropped, whether anyone asks for it or not. Absent: never. */
+  /** @param until Epoch ms after which the value is dropped, even if nobody reads it. Default: never. */
   set(key: string, value: V, until = Number.POSITIVE_INFINITY): void {
     this.items.delete(key);
     this.items.set(key, { value, until });

@@ -1,64 +1,64 @@
 import { stage } from "./stage.ts";
 
-/** Where CloudWatch keeps them. */
+/** The namespace in CloudWatch. */
 export const namespace = "ScalAIChat";
 
 /**
- * What is measured. Each is kept per stage, and some `by` one thing more: CloudWatch bills every combination by the
- * month, so nothing is kept by subaccount, user or chat. Those stand in the log lines.
+ * The metrics, each per stage, and some `by` one more dimension. CloudWatch bills every combination of dimensions by the
+ * month, so there is none by subaccount, user or chat. Those are in the log lines.
  */
 export const metrics = {
-  /** Of a request, or of a run of the sweep; its sample count says how many there were. */
+  /** Of a request, or of a run of the sweep. Its sample count is the number of requests. */
   Duration: { unit: "Milliseconds", by: "Operation" },
   CacheHits: { unit: "Count", by: "Operation" },
   CacheMisses: { unit: "Count", by: "Operation" },
-  /** Answers other than 200, the caller's mistakes included. */
+  /** Answers other than 200, including 4xx. */
   Errors: { unit: "Count", by: "Code" },
   /** Answers of 5xx. */
   Failures: { unit: "Count", by: "Operation" },
   ChatsCreated: { unit: "Count" },
-  /** Messages of users that Retell has got. */
+  /** Messages of users that Retell has received. */
   MessagesSent: { unit: "Count" },
   /** From a chat's start to its end. */
   ChatDuration: { unit: "Seconds" },
   MessagesPerChat: { unit: "Count" },
-  /** US cents, when a chat's cost is first known; what Retell adds later is not counted. */
+  /** US cents, when a chat's cost is first known. What Retell adds later is not counted. */
   ChatCost: { unit: "None" },
-  /** Requests that this instance counted by itself, without Redis. */
+  /** Requests that an instance counted by itself, without Redis. */
   DegradedLimits: { unit: "Count" },
-  /** Calls to Retell that got no useful answer, or were not made for that. A refusal of what was asked is an answer. */
+  /** Calls to Retell without a useful answer, or not made because the circuit was open. A 4xx is an answer. */
   RetellFailures: { unit: "Count" },
   /** Operations for which Mongo could not be reached in time. */
   MongoFailures: { unit: "Count" },
-  /** Sends whose outcome nobody knew when they were answered. */
+  /** Sends whose outcome was unknown when they were answered. */
   UnknownTurns: { unit: "Count" },
   /** Age of the oldest turn that a run of the sweep left open. */
   OldestOpenTurn: { unit: "Seconds" },
-  /** Runs of the sweep that came to their end. */
+  /** Completed runs of the sweep. */
   Sweeps: { unit: "Count" },
-  /** Looks for orphans that ended none, since a subaccount's database is another one than before. */
+  /** Searches for orphans that ended no chat, because the subaccount has another database than before. */
   ChangedDatabases: { unit: "Count" },
 } as const satisfies Record<string, { unit: string; by?: "Operation" | "Code" }>;
 
 export type Metric = keyof typeof metrics;
 
-/** What stands beside the numbers: the dimensions' values, and what leads from a number to its request. */
+/** What a line has besides its numbers: the dimensions' values, and the ids of the request. */
 interface LineContext {
   operationId: string;
   requestId?: string | undefined;
   Operation: string;
-  /** Of the error, if there was one. */
+  /** The error's code, if there was one. */
   Code?: string | undefined;
 }
 
-/** So many values may stand under one name in one line. */
+/** CloudWatch accepts at most 100 values of a name in one line. */
 const maxValues = 100;
 
 /**
- * What one invocation has to count, written as one line in CloudWatch's embedded metric format.
+ * The metrics of one invocation, written as one line in CloudWatch's embedded metric format.
  *
- * Our own, not Powertools': that one keeps every metric of a line by the same dimensions, so this line would be three,
- * and takes 55 us a line instead of 3, and 11 kB of each bundle.
+ * Powertools' metrics have the same dimensions for all metrics of a line, so this line would be three. They take 55 µs a
+ * line instead of 3, and 11 kB of each bundle.
  *
  * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
  */
@@ -77,7 +77,7 @@ export class Metrics {
     else this.#values.set(name, [value]);
   }
 
-  /** Writes what there is, and forgets it. One line; more only where a sweep has closed over a hundred chats. */
+  /** Writes all values, and clears them. One line, or more if a sweep has closed over a hundred chats. */
   flush(about: LineContext): void {
     const fields = { Stage: stage(), ...about };
     while (this.#values.size > 0) process.stdout.write(`${JSON.stringify(this.#line(fields))}\n`);

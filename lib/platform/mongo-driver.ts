@@ -1,2 +1,2 @@
-/** What we use of the driver, so that a bundle leaves the rest of it out. Loaded by `driver()` of mongo.ts alone. */
+/** The parts of the driver that we use, so that a bundle leaves out the rest. Loaded only by `driver()` of mongo.ts. */
 export { Decimal128, Long, MaxKey, MongoClient, ObjectId, ReadConcern } from "mongodb";

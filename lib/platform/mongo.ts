@@ -3,17 +3,17 @@ import type { Db, DbOptions, MongoClient, MongoClientOptions } from "mongodb";
 import { config } from "./config.ts";
 import { ApiError } from "./errors.ts";
 
-/** Longest wait for one operation: with what comes before it, an answer leaves within 3 s of Mongo's going away. */
+/** Longest wait for one operation, so that an answer leaves within 3 s when Mongo is away. */
 const operationMs = 2_300;
 const maxClients = 10;
-/** A client that nobody has used for so long is closed: its monitoring goes on for as long as it is open. */
+/** A client that was not used for so long is closed, because an open client keeps monitoring its servers. */
 const idleMs = 5 * 60_000;
 
 const options: MongoClientOptions = {
   appName: "scalai-chat",
   serverSelectionTimeoutMS: 2_000,
   connectTimeoutMS: 2_000,
-  // What we have given up must neither keep its connection nor be done later behind us: a second try would.
+  // An operation that was given up must not keep its connection, and must not be retried and take effect later.
   socketTimeoutMS: operationMs,
   retryReads: false,
   retryWrites: false,
@@ -25,9 +25,9 @@ const options: MongoClientOptions = {
 };
 
 /**
- * How every database is written, whatever its connection string says. A write that is acknowledged is journaled by a
- * majority of the replica set, so that no failover takes it back. The server gives up waiting for the majority before
- * `bounded` does: the write is applied then, and not durable, which the driver throws as an error.
+ * How every database is written, whatever its connection string says. An acknowledged write is in the journal of a
+ * majority of the replica set, so that no failover loses it. The server stops waiting for the majority before `bounded`
+ * does. The write is applied then, but not durable, and the driver throws an error.
  */
 const durable: DbOptions = {
   writeConcern: { w: "majority", wtimeoutMS: 2_000, journal: true },
@@ -35,12 +35,11 @@ const durable: DbOptions = {
 };
 
 /**
- * Awaits one operation for 2.3 s at most. The driver's own limits apply to parts of an operation (finding a server,
- * a socket, one of two tries), so none of them bounds the whole.
+ * Awaits one operation for 2.3 s at most. The driver's own limits each apply to a part of an operation (to find a server,
+ * to get a socket), so none of them bounds the whole.
  *
- * @throws CONNECTION_FAILED when Mongo does not do what it was asked to: it cannot be reached, does not answer in time,
- *         refuses the user, has no majority. What was asked may still take effect: callers that write say what happens
- *         then. An error that says that the request itself was wrong is thrown as it is.
+ * @throws CONNECTION_FAILED when Mongo cannot be reached, does not answer in time, refuses the user, or has no majority.
+ *         The operation may still take effect. An error about the request itself is thrown unchanged.
  */
 export async function bounded<T>(operation: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
@@ -60,8 +59,8 @@ export async function bounded<T>(operation: Promise<T>): Promise<T> {
 }
 
 /**
- * The driver, loaded by whoever first needs it. It is two thirds of what there is to load, and what is answered from
- * the cache needs none of it. Whatever else is imported of it must be a type.
+ * Loads the driver on first use. It is two thirds of the code, and answers from the cache do not need it. All other
+ * imports of it must be types.
  */
 export const driver = () => import("./mongo-driver.ts");
 
@@ -75,7 +74,7 @@ export async function drainSocketEvents(): Promise<void> {
   for (let turn = 0; turn < 4; turn++) await setImmediate();
 }
 
-/** Whether an error is the driver's, the server's or the network's, and does not say that our request was wrong. */
+/** Whether an error is of the driver, the server or the network, and not about our request. */
 function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { name, code, codeName } = error as { name: string; code?: unknown; codeName?: unknown };
@@ -83,15 +82,15 @@ function isConnectionError(error: unknown): boolean {
   if (typeof code === "number")
     return !requestErrors.has(code) && !(code > 10_000 && /^Location/.test(String(codeName)));
   if (driverErrors.test(name)) return !misuseErrors.test(name);
-  // The driver lets a socket's bare error through where it writes to one that the other side has just closed.
+  // The driver throws a socket's own error when it writes to one that the other side has just closed.
   return typeof code === "string" && /^E[A-Z0-9]+$/.test(code);
 }
 
 /**
- * Errors by which the server says that a request was wrong, or does not fit what is stored. Assertions that have no name
- * of their own, which it calls `Location` and a number above 10,000, are of this kind, too. Lower ones are Atlas's.
+ * The server's errors about a request that is wrong or does not fit the stored data. Assertions without a name, which the
+ * server calls `Location` and a number above 10,000, count as such, too. Lower numbers are Atlas's.
  *
- * InvalidNamespace (73) is not among them: collections have our names, so that it is about the tenant's `databaseName`.
+ * InvalidNamespace (73) is not in the list: our collections have valid names, so the tenant's `databaseName` is wrong.
  *
  * @see github.com/mongodb/mongo, src/mongo/base/error_codes.yml
  */
@@ -103,29 +102,29 @@ const requestErrors = new Set([
   16, // InvalidLength
   22, // InvalidBSON
   28, // PathNotViable
-  ...[40, 52, 53, 54, 55, 56, 57], // ConflictingUpdateOperators, and names of fields that are not allowed
+  ...[40, 52, 53, 54, 55, 56, 57], // ConflictingUpdateOperators, and invalid field names
   66, // ImmutableField
   ...[67, 85, 86, 197], // an index that cannot be created
   72, // InvalidOptions
   121, // DocumentValidationFailure
-  ...[166, 167, 168], // what a view or a pipeline does not take
+  ...[166, 167, 168], // not supported by a view or a pipeline
   241, // ConversionFailure
   10334, // BSONObjectTooLarge
   11000, // DuplicateKey
 ]);
 
-/** What was under way when the monitor lost the server has a name that is unlike the others'. */
+/** PoolCleared: the operation was under way when the monitor lost the server. */
 const driverErrors = /^(Mongo|PoolCleared)/;
-/** What the driver says of calls that contradict its interface. Of a connection string it says so when it connects. */
+/** Errors of the driver about wrong calls. Those about a connection string are thrown when it connects, by `connect`. */
 const misuseErrors =
   /^Mongo(API|InvalidArgument|Transaction|BatchReExecution|CursorInUse|CursorExhausted|TailableCursor)Error$/;
 
-/** Whether an error of `bounded` is one of the connection, rather than of what was asked. */
+/** Whether an error of `bounded` means that Mongo could not be reached. */
 export function isUnreachable(error: unknown): boolean {
   return error instanceof ApiError && error.code === "CONNECTION_FAILED";
 }
 
-/** Whether Mongo refused a write because a unique index has its like already. */
+/** Whether Mongo refused a write because of a unique index. */
 export const isDuplicate = (error: unknown) => error instanceof Error && "code" in error && error.code === 11000;
 
 /** Whether Mongo refused a write because a field does not have the type that it is changed as. */
@@ -136,30 +135,30 @@ export const isTooLarge = (error: unknown) =>
   error instanceof Error && "code" in error && (error.code === 10334 || error.code === 17419);
 
 interface Cluster {
-  /** There is one while somebody has connected. */
+  /** Present while it is connected. */
   client?: MongoClient | undefined;
   users: number;
   /** Epoch ms. */
   usedAt: number;
 }
 
-/** One client per connection string, in the order of use: subaccounts on one cluster share one. */
+/** By connection string, the least recently used first. Subaccounts on one cluster share a client. */
 const clusters = new Map<string, Cluster>();
 
-/** A database in use. Its client stays open until it is released. */
+/** A database in use. Its client stays open until `release`. */
 export interface AcquiredDatabase {
   /**
-   * What a majority of the set has is read, unless an operation says otherwise.
+   * Reads have the read concern majority, unless an operation names another.
    *
-   * @throws CONNECTION_FAILED when there is no connection, or no valid connection string.
+   * @throws CONNECTION_FAILED when the connection fails or the connection string is invalid.
    */
   db(): Promise<Db>;
   release(): void;
 }
 
 /**
- * The central database: subaccounts, memberships, Retell accounts. Its client is never closed. What it has last is
- * read: a revocation takes effect even while the set has no majority.
+ * The central database: subaccounts, memberships, Retell accounts. Its client is never closed. Its read concern is local,
+ * so that a revocation takes effect even while the set has no majority.
  */
 export async function central(): Promise<Db> {
   const url = config().MONGODB_URL;
@@ -167,10 +166,10 @@ export async function central(): Promise<Db> {
 }
 
 /**
- * Takes a database for one request. At most ten clients are kept, the one unused for longest is closed first, and
- * whichever nobody has used for five minutes; never one in use, nor the central one. Nothing is loaded or opened yet.
+ * Acquires a database for one request. Opens no connection yet. At most ten clients are kept. The least recently used are
+ * closed first, and those that were not used for five minutes, but never one in use, nor the central one.
  *
- * @param name The database; absent: the one that the connection string names.
+ * @param name The database. Default: the one that the connection string names.
  */
 export function acquireDatabase(url: string, name: string | undefined): AcquiredDatabase {
   const cluster = clusterAt(url);
@@ -211,14 +210,13 @@ async function connect(
   try {
     if (!cluster.client) {
       const client = new MongoClient(withoutMaxStaleness(url), options);
-      // The driver closes a client for good when its first connection fails: whoever comes next gets a new one.
+      // A client whose first connection fails stays closed, so the next request needs a new one.
       client.on("topologyClosed", () => {
         if (cluster.client === client) cluster.client = undefined;
       });
       cluster.client = client;
     }
-    // Left to the first operation, what is wrong with the connection string could not be told from what is wrong with
-    // that operation.
+    // Connects now: later, an error of the connection string could not be told from one of the first operation.
     const client = await cluster.client.connect();
     return client.db(name, { ...durable, readConcern: new ReadConcern(level) });
   } catch (cause) {
@@ -226,20 +224,20 @@ async function connect(
   }
 }
 
-/** `maxStalenessSeconds` is about secondaries: the driver refuses it beside a read preference of `primary`. */
+/** Without `maxStalenessSeconds`, which the driver refuses together with the read preference `primary`. */
 const withoutMaxStaleness = (url: string) => url.replace(/(?<=[?&])maxStalenessSeconds=[^&]*&?/i, "");
 
-/** At a lease, not by a timer: that would keep a process alive, and stand still in a Lambda that is frozen. */
+/** Called when a database is acquired. A timer would keep the process alive, and stands still in a frozen Lambda. */
 function closeIdle(): void {
   for (const [url, { client, users, usedAt }] of clusters) {
     if (users > 0 || url === config().MONGODB_URL) continue;
     if (clusters.size <= maxClients && Date.now() - usedAt < idleMs) continue;
     clusters.delete(url);
-    client?.close().catch(() => {}); // nobody uses it, nobody waits for it
+    client?.close().catch(() => {}); // it has no users, and nothing waits for it
   }
 }
 
-/** Closes every client: for tests and tools, which would otherwise not end. */
+/** Closes every client, so that tests and tools can end. */
 export async function closeAll(): Promise<void> {
   const open = [...clusters.values()];
   clusters.clear();

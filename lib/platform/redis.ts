@@ -5,13 +5,13 @@ import { HttpClient } from "./http.ts";
 const timeoutMs = 500;
 const failuresUntilOpen = 3;
 const openMs = 10_000;
-/** The load balancers of AWS keep an idle connection for 60 s. */
+/** Less than the 60 s for which the load balancers of AWS keep an idle connection. */
 const idleMs = 30_000;
 
-/** Redis gave no answer, or was not asked, because it has failed three times in a row within the last ten seconds. */
+/** Redis did not answer, or was not asked because the circuit is open. */
 class RedisUnavailable extends Error {
   override name = "RedisUnavailable";
-  /** Whatever a request asks of Redis, and how often: that it is away is one warning. */
+  /** A request logs one warning about Redis, however many of its commands fail. */
   readonly subject = "redis";
 }
 
@@ -27,11 +27,12 @@ let failures = 0;
 let openUntil = 0;
 
 /**
- * Upstash over HTTP. What is asked in one turn of the event loop travels in one request, so that rules written
- * apart (two limits, a permission, a cache read) cost one round trip together.
+ * Upstash over HTTP. The commands of one turn of the event loop are sent in one request, so that two limits, a permission
+ * and a cache read take one round trip.
  *
- * Every call may reject: Redis down, slower than 500 ms, answering garbage, or left alone for 10 s after three
- * failures. Callers say what they do then; nothing here retries.
+ * Every command may reject with RedisUnavailable: when Redis is down, slower than 500 ms, or answers something else.
+ * After three failures in a row the circuit is open for 10 s. Nothing is retried. The circuit is simpler than that of
+ * retell/breaker.ts, which counts chats and lets one call through: sharing it would take more code than it saves.
  */
 export const redis = {
   get: (key: string) => enqueue<string | null>((pipeline) => pipeline.get(key)),
@@ -45,13 +46,13 @@ export const redis = {
     enqueue<T>((pipeline) => pipeline.evalsha(sha, keys, args)),
 };
 
-/** A key as it stands in Redis. The stage comes first: stages may share a database, and so may the old server. */
+/** A key in Redis. It begins with the stage, because stages and the old server may share a database. */
 export function key(...parts: string[]): string {
   return [config().STAGE, ...parts].join(":");
 }
 
 function enqueue<T>(add: QueuedCommand["add"]): Promise<T> {
-  if (Date.now() < openUntil) return Promise.reject(new RedisUnavailable("Left alone after three failures"));
+  if (Date.now() < openUntil) return Promise.reject(new RedisUnavailable("Circuit open after three failures"));
 
   return new Promise<T>((resolve, reject) => {
     queue.push({ add, resolve: resolve as (result: unknown) => void, reject });
@@ -73,7 +74,7 @@ async function flush(): Promise<void> {
     for (const [i, { resolve, reject }] of batch.entries()) {
       const { result, error } = results[i] as { result?: unknown; error?: string };
       if (error === undefined) resolve(result);
-      else reject(new Error(error)); // NOSCRIPT is one of these: @upstash/ratelimit looks for it in the text
+      else reject(new Error(error)); // @upstash/ratelimit looks for NOSCRIPT in the message
     }
   } catch (error) {
     failures += 1;
@@ -83,20 +84,20 @@ async function flush(): Promise<void> {
   }
 }
 
-/** The SDK's commands, whose answers stay as they are: what we cache is sent on unread. */
+/** The SDK's commands without deserialization, because cached answers are sent as they are. */
 class Commands extends Redis {
   protected override opts = { automaticDeserialization: false };
 }
 
 /**
- * How commands travel. The SDK's own way is fetch, twice at least, over connections of unknown age (see http.ts); this
- * asks once, and gives up after 500 ms.
+ * Sends commands once, for 500 ms at most. The SDK itself uses fetch, which does not check the age of connections (see
+ * http.ts), and tries at least twice.
  */
 function requester(): Requester {
   const { UPSTASH_REDIS_REST_URL: url, UPSTASH_REDIS_REST_TOKEN: token } = config();
   const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
   const connections = new HttpClient(idleMs);
-  let syncToken = ""; // of an Upstash Global database: whoever reads has what was written before
+  let syncToken = ""; // of an Upstash Global database, so that a read sees earlier writes
   return {
     async request({ path = [], body }) {
       const answer = await connections.request([url.replace(/\/$/, ""), ...path].join("/"), {

@@ -1,6 +1,6 @@
 import * as z from "zod";
 
-/** A text of `min` to `max` UTF-16 units. zod's own checks count code points: to them an emoji is one, to us two. */
+/** A text of `min` to `max` UTF-16 units. zod's own checks count code points, of which an emoji is one, not two. */
 export const Text = (min: number, max: number) =>
   z
     .string()
@@ -12,8 +12,8 @@ export const Text = (min: number, max: number) =>
     .meta({ minLength: min, maxLength: max });
 
 /**
- * Whether a text shows anything: not only white space, control and format characters, and what Unicode lets a renderer
- * ignore. The braille blank is a symbol to Unicode, though it has no dots.
+ * Whether a text has a visible character: not only white space, control and format characters, and what Unicode calls
+ * ignorable. The blank braille pattern is a symbol in Unicode, but invisible.
  */
 export const isVisible = (text: string) =>
   /[^\p{White_Space}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]/u.test(text);

@@ -1,13 +1,13 @@
 const earliest = Date.UTC(2000, 0);
 const latest = Date.UTC(2100, 0);
-/** How many ms a unit has: ms, s, µs, ns. In no two of them does one number stand for a time in our range. */
+/** The units ms, s, µs and ns, in ms. A number is a time in our range in at most one of them. */
 const units = [1, 1_000, 1e-3, 1e-6];
 
 const iso = /^(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?) ?([Zz]|[+-]\d\d(?::?\d\d)?)?)?$/;
 
 /**
- * A time that another party has written, in epoch ms: a number or a numeric text, whose unit follows from its
- * magnitude, or ISO text, UTC where it names no zone. Undefined for anything else, and outside of 2000 to 2100.
+ * Another party's time, in epoch ms. It may be a number or numeric text, whose unit follows from its magnitude, or ISO
+ * text, which is UTC if it has no zone. Undefined for anything else, and outside of 2000 to 2100.
  */
 export function readTime(value: unknown): number | undefined {
   if (typeof value !== "number" && typeof value !== "string") return undefined;
@@ -25,8 +25,8 @@ function fromIso(text: string): number {
 }
 
 /**
- * How long an answer asks to wait, in s: `retry-after-ms`, or `retry-after` as seconds, an HTTP date or another time.
- * Between 1 and 60, as it may say anything; 1 where it says nothing that can be read.
+ * How many seconds an answer asks to wait: `retry-after-ms`, or `retry-after` as seconds, an HTTP date or another time.
+ * Limited to 1 to 60; 1 if it cannot be read.
  */
 export function readRetryAfter(headers: Pick<Headers, "get"> | undefined): number {
   const [ms, after] = ["retry-after-ms", "retry-after"].map((name) => oneOf(headers?.get(name)?.trim() ?? ""));
@@ -34,7 +34,7 @@ export function readRetryAfter(headers: Pick<Headers, "get"> | undefined): numbe
   return Math.min(60, Math.max(1, Math.ceil(seconds) || 1));
 }
 
-/** Some write a number in quotes, with its unit, or in two lines, which are joined by a comma. */
+/** The number, which may be quoted, have a unit, or be in two lines, which are joined by a comma. */
 const oneOf = (text: string) => /^"?(\d+(?:\.\d+)?)"?\s*(?:s|sec|seconds?)?\s*(?:,|$)/i.exec(text)?.[1] ?? text;
 
 function secondsOf(after: string): number {

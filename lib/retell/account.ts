@@ -7,21 +7,21 @@ import { Lru } from "../platform/lru.ts";
 import { bounded, central, driver, isUnreachable } from "../platform/mongo.ts";
 import { key, redis } from "../platform/redis.ts";
 
-/** A change of an account takes effect within this time, counted from its last reading in Mongo. */
+/** How long an account is cached after it was read in Mongo. A change takes effect within this time. */
 const maxAgeMs = 5 * 60_000;
 
 const Sealed = z.object({
-  /** When it was read in Mongo, epoch ms: its age counts from there, wherever it was cached since. */
+  /** When it was read in Mongo, epoch ms. Its age counts from then, in every cache. */
   readAt: z.number(),
   id: z.string(),
   /** "" where the document has none. */
   name: z.string(),
   apiKey: z.object({ text: z.string().min(1), iv: z.string().optional() }),
-  /** What Retell signs webhooks with, two during a rotation; absent: the API key. Encrypted like it. */
+  /** The keys of webhook signatures, two during a rotation. Encrypted. Default: the API key. */
   webhookKeys: z.array(z.string().min(1)).optional(),
 });
 
-/** A Retell account as it may be cached: its key encrypted. */
+/** A Retell account with its keys encrypted, as it is cached. */
 type Sealed = z.infer<typeof Sealed>;
 
 export interface Account {
@@ -31,22 +31,22 @@ export interface Account {
   sealed: Sealed;
 }
 
-/** Whose account, and for which request. */
+/** The subaccount and the request for which its account is read. */
 type AccountContext = Pick<TenantContext, "subaccountId" | "log" | "trailing">;
 
-/** Clear keys live here, in memory alone, for five minutes. */
+/** Accounts with decrypted keys, which exist only in memory, for five minutes. */
 const accounts = new Lru<Account>(1_000);
 
 /**
- * What Redis holds of a subaccount's account, encrypted; null when it holds nothing, when this process need not ask,
- * or when Redis does not answer. Never rejects.
+ * A subaccount's encrypted account in Redis; null when there is none, when this process has it in memory, or when Redis
+ * does not answer. Never rejects.
  */
 export function readCachedAccount(subaccountId: string): Promise<string | null> {
   return accounts.get(subaccountId) ? Promise.resolve(null) : redis.get(cacheKey(subaccountId)).catch(() => null);
 }
 
 /**
- * The subaccount's Retell account: from memory, else from Redis, else from Mongo.
+ * The subaccount's Retell account from memory, from Redis or from Mongo.
  *
  * @throws RETELL_ACCOUNT_INACTIVE, RETELL_FETCH_FAILED, API_KEY_DECRYPTION_ERROR, CONNECTION_FAILED
  */
@@ -54,34 +54,34 @@ export async function accountOf(tenant: AccountContext & Pick<TenantContext, "ac
   const recent = accounts.get(tenant.subaccountId);
   if (recent) return recent;
   const cached = Sealed.safeParse(parseJson(await tenant.account)).data;
-  // A copy that does not decrypt may be of a key that has been mended since.
+  // A copy that cannot be decrypted may be outdated.
   const account = cached && isFresh(cached) && (await decryptAndKeep(tenant, cached).catch(() => undefined));
   return account || decryptAndKeep(tenant, await loadAccount(tenant));
 }
 
 /**
- * The clear keys that may have signed a webhook: those that are known here, and if none of them did, those that Mongo
- * has now. So new keys count at once. Whoever sends nonsense does not get a read in Mongo for each: a subaccount is
- * looked for once in ten seconds, and 50 of them at most.
+ * The keys that may have signed a webhook: first those in memory, then, if the caller asks for more, those that Mongo has
+ * now, so that a changed key takes effect immediately. Forged webhooks do not cause a Mongo read each: a subaccount is
+ * read once in ten seconds, and at most 50 subaccounts.
  *
- * @throws What `accountOf` throws; CONNECTION_FAILED with retryAfter, too, when it cannot be looked for: nobody knows
- *         whether it is Retell, which comes again after a 503, and need not after a 401.
+ * @throws What `accountOf` throws, and CONNECTION_FAILED with retryAfter when there were too many reads. The sender may be
+ *         Retell, which repeats a webhook after a 503.
  */
 export async function* webhookKeysOf(place: AccountContext): AsyncGenerator<string[]> {
   const recent = accounts.get(place.subaccountId);
-  if (recent) yield keysOf(recent, place).catch(() => []); // they may have been mended since
+  if (recent) yield keysOf(recent, place).catch(() => []); // Mongo may have keys that can be decrypted
   yield keysOf(await decryptAndKeep(place, await lookUp(place)), place);
 }
 
-/** By subaccount, in the order of time. */
+/** By subaccount, the oldest first. */
 const recentLookups = new Map<string, { at: number; found: Promise<Sealed> }>();
 const lookupMs = 10_000;
 const maxLookups = 50;
 
 /**
- * The account as Mongo has it now, or had it a moment ago.
+ * The account as Mongo has it now, or had it in the last ten seconds.
  *
- * @throws CONNECTION_FAILED with retryAfter when there were too many looks.
+ * @throws CONNECTION_FAILED with retryAfter when there were too many lookups.
  */
 function lookUp(place: AccountContext): Promise<Sealed> {
   const now = Date.now();
@@ -98,7 +98,7 @@ function lookUp(place: AccountContext): Promise<Sealed> {
   }
   const found = loadAccount(place);
   recentLookups.set(place.subaccountId, { at: now, found });
-  // A database that did not answer has not been asked: once it is back, the next delivery is verified.
+  // A failed read does not count, so that the next delivery is verified once the database is back.
   found.catch((error) => isUnreachable(error) && recentLookups.delete(place.subaccountId));
   return found;
 }
@@ -112,7 +112,7 @@ async function keysOf({ apiKey, sealed }: Account, { subaccountId }: AccountCont
   }
 }
 
-/** Reads the account in Mongo again, whatever the caches say: after Retell refused the key that they hold. */
+/** Reads the account in Mongo, without the caches, after Retell has refused the cached key. */
 export async function reloadAccount(tenant: AccountContext): Promise<Account> {
   accounts.delete(tenant.subaccountId);
   tenant.trailing.push(forgetAccount(tenant.subaccountId).catch(() => {}));
@@ -120,15 +120,15 @@ export async function reloadAccount(tenant: AccountContext): Promise<Account> {
 }
 
 /**
- * Makes Redis forget an account. What an instance holds in memory stays until it is five minutes old.
+ * Deletes an account in Redis. Instances keep theirs in memory until it is five minutes old.
  *
- * @throws When Redis does not answer.
+ * @throws RedisUnavailable
  */
 export async function forgetAccount(subaccountId: string): Promise<void> {
   await redis.del(cacheKey(subaccountId));
 }
 
-/** Another instance's clock may be ahead of ours, by a little. */
+/** The clock of another instance may be up to 5 s ahead. */
 function isFresh({ readAt }: Sealed): boolean {
   const age = Date.now() - readAt;
   return age > -5_000 && age < maxAgeMs;
@@ -137,7 +137,7 @@ function isFresh({ readAt }: Sealed): boolean {
 async function decryptAndKeep({ subaccountId }: AccountContext, sealed: Sealed): Promise<Account> {
   try {
     const apiKey = await decrypt(sealed.apiKey, subaccountId, "retell-salt");
-    // Left to the call, nobody could say whether that was sent.
+    // Checked here: if the call failed because of it, nobody could tell whether the call was sent.
     if (!/^[\x20-\x7e]+$/.test(apiKey)) throw new Error("The API key has characters that no header can carry");
     const account = { id: sealed.id, name: sealed.name, apiKey, sealed };
     accounts.set(subaccountId, account, sealed.readAt + maxAgeMs);
@@ -172,7 +172,7 @@ async function loadAccount({ subaccountId, log, trailing }: AccountContext): Pro
     id: String(found._id),
     name: odd.accountName ? "" : name,
     apiKey: { text: found.apiKey, iv: odd.encryptionIV ? undefined : iv },
-    webhookKeys: webhookKeys ?? undefined, // of any other type than a list of texts it is refused: it protects
+    webhookKeys: webhookKeys ?? undefined, // any other type than a list of texts is refused, because it protects
   });
   if (!sealed.success)
     throw new ApiError("RETELL_FETCH_FAILED", { cause: new UnexpectedAnswer("A malformed Retell account") });

@@ -1,22 +1,21 @@
-/** So many failures in a row, of so many different chats, open a circuit, and for so long. */
+/** How many failures in a row, of how many chats, open a circuit, and for how long. */
 const failuresUntilOpen = 5;
 const chatsUntilOpen = 3;
 const openMs = 10_000;
 
-/** What a call is about. */
 export interface CallTarget {
   /** A read changes nothing at Retell. */
   isRead: boolean;
-  /** Absent: the call is about no chat that exists, such as a create or a list. */
+  /** Undefined for a call without an existing chat, such as a create or a list. */
   chatId: string | undefined;
 }
 
-/** Retell was not asked. */
+/** A call to Retell was not made. */
 export class CircuitOpen extends Error {
   override readonly name = "CircuitOpen";
-  /** It has failed again and again, or it has said how long to wait. */
+  /** `away`: too many calls have failed. `limited`: after a 429, for the time that it named. */
   readonly reason: "away" | "limited";
-  /** Seconds until it is asked again. */
+  /** Seconds until the next call is made. */
   readonly retryAfter: number;
 
   constructor(reason: CircuitOpen["reason"], ms: number) {
@@ -27,39 +26,39 @@ export class CircuitOpen extends Error {
 }
 
 /**
- * Keeps one account's calls from a Retell that is away, where each would hang for seconds or add to its load. After five
- * failures in a row, of three chats at least, calls are refused for 10 s, then one is let through to try. A chat that
- * always fails says nothing about the others; a create or a list counts like a chat of its own. A 429 refuses all calls
- * for as long as it says. Each account has a breaker of its own, so that one tenant's trouble stays its own.
+ * The circuit breaker of one account. After five failures in a row, of three chats at least, calls are refused for 10 s,
+ * and then one is let through as a probe. Three chats, because one chat that always fails says nothing about others; a
+ * create or a list counts as a chat of its own. A 429 refuses all calls for as long as it says. Each account has its own
+ * breaker, so that one tenant's failures do not affect another.
  *
- * Failed reads stop reads alone: what a user says or creates is not refused because histories cannot be read.
+ * Failed reads open only the circuit of reads: a message or a create is not refused because histories cannot be read.
  */
 export class CircuitBreaker {
   private readonly reads = new Circuit();
   private readonly writes = new Circuit();
   private limitedUntil = 0;
 
-  /** Why a call must not be made now; undefined when it may, and then its outcome must be told. */
+  /** Why a call must not be made now; undefined when it may. Then `answered`, `failed` or `limited` must follow. */
   refusal({ isRead }: CallTarget): CircuitOpen | undefined {
     const limitedMs = this.limitedUntil - Date.now();
     if (limitedMs > 0) return new CircuitOpen("limited", limitedMs);
-    const awayMs = (isRead ? this.reads : this.writes).closedFor();
+    const awayMs = (isRead ? this.reads : this.writes).refusedMs();
     return awayMs > 0 ? new CircuitOpen("away", awayMs) : undefined;
   }
 
-  /** Retell has answered; a refusal is an answer, too. */
+  /** Retell has answered. A refusal is an answer, too. */
   answered(): void {
     this.reads.reset();
     this.writes.reset();
   }
 
-  /** No answer, or one that says that Retell cannot answer now. */
+  /** There was no answer, or a 5xx. */
   failed({ isRead, chatId = crypto.randomUUID() }: CallTarget): void {
     this.reads.failed(chatId);
     if (!isRead) this.writes.failed(chatId);
   }
 
-  /** @param seconds What its 429 asks for. */
+  /** @param seconds The Retry-After of the 429. */
   limited(seconds: number): void {
     this.answered();
     this.limitedUntil = Math.max(this.limitedUntil, Date.now() + seconds * 1_000);
@@ -71,8 +70,8 @@ class Circuit {
   private readonly chats = new Set<string>();
   private openUntil = 0;
 
-  /** How many ms calls are refused yet. Once they are over, the first call that asks is let through for 10 s. */
-  closedFor(): number {
+  /** For how many ms calls are still refused. After them, the first call passes, and the others are refused for 10 s. */
+  refusedMs(): number {
     const ms = this.openUntil - Date.now();
     if (ms <= 0) this.open();
     return ms;

@@ -1,16 +1,16 @@
 import type * as z from "zod";
 import type { RequestLog } from "../platform/logger.ts";
 
-/** What could be read of a value, and the paths of what had to be left out. */
+/** The readable part of a value, and the paths of what was removed. */
 export interface LenientResult<T> {
   data: T;
-  /** Names of the schema, never values: `message_with_tool_calls[].message_id`. */
+  /** Names without values, such as `message_with_tool_calls[].message_id`. */
   odd: string[];
 }
 
 /**
- * Reads what another party has sent. What the schema does not take is left out of the value: a field, or where that is
- * needed what it is a field of, such as one item of a list. The value is changed in place.
+ * Parses what another party has sent. What the schema refuses is removed from the value, in place: a field, or if the
+ * field is required, the object or list item that contains it.
  *
  * @throws ZodError when nothing is left.
  */
@@ -32,7 +32,7 @@ export function readLeniently<T>(schema: z.ZodType<T>, value: unknown): LenientR
   }
 }
 
-/** The data of a reading. What had to be left out is one warning. */
+/** The data of a result. All that was removed is logged in one warning. */
 export function dataOf<T>({ data, odd }: LenientResult<T>, log: RequestLog): T {
   if (odd.length > 0) log.warn(`Retell sent what could not be read: ${odd.join(", ")}`);
   return data;
@@ -45,7 +45,7 @@ interface Parent {
 
 const removed = Symbol("left out");
 
-/** The last step of a path that leads to something; undefined when that is the value itself. */
+/** The deepest existing part of a path, and what contains it; undefined when that is the value itself. */
 function parentOf(value: unknown, path: PropertyKey[]): Parent | undefined {
   let place: Parent | undefined;
   let at = value;
@@ -63,7 +63,7 @@ function removeGaps(list: unknown[]): void {
   list.length = length;
 }
 
-/** Which item it was is left out, so that a list has one name however many of its items are odd. */
+/** A path without the positions of list items, so that all items of a list have one name. */
 function pathName(path: PropertyKey[]): string {
   const name = path.map((part) => (typeof part === "number" ? "[]" : `.${String(part)}`)).join("");
   return name.replace(/^\./, "") || "(all of it)";

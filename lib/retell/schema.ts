@@ -2,10 +2,10 @@ import * as z from "zod";
 import { readTime } from "../platform/time.ts";
 import { type LenientResult, readLeniently } from "./lenient.ts";
 
-/** Of what Retell says, deeper levels are left out: MongoDB stores no more than a hundred and some, ours included. */
+/** Deeper levels are removed: MongoDB stores about a hundred levels, including ours. */
 const maxLevels = 50;
 
-/** Fields of a message that are ours alone, should Retell ever name one of its own so. */
+/** Our own fields of a message. They are removed from Retell's messages, should these ever have one of that name. */
 const reservedFields = new Set(["internal", "seq", "delivery"]);
 
 const Name = z.string().min(1);
@@ -18,7 +18,7 @@ const Time = z
   })
   .optional();
 
-/** An entry of a chat as Retell has it. Ids and times are optional on every kind, and there may be kinds unknown to us. */
+/** A message of a chat at Retell. Ids and times are optional, and there may be roles that we do not know. */
 const RetellMessage = z.preprocess(
   withoutNulls,
   z.looseObject({
@@ -28,13 +28,13 @@ const RetellMessage = z.preprocess(
     content: z
       .string()
       .optional()
-      .catch(({ value }) => JSON.stringify(value)), // what is no text, as it would be written
+      .catch(({ value }) => JSON.stringify(value)), // anything else as its JSON
     tool_call_id: Name.optional(),
   }),
 );
 export type RetellMessage = z.infer<typeof RetellMessage>;
 
-/** Each entry once: a list may repeat one under its id. */
+/** The messages without repetitions: a list may contain one several times, with the same id. */
 const Entries = z.array(RetellMessage).transform((entries) => {
   const ids = new Set<string>();
   return entries.filter(({ message_id }) => {
@@ -47,7 +47,7 @@ const Entries = z.array(RetellMessage).transform((entries) => {
 
 const Details = z.preprocess((value) => toStorable(value), z.record(z.string(), z.unknown()).nullish());
 
-/** Billing and metrics count with this number. */
+/** For billing and metrics, a number. */
 const Amount = z
   .union([
     z.number(),
@@ -67,28 +67,28 @@ const Chat = z
     start_timestamp: Time,
     end_timestamp: Time,
     transcript: z.string().nullish(),
-    /** Absent where the agent's storage setting keeps no history. */
+    /** Absent if the agent's storage setting keeps no history. */
     message_with_tool_calls: Entries.nullish(),
     collected_dynamic_variables: Details,
     chat_cost: Cost,
     chat_analysis: Details,
   })
-  // A status that we do not know says that the chat is over only together with the time of its end.
+  // A chat with an unknown status has ended only if it has an end time.
   .transform((chat) => ({ ...chat, chat_status: chat.chat_status ?? (chat.end_timestamp ? "ended" : "ongoing") }));
-/** A chat as Retell has it; everything but its id and status may be absent. */
+/** A chat at Retell. Everything but its id and status may be absent. */
 export type RetellChat = z.infer<typeof Chat>;
 
-/** Retell promises these with every chat. */
+/** Fields that Retell documents as always present. */
 const alwaysPresent = ["agent_id", "chat_status"];
 
-/** @throws ZodError when it names no chat. */
+/** @throws ZodError when it has no chat id. */
 export function readHistory(value: unknown): LenientResult<RetellChat> {
   const missing = alwaysPresent.filter((name) => !Object.hasOwn(Object(value), name));
   const { data, odd } = readLeniently(Chat, value);
   return { data, odd: [...missing, ...odd] };
 }
 
-/** What a completion answers: the new messages of its turn, the user's own not among them. */
+/** The answer to a completion: the turn's new messages, without the user's own. */
 const Completion = z.object({ messages: Entries });
 
 /** @throws ZodError when it has no list of messages. */
@@ -100,10 +100,10 @@ const Page = z.object({
   pagination_key: Name.nullish(),
 });
 
-/** Retell's chats, as a list gives them. @throws ZodError when it has no list of items. */
+/** One page of a list of chats. @throws ZodError when it has no list of items. */
 export const readPage = (value: unknown) => readLeniently(Page, value);
 
-/** A null is as good as nothing. */
+/** An entry without null fields, which count as absent, and without our own fields. */
 function withoutNulls(entry: unknown): unknown {
   if (typeof entry !== "object" || entry === null) return entry;
   const fields = Object.entries(entry).filter(([name, value]) => value !== null && !reservedFields.has(name));
@@ -111,11 +111,11 @@ function withoutNulls(entry: unknown): unknown {
 }
 
 /**
- * A value as MongoDB can hold it. What Retell says is not ours to refuse: one field that cannot be stored would keep a
- * chat from being read, settled and ended for ever.
+ * A value that MongoDB can store. A field that cannot be stored is removed: otherwise the chat could never be read,
+ * settled or ended.
  */
 function toStorable(value: unknown, levels = maxLevels): unknown {
-  // Half a surrogate pair would be stored as U+FFFD, and differ from what Retell says for good.
+  // MongoDB stores half a surrogate pair as U+FFFD. The stored text would always differ from Retell's.
   if (typeof value === "string") return value.toWellFormed();
   if (typeof value !== "object" || value === null) return value;
   if (levels === 0) return null;
@@ -124,5 +124,5 @@ function toStorable(value: unknown, levels = maxLevels): unknown {
   return Object.fromEntries(fields.map(([name, inside]) => [name, toStorable(inside, levels - 1)]));
 }
 
-/** The driver takes an object with a `_bsontype` for one of its own. */
+/** The driver treats an object with `_bsontype` as one of its own types. */
 const isStorable = (name: string) => name !== "_bsontype" && name !== "__proto__" && !name.includes("\0");

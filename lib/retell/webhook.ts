@@ -7,16 +7,16 @@ import { type RetellChat, readHistory } from "./schema.ts";
 const Event = z.object({ event: z.string(), chat: z.unknown().optional() });
 
 /**
- * What Retell tells of a chat. Events have no id and no order: chat_analyzed may come before a retried chat_ended,
- * and each may come again.
+ * A webhook's event. Events have no id and no order: chat_analyzed may arrive before a repeated chat_ended, and each may
+ * arrive several times.
  */
 interface Event {
   event: string;
-  /** Voice events carry `call` instead, and others may come: they are none of ours. */
+  /** Undefined in events that are not about a chat, such as those of calls. */
   chat: RetellChat | undefined;
 }
 
-/** What a signed body says. Where it cannot be read, an event that nothing follows from. */
+/** The event in a signed body. If it cannot be read, the event `unreadable` without a chat, which is ignored. */
 export function readEvent(body: string, log: RequestLog): Event {
   const { event, chat } = Event.safeParse(parseExactly(body)).data ?? { event: "unreadable", chat: undefined };
   return { event, chat: chat === undefined ? undefined : dataOf(readChat(chat), log) };

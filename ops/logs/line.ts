@@ -30,9 +30,9 @@ export const LogLine = z.strictObject({
   sampling_rate: z.number().optional(),
   xray_trace_id: z.string().optional(),
   operationId: z.guid(),
-  /** Lambda's. Absent where no Lambda runs: `npm run sweep`. */
+  /** Lambda's. Absent where no Lambda runs: `npm run ops -- sweep`. */
   requestId: Id.optional(),
-  operation: z.enum([...Object.values(routes).map(({ name }) => name), "sweep", "db:indexes", "doctor"]),
+  operation: z.enum([...Object.values(routes).map(({ name }) => name), "sweep", "indexes", "doctor"]),
 
   // Of a request, as far as it came.
   route: z.enum(Object.values<Route>(routes).map(routeKey)).optional(),

@@ -1,4 +1,4 @@
-/** What is read of a chat. Whatever the old server may have left out is missing or null. */
+/** The fields of a chat that are counted. The old server may have left some out. */
 export interface Chat {
   chat_id: string;
   agent_id?: string | null;
@@ -7,13 +7,14 @@ export interface Chat {
   start_timestamp?: number | null;
   end_timestamp?: number | null;
   message_count?: number | null;
-  /** BSON. */
+  /** Size as BSON. */
   bytes: number;
 }
 
-/** How numbers are spread; percentiles by nearest rank. All 0 where there are none. */
+/** The distribution of numbers; percentiles by nearest rank. All 0 where there are none. */
 export interface Spread {
   count: number;
+  sum: number;
   min: number;
   avg: number;
   p50: number;
@@ -21,7 +22,7 @@ export interface Spread {
   max: number;
 }
 
-/** What a subaccount's chats are like. */
+/** Counts over a subaccount's chats. */
 export interface Tally {
   chats: number;
   byStatus: Record<string, number>;
@@ -30,7 +31,7 @@ export interface Tally {
   messagesPerChat: Spread;
   /** The ten with the most messages. */
   topAgents: { agentId: string; chats: number; messages: number }[];
-  /** The last twelve with a chat, newest first, by the Monday (UTC) of the week in which the chat began. */
+  /** The last twelve weeks in which a chat began, newest first, by their Monday (UTC). */
   weeks: { week: string; chats: number; messages: number }[];
   bytesPerChat: Spread;
   /** The ten largest documents. */
@@ -41,7 +42,7 @@ const shown = 10;
 const weeksShown = 12;
 const dayMs = 86_400_000;
 
-/** Counts chats one by one; of each it keeps three numbers. */
+/** Counts chats one by one. Of each it keeps three numbers in memory. */
 export async function tally(chats: AsyncIterable<Chat> | Iterable<Chat>): Promise<Tally> {
   const durations: number[] = [];
   const messages: number[] = [];
@@ -90,7 +91,7 @@ function add(groups: Map<string, { chats: number; messages: number }>, name: str
   groups.set(name, { chats: group.chats + 1, messages: group.messages + messages });
 }
 
-/** How numbers are spread. Sorts them. */
+/** Computes the distribution. Sorts `values` in place. */
 export function spread(values: number[]): Spread {
   values.sort((a, b) => a - b);
   const count = values.length;
@@ -98,6 +99,7 @@ export function spread(values: number[]): Spread {
   const sum = values.reduce((total, value) => total + value, 0);
   return {
     count,
+    sum,
     min: rank(0),
     avg: count === 0 ? 0 : Math.round((sum / count) * 10) / 10,
     p50: rank(0.5),

@@ -124,6 +124,9 @@ function checkChat(here: Here): void {
       ledger.breaks("refused, yet delivered", `${sent.key} in ${chatId}`, excuseOf(here, sent));
     }
   }
+  for (const sent of ledger.undecided.filter((one) => one.chatId === chatId)) {
+    ledger.breaks("stuck", `${sent.key} in ${chatId} stays undecided`, excuseOf(here, sent));
+  }
   for (const accepted of ledger.accepted.filter((one) => one.chatId === chatId)) {
     const [own] = timesOf(accepted);
     if (own) checkTold(here, accepted, own);
@@ -266,13 +269,24 @@ function excuseOf(here: Here, sent: Sent): Excuse | undefined {
     const { entry } = one;
     if (entry.role !== "user") continue;
     const at = entry.created_timestamp ?? 0;
-    if (!entry.truth?.isStrangers || at > sent.to + slackMs) continue;
+    const isAnothers =
+      entry.truth?.isStrangers || (one.sent && one.sent.key !== sent.key && isDisplaced(here, one.sent));
+    if (!isAnothers || at > sent.to + slackMs) continue;
     // What was said before the send may have been read before: that it was not shows by its being taken for the send.
     if (at < sent.from - slackMs && matches.get(one)?.internal?.key !== idOf(sent)) continue;
-    const said = entry.truth.said ?? "";
+    const said = entry.truth?.said ?? "";
     if (normal(said) === text || isPlaceholder(said) || isPlaceholder(sent.content)) return "a stranger's equal text";
   }
   return isTheFirst(entries, sent) ? "the first stranger" : undefined;
+}
+
+/** Whether a send was told the answer to a stranger: its own entry, which came later, is nobody's then, as a stranger's. */
+function isDisplaced({ ledger, entries }: Here, { key }: Sent): boolean {
+  const strangers = new Set(
+    entries.filter(({ entry }) => entry.truth?.isStrangers).map(({ entry }) => entry.message_id),
+  );
+  const accepted = ledger.accepted.find((one) => one.key === key);
+  return accepted?.told.messages.some(({ message_id }) => strangers.has(message_id)) === true;
 }
 
 /** Whether the chat's agent shows what holds the word as a placeholder. */

@@ -125,10 +125,7 @@ async function send(
     ledger.unanswered.push(sent);
     ledger.breaks("stuck", `${key} in ${chatId}: at last ${known.last}`, overwritten(ledger, sent));
   }
-  if (known.kind === "undecided") {
-    ledger.undecided.push(sent);
-    ledger.breaks("stuck", `${key} in ${chatId}`, "undecided");
-  }
+  if (known.kind === "undecided") ledger.undecided.push(sent);
   if (known.kind !== "done") return known.kind;
   if (known.isReplay) ledger.replays += 1;
   const accepted = { ...sent, told: known.data };

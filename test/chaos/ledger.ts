@@ -1,4 +1,5 @@
-import type { Data } from "./api.ts";
+import type * as z from "zod";
+import type { routes } from "../../lib/api/routes.ts";
 
 /** A message that a client has tried to send until it knew how it stands. */
 export interface Sent {
@@ -15,7 +16,7 @@ export interface Sent {
 
 /** A message that a client was told is stored, and what it was told of it. */
 export interface Accepted extends Sent {
-  told: Data<"message">;
+  told: z.output<(typeof routes)["message"]["data"]>;
 }
 
 /** The promises that a run puts to the test; none may be broken. */

@@ -1,5 +1,5 @@
 /**
- * `npm run chaos`: holds the promise that nothing is lost and nothing doubled against a world that misbehaves. What
+ * `npm run prove -- chaos`: holds the promise that nothing is lost and nothing doubled against a world that misbehaves. What
  * happens to whom is drawn from the seed; how it mingles is up to the machine. Exits with 1 when a promise is broken.
  */
 import { createWriteStream } from "node:fs";
@@ -21,7 +21,7 @@ const options = {
 } as const;
 
 const USAGE =
-  "npm run chaos -- [--seed N] [--sends N] [--chats N] [--clients N] [--instances N] [--without PART,PART] [--log FILE] [--trace FILE]";
+  "npm run prove -- chaos [--seed N] [--sends N] [--chats N] [--clients N] [--instances N] [--without PART,PART] [--log FILE] [--trace FILE]";
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options });

@@ -10,7 +10,7 @@ export interface Guard {
   test: readonly [file: string, group: string, title: string];
 }
 
-/** `npm run guards` takes each of them out. */
+/** `npm run prove -- guards` takes each of them out. */
 export const guards: Guard[] = [
   {
     name: "the key clause: a message whose key is stored is not stored again",
@@ -120,7 +120,7 @@ export const guards: Guard[] = [
   },
   {
     name: "maxRetries 0: the SDK repeats no send",
-    file: "lib/retell/client.ts",
+    file: "lib/retell/sdk.ts",
     text: "maxRetries: 0,",
     test: ["test/message.test.ts", "message, when Retell fails", "asks Retell once for one message, whatever happens"],
   },

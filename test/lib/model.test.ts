@@ -6,7 +6,7 @@
  * check. Effects of a refusal come before its answer, late effects before SETTLE is over: a Retell of which less can be
  * relied on is not modelled, but for late effects after a 500.
  *
- * `npm run model` walks through more casts.
+ * `npm run prove -- model` walks through more casts.
  */
 import { expect, it } from "vitest";
 import { type Cast, nameOfCast, violationOf } from "./model/casts.ts";

@@ -179,6 +179,25 @@ describe("an open turn", () => {
     expect(late).toEqual({ kind: "fail", reason: "absent", mayArrive: true });
   });
 
+  it("is not what stands there since before it, in the same words: that leaves it undecided", () => {
+    const said = [{ ...user("ok", "d1"), created_timestamp: now.getTime() - 62_000 }, agent("noted", "d2")];
+    expect(reconcile(open, history([...opened, ...said]), limits)).toEqual({ kind: "later" });
+    const old = aChat(open.messages, 0, { at: ago(330_001) });
+    const before = [{ ...user("ok", "d1"), created_timestamp: now.getTime() - 332_000 }, agent("noted", "d2")];
+    const step = reconcile(old, history([...opened, ...before]), limits);
+    expect(step).toEqual({ kind: "fail", reason: "undecided", mayArrive: true });
+  });
+
+  it("stays undecided when two spoke after it, though only one of them at once", () => {
+    const said = (ms: number, n: number) => [
+      { ...user(`[removed]`, `d${n}`), created_timestamp: now.getTime() - ms },
+      agent(`${n}`, `e${n}`),
+    ];
+    const old = aChat(open.messages, 0, { at: ago(330_001) });
+    const step = reconcile(old, history([...opened, ...said(329_000, 1), ...said(326_000, 2)]), limits);
+    expect(step).toEqual({ kind: "fail", reason: "undecided", mayArrive: true });
+  });
+
   it("stays undecided when others spoke and none of them said its text", () => {
     const others = [user("one", "d1"), agent("a", "d2"), user("two", "d3"), agent("b", "d4")];
     const old = aChat(open.messages, 0, { at: ago(330_001) });
@@ -311,6 +330,15 @@ describe("an idle chat", () => {
     expect(step).not.toMatchObject({ entries: [{ internal: { supersedes: "A" } }] });
   });
 
+  it("goes by MongoDB's clock, not by the instance's, for when a send was made that was given up", () => {
+    const gone: StoredMessage = { ...ours("ok", "A", true), created_timestamp: now.getTime() - 130_000 };
+    Object.assign(gone.internal ?? {}, { sentAt: now.getTime() - 100_000 });
+    const said = { ...user("ok", "d1"), created_timestamp: now.getTime() - 110_000 };
+    const step = reconcile(aChat([...opened, gone], 0), history([...opened, said]), limits);
+    expect(step).toMatchObject({ kind: "append", entries: [{ message_id: "d1" }] });
+    expect(step).not.toMatchObject({ entries: [{ internal: { supersedes: "A" } }] });
+  });
+
   it("recognises a failed send that arrived after all and whose text was replaced", () => {
     const chat = aChat([...opened, ours("bomb", "A", true)], 0);
     const step = reconcile(chat, history([...opened, user("[removed]"), agent("no")]), limits);
@@ -403,6 +431,31 @@ describe("an idle chat", () => {
         expect(step).toMatchObject({ kind: "append", entries: [{ content: "else" }, { content: "noted" }] });
       }
     }
+  });
+
+  it("keeps a placeholder that stands for another's entry than the one that the history has lost", () => {
+    const refusal = agent("I cannot talk about that", "m2");
+    const said: StoredMessage[] = [
+      { ...user("[removed]", "m1"), internal: {} },
+      { ...refusal, internal: {} },
+    ];
+    const chat = aChat([...said, ours("b", "B"), agent("two", "m4")], 2);
+    const rest = [user("b", "m3"), agent("two", "m4"), user("[removed]", "m5"), { ...refusal, message_id: "m6" }];
+    const step = reconcile(chat, history(rest), limits);
+    expect(step).toMatchObject({ kind: "append", entries: [{ message_id: "m5" }, { message_id: "m6" }] });
+  });
+
+  it("finds a silent message of ours in front of what others said before it and we learned of after it", () => {
+    const learned: StoredMessage[] = [
+      { ...user("else", "d1"), internal: {} },
+      { ...agent("noted", "d2"), internal: {} },
+    ];
+    const chat = aChat(
+      [ours("a", "A"), agent("one", "m1"), ours("b", "B"), ...learned, ours("c", "C"), agent("three", "m5")],
+      4,
+    );
+    const rest = [agent("noted", "d2"), user("b", "m3"), user("c", "m4"), agent("three", "m5")];
+    expect(reconcile(chat, history(rest), limits)).toEqual({ kind: "none" });
   });
 
   it("finds what was scrubbed after the end on both sides where no id tells, from its end", () => {

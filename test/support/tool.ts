@@ -8,13 +8,18 @@ export interface Ended {
   stderr: string;
 }
 
-/** Runs a program of dev/ to its end, in a process of its own, with this instance's environment. */
-export function tool(program: string, args: string[] = [], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
-  const path = fileURLToPath(new URL(`../../ops/${program}`, import.meta.url));
+/** Runs a command of `npm run ops`, or of another script, to its end, in a process with this instance's environment. */
+export function tool(
+  command: string,
+  args: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+  script = "ops/main.ts",
+): Promise<Ended> {
+  const path = fileURLToPath(new URL(`../../${script}`, import.meta.url));
   const { promise, resolve } = Promise.withResolvers<Ended>();
   const child = execFile(
     process.execPath,
-    [path, ...args],
+    [path, ...command.split(" ").filter(Boolean), ...args],
     { env: { ...process.env, ...env } },
     (_error, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
   );

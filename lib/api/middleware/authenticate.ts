@@ -10,20 +10,20 @@ import { Text } from "../../platform/text.ts";
 import type { Middleware } from "../call.ts";
 import { headerOf } from "../headers.ts";
 
-/** Signature algorithms of a key set. HS256 never goes by a key set, and these never by the secret. */
+/** Signature algorithms of a key set. HS256 is verified with the secret alone, and these with the key set alone. */
 const asymmetric = ["RS256", "ES256", "EdDSA"];
 
 const clockToleranceSeconds = 5;
 
-/** Of an odd type, empty or null it is as good as absent: issuers write all of these where they have no value. */
+/** Empty, null or of another type, it counts as absent: issuers write all of these where they have no value. */
 const UserId = Text(1, 128)
   .refine((id) => id.trim() !== "")
   .optional()
   .catch(undefined);
 
 /**
- * What is read of a token. What nothing else can stand in for is strict: `exp` must be there, and a `nbf` that is not
- * null must be a time.
+ * The claims that are read. A malformed claim counts as absent, but `exp` is required, and `nbf` must be a number or
+ * null.
  */
 const Claims = z
   .object({
@@ -37,7 +37,7 @@ const Claims = z
   })
   .transform(({ sub, id = sub, ...claims }) => ({ ...claims, id: id === undefined ? id : canonicalUserId(id) }));
 
-/** A bearer token becomes an actor. Only who the caller is; what it may do is authorize.ts. */
+/** Verifies the bearer token, and sets the actor. What the actor may do is checked by authorize.ts. */
 export function authenticate(): Middleware {
   return {
     before: async ({ event, internal: { state } }) => {
@@ -49,8 +49,8 @@ export function authenticate(): Middleware {
 }
 
 /**
- * One space or more stand behind the scheme (RFC 9110, 11.4). API Gateway joins repeated headers by a comma, which no
- * token holds: two of them are none.
+ * The scheme is followed by one or more spaces (RFC 9110, 11.4). API Gateway joins repeated headers by a comma, which no
+ * token contains: two tokens are refused.
  */
 function bearerToken(header: string | undefined): string {
   const [scheme = "", token = "", ...more] = (header ?? "").split(/ +/);
@@ -61,7 +61,7 @@ function bearerToken(header: string | undefined): string {
 
 async function verifyToken(token: string): Promise<Actor> {
   const { JWT_SECRET, JWT_JWKS_URL, JWT_ISSUER, JWT_AUDIENCE, JWT_ADMIN_ISSUERS } = config();
-  // The token's own header only chooses between two configured ways, and each way fixes its algorithms.
+  // The token's header only selects the secret or the key set. Each has fixed algorithms.
   const symmetric = algorithm(token) === "HS256";
   let verified: CompactVerifyResult;
   try {
@@ -72,14 +72,14 @@ async function verifyToken(token: string): Promise<Actor> {
     } else throw new ApiError("INVALID_ACCESS_TOKEN");
   } catch (cause) {
     if (cause instanceof ApiError) throw cause;
-    // The key set's server is away or answers nonsense: not the caller's fault, and not to be taken for a bad token.
+    // The key set cannot be fetched or read. That does not mean that the token is bad.
     if (!(cause instanceof errors.JOSEError) || keySetErrors.has(cause.code)) {
       throw new ApiError("CONNECTION_FAILED", { cause, message: "The token's issuer cannot be reached" });
     }
     throw new ApiError("INVALID_ACCESS_TOKEN", { cause });
   }
 
-  // jwtVerify would check these claims too, but refuses a token for a null in a claim that is not needed.
+  // jwtVerify would check these claims too, but it refuses null in a claim that is not needed.
   const { data: claims } = Claims.safeParse(parseJson(Buffer.from(verified.payload).toString()));
   if (claims?.id === undefined) throw new ApiError("INVALID_ACCESS_TOKEN");
   const { id, role, iss, aud, exp, nbf } = claims;
@@ -103,7 +103,7 @@ function algorithm(token: string): unknown {
 
 const keySetErrors = new Set(["ERR_JWKS_TIMEOUT", "ERR_JWKS_INVALID", "ERR_JOSE_GENERIC"]);
 
-/** Imported once: bytes, or a KeyObject, jose imports anew for each token, which then costs half as much again. */
+/** As a CryptoKey: jose imports bytes or a KeyObject anew for each token, which makes it half as slow again. */
 const imported = new Map<string, Promise<webcrypto.CryptoKey>>();
 function secretKey(text: string): Promise<webcrypto.CryptoKey> {
   const known = imported.get(text) ?? importSecret(text);
@@ -114,7 +114,7 @@ function secretKey(text: string): Promise<webcrypto.CryptoKey> {
 const importSecret = (text: string) =>
   crypto.subtle.importKey("raw", Buffer.from(text), { name: "HMAC", hash: "SHA-256" }, false, ["verify"]);
 
-/** How long a key that its issuer has withdrawn is accepted at most. Each instance reads the key set as often. */
+/** How long a key that its issuer has withdrawn is still accepted. Each instance fetches the key set this often. */
 const keySetMaxAgeMs = 5 * 60_000;
 
 const keySets = new Map<string, JWTVerifyGetKey>();

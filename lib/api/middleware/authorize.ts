@@ -7,17 +7,18 @@ import type { GuardedRoute } from "../route.ts";
 import { countForRoute, enforce } from "./limit.ts";
 
 /**
- * The gate. Everything that was started before it is awaited here, and the verdicts fall in their order: the user's
- * limit, the permission, the subaccount's limit.
+ * Awaits what was started before, and decides in this order: the user's limit, the permission, the subaccount's limit.
+ * Then it opens the tenant's database.
  */
 export function authorize(route: GuardedRoute): Middleware {
   return {
     before: async ({ internal: { state } }) => {
       const { actor, params, counts, log } = state;
-      if (!actor || !params || !counts) throw new Error("authorize stands behind authenticate, limitUser and validate");
+      if (!actor || !params || !counts)
+        throw new Error("authorize must run after authenticate, limitUser and validate");
       const { subaccountId } = params;
 
-      const peeked = accessInCaches(actor.id, subaccountId); // started before the first await: it travels with the counts
+      const peeked = accessInCaches(actor.id, subaccountId); // before the first await, so that Redis gets it together with the counts
       enforce(state, await counts.user);
 
       const { access: cached, epoch, failure } = await peeked;

@@ -5,16 +5,16 @@ import type { Middleware, RequestState } from "../call.ts";
 import type { GuardedRoute, Route } from "../route.ts";
 
 /**
- * Starts counting against the user's limit, of every request with a valid token: also of one that is refused later. A
- * user who is known to be over the limit is refused before anything else is looked at.
+ * Counts every request with a valid token against the user's limit, also one that is refused later. A user who is known
+ * to be over the limit is refused at once.
  *
- * The count is not awaited here, so that it travels with the permission and the cache read.
+ * The count is not awaited here, so that it is sent together with the permission and the cache read.
  */
 export function limitUser(): Middleware {
   return {
     before: ({ internal: { state } }) => {
       const { actor } = state;
-      if (!actor) throw new Error("limitUser stands behind authenticate");
+      if (!actor) throw new Error("limitUser must run after authenticate");
       const rule = userLimit();
       const over = knownRefusal(rule, actor.id);
       if (over) enforce(state, over);
@@ -23,12 +23,12 @@ export function limitUser(): Middleware {
   };
 }
 
-/** Starts counting against the subaccount's limit, if this instance knows that the caller is allowed. */
+/** Counts against the subaccount's limit, if this instance knows that the caller is allowed. Else `authorize` does. */
 export function limitSubaccount(route: GuardedRoute): Middleware {
   return {
     before: ({ internal: { state } }) => {
       const { actor, params, counts } = state;
-      if (!actor || !params || !counts) throw new Error("limitSubaccount stands behind limitUser and validate");
+      if (!actor || !params || !counts) throw new Error("limitSubaccount must run after limitUser and validate");
       const access = accessInMemory(actor.id, params.subaccountId);
       const isAllowed = access && checkPermission(access, actor, route.permission, Date.now()).allowed;
       if (isAllowed) counts.subaccount = countForRoute(route, params.subaccountId);
@@ -43,7 +43,7 @@ export function countForRoute(route: Route, subaccountId: string): Promise<Limit
 }
 
 /**
- * Judges a count: notes it in the answer's headers, where the tighter limit stands.
+ * Writes a result into the answer's headers, unless they already have that of a tighter limit.
  *
  * @throws RATE_LIMIT_EXCEEDED
  */
@@ -58,7 +58,7 @@ export function enforce(state: RequestState, { success, limit, remaining, reset,
     headers["ratelimit-reset"] = String(seconds);
   }
   if (degraded !== undefined) {
-    if (!headers["x-ratelimit-mode"]) log.metrics.add("DegradedLimits"); // once, though both limits are
+    if (!headers["x-ratelimit-mode"]) log.metrics.add("DegradedLimits"); // once for both limits
     headers["x-ratelimit-mode"] = "degraded";
     log.fields.limits = "degraded";
     log.warn("Rate limits degraded: this instance counts by itself", degraded);

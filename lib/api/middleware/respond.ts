@@ -10,22 +10,22 @@ import { type Route, routeKey } from "../route.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const functionMs = 29_000;
-/** What is shorter fits into one packet as it is. */
+/** A shorter body fits into one packet without compression. */
 const minGzipBytes = 1_024;
 let coldStart = true;
 
-/** Speaks first and last: gives the request its id, its log and its deadline, and makes an answer of how it ended. */
+/** Runs first and last: sets the request's id, log and deadline, and turns the reply or the error into an answer. */
 export function respond(route: Route): Middleware {
   return {
     before: ({ event, context, internal }) => {
-      const [asked = "", ...others] = valuesOf(event, "x-operation-id", { spelled: (id) => id.toLowerCase() });
+      const [asked = "", ...others] = valuesOf(event, "x-operation-id", { normalize: (id) => id.toLowerCase() });
       const operationId = uuid.test(asked) && others.length === 0 ? asked : crypto.randomUUID();
       const { name: operation } = route;
       const requestId = context.awsRequestId;
       const log = new RequestLog({ operationId, requestId, operation, route: routeKey(route), coldStart });
       coldStart = false;
 
-      const { method = "", path = "" } = event?.requestContext?.http ?? {}; // a test event of the console has none
+      const { method = "", path = "" } = event?.requestContext?.http ?? {}; // test events of the AWS console have none
       internal.state = {
         startedAt: performance.now(),
         request: { method, path },
@@ -54,7 +54,7 @@ export function respond(route: Route): Middleware {
       const { state } = request.internal;
       await Promise.all(state.trailing);
       const error = asApiError(request.error);
-      // Also of what was refused before its path was read.
+      // Requests that were refused before validation log their subaccount, too.
       state.log.fields.subaccountId ??= SubaccountId.safeParse(request.event?.pathParameters?.subaccountId).data;
       request.response = errorResponse(route, state, error);
       finish(state, error.status, error);
@@ -77,7 +77,7 @@ async function successResponse(
   const tail = `${own.slice(1)}}`;
   if (state.takesGzip && head.length >= minGzipBytes) {
     const body = gzip(head.deflated(), tail).toString("base64");
-    // Lambda counts the base64, and not all text shrinks.
+    // Lambda sends base64, so a text that hardly shrinks is sent as it is.
     if (body.length < head.length) {
       headers["content-encoding"] = "gzip";
       return { statusCode: 200, headers, body, isBase64Encoded: true };
@@ -86,7 +86,7 @@ async function successResponse(
   return { statusCode: 200, headers, body: head.text() + tail };
 }
 
-/** The envelope up to what only this request says. */
+/** The beginning of the envelope, up to the fields of `meta` that only this request has. It is what the cache stores. */
 function headOf({ message }: Route, { data, page = {} }: Extract<Reply, { answer?: never }>): string {
   const about = JSON.stringify(page).slice(1, -1);
   return `{"success":true,"message":"${message}","data":${JSON.stringify(data)},"meta":{${about}${about && ","}`;
@@ -106,7 +106,7 @@ function errorResponse(route: Route, state: RequestState, error: ApiError): APIG
   };
 }
 
-/** Whatever was thrown, as one of our codes. What nobody foresaw says nothing about our insides. */
+/** Unexpected errors return a generic message. */
 function asApiError(thrown: unknown): ApiError {
   return thrown instanceof ApiError ? thrown : new ApiError("INTERNAL_ERROR", { cause: thrown });
 }
@@ -116,9 +116,7 @@ function finish({ log, ...state }: RequestState, status: number, error?: ApiErro
   const { admit, mongo, retell } = log.spent;
   const spent = { admit: Math.round(admit), mongo: Math.round(mongo), retell: Math.round(retell) };
   const outcome = { status, duration: elapsed(state), ...spent, ...(error ? { code: error.code } : {}) };
-  if (error && error.status >= 500) log.error("Request failed", error, outcome);
-  else log.info("Request", outcome);
-  log.writeMetrics(outcome.duration, error);
+  log.finish(outcome, error);
 }
 
 function elapsed({ startedAt }: Pick<RequestState, "startedAt">): number {

@@ -10,13 +10,13 @@ import type { Middleware } from "../call.ts";
 import { valuesOf } from "../headers.ts";
 import type { Route } from "../route.ts";
 
-/** `v=<unix ms>,d=<64 hex>`; anything else is not worth a look at the database. */
+/** `v=<unix ms>,d=<64 hex>`. Anything else is refused without a database read. */
 const signatureFormat = /^v=(\d{13}),d=[0-9a-f]{64}$/;
 const toleranceMs = 5 * 60_000;
 
 /**
- * What this instance spends on forged deliveries of a subaccount in a minute, in bytes to hash. Webhooks may be large,
- * since transcripts are, so they are not counted one by one; the smallest costs something, too.
+ * How many bytes of forged deliveries this instance hashes per subaccount and minute. Bytes and not deliveries are
+ * counted, because webhooks contain transcripts and may be large. Each counts as 16 KiB or more.
  */
 const forgedBytes = 32 * 1024 * 1024;
 const minForgedBytes = 16 * 1024;
@@ -24,8 +24,8 @@ const forgedMs = 60_000;
 const forged = new Lru<{ bytes: number; until: number }>(1_000);
 
 /**
- * Retell's signature over the raw body, in place of a token: by one of the account's webhook keys, not older than
- * five minutes. Whatever is wrong, an unknown subaccount too, is the same 401.
+ * Verifies Retell's signature over the raw body, by one of the account's webhook keys, not older than five minutes.
+ * Every refusal is the same 401, also for an unknown subaccount.
  *
  * @see Retell docs, "Secure the webhook"
  */
@@ -43,7 +43,7 @@ export function signature(route: Route): Middleware {
       log.fields.subaccountId = subaccountId;
       refuseForgeries(subaccountId);
 
-      // API Gateway may hand the body on as base64: what was signed are the bytes that Retell sent.
+      // API Gateway may pass the body as base64. Retell has signed the bytes that it sent.
       const body = Buffer.from(event.body ?? "", event.isBase64Encoded ? "base64" : "utf8").toString("utf8");
       await drainSocketEvents();
       if (!(await isSigned(body, header, webhookKeysOf({ subaccountId, log, trailing }), log))) {
@@ -59,7 +59,7 @@ export function signature(route: Route): Middleware {
   };
 }
 
-/** @throws RATE_LIMIT_EXCEEDED: Retell sends a true delivery again, and the sweep finds what was missed. */
+/** @throws RATE_LIMIT_EXCEEDED. Retell repeats a genuine delivery, and the sweep handles what is still missed. */
 function refuseForgeries(subaccountId: string): void {
   const { bytes, until } = forged.get(subaccountId) ?? { bytes: 0, until: 0 };
   const leftMs = until - Date.now();
@@ -75,7 +75,7 @@ function countForged(subaccountId: string, bytes: number): void {
   forged.set(subaccountId, window);
 }
 
-/** By one of the keys. All that are known are tried, so that the time tells nothing of which one it was. */
+/** Whether one of the keys has signed it. All keys are tried, so that the time does not tell which one it was. */
 async function isSigned(
   body: string,
   header: string,
@@ -90,7 +90,7 @@ async function isSigned(
     return false;
   } catch (error) {
     if (isUnreachable(error)) throw error;
-    // A tenant whose own secrets do not open looks like one that is not there: only our log knows.
+    // For the caller, a tenant whose secrets cannot be decrypted looks like an unknown one. The log tells them apart.
     const isAbsent = error instanceof ApiError && error.code === "RETELL_ACCOUNT_INACTIVE";
     if (!isAbsent) log.error("A webhook cannot be verified", error);
     return false;

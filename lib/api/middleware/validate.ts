@@ -10,20 +10,20 @@ import { enforce } from "./limit.ts";
 
 const maxBodyBytes = 262_144;
 const maxFieldLength = 200;
-/** So deep is what is wrong with a body searched for: the parser takes some 2,500, by the stack that it has. */
+/** How deep a refused body is searched for its errors. The parser accepts some 2,500 levels, depending on its stack. */
 const maxLevels = 1_000;
-/** Visible ASCII: what a header can carry without two ways to read it. */
+/** Visible ASCII, which every client and proxy reads in the same way. */
 const idempotencyKey = /^[\x21-\x7e]{1,255}$/;
 const severalValues = "Must have one value. Several lines, or a comma outside of quotes, are several";
 
-/** Path, query, body and headers by the route's schemas. Everything that is wrong is said at once. */
+/** Parses path, query, body and headers by the route's schemas, and reports all errors at once. */
 export function validate(route: Route): Middleware {
   const parser = jsonBodyParser({ disableContentTypeCheck: true });
   return {
     before: async (request) => {
       const { event, internal } = request;
       const problems: FieldError[] = [];
-      /** The verdict of the user's limit comes first. */
+      /** The user's limit is enforced first. */
       const refuse = async (error: ApiError): Promise<never> => {
         if (internal.state.counts) enforce(internal.state, await internal.state.counts.user);
         throw error;
@@ -37,11 +37,11 @@ export function validate(route: Route): Middleware {
         query: parseWith(route.query, withoutEmpty(event.queryStringParameters), "query", problems),
         body: body && parseWith(route.body, body.json, "body", problems),
       };
-      if (valuesOf(event, "x-operation-id", { spelled: (id) => id.toLowerCase() }).length > 1) {
+      if (valuesOf(event, "x-operation-id", { normalize: (id) => id.toLowerCase() }).length > 1) {
         problems.push({ field: "x-operation-id", in: "header", message: severalValues });
       }
       if (route.method === "POST" && headerOf(event, "idempotency-key") !== undefined) {
-        const keys = valuesOf(event, "idempotency-key", { spelled: unquote });
+        const keys = valuesOf(event, "idempotency-key", { normalize: unquote });
         const [key = ""] = keys;
         const wrong = keys.length > 1 ? severalValues : "Must be 1 to 255 visible ASCII characters";
         if (keys.length === 1 && idempotencyKey.test(key)) internal.state.key = key;
@@ -57,7 +57,7 @@ export function validate(route: Route): Middleware {
   };
 }
 
-/** The parsed JSON in a box, since null is JSON too; undefined when there is none, and then that is a problem noted. */
+/** The parsed JSON, in an object because null is JSON too; undefined when there is none. Then a problem is added. */
 function readBody(
   request: ChatRequest,
   parser: ReturnType<typeof jsonBodyParser>,
@@ -66,23 +66,23 @@ function readBody(
   const { event } = request;
   const text = textOf(event.body, event.isBase64Encoded);
   const types = valuesOf(event, "content-type");
-  // A body that is missing is the mistake, not that it has no type.
+  // Of an empty body, the missing type is not reported: the missing body is.
   if (text !== "" && (types.length === 0 || !types.every(isJsonType))) {
     problems.push({ field: "content-type", in: "header", message: "Must be application/json" });
     return undefined;
   }
   try {
     Object.assign(event, { body: text && withoutBom(text), isBase64Encoded: false });
-    parser.before?.(request as never);
+    parser.before?.(request as never); // typed for its own event; it uses only the body
     return { json: withSources(event.body, text ?? "") };
   } catch {
-    // The parser's error carries the whole body: it must not become a cause, which is logged.
+    // The parser's error contains the whole body. It must not become a cause, because causes are logged.
     problems.push(...bodyProblems(text));
     return undefined;
   }
 }
 
-/** Why the parser did not take a text. Of JSON it refuses what could change a prototype, and deep nesting: its stack. */
+/** Why the parser refused a text. It refuses JSON that could change a prototype, or is nested too deeply for its stack. */
 function bodyProblems(text: string | undefined): FieldError[] {
   const json = parseJson(text);
   if (json === undefined) return [{ field: "body", in: "body", message: "Must be a JSON object" }];
@@ -102,8 +102,8 @@ function reachesPrototypes({ name, value }: Member): boolean {
 }
 
 /**
- * An empty query parameter, as forms write a field that nobody filled in, is an absent one. API Gateway joins repeated
- * ones by a comma, which no value of ours holds.
+ * An empty query parameter counts as absent: forms send empty fields. API Gateway joins repeated parameters by a comma,
+ * which no valid value contains.
  */
 function withoutEmpty(query: Record<string, string | undefined> | undefined): Record<string, string> {
   const joined = Object.entries(query ?? {}).map(([name, value = ""]) => [
@@ -123,7 +123,7 @@ function parseWith(
   if (!result || result.success) return result?.data;
   for (const issue of result.error.issues) {
     const field = fieldOf(place, issue.path.map(String));
-    // Of a name zod itself says only that it is a bad one.
+    // Of a name, zod itself reports only that it is invalid.
     if (issue.code !== "invalid_key") problems.push({ field, in: place, message: issue.message });
     else problems.push(...issue.issues.map(({ message }) => ({ field, in: place, message: `The name: ${message}` })));
   }
@@ -131,9 +131,9 @@ function parseWith(
 }
 
 /**
- * Names that the caller chose, in an answer: short, and without anything that a log or a terminal would act on.
+ * A field's path for an answer. The caller chose the names, so it is short and printable ASCII.
  *
- * @returns The place itself (`body`) where all of it is wrong.
+ * @returns The place itself (`body`) where the whole of it is wrong.
  */
 function fieldOf(place: FieldError["in"], path: string[]): string {
   if (path.length === 0) return place;
@@ -142,8 +142,8 @@ function fieldOf(place: FieldError["in"], path: string[]): string {
 }
 
 /**
- * A body's text, "" if there is none. JSON is UTF-8. Other bytes would be stored as replacement characters, so that
- * they are no text: undefined.
+ * A body's text, "" if there is none; undefined if it is not UTF-8, which JSON must be: other bytes would be stored as
+ * replacement characters.
  */
 function textOf(body: string | undefined, isBase64: boolean): string | undefined {
   if (!body || !isBase64) return body ?? "";
@@ -155,7 +155,7 @@ function bodyBytes(body: string | undefined, isBase64: boolean): number {
   return body === undefined ? 0 : Buffer.byteLength(body, isBase64 ? "base64" : "utf8");
 }
 
-/** What of the path stands in the log. What stands in the body is the caller's choice, and waits for the permission. */
+/** The ids of the path, for the log. Ids of the body are logged only once the caller is known to be allowed. */
 function pathFields({ params }: RequestState): Record<string, string> {
   return {
     ...(params ? { subaccountId: params.subaccountId } : {}),

@@ -21,7 +21,7 @@ export function differencesOf(
   const byId = new Map(messages.map((message) => [message.message_id, message]));
   const corrections: Differences["corrections"] = [];
   // A history that has lost its beginning begins in the middle of ours: what stands first is no opening.
-  const isWhole = ours.length === 1 || (pairs.theirsOf(1) ?? 0) > 0;
+  const isWhole = ours.length === 1 || pairs.theirsOf(1) !== undefined;
   const lacking = ours.map((part, i): RetellMessage[] => {
     const j = i === 0 && isWhole ? 0 : pairs.theirsOf(i);
     const other = j === undefined ? undefined : theirs[j];

@@ -33,19 +33,16 @@ export class Pairs {
     this.pairByKey(({ user }) => (user?.message_id ? [user.message_id] : []));
   }
 
-  /**
-   * By the ids of what followed, which most completions share with the history; else by what both sides said. A history
-   * that has lost its beginning may begin in the middle of a part.
-   */
+  /** By the ids of what followed, which most completions share with the history; else by what both sides said. */
   pairByReply(): void {
-    this.pairByKey(idsOf, { from: 0 });
+    this.pairByKey(idsOf);
     this.areIdsKept = this.theirsByOurs.size > 0;
     this.pairByKey(
       (part) => {
         const words = wordsOf(part);
         return words === undefined ? [] : [`${normalized(part.user?.content)}\n${words}`];
       },
-      { fits: (i, j) => !this.haveOtherIds(i, j) },
+      (i, j) => !this.haveOtherIds(i, j),
     );
   }
 
@@ -56,12 +53,13 @@ export class Pairs {
   pairByText(): void {
     const first = this.firstPaired();
     const limit = this.theirsOf(first) ?? Number.POSITIVE_INFINITY;
-    this.pairByKey(({ user }) => [normalized(user?.content)], {
-      fits: (i, j) =>
+    this.pairByKey(
+      ({ user }) => [normalized(user?.content)],
+      (i, j) =>
         (i > first || j < limit) &&
         !this.haveOtherIds(i, j) &&
         !contradict(partAt(this.ours, i), partAt(this.theirs, j)),
-    });
+    );
   }
 
   /**
@@ -143,7 +141,7 @@ export class Pairs {
   /** Pairs parts that share a key: the first of ours with the first of theirs, and so on. */
   private pairByKey(
     keysOf: (part: Part<StoredMessage>) => string[],
-    { from = 1, fits = () => true }: { from?: number; fits?: (ours: number, theirs: number) => boolean } = {},
+    fits: (ours: number, theirs: number) => boolean = () => true,
   ): void {
     const waiting = new Map<string, number[]>();
     for (let i = this.ours.length - 1; i > 0; i--) {
@@ -154,7 +152,7 @@ export class Pairs {
         else waiting.set(key, [i]);
       }
     }
-    for (let j = from; j < this.theirs.length; j++) {
+    for (let j = 1; j < this.theirs.length; j++) {
       if (this.oursByTheirs.has(j)) continue;
       for (const key of keysOf(partAt(this.theirs, j))) {
         const same = waiting.get(key);

@@ -1,5 +1,5 @@
 import type { ObjectId } from "mongodb";
-import { asFailure, RetellError } from "../../retell/client.ts";
+import { asFailure, RetellError } from "../../retell/errors.ts";
 import type { ChatContext } from "../context.ts";
 import type { ReadChat } from "../model.ts";
 import { type Settled, settle } from "../settle.ts";

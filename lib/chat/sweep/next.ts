@@ -1,4 +1,4 @@
-import type { RetellError } from "../../retell/client.ts";
+import type { RetellError } from "../../retell/errors.ts";
 import { isEndDue } from "../end.ts";
 import { isComplete, type ReadChat, type Turn } from "../model.ts";
 import {

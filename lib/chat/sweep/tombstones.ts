@@ -1,4 +1,4 @@
-import { asFailure, RetellError } from "../../retell/client.ts";
+import { asFailure, RetellError } from "../../retell/errors.ts";
 import type { ChatContext } from "../context.ts";
 import type { Tombstone } from "../model.ts";
 import * as tombstones from "../store/tombstones.ts";

@@ -1,0 +1,49 @@
+/** `npm run ops`: the commands for operators, on a stage or on `npm start`. */
+import { readDotEnv } from "../infra/env-file.ts";
+import { dispatch, type Group } from "./dispatch.ts";
+
+export const ops: Group = {
+  script: "npm run ops",
+  prepare: readDotEnv,
+  rows: {
+    doctor: {
+      says: "checks settings, MongoDB and its indexes, Redis, Retell keys and clocks, and says how to fix what is wrong",
+      load: () => import("./doctor.ts"),
+    },
+    smoke: {
+      says: "sends about 30 requests to a deployed stage: refusals, headers, limits and, with an agent, a whole chat",
+      load: () => import("./smoke.ts"),
+    },
+    report: {
+      says: "counts chats, messages and bytes: of all subaccounts, or of one in detail",
+      load: () => import("./report.ts"),
+    },
+    sweep: { says: "runs the scheduled sweep once", load: () => import("./sweep.ts") },
+    "keys rotate": {
+      says: "encrypts every stored secret with the current ENCRYPTION_KEY",
+      load: () => import("./rotate-keys.ts"),
+    },
+    indexes: {
+      says: "creates the missing indexes of the central database and of every subaccount's",
+      load: () => import("./indexes.ts"),
+    },
+    "forget access": {
+      says: "makes every instance read a user's permissions again, at the next request",
+      load: () => import("./forget/access.ts"),
+    },
+    "forget cache": {
+      says: "drops a subaccount's cached list and transcripts",
+      load: () => import("./forget/cache.ts"),
+    },
+    logs: {
+      says: "prints what happened to one request or in one chat, from the local log",
+      load: () => import("./logs.ts"),
+    },
+    resources: {
+      says: "prints the functions of a stage as a deployment would make them: memory, time, permissions, secrets",
+      load: () => import("./resources.ts"),
+    },
+  },
+};
+
+if (import.meta.main) await dispatch(ops);
