@@ -1,5 +1,5 @@
 import type { SendContext } from "./context.ts";
-import { type FinalHistory, forgetOver } from "./ending.ts";
+import { type FinalHistory, forgetIfOver } from "./ending.ts";
 import type { ReadChat } from "./model.ts";
 import { unknownOutcome } from "./outcome.ts";
 import type { ChatStatus } from "./schema.ts";
@@ -53,7 +53,7 @@ export async function statusAfter(context: SendContext, turnId: string, check: E
   if (status === "ongoing") return status;
   try {
     let { endedIn } = check;
-    if (isOver) await forgetOver(tenant, { chat_id: chatId, chat_status: status });
+    if (isOver) await forgetIfOver(tenant, { chat_id: chatId, chat_status: status });
     else if (final) {
       const settled = await settle(context, { history: { ...final, endedIn: turnId }, signal: deadline.answer() });
       endedIn = settled.chat.internal?.endedIn;

@@ -6,7 +6,7 @@ import { isBeginningOf } from "./align/text.ts";
 import * as cache from "./cache.ts";
 import { isNothing, merge } from "./merge.ts";
 import { countOf, type ReadChat } from "./model.ts";
-import { fits } from "./size.ts";
+import { fitsDocument } from "./size.ts";
 import type { Ending } from "./store/endings.ts";
 import * as endings from "./store/endings.ts";
 import { endTimeMarginMs } from "./timing.ts";
@@ -26,7 +26,7 @@ export interface FinalHistory extends RetellChat {
 const maxTranscriptBytes = 3_500_000;
 
 /** Drops what is cached of a chat that is over, after a change. Ongoing chats are not cached. */
-export async function forgetOver(
+export async function forgetIfOver(
   tenant: TenantContext,
   { chat_id, chat_status }: Pick<ReadChat, "chat_id" | "chat_status">,
 ) {
@@ -36,7 +36,7 @@ export async function forgetOver(
 }
 
 /** Stores how a chat finished, if that is new; undefined when another request has changed the chat. */
-export async function close(
+export async function storeEnding(
   tenant: TenantContext,
   chat: ReadChat,
   history: FinalHistory,
@@ -54,7 +54,7 @@ export async function close(
   if (!closed) return undefined;
   measureEnd(tenant, chat, closed);
   logEnd(tenant, chat);
-  await forgetOver(tenant, closed);
+  await forgetIfOver(tenant, closed);
   return closed;
 }
 
@@ -111,7 +111,7 @@ function finalText(chat: ReadChat, history: FinalHistory): Ending {
   const texts = told.length > 0 ? told : [transcriptText(chat.messages)];
   const transcript = texts.reduce((known, text) => (isBeginningOf(known, text) ? text : known), chat.transcript);
   if (transcript === chat.transcript || Buffer.byteLength(transcript) > maxTranscriptBytes) return {};
-  return fits({ ...chat, transcript }, chat.messages) ? { transcript } : {};
+  return fitsDocument({ ...chat, transcript }, chat.messages) ? { transcript } : {};
 }
 
 /**

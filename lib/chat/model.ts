@@ -141,7 +141,7 @@ export type ReadChat = StoredChat & { now: Date };
  * A chat that can be worked with, whatever was found: others write into the collection. An item that is no message is
  * replaced by one, so that the seq of those after it stays.
  */
-export function readable<Chat extends StoredChat>(chat: Chat): Chat {
+export function withReadableMessages<Chat extends StoredChat>(chat: Chat): Chat {
   const found: unknown = chat.messages;
   return { ...chat, messages: Array.isArray(found) ? found.map(readableMessage) : [] };
 }

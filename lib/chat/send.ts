@@ -6,15 +6,15 @@ import type { SendContext } from "./context.ts";
 import { chatForReplay, finalHistory, statusAfter } from "./end-status.ts";
 import { importLegacyChat } from "./legacy.ts";
 import { type IdempotencyKey, isLive, isUser, type StoredMessage, toStoredMessage, userMessage } from "./model.ts";
-import { busy, isOpen, type Outcome, replayOf, type Sent, settledOutcome, unknownOutcome } from "./outcome.ts";
+import { chatBusy, isOpen, type Outcome, replayOf, type Sent, settledOutcome, unknownOutcome } from "./outcome.ts";
 import { type Settled, settle } from "./settle.ts";
-import { maxReplyBytes, shorten } from "./shorten.ts";
+import { maxReplyBytes, shortenStored } from "./shorten.ts";
 import * as chats from "./store/chats.ts";
 import * as endings from "./store/endings.ts";
-import { type Obstacle, obstacle } from "./store/obstacle.ts";
+import { findObstacle, type Obstacle } from "./store/obstacle.ts";
 import * as turns from "./store/turns.ts";
 import { endedChatMs, leaseMs, minCallMs, minSettleMs, minStoreMs, serverClocksMs, storeAgainMs } from "./timing.ts";
-import { visible } from "./view.ts";
+import { visibleMessages } from "./view.ts";
 
 /** A turn that has begun: the user's message is stored, and the chat is ours until it is finished or failed. */
 interface BegunTurn {
@@ -80,11 +80,11 @@ async function begin(
       const user = { message_id: message.message_id, seq: begun.seq };
       return { turnId, content, isKeyed: key !== undefined, user };
     }
-    const found = await obstacle(tenant, chatId, key);
+    const found = await findObstacle(tenant, chatId, key);
     if (found.kind === "sent") return replayOf(await chatForReplay(context, found.turnId), found.turnId);
     await remove(found, context);
   }
-  throw busy(undefined, new Date());
+  throw chatBusy(undefined, new Date());
 }
 
 /**
@@ -99,7 +99,8 @@ async function remove(found: Exclude<Obstacle, { kind: "sent" }>, context: SendC
       throw new ApiError("IDEMPOTENCY_KEY_REUSED");
     case "open turn": {
       const isLeased = isLive(found.turn, found.now, leaseMs());
-      if (isLeased || (await settle(context, { signal: deadline.call() })).openTurn) throw busy(found.turn, found.now);
+      if (isLeased || (await settle(context, { signal: deadline.call() })).openTurn)
+        throw chatBusy(found.turn, found.now);
       return;
     }
     case "ended":
@@ -140,7 +141,7 @@ async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcom
   if (!finished) return settledOutcome(await chats.get(tenant, chatId).catch(() => null), turnId);
 
   tenant.log.metrics.add("MessagesSent");
-  const messages = visible({ messages: finished.entries }, false).map((message) => ({
+  const messages = visibleMessages({ messages: finished.entries }, false).map((message) => ({
     ...message,
     seq: message.seq + finished.seq - 1,
   }));
@@ -167,7 +168,7 @@ function entriesOf(reply: RetellMessage[], turnId: string, tookMs: number): Stor
   const isOlder = ({ created_timestamp: at = newest }: RetellMessage) => at < newest - tookMs - serverClocksMs;
   const entries = reply.filter((entry) => !isUser(entry) && !isOlder(entry));
   const messages = entries.map((entry) => toStoredMessage(entry, turnId));
-  return shorten(messages, maxReplyBytes);
+  return shortenStored(messages, maxReplyBytes);
 }
 
 /**

@@ -18,7 +18,7 @@ const shortest = 256;
  *
  * @param budget Bytes of JSON, which is about what BSON takes.
  */
-export function shorten(messages: StoredMessage[], budget: number): StoredMessage[] {
+export function shortenStored(messages: StoredMessage[], budget: number): StoredMessage[] {
   return cutTo(messages, budget, jsonBytes, (message) => ({
     ...message,
     internal: { ...message.internal, shortened: true },
@@ -26,7 +26,11 @@ export function shorten(messages: StoredMessage[], budget: number): StoredMessag
 }
 
 /** The same for an answer, whose size the caller measures. */
-export function shortenShown(messages: Message[], budget: number, sizeOf: (messages: Message[]) => number): Message[] {
+export function shortenMessages(
+  messages: Message[],
+  budget: number,
+  sizeOf: (messages: Message[]) => number,
+): Message[] {
   return cutTo(messages, budget, sizeOf, (message) => ({ ...message, truncated: true }));
 }
 

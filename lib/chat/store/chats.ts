@@ -2,7 +2,7 @@ import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { bounded, driver, isUnreachable } from "../../platform/mongo.ts";
 import type { Key, Position, SortKeys } from "../cursor.ts";
-import { countOf, type ReadChat, readable, type StoredChat, type StoredMessage } from "../model.ts";
+import { countOf, type ReadChat, type StoredChat, type StoredMessage, withReadableMessages } from "../model.ts";
 import { silentChatMs } from "../timing.ts";
 import { findDurable, localRead, messageCount, ofTenant, oneChat, run } from "./collection.ts";
 
@@ -29,7 +29,7 @@ export async function get(tenant: TenantContext, chatId: string): Promise<ReadCh
       .toArray()
       .then(([chat]) => chat ?? null),
   );
-  return chat && readable(chat);
+  return chat && withReadableMessages(chat);
 }
 
 /** @throws CHAT_NOT_FOUND, also for another tenant's chat. */
@@ -44,7 +44,7 @@ export async function getOrThrow(tenant: TenantContext, chatId: string): Promise
 export async function findByRequest(tenant: TenantContext, request: string): Promise<StoredChat | null> {
   const filter = { ...ofTenant(tenant), "internal.request": request };
   const chat = await findDurable(tenant, filter, (chats) => chats.findOne(filter, { projection: { _id: 0 } }));
-  return chat && readable(chat);
+  return chat && withReadableMessages(chat);
 }
 
 /** Which of these chats the tenant has. */

@@ -2,7 +2,7 @@ import type { Collection, Filter, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { bounded, isTypeMismatch } from "../../platform/mongo.ts";
-import { type ReadChat, readable, type StoredChat } from "../model.ts";
+import { type ReadChat, type StoredChat, withReadableMessages } from "../model.ts";
 import { durableMs, durablePollMs } from "../timing.ts";
 
 /** Leaves tombstones out. */
@@ -106,6 +106,6 @@ export function updateUnchanged(
       update,
       { returnDocument: "after", projection: { _id: 0 } },
     );
-    return changed && readable({ ...changed, now: seen.now });
+    return changed && withReadableMessages({ ...changed, now: seen.now });
   });
 }

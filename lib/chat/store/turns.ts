@@ -37,7 +37,7 @@ interface FailedSend {
 /**
  * BEGIN: stores what the user says and takes the chat's one turn, in one step.
  *
- * @returns The user's seq; null when the chat is missing, over, busy, full or not imported yet: see `obstacle`.
+ * @returns The user's seq; null when the chat is missing, over, busy, full or not imported yet: see `findObstacle`.
  */
 export async function begin(
   tenant: TenantContext,
