@@ -1,4 +1,3 @@
-import "./support/apart.ts";
 import "./support/own-retell.ts";
 import "./support/unlimited.ts";
 import { ObjectId } from "mongodb";

@@ -64,9 +64,8 @@ function rs256(header: object = {}, payload?: unknown, key = rsa.privateKey): st
   return `${text}.${sign("sha256", Buffer.from(text), key).toString("base64url")}`;
 }
 
-/** On every endpoint, of both instances: 401, nothing more is said, and nothing has happened. */
+/** On every endpoint, of both instances: 401, and nothing more is said. That nothing has happened is seen after each test. */
 async function expectRefused(request: object, code: keyof typeof errors = "INVALID_ACCESS_TOKEN"): Promise<void> {
-  const before = await stateOf(world);
   for (const { call } of [both, keySetOnly]) {
     for (const [name, route] of guarded) {
       expect(shown(await call(name, rightRequest(world, chatId, route, request)))).toEqual({
@@ -82,9 +81,13 @@ async function expectRefused(request: object, code: keyof typeof errors = "INVAL
       });
     }
   }
+}
+
+const before = await stateOf(world);
+afterEach(async () => {
   expect(await stateOf(world)).toEqual(before);
   expect(strayFetches).toBe(0);
-}
+});
 
 it("what these attacks start from is accepted: else their refusal proves nothing", async () => {
   const list = { subaccountId: world.subaccountId };

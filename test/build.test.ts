@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { MongoClient } from "mongodb";
-import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Bundle, buildAll, functions } from "../infra/build.ts";
 import type { routes } from "../lib/api/routes.ts";
 import { aWorld, central, eventFor } from "./support/world.ts";
@@ -76,7 +76,7 @@ describe("what a function loads", () => {
 
 describe("the driver in the bundle", () => {
   const bundled = (): typeof MongoClient => require(join(folder, "list", "mongo-driver.cjs")).MongoClient;
-  const url = new URL(inject("environment").MONGODB_URL ?? "");
+  const url = new URL(process.env.MONGODB_URL ?? "");
 
   it.each(["SCRAM-SHA-256", "SCRAM-SHA-1"])("signs in by %s, and not with a wrong password", async (mechanism) => {
     const user = `user-${mechanism}`;

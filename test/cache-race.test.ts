@@ -1,4 +1,4 @@
-import { afterAll, expect, inject, it } from "vitest";
+import { afterAll, expect, it } from "vitest";
 import { mongoProxy, Recorder, type Trip } from "./support/proxy.ts";
 import { aChatBy, anInstance, owned } from "./support/wire.ts";
 import { aWorld, type World } from "./support/world.ts";
@@ -33,7 +33,7 @@ class Held extends Recorder {
 }
 
 const held = new Held();
-const mongod = new URL(inject("environment").MONGODB_URL ?? "");
+const mongod = new URL(process.env.MONGODB_URL ?? "");
 const proxy = await mongoProxy(mongod, held);
 const slow = await anInstance({
   MONGODB_URL: `mongodb://127.0.0.1:${proxy.port}${mongod.pathname}?directConnection=true`,

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { settings } from "../infra/settings.ts";
 import { secrets } from "../lib/platform/config.ts";
 
@@ -14,13 +14,31 @@ const complete = {
 };
 const required = Object.keys(complete);
 
-/** What a new process finds as its configuration: an environment is parsed once, and links are read once. */
-async function configOf(environment: Record<string, string>): Promise<Record<string, unknown> & { error?: string }> {
+type Found = Record<string, unknown> & { error?: string };
+
+/** What a new instance finds as its configuration: the environment is parsed once. */
+async function configOf(environment: Record<string, string>): Promise<Found> {
+  if (environment.SST_RESOURCE_App) return ofProcess(environment);
+  const before = process.env;
+  process.env = environment;
+  vi.resetModules();
+  try {
+    const { config } = await import("../lib/platform/config.ts");
+    return { ...config() };
+  } catch (error) {
+    return { error: String(error) };
+  } finally {
+    process.env = before;
+  }
+}
+
+/** The same of a new process: SST reads links once. */
+async function ofProcess(environment: Record<string, string>): Promise<Found> {
   const module = JSON.stringify(new URL("../lib/platform/config.ts", import.meta.url));
   const script = `import { config } from ${module};
     try { console.log(JSON.stringify(config())); } catch ({ message: error }) { console.log(JSON.stringify({ error })); }`;
   const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], {
-    env: environment,
+    env: { ...environment, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE },
   });
   return JSON.parse(stdout);
 }
@@ -92,7 +110,9 @@ it("a link comes before a variable of the environment", async () => {
 
 it("the stage is the one that SST says, whatever STAGE says", async () => {
   const told = [{ ...linked(links), STAGE: "elsewhere" }, { ...complete, STAGE: "elsewhere" }, complete];
-  expect((await Promise.all(told.map(configOf))).map(({ STAGE }) => STAGE)).toEqual(["ada", "elsewhere", "local"]);
+  const found: unknown[] = [];
+  for (const environment of told) found.push((await configOf(environment)).STAGE);
+  expect(found).toEqual(["ada", "elsewhere", "local"]);
 });
 
 it("a stage that SST does not name is no other one", async () => {

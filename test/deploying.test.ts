@@ -1,4 +1,3 @@
-import "./support/apart.ts";
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";

@@ -1,15 +1,11 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { aRetellBetween } from "./support/between.ts";
-import { aChat, aWorld, call, control, fault, type Response, type World } from "./support/world.ts";
+import { end, read, send } from "./support/chats.ts";
+import { aChat, aWorld, control, fault, type Response, type World } from "./support/world.ts";
 
 const retell = await aRetellBetween();
 afterEach(() => retell.heal());
 
-const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
-const send = (world: World, chatId: string, content: string) =>
-  call("message", { ...at(world, chatId), body: { content } });
-const end = (world: World, chatId: string) => call("end", at(world, chatId));
-const read = (world: World, chatId: string) => call("transcript", at(world, chatId));
 const shown = ({ body }: Response): [string, string | undefined][] =>
   body.data.messages.map(({ content, delivery }: Record<string, string>) => [content, delivery]);
 

@@ -1,7 +1,5 @@
 import type { Document } from "mongodb";
 import { describe, expect, it } from "vitest";
-import { run } from "../bench/child.ts";
-import type { Measured, Wanted } from "../bench/heap.ts";
 import { newMessageId } from "../lib/chat/model.ts";
 import { aChat, aWorld, call, central, type Request, type Response, type World } from "./support/world.ts";
 
@@ -78,15 +76,5 @@ describe("what grows with a chat", () => {
     const last = await read({ after_seq: "4990", limit: "5" });
     expect(last.body.data.messages.map(({ seq }: { seq: number }) => seq)).toEqual([4_991, 4_992, 4_993, 4_994, 4_995]);
     expect(last.body.meta).toMatchObject({ hasMore: true, nextSeq: 4_995 });
-  });
-});
-
-describe("what grows with the requests", () => {
-  it("is not the heap of an instance", async () => {
-    const { subaccountId, agentId, owner } = await aWorld();
-    const wanted: Wanted = { subaccountId, agentId, token: owner.token, at: [200, 1_000] };
-    const [early, late] = await run<Measured>("heap.ts", wanted, ["--expose-gc"]);
-    expect(late?.requests).toBeGreaterThanOrEqual(1_000);
-    expect((late?.heapBytes ?? 0) - (early?.heapBytes ?? 0)).toBeLessThan(3_000_000);
   });
 });

@@ -1,4 +1,3 @@
-import "./support/apart.ts";
 import { createCipheriv, randomBytes, scryptSync } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";

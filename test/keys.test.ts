@@ -1,5 +1,6 @@
 import "./support/own-retell.ts";
 import { describe, expect, it } from "vitest";
+import { atRetell } from "./support/chats.ts";
 import { aChat, aMembership, aUser, aWorld, call, control, fault, type Response, type World } from "./support/world.ts";
 
 const world = await aWorld();
@@ -174,7 +175,6 @@ const create = (key: string, body: object | string = {}, where: World = world, m
     ...more,
   });
 
-const atRetell = async (where: World) => (await control("retell", "GET", `/chats?key=${where.apiKey}`)).chats;
 const request = (where: World) => where.db.collection("chatrequests").findOne();
 /** As if so much time had passed since the attempt began. */
 const age = (where: World, ms: number) =>
@@ -422,6 +422,20 @@ describe("a create with an Idempotency-Key", () => {
     const chats = await atRetell(tenant);
     expect(chats.map((chat: { status: string }) => chat.status).sort()).toEqual(["ended", "ongoing"]);
     expect(chats.find((chat: { status: string }) => chat.status === "ongoing").chat_id).toBe(again.body.data.chat_id);
+  });
+
+  it("tried again when the day of its key is nearly over is remembered beyond it", async () => {
+    const tenant = await aWorld();
+    const requests = tenant.db.collection<{ _id: string; expires?: Date }>("chatrequests");
+    await create("k1", {}, tenant);
+    // As an attempt that died long ago and left nothing.
+    const died = { owner: "dead", state: "unknown", at: new Date(Date.now() - 3_600_000) };
+    await requests.updateOne({}, { $set: { ...died, expires: new Date(Date.now() + 1_000) }, $unset: { chat_id: "" } });
+    const answer = await create("k1", {}, tenant);
+    expect(answer.status).toBe(200);
+    const stored = await requests.findOne();
+    expect(stored).toMatchObject({ chat_id: answer.body.data.chat_id });
+    expect(stored?.expires?.getTime()).toBeGreaterThan(Date.now() + 3_000_000);
   });
 });
 

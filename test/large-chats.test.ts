@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
+import { at } from "./support/chats.ts";
 import { aChat, aWorld, call, control, type Response, type World } from "./support/world.ts";
 
 const world = await aWorld();
 
-const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
 const end = (chatId: string) => call("end", at(world, chatId));
 const read = (chatId: string, query: Record<string, string> = {}) =>
   call("transcript", { ...at(world, chatId), query });
@@ -23,24 +23,6 @@ async function pages(chatId: string, query: Record<string, string> = {}): Promis
   } while (after);
   return answers;
 }
-
-describe("a chat of 9.4 MB of text", () => {
-  it("can be ended, and read page by page", async () => {
-    const chatId = await aChat(world);
-    const content = "y".repeat(9_400);
-    for (let i = 0; i < 20; i++) {
-      const add = [...Array(50).keys()].map((n) => ({ role: n % 2 ? "agent" : "user", content }));
-      await control("retell", "PATCH", `/chats/${chatId}`, { add });
-    }
-    const { status, body } = await end(chatId);
-    expect([status, body.data?.chat_status]).toEqual([200, "ended"]);
-
-    const all = await pages(chatId);
-    expect(all.flatMap(shown).map(({ seq }) => seq)).toEqual([...Array(1_001).keys()].map((i) => i + 1));
-    expect(all[0]?.body.data).toMatchObject({ chat_status: "ended", message_count: 1_001 });
-    expect((await end(chatId)).body.data).toEqual(body.data);
-  });
-});
 
 describe("tool calls with huge arguments", () => {
   const aCall = (i: number) => ({

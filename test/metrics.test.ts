@@ -1,5 +1,4 @@
 import "./support/own-retell.ts";
-import "./support/apart.ts";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { handler as sweep } from "../functions/sweep.ts";
 import { Metrics, metrics } from "../lib/platform/metrics.ts";

@@ -4,10 +4,11 @@ import { startMongod } from "../dev/mongod.ts";
 import { sweep } from "../lib/chat/sweep/sweep.ts";
 import { encrypt } from "../lib/platform/crypto.ts";
 import { RequestLog } from "../lib/platform/logger.ts";
+import { atRetell, heard } from "./support/chats.ts";
 import { linesOf, logged, metricsOf } from "./support/instance.ts";
 import { aTenantOn } from "./support/tenant-on.ts";
 import { owned, verdict } from "./support/wire.ts";
-import { aChat, aWorld, call, central, control, type Response, type World } from "./support/world.ts";
+import { aChat, aWorld, call, central, type Response } from "./support/world.ts";
 
 // A fail point is the whole server's: other files have theirs.
 const mongod = await startMongod({ args: ["--setParameter", "enableTestCommands=1"] });
@@ -16,18 +17,16 @@ afterAll(async () => {
   await client.close();
   await mongod.stop();
 });
-const aTenant = () => aTenantOn(client, mongod.url);
+const world = await aTenantOn(client, mongod.url);
+const chatId = await aChat(world);
 const admin = client.db("admin");
-/** The next commands of these kinds in the world's database fail so. */
-async function failNext(world: World, failCommands: string[], how: object, times = 1): Promise<void> {
+/** The next command of these kinds in the world's database fails so. */
+async function failNext(failCommands: string[], how: object): Promise<void> {
   const data = { failCommands, namespace: `${world.db.databaseName}.chats`, ...how };
-  await admin.command({ configureFailPoint: "failCommand", mode: { times }, data });
+  await admin.command({ configureFailPoint: "failCommand", mode: { times: 1 }, data });
 }
 afterEach(() => admin.command({ configureFailPoint: "failCommand", mode: "off" }));
 
-const heard = async (chatId: string) =>
-  (await control("retell", "GET", `/chats/${chatId}`)).entries.filter(({ role }: { role: string }) => role === "user");
-const atRetell = async ({ apiKey }: World) => (await control("retell", "GET", `/chats?key=${apiKey}`)).chats;
 /** What the log says of why a request failed. */
 const reasonOf = ({ body }: Response) =>
   linesOf(body.meta.operationId).findLast(({ level }) => level === "ERROR")?.reason;
@@ -53,11 +52,9 @@ describe("an error of MongoDB's", () => {
   ])(
     "%i %s is no bug of ours: 503 CONNECTION_FAILED, nothing is sent, and the log names it",
     async (errorCode, name) => {
-      const world = await aTenant();
-      const chatId = await aChat(world);
       const commands = ["find", "findAndModify", "aggregate"];
       for (const [endpoint, body] of [["message", { content: "ping" }], ["list"], ["transcript"], ["end"]] as const) {
-        await failNext(world, commands, { errorCode });
+        await failNext(commands, { errorCode });
         const answer = await call(endpoint, { ...owned(world), chatId, body });
         expect([endpoint, ...verdict(answer)]).toEqual([endpoint, 503, "CONNECTION_FAILED"]);
         expect(codesOf(answer)).toEqual(["CONNECTION_FAILED"]);
@@ -70,29 +67,54 @@ describe("an error of MongoDB's", () => {
   it.each([2, 9, 14, 28, 40, 52, 56, 57, 121, 10_334, 40_415])(
     "that says that a request was wrong (%i) is a bug of ours: 500",
     async (errorCode) => {
-      const world = await aTenant();
-      const chatId = await aChat(world);
-      await failNext(world, ["findAndModify"], { errorCode });
+      await failNext(["findAndModify"], { errorCode });
       const answer = await call("message", { ...owned(world), chatId, body: { content: "ping" } });
       expect(verdict(answer)).toEqual([500, "INTERNAL_ERROR"]);
-      await failNext(world, ["find"], { errorCode });
+      await failNext(["find"], { errorCode });
       expect(verdict(await call("list", owned(world)))).toEqual([503, "CHAT_LIST_FAILED"]);
     },
   );
 
   it("that comes with a write which was done is no acknowledgement", async () => {
-    const world = await aTenant();
-    const chatId = await aChat(world);
     for (const code of [64, 79, 100]) {
-      await failNext(world, ["findAndModify"], { writeConcernError: { code, errmsg: "no majority" } });
+      await failNext(["findAndModify"], { writeConcernError: { code, errmsg: "no majority" } });
       const answer = await call("message", { ...owned(world), chatId, body: { content: "ping" } });
       expect([code, ...verdict(answer)]).toEqual([code, 503, "CONNECTION_FAILED"]);
     }
-    await failNext(world, ["insert"], { writeConcernError: { code: 64, errmsg: "no majority" } });
+    await failNext(["insert"], { writeConcernError: { code: 64, errmsg: "no majority" } });
     const created = await call("create", { ...owned(world), body: { agentId: world.agentId } });
     expect(verdict(created)).toEqual([503, "CONNECTION_FAILED"]);
     expect(await heard(chatId)).toEqual([]);
   });
+});
+
+describe("while another node becomes the primary", () => {
+  const codes = [
+    ["not the primary", 10107],
+    ["stepping down", 11602],
+    ["shutting down", 11600],
+  ] as const;
+
+  it.each(codes)("a list is 503 CONNECTION_FAILED (%s), and the next one is answered", async (_name, errorCode) => {
+    const page = { ...owned(world), query: { limit: String((errorCode % 50) + 1) } }; // not one that is cached
+    await failNext(["find"], { errorCode });
+    expect(verdict(await call("list", page))).toEqual([503, "CONNECTION_FAILED"]);
+    expect(verdict(await call("list", page))).toEqual([200, undefined]);
+  });
+
+  it.each(codes)(
+    "a message that is not begun is 503, is not sent, and its key is free (%s)",
+    async (_name, errorCode) => {
+      const chatId = await aChat(world);
+      const headers = { "idempotency-key": crypto.randomUUID() };
+      const request = { ...owned(world), chatId, body: { content: "ping" }, headers };
+      await failNext(["findAndModify"], { errorCode });
+      expect(verdict(await call("message", request))).toEqual([503, "CONNECTION_FAILED"]);
+      expect(await heard(chatId)).toEqual([]);
+      expect(verdict(await call("message", request))).toEqual([200, undefined]);
+      expect(await heard(chatId)).toHaveLength(1);
+    },
+  );
 });
 
 describe("a subaccount whose connection string is wrong:", () => {
@@ -123,17 +145,20 @@ describe("a subaccount whose connection string is wrong:", () => {
     const _id = new ObjectId(world.subaccountId);
     await central.collection("subaccounts").updateOne({ _id }, { $set: { mongodbUrl } });
     const request = { ...owned(world), chatId: `chat_${world.subaccountId}` };
-    for (const [endpoint, body] of [
+    const asked = [
       ["create", { agentId: world.agentId }],
       ["message", { content: "ping" }],
       ["list"],
       ["transcript"],
       ["end"],
-    ] as const) {
+    ] as const;
+    // At once: each may have to wait until the driver gives up.
+    const answers = asked.map(async ([endpoint, body]) => {
       const answer = await call(endpoint, { ...request, body });
       expect([endpoint, ...verdict(answer)]).toEqual([endpoint, 503, "CONNECTION_FAILED"]);
       expect(reasonOf(answer)).toMatchObject({ cause });
-    }
+    });
+    await Promise.all(answers);
     expect(await atRetell(world)).toEqual([]);
     expect(logged.join("\n")).not.toContain("wrong@");
   });

@@ -1,9 +1,8 @@
 import type { Document } from "mongodb";
 import { describe, expect, it } from "vitest";
+import { at, stored } from "./support/chats.ts";
 import { aChat, aWorld, call, control, fault, type World } from "./support/world.ts";
 
-const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
 const send = (world: World, chatId: string, content: string, headers = {}) =>
   call("message", { ...at(world, chatId), body: { content }, headers });
 const read = async (world: World, chatId: string): Promise<Document[]> =>

@@ -1,18 +1,10 @@
 import type { Document } from "mongodb";
-import { sign } from "retell-sdk/lib/webhook_auth";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { toEvent } from "../dev/event.ts";
-import { handler } from "../functions/webhook.ts";
-import { aLog } from "./support/log.ts";
-import { aContext, aWorld, call, control, fault, type Response, type World } from "./support/world.ts";
+import { end, read, send, stored, sweepLater, tell } from "./support/chats.ts";
+import { aWorld, control, fault, type Response, type World } from "./support/world.ts";
 
 afterEach(() => vi.useRealTimers());
 
-const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
-const send = (world: World, chatId: string) => call("message", { ...at(world, chatId), body: { content: "ping" } });
-const read = (world: World, chatId: string, query = {}) => call("transcript", { ...at(world, chatId), query });
-const end = (world: World, chatId: string) => call("end", at(world, chatId));
 const words = (messages: Document[]) => messages.map(({ content }) => content);
 const shown = ({ body }: Response): Document[] => body.data.messages;
 
@@ -50,19 +42,6 @@ async function anOldChat(world: World, messages: Document[] = whole.slice(-1), e
   return chatId;
 }
 
-async function tell(world: World, event: string, chat: Document) {
-  const body = JSON.stringify({ event, chat });
-  const target = `/api/webhooks/retell/${world.subaccountId}`;
-  const headers = { "content-type": "application/json", "x-retell-signature": await sign(body, world.apiKey) };
-  expect((await handler(toEvent({ method: "POST", target, headers, body }), aContext())).statusCode).toBe(200);
-}
-
-async function sweepLater(world: World, chatId: string) {
-  const { sweep } = await import("../lib/chat/sweep/sweep.ts");
-  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.nextSweepAt": new Date(1) } });
-  await sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, aLog("sweep"));
-}
-
 const named = (world: World, chatId: string) => ({
   chat_id: chatId,
   agent_id: world.agentId,
@@ -93,7 +72,7 @@ describe("an old chat whose history cannot be read", () => {
     const world = await aWorld();
     const chatId = await anOldChat(world);
     await fault(world, "retrieve", { kind: "status", status: 503, count: 2 });
-    for (const query of [{}, { limit: "1", after_seq: "3" }]) {
+    for (const query of [undefined, { limit: "1", after_seq: "3" }]) {
       const stale = await read(world, chatId, query);
       expect(stale.body.meta.stale).toBe(true);
       expect(shown(stale)).toEqual(whole.slice(-1));

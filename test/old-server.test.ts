@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { BSON, type Document, MongoClient, ObjectId } from "mongodb";
-import { afterAll, beforeEach, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { aToken, call, central, control } from "./support/world.ts";
 
 /**
@@ -19,7 +19,7 @@ const agentId = "agent_1ffdb9717585adc1a2b3c4d5e6";
 let damaged = "";
 let ended = "";
 
-const client = new MongoClient(inject("environment").MONGODB_URL ?? "");
+const client = new MongoClient(process.env.MONGODB_URL ?? "");
 afterAll(() => client.close());
 const own = client.db("acme_support");
 const token = await aToken({ id: owner, email: "owner@acme.example", role: "user" });
@@ -37,7 +37,7 @@ beforeEach(async () => {
 
   await central
     .collection("subaccounts")
-    .insertOne({ ...subaccount, ...(await asOldServer(inject("environment").MONGODB_URL ?? "")) });
+    .insertOne({ ...subaccount, ...(await asOldServer(process.env.MONGODB_URL ?? "")) });
   await central.collection("usersubaccounts").insertMany(memberships ?? []);
   await central.collection("retellaccounts").insertMany(accounts ?? []);
   await own.collection("chatagents").insertMany(agents ?? []);

@@ -37,7 +37,7 @@ describe.each([
     await instances[0]?.call("list", owned(world));
 
     await strike();
-    for (const [i, { call }] of instances.entries()) {
+    const asked = instances.map(async ({ call }, i) => {
       for (const [name, request] of all[i] ?? []) {
         const answer = await call(name, request);
         expect([name, ...verdict(answer)]).toEqual([name, 200, undefined]);
@@ -47,7 +47,8 @@ describe.each([
         const ofList = name === "end" || name === "create" ? [expect.stringContaining("Cache not forgotten")] : [];
         expect([name, ...said]).toEqual([name, expect.any(String), ...ofList]);
       }
-    }
+    });
+    await Promise.all(asked);
   });
 
   it("permissions come from Mongo", async () => {
@@ -65,14 +66,15 @@ describe.each([
     const world = await aWorld();
     const [one, other] = [await anInstance({ RATE_LIMIT_LIST: "20" }), await anInstance({ RATE_LIMIT_LIST: "20" })];
     await strike();
-    for (const { call } of [one, other]) {
+    const asked = [one, other].map(async ({ call }) => {
       expect((await call("list", owned(world))).headers["ratelimit-limit"]).toBe("2");
       expect(verdict(await call("list", owned(world)))).toEqual([200, undefined]);
       const refused = await call("list", owned(world));
       expect(verdict(refused)).toEqual([429, "RATE_LIMIT_EXCEEDED"]);
       expect(refused.headers).toMatchObject({ "x-ratelimit-mode": "degraded", "ratelimit-remaining": "0" });
       expect(refused.body.retryAfter).toBeGreaterThan(0);
-    }
+    });
+    await Promise.all(asked);
   });
 });
 
@@ -221,6 +223,43 @@ describe("while Retell is away,", () => {
   });
 });
 
+/** Each of its deadlines is waited for in test/outages-mongo.proof.ts. */
+describe("while Mongo is away,", () => {
+  it("what is cached is served to a caller who is known; all else is 503 CONNECTION_FAILED, and nobody else passes", async () => {
+    const world = await aWorld();
+    const [warm, fresh] = [await anInstance(), await anInstance()];
+    const all = await requests(world, warm);
+    await warm.call("list", owned(world));
+    await wire.mongo.refuse();
+    for (const { call } of [warm, fresh]) {
+      const { status, body } = await call("list", owned(world));
+      expect([status, body.meta?.cached, body.data?.length]).toEqual([200, true, 3]);
+    }
+    const strangers = [world.stranger, world.superAdmin].map(({ token }) =>
+      fresh.call("list", { ...owned(world), token }),
+    );
+    const others = all.slice(1).map(([name, request]) => warm.call(name, request));
+    for (const answer of await Promise.all([...strangers, ...others])) {
+      expect(verdict(answer)).toEqual([503, "CONNECTION_FAILED"]);
+    }
+    await wire.heal();
+    for (const [name, request] of all)
+      expect([name, ...verdict(await fresh.call(name, request))]).toEqual([name, 200, undefined]);
+  });
+
+  it("a reply whose write it does not acknowledge is stored once, and the answer is 200", async () => {
+    const world = await aWorld();
+    const instance = await anInstance();
+    const request = { ...owned(world), chatId: await aChatBy(instance, world), body: { content: "ping" } };
+    let writes = 0;
+    wire.mongo.treat = (what) => (what === "findAndModify chats" && ++writes === 2 ? "half" : "pass");
+    expect(verdict(await instance.call("message", request))).toEqual([200, undefined]);
+    await wire.heal();
+    const chat = await world.db.collection("chats").findOne({ chat_id: request.chatId });
+    expect(chat?.messages.map(({ role }: { role: string }) => role)).toEqual(["agent", "user", "agent"]);
+  });
+});
+
 async function refuseKey({ apiKey }: World): Promise<void> {
   await control("retell", "PATCH", "/settings", { invalidKeys: { [apiKey]: 401 } });
 }
@@ -229,3 +268,32 @@ async function deactivate(world: World): Promise<void> {
   const subaccountId = new ObjectId(world.subaccountId);
   await central.collection("retellaccounts").updateOne({ subaccountId }, { $set: { isActive: false } });
 }
+
+describe("while Redis is left alone after three failures,", () => {
+  it("a request has one warning of it, in whatever it would have asked", async () => {
+    const world = await aWorld();
+    const instance = await anInstance();
+    const chatId = await aChatBy(instance, world);
+    await wire.upstash.refuse();
+    for (let i = 0; i < 3; i++) await instance.call("list", owned(world));
+
+    const asked: [Name, Request][] = [
+      ["list", owned(world)],
+      ["transcript", { ...owned(world), chatId }],
+      ["message", { ...owned(world), chatId, body: { content: "ping" } }],
+    ];
+    const calls = await wire.callsTo("upstash", async () => {
+      for (const [name, request] of asked) {
+        const answer = await instance.call(name, request);
+        expect([name, ...verdict(answer)]).toEqual([name, 200, undefined]);
+        const warnings = logOf(answer, "WARN");
+        expect([name, warnings.length, warnings[0]?.reason]).toEqual([
+          name,
+          1,
+          expect.objectContaining({ name: "RedisUnavailable" }),
+        ]);
+      }
+    });
+    expect(calls).toEqual([]);
+  });
+});

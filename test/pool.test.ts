@@ -1,13 +1,13 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { MongoClient, ObjectId } from "mongodb";
-import { afterAll, afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { encrypt } from "../lib/platform/crypto.ts";
 import { acquireDatabase, central, closeAll } from "../lib/platform/mongo.ts";
 import { anInstance, owned } from "./support/wire.ts";
 import { aWorld, central as world } from "./support/world.ts";
 
-const target = new URL(inject("environment").MONGODB_URL ?? "");
+const target = new URL(process.env.MONGODB_URL ?? "");
 const minuteMs = 60_000;
 
 /** A cluster of its own, as far as a client can tell: another address of the same mongod. */

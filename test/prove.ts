@@ -1,23 +1,52 @@
-/** `npm run prove`: the long proofs, which take minutes and are no part of `npm test`. */
+/** `npm run prove`: the proofs, which take too long to run after every change. */
 import { dispatch, type Group, type Row } from "../ops/dispatch.ts";
 
 const vitest = new URL("../node_modules/vitest/vitest.mjs", import.meta.url);
-const config = ["run", "--config", "vitest.slow.config.ts"];
 
 /** Further arguments go to Vitest. */
-const proof = (name: string, says: string): Row => ({ says, program: [vitest, ...config, `test/${name}`] });
+const proof = (says: string, ...files: string[]): Row => ({
+  says,
+  program: [vitest, "run", "--config", "vitest.proofs.config.ts", ...files],
+});
 
 export const prove: Group = {
   script: "npm run prove",
   rows: {
+    failures: proof(
+      "causes every failure of MongoDB, Redis and Retell, and compares with docs/failures.md; 4 min",
+      "test/failures.proof.ts",
+    ),
+    outages: proof(
+      "stops MongoDB's answers, and waits for each deadline in real time; 1 min",
+      "test/outages-mongo.proof.ts",
+      "test/overtaken.proof.ts",
+    ),
+    failover: proof("kills primaries of replica sets, and looks for what was acknowledged; 2 min", "test/failover/"),
+    "chaos short": proof("sends 80 messages while instances and services fail; 2 min", "test/chaos/chaos.proof.ts"),
+    model: proof(
+      "walks through every order of steps and crashes in a model of the turn protocol; 3 min",
+      "test/model/model.proof.ts",
+    ),
+    large: proof(
+      "reads chats of 9 MB, and histories that do not fit into a document; 1 min",
+      "test/large-chats.proof.ts",
+    ),
+    start: proof("starts npm start in real processes, and ends it in every way; 2 min", "test/start.proof.ts"),
+    heap: proof("measures that an instance's heap does not grow with its requests; 1 min", "test/heap.proof.ts"),
+    packages: proof("packs each package, and uses it from an empty folder; 1 min", "packages/"),
+    crash: proof(
+      "kills a request before and after each of its calls, and lets the client retry; 4 min",
+      "test/crash/crash.proof.ts",
+    ),
+    guards: proof(
+      "removes each line that keeps a promise, and sees its test fail; 4 min",
+      "test/guards/guards.proof.ts",
+    ),
+    all: proof("runs all of these; 20 min"),
     chaos: {
-      says: "runs clients that retry while instances and services fail, and counts broken promises",
+      says: "runs clients that retry while instances and services fail, and counts broken promises; not part of all",
       program: [new URL("chaos/main.ts", import.meta.url)],
     },
-    crash: proof("crash", "kills a request before and after each of its calls, and lets the client retry"),
-    model: proof("model", "walks through every order of steps and crashes in a model of the turn protocol"),
-    guards: proof("guards", "removes each line that keeps a promise, and sees its test fail"),
-    failover: proof("failover", "kills primaries of replica sets, and looks for what was acknowledged"),
   },
 };
 

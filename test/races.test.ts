@@ -1,8 +1,8 @@
-import "./support/apart.ts";
 import { ObjectId } from "mongodb";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { handler as sweep } from "../functions/sweep.ts";
 import { aRetellBetween } from "./support/between.ts";
+import { at, read, send, stored } from "./support/chats.ts";
 import { aChat, aWorld, call, central, control, fault, type Response, type World } from "./support/world.ts";
 
 const retell = await aRetellBetween();
@@ -12,11 +12,6 @@ afterEach(async () => {
   await central.collection("subaccounts").deleteMany({}); // no later sweep looks at them
 });
 
-const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
-const send = (world: World, chatId: string, content: string) =>
-  call("message", { ...at(world, chatId), body: { content } });
-const read = (world: World, chatId: string) => call("transcript", at(world, chatId));
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
 const atRetell = async (chatId: string): Promise<string[]> =>
   (await control("retell", "GET", `/chats/${chatId}`)).entries.map(({ content }: { content: string }) => content);
 const contents = ({ body }: Response): string[] =>

@@ -1,13 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { aChat, aWorld, call, control, fault, type Response, type World } from "./support/world.ts";
+import { end, read, send, stored } from "./support/chats.ts";
+import { aChat, aWorld, control, fault, type Response, type World } from "./support/world.ts";
 
-const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
-const send = (world: World, chatId: string, content: string) =>
-  call("message", { ...at(world, chatId), body: { content } });
-const end = (world: World, chatId: string) => call("end", at(world, chatId));
-const read = (world: World, chatId: string, query: Record<string, string> = {}) =>
-  call("transcript", { ...at(world, chatId), query });
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
 const change = (chatId: string, patch: object) => control("retell", "PATCH", `/chats/${chatId}`, patch);
 const verdict = ({ status, body }: Response) => [status, body.code];
 const shown = ({ body }: Response): [string, string | undefined][] =>

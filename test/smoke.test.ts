@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { aGateway } from "./support/gateway.ts";
 import { linesOf } from "./support/instance.ts";
-import { tool } from "./support/tool.ts";
+import { spawned as tool } from "./support/tool.ts";
 import { aWorld, control, fault, type World } from "./support/world.ts";
 
 const gateway = await aGateway();

@@ -1,5 +1,4 @@
 import "./support/own-retell.ts";
-import "./support/apart.ts";
 import { MongoClient, ObjectId } from "mongodb";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { aLog } from "./support/log.ts";

@@ -1,5 +1,4 @@
 import "./support/own-retell.ts";
-import "./support/apart.ts";
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,4 +1,3 @@
-import "./support/apart.ts";
 import { ObjectId } from "mongodb";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { sweep } from "../lib/chat/sweep/sweep.ts";

@@ -1,27 +1,14 @@
 import "./support/own-retell.ts";
-import "./support/apart.ts";
-import { beforeEach, describe, expect, it, vi } from "vitest";
-import { handler as run } from "../functions/sweep.ts";
+import { beforeEach, describe, expect, it } from "vitest";
+import { at, stored } from "./support/chats.ts";
 import { logged } from "./support/instance.ts";
+import { runIn } from "./support/sweeps.ts";
 import { aChat, aWorld, call, central, control, fault, type World } from "./support/world.ts";
 
 // Runs go over all subaccounts.
 beforeEach(async () => {
   await central.collection("subaccounts").deleteMany({});
 });
-
-const at = (world: World, chatId: string) => ({ token: world.owner.token, subaccountId: world.subaccountId, chatId });
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
-
-/** A run so many hours from now. */
-async function runIn(hours: number) {
-  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + hours * 3_600_000 });
-  try {
-    return await run();
-  } finally {
-    vi.useRealTimers();
-  }
-}
 
 describe("a chat that Retell has not any more", () => {
   /** A tenant whose chats do not close by themselves: the simulator's clock goes with the sweep's. */

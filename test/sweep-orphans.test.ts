@@ -1,32 +1,17 @@
 import "./support/own-retell.ts";
-import "./support/apart.ts";
 import { ObjectId } from "mongodb";
-import { beforeEach, describe, expect, it, vi } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { handler as run } from "../functions/sweep.ts";
+import { at, atRetell, stored } from "./support/chats.ts";
 import { logged, metered } from "./support/instance.ts";
 import { anOrphan } from "./support/orphan.ts";
+import { requests, runIn } from "./support/sweeps.ts";
 import { aChat, aWorld, call, central, control, fault, type World } from "./support/world.ts";
 
 // Runs go over all subaccounts.
 beforeEach(async () => {
   await central.collection("subaccounts").deleteMany({});
 });
-
-const at = (world: World, chatId: string) => ({ token: world.owner.token, subaccountId: world.subaccountId, chatId });
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
-const requests = async (world: World, step: string) =>
-  (await control("retell", "GET", `/requests?step=${step}&key=${world.apiKey}`)).requests;
-const chatsAtRetell = async (world: World) => (await control("retell", "GET", `/chats?key=${world.apiKey}`)).chats;
-
-/** A run so many hours from now. */
-async function runIn(hours: number) {
-  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + hours * 3_600_000 });
-  try {
-    return await run();
-  } finally {
-    vi.useRealTimers();
-  }
-}
 
 describe("what is left of an orphan", () => {
   /** An orphan that a run has ended; its id and its tombstone. */
@@ -132,7 +117,7 @@ describe("a subaccount whose database is another one than before", () => {
   const move = (world: World, databaseName: string) =>
     central.collection("subaccounts").updateOne(own(world), { $set: { databaseName } });
   const statuses = async (world: World): Promise<string[]> =>
-    (await chatsAtRetell(world)).map(({ status }: { status: string }) => status);
+    (await atRetell(world)).map(({ status }: { status: string }) => status);
   const errorsOf = (world: World) =>
     logged
       .map((line) => JSON.parse(line))

@@ -1,32 +1,18 @@
 import "./support/own-retell.ts";
-import "./support/apart.ts";
 import { ObjectId } from "mongodb";
 import { describe, expect, it, vi } from "vitest";
 import { handler as run } from "../functions/sweep.ts";
+import { at, atRetell, stored } from "./support/chats.ts";
 import { linesOf } from "./support/instance.ts";
 import { aLog } from "./support/log.ts";
 import { anOrphan } from "./support/orphan.ts";
+import { requests, runIn } from "./support/sweeps.ts";
 import { aChat, aWorld, call, central, control, fault, type World } from "./support/world.ts";
 
-const at = (world: World, chatId: string) => ({ token: world.owner.token, subaccountId: world.subaccountId, chatId });
 const send = (world: World, chatId: string, content = "ping", more: object = {}) =>
   call("message", { ...at(world, chatId), body: { content }, ...more });
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
-const requests = async (world: World, step: string) =>
-  (await control("retell", "GET", `/requests?step=${step}&key=${world.apiKey}`)).requests;
-const chatsAtRetell = async (world: World) => (await control("retell", "GET", `/chats?key=${world.apiKey}`)).chats;
 
 const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
-
-/** A run so many hours from now. */
-async function runIn(hours: number) {
-  vi.useFakeTimers({ toFake: ["Date"], now: hoursAgo(-hours) });
-  try {
-    return await run();
-  } finally {
-    vi.useRealTimers();
-  }
-}
 
 /** As if its time had come. */
 const isDue = (world: World, chatId: string, more: object = {}) =>
@@ -197,14 +183,14 @@ describe("the sweep", () => {
     const body = { agentId: world.agentId };
     const lost = await call("create", { token: world.owner.token, subaccountId: world.subaccountId, body });
     expect(lost.status).toBe(504);
-    const ours = (await chatsAtRetell(world))[0].chat_id;
+    const ours = (await atRetell(world))[0].chat_id;
     const kept = await aChat(world);
     const others = [{}, { _scalai_chat: { subaccountId: "5ca1ab1e0000000000000099", stage: "test" } }];
     for (const metadata of others) {
       await control("retell", "POST", "/chats", { key: world.apiKey, agent_id: world.agentId, metadata });
     }
     await run(); // too young: whoever created it may still come back
-    expect((await chatsAtRetell(world)).every((chat: { status: string }) => chat.status === "ongoing")).toBe(true);
+    expect((await atRetell(world)).every((chat: { status: string }) => chat.status === "ongoing")).toBe(true);
 
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 20 * 60_000 });
     try {
@@ -212,7 +198,7 @@ describe("the sweep", () => {
     } finally {
       vi.useRealTimers();
     }
-    const ended = (await chatsAtRetell(world)).filter((chat: { status: string }) => chat.status === "ended");
+    const ended = (await atRetell(world)).filter((chat: { status: string }) => chat.status === "ended");
     expect(ended.map((chat: { chat_id: string }) => chat.chat_id)).toEqual([ours]);
     expect(linesOf(lost.body.meta.operationId)).toContainEqual(
       expect.objectContaining({ message: "An orphan was ended at Retell", operation: "sweep", chatId: ours }),
@@ -262,7 +248,7 @@ describe("the sweep", () => {
     for (let i = 0; i < 2; i++) await anOrphan(world);
     await fault(world, "end", { kind: "status", status: 500 });
     expect(await run()).toMatchObject({ orphansEnded: 1, failed: 1 });
-    const statuses = (await chatsAtRetell(world)).map(({ status }: { status: string }) => status);
+    const statuses = (await atRetell(world)).map(({ status }: { status: string }) => status);
     expect(statuses.sort()).toEqual(["ended", "ongoing"]);
   });
 

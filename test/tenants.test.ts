@@ -2,10 +2,9 @@ import { ObjectId } from "mongodb";
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { describe, expect, it } from "vitest";
 import { neighbours } from "./support/attack.ts";
+import { at } from "./support/chats.ts";
 import { logOf, verdict } from "./support/wire.ts";
-import { aChat, aWorld, call, central, type World } from "./support/world.ts";
-
-const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
+import { aChat, aWorld, call, central } from "./support/world.ts";
 
 describe("subaccounts that share a database", () => {
   it("see, end and write to nothing of each other's: 404", async () => {

@@ -1,10 +1,13 @@
-import { beforeAll, describe, expect, it } from "vitest";
-import { aChatBy, anInstance, aWire, type Instance, owned } from "./support/wire.ts";
+import { ObjectId } from "mongodb";
+import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { aChatBy, anInstance, aWire, type Instance, owned, verdict } from "./support/wire.ts";
 import {
   aMembership,
   aUser,
   aWorld,
+  central,
   control,
+  fault,
   type Name,
   type Request,
   type User,
@@ -12,6 +15,7 @@ import {
 } from "./support/world.ts";
 
 const wire = await aWire();
+afterEach(() => wire.heal());
 
 /** Makes what a request is about, through an instance, and gives the request. */
 type Prepare = (world: World, instance: Instance) => Promise<Request>;
@@ -286,3 +290,25 @@ async function aColleague({ subaccountId }: World): Promise<User> {
   await aMembership(subaccountId, user.id, ["read", "write"]);
   return user;
 }
+
+describe("when an error answer leaves, nothing is left to do in Redis:", () => {
+  it.each<[Name, string]>([
+    ["end", "end"],
+    ["transcript", "retrieve"],
+  ])("the account whose key Retell refused is forgotten by then (%s)", async (name, step) => {
+    const world = await aWorld();
+    const instance = await anInstance();
+    const request = { ...owned(world), chatId: await aChatBy(instance, world) };
+    await central
+      .collection("retellaccounts")
+      .updateOne({ subaccountId: new ObjectId(world.subaccountId) }, { $set: { isActive: false } });
+    await fault(world, step, { kind: "status", status: 401 });
+    await wire.redisFault("slow", 150); // longer than the look into Mongo beside it
+    const steps = await wire.steps(async () => {
+      const query = { consistency: "strong" };
+      const answer = await instance.call(name, name === "transcript" ? { ...request, query } : request);
+      expect(verdict(answer)).toEqual([400, "RETELL_ACCOUNT_INACTIVE"]);
+    });
+    expect(steps).toBe("U → M → R → M∥U");
+  });
+});

@@ -1,10 +1,10 @@
 import { Long, MongoClient, ObjectId } from "mongodb";
-import { afterAll, beforeEach, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { anInstance, type Instance, logOf, verdict } from "./support/wire.ts";
 import { aUser } from "./support/world.ts";
 
 /** A central database of this file's own, in which Mongo answers some reads with an error. */
-const url = new URL(inject("environment").MONGODB_URL ?? "");
+const url = new URL(process.env.MONGODB_URL ?? "");
 const client = new MongoClient(url.href);
 afterAll(() => client.close());
 

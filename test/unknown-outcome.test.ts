@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
+import { heard, stored } from "./support/chats.ts";
 import { tlsInFrontOf } from "./support/tls.ts";
 import { aChatBy, anInstance, aWire, type Instance, logOf, owned, verdict } from "./support/wire.ts";
 import { aWorld, control, fault, type Name, type Request, type Response, type World } from "./support/world.ts";
@@ -6,10 +7,6 @@ import { aWorld, control, fault, type Name, type Request, type Response, type Wo
 const wire = await aWire();
 afterEach(() => wire.heal());
 
-const heard = async (chatId: string): Promise<string[]> =>
-  (await control("retell", "GET", `/chats/${chatId}`)).entries
-    .filter(({ role }: { role: string }) => role === "user")
-    .map(({ content }: { content: string }) => content);
 const shown = ({ body }: Response): [string, string | undefined][] =>
   body.data.messages.map(({ role, delivery }: Record<string, string>) => [role, delivery]);
 
@@ -18,8 +15,6 @@ function cutFrom(command: string, nth: number): void {
   let seen = 0;
   wire.mongo.treat = (what) => (what === command && ++seen >= nth ? "cut" : "pass");
 }
-
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
 
 /** As after the lease: until then the sender may be alive. */
 const outliveLease = (world: World, chatId: string) =>

@@ -1,6 +1,7 @@
 import "./support/own-retell.ts";
 import type { Document } from "mongodb";
 import { afterEach, describe, expect, it } from "vitest";
+import { at, send, stored } from "./support/chats.ts";
 import { aGateway } from "./support/gateway.ts";
 import { aChat, aWorld, call, control, fault, type World } from "./support/world.ts";
 
@@ -15,10 +16,6 @@ const listen = (world: World, settings: object = {}) =>
     ...settings,
   });
 
-const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
-const send = (world: World, chatId: string, content: string) =>
-  call("message", { ...at(world, chatId), body: { content } });
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
 const usersOf = (chat: Document | null) =>
   chat?.messages.filter(({ role }: Document) => role === "user").map(({ content }: Document) => content);
 const deliveries = async (world: World, atLeast: number) =>

@@ -1,10 +1,7 @@
-import { sign } from "retell-sdk/lib/webhook_auth";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { toEvent } from "../dev/event.ts";
-import { handler } from "../functions/webhook.ts";
 import { aRetellBetween } from "./support/between.ts";
-import { aLog } from "./support/log.ts";
-import { aChat, aContext, aWorld, call, control, fault, type World } from "./support/world.ts";
+import { at, stored, sweepLater, tell } from "./support/chats.ts";
+import { aChat, aWorld, call, control, fault, type World } from "./support/world.ts";
 
 /** A webhook is a hint, and what get-chat says is the truth. */
 const between = await aRetellBetween();
@@ -13,31 +10,13 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
 const reads = async (chatId: string) =>
   (await control("retell", "GET", `/requests?step=retrieve&chat_id=${chatId}`)).requests.length;
-
-/** Delivers an event, signed as Retell signs it. */
-async function tell(world: World, event: string, chat: Record<string, unknown>) {
-  const body = JSON.stringify({ event, chat });
-  const target = `/api/webhooks/retell/${world.subaccountId}`;
-  const headers = { "content-type": "application/json", "x-retell-signature": await sign(body, world.apiKey) };
-  const { statusCode } = await handler(toEvent({ method: "POST", target, headers, body }), aContext());
-  expect(statusCode).toBe(200);
-}
 
 /** What get-chat says besides what the simulator knows. */
 const readsAs = (more: Record<string, unknown>) => {
   between.after = (path, answer) => path.startsWith("/get-chat/") && Object.assign(answer, more);
 };
-
-/** One run of the sweep when a chat is due. */
-async function sweepLater(world: World, chatId: string) {
-  const { sweep } = await import("../lib/chat/sweep/sweep.ts");
-  await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: { "internal.nextSweepAt": new Date(1) } });
-  await sweep({ until: Date.now() + 60_000, perSubaccount: 10 }, aLog("sweep"));
-}
 
 /** A chat that is over at Retell, with its id as a webhook names it. */
 async function anEnded(world: World) {
@@ -291,9 +270,8 @@ describe("a webhook of the end", () => {
     const { chatId, named } = await anEnded(world);
     await fault(world, "retrieve", { kind: "hang" });
     const analysis = { chat_summary: "s", user_sentiment: "Positive" };
-    const began = performance.now();
-    await tell(world, "chat_analyzed", { ...named, chat_analysis: analysis, chat_cost: { combined_cost: 1 } });
-    expect(performance.now() - began).toBeLessThan(9_900);
+    const told = { ...named, chat_analysis: analysis, chat_cost: { combined_cost: 1 } };
+    await tell(world, "chat_analyzed", told, 7_000); // of 8 s with Retell, 2 are left; test/failures.proof.ts waits for all
     const chat = await stored(world, chatId);
     expect(chat).toMatchObject({ chat_status: "ended", chat_analysis: analysis });
     expect(chat?.internal.nextSweepAt - Date.now()).toBeLessThan(60_000);

@@ -3,10 +3,14 @@ import { closeAll } from "../../lib/platform/mongo.ts";
 import { leaksOf, problemsOf } from "./canaries.ts";
 
 /**
- * Every test file is an instance of its own: here it gets its environment, as a Lambda does before it loads. DEBUG may
- * be set where it is deployed, so what is written then must keep as quiet.
+ * Each test file is an instance of its own: here it gets its environment, before anything reads it. Its central database
+ * is its own too, so that a sweep meets no other file's subaccounts. The log level is DEBUG, so that those lines are
+ * searched as well.
  */
-Object.assign(process.env, inject("environment"), { POWERTOOLS_LOG_LEVEL: "DEBUG" });
+const { MONGODB_URL = "", ...environment } = inject("environment");
+const database = new URL(`/central_${crypto.randomUUID().slice(0, 8)}`, MONGODB_URL);
+database.search = new URL(MONGODB_URL).search;
+Object.assign(process.env, environment, { MONGODB_URL: database.href, POWERTOOLS_LOG_LEVEL: "DEBUG" });
 
 /** The lines that this instance has logged, instead of a terminal full of them. */
 export const logged: string[] = [];

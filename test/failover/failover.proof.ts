@@ -2,9 +2,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { MongoClient } from "mongodb";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Member, type ReplicaSet, startReplicaSet } from "../../dev/mongod/replica-set.ts";
+import { atRetell, heard } from "../support/chats.ts";
 import { aTenantOn } from "../support/tenant-on.ts";
 import { owned, verdict } from "../support/wire.ts";
-import { call, control, fault, type Name, type Request, type World } from "../support/world.ts";
+import { call, fault, type Name, type Request, type World } from "../support/world.ts";
 
 /** What a connection string may say against what the API promises. */
 const against = [
@@ -13,12 +14,6 @@ const against = [
 ];
 
 const aKey = () => ({ "idempotency-key": crypto.randomUUID() });
-const heard = async (chatId: string): Promise<string[]> =>
-  (await control("retell", "GET", `/chats/${chatId}`)).entries
-    .filter(({ role }: { role: string }) => role === "user")
-    .map(({ content }: { content: string }) => content);
-const atRetell = async ({ apiKey }: World): Promise<Record<string, string>[]> =>
-  (await control("retell", "GET", `/chats?key=${apiKey}`)).chats;
 
 describe.each([
   ["primary and two secondaries", { members: 3 }],

@@ -1,4 +1,3 @@
-import "./support/apart.ts";
 import "./support/own-retell.ts";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";

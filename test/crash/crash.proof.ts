@@ -4,7 +4,6 @@
  * one, as after a cold start, or, where it says so, one that has served a request before.
  */
 import "../support/own-retell.ts";
-import "../support/apart.ts";
 import { afterAll, expect, it } from "vitest";
 import { dieAnywhere } from "./deaths.ts";
 import { scenarios } from "./doomed.ts";

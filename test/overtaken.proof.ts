@@ -69,23 +69,3 @@ describe("what MongoDB does after it was given up", () => {
     expect(chats).toHaveLength(1);
   });
 });
-
-it("a key that is tried again when its day is nearly over is remembered beyond it", async () => {
-  const world = await aTenant();
-  const instance = await anInstance();
-  const request = { ...owned(world), body: { agentId: world.agentId }, headers: aKey() };
-  const requests = world.db.collection<{ _id: string; expires?: Date }>("chatrequests");
-  await instance.call("create", request);
-  // As an attempt that died long ago and left nothing.
-  const [stored] = await requests.find().toArray();
-  const died = { owner: "dead", state: "unknown", at: new Date(Date.now() - 3_600_000) };
-  await requests.updateOne(
-    { _id: stored?._id ?? "" },
-    { $set: { ...died, expires: new Date(Date.now() + 1_000) }, $unset: { chat_id: "" } },
-  );
-  const answer = await instance.call("create", request);
-  expect(verdict(answer)).toEqual([200, undefined]);
-  const [again] = await requests.find().toArray();
-  expect(again).toMatchObject({ chat_id: answer.body.data.chat_id });
-  expect(again?.expires?.getTime()).toBeGreaterThan(Date.now() + 3_000_000);
-});

@@ -1,22 +1,15 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { atRetell, heard, stored } from "./support/chats.ts";
 import type { Treatment } from "./support/proxy.ts";
 import { stopwatch } from "./support/stopwatch.ts";
 import { aChatBy, anInstance, aWire, type Instance, logOf, owned, verdict } from "./support/wire.ts";
-import { aWorld, central, control, type Name, type Request, type Response, type World } from "./support/world.ts";
+import { aWorld, type Name, type Request, type Response, type World } from "./support/world.ts";
 
 const wire = await aWire();
 afterEach(() => wire.heal());
 
 /** The rule is 3 s; the rest is for a machine that has other things to do. A second wait for Mongo does not fit in. */
 const ceilingMs = 3_500;
-
-const stored = (world: World, chatId: string) => world.db.collection("chats").findOne({ chat_id: chatId });
-const atRetell = async ({ apiKey }: World): Promise<Record<string, string>[]> =>
-  (await control("retell", "GET", `/chats?key=${apiKey}`)).chats;
-const heard = async (chatId: string): Promise<string[]> =>
-  (await control("retell", "GET", `/chats/${chatId}`)).entries
-    .filter(({ role }: { role: string }) => role === "user")
-    .map(({ content }: { content: string }) => content);
 
 /** Treats a command so, the nth time that it comes, and whatever comes afterwards as `after`. */
 function onNth(command: string, nth: number, how: Treatment, after: Treatment = "pass"): void {
@@ -288,42 +281,5 @@ describe("a chat that Mongo does not take", () => {
     expect(outcome(answer)).toEqual(unreachable);
     const [chat] = await atRetell(world);
     expect(logOf(answer, "ERROR")).toContainEqual(expect.objectContaining({ chatId: chat?.chat_id }));
-  });
-});
-
-describe("while another node becomes the primary", () => {
-  /** The next commands of that kind in the world's chats are answered as by a node that is not the primary. */
-  async function stepDown(world: World, command: string, errorCode: number, times = 1): Promise<void> {
-    const namespace = `${world.db.databaseName}.chats`;
-    await central.client.db("admin").command({
-      configureFailPoint: "failCommand",
-      mode: { times },
-      data: { failCommands: [command], namespace, errorCode },
-    });
-  }
-  const codes = [
-    ["not the primary", 10107],
-    ["stepping down", 11602],
-    ["shutting down", 11600],
-  ] as const;
-
-  it.each(codes)("a list is 503 CONNECTION_FAILED (%s), and the next one is answered", async (_name, code) => {
-    const world = await aWorld();
-    const instance = await anInstance();
-    await stepDown(world, "find", code);
-    expect(verdict(await instance.call("list", owned(world)))).toEqual([503, "CONNECTION_FAILED"]);
-    expect(verdict(await instance.call("list", owned(world)))).toEqual([200, undefined]);
-  });
-
-  it.each(codes)("a message that is not begun is 503, is not sent, and its key is free (%s)", async (_name, code) => {
-    const world = await aWorld();
-    const instance = await anInstance();
-    const chatId = await aChatBy(instance, world);
-    const request = { ...owned(world), chatId, body: { content: "ping" }, headers: aKey() };
-    await stepDown(world, "findAndModify", code);
-    expect(verdict(await instance.call("message", request))).toEqual([503, "CONNECTION_FAILED"]);
-    expect(await heard(chatId)).toEqual([]);
-    expect(verdict(await instance.call("message", request))).toEqual([200, undefined]);
-    expect(await heard(chatId)).toEqual(["ping"]);
   });
 });

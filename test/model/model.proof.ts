@@ -1,6 +1,7 @@
 /** The model of test/lib/model.test.ts with more casts: minutes, so it is not among the tests. */
 import { expect, it } from "vitest";
 import { type Cast, nameOfCast, violationOf } from "../lib/model/casts.ts";
+import { casts as known, others } from "../lib/model/known.ts";
 
 const clients = ["two clients", "one client that repeats"] as const;
 const texts = [
@@ -72,7 +73,7 @@ const open: Cast[] = (["an END", "a settler"] as const).map((third) => ({
   calls: "endings",
 }));
 
-it.each(casts.map((cast) => [nameOfCast(cast), cast] as const))(
+it.each([...casts, ...others.map((name) => known[name] as Cast)].map((cast) => [nameOfCast(cast), cast] as const))(
   "nothing goes wrong: %s",
   { timeout: 600_000 },
   (_, cast) => {

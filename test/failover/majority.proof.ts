@@ -1,12 +1,11 @@
-import "./support/apart.ts";
 import { MongoClient } from "mongodb";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type ReplicaSet, startReplicaSet } from "../dev/mongod/replica-set.ts";
-import { ensureIndexes } from "../lib/platform/indexes.ts";
-import { aTenantOn } from "./support/tenant-on.ts";
-import { tool } from "./support/tool.ts";
-import { owned, verdict } from "./support/wire.ts";
-import { call, central, control, type World } from "./support/world.ts";
+import { type ReplicaSet, startReplicaSet } from "../../dev/mongod/replica-set.ts";
+import { ensureIndexes } from "../../lib/platform/indexes.ts";
+import { aTenantOn } from "../support/tenant-on.ts";
+import { tool } from "../support/tool.ts";
+import { owned, verdict } from "../support/wire.ts";
+import { call, central, control, type World } from "../support/world.ts";
 
 /** What a connection string may say against what the API promises. */
 const against = [

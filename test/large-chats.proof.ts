@@ -1,15 +1,12 @@
-import "./support/apart.ts";
 import type { Document } from "mongodb";
 import { describe, expect, it } from "vitest";
 import { aRetellBetween } from "./support/between.ts";
+import { at, send } from "./support/chats.ts";
 import { logged } from "./support/instance.ts";
 import { aLog } from "./support/log.ts";
 import { aChat, aWorld, call, control, type World } from "./support/world.ts";
 
 const between = await aRetellBetween();
-
-const at = ({ owner, subaccountId }: World, chatId: string) => ({ token: owner.token, subaccountId, chatId });
-const send = (world: World, chatId: string) => call("message", { ...at(world, chatId), body: { content: "ping" } });
 
 /** All pages of a transcript. */
 async function pages(world: World, chatId: string): Promise<Document[]> {
@@ -65,4 +62,22 @@ describe("a history at Retell that does not fit into a document", () => {
     },
     300_000,
   ); // a history of 17 MB is read some ten times
+});
+
+describe("a chat of 9.4 MB of text", () => {
+  it("can be ended, and read page by page", async () => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    const content = "y".repeat(9_400);
+    for (let i = 0; i < 20; i++) {
+      const add = [...Array(50).keys()].map((n) => ({ role: n % 2 ? "agent" : "user", content }));
+      await control("retell", "PATCH", `/chats/${chatId}`, { add });
+    }
+    const { status, body } = await call("end", at(world, chatId));
+    expect([status, body.data?.chat_status]).toEqual([200, "ended"]);
+
+    const seqs = (await pages(world, chatId)).map(({ seq }) => seq);
+    expect(seqs).toEqual([...Array(1_001).keys()].map((i) => i + 1));
+    expect((await call("end", at(world, chatId))).body.data).toEqual(body.data);
+  });
 });

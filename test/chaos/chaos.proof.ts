@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
-import { promises } from "./chaos/ledger.ts";
-import { hide } from "./support/canaries.ts";
-import { collectDying, logged } from "./support/instance.ts";
+import { hide } from "../support/canaries.ts";
+import { collectDying, logged } from "../support/instance.ts";
+import { promises } from "./ledger.ts";
 
-const program = fileURLToPath(new URL("./chaos/main.ts", import.meta.url));
+const program = fileURLToPath(new URL("./main.ts", import.meta.url));
 
 /** How what the clients say begins, and what the agent answers. */
 const said = [
