@@ -1,7 +1,7 @@
 import { endpoint } from "../lib/api/endpoint.ts";
 import { routes } from "../lib/api/routes.ts";
 import { create } from "../lib/chat/create.ts";
-import { openingOf } from "../lib/chat/view.ts";
+import { openingMessages } from "../lib/chat/view.ts";
 import { reservedKey } from "../lib/retell/client.ts";
 
 /** Starts a chat with one of the subaccount's agents. A repeat with the same key does not start another. */
@@ -28,7 +28,7 @@ export const handler = endpoint(routes.create).handler(
         chat_status: isReplay ? "ongoing" : chat.chat_status,
         start_timestamp,
         retell_llm_dynamic_variables,
-        messages: openingOf(chat),
+        messages: openingMessages(chat),
         retellAccount: { accountName: account.name, accountId: account.id },
       },
       isReplay,

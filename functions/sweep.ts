@@ -22,7 +22,7 @@ export async function handler(_event?: unknown, context?: Context) {
   } catch (error) {
     if (isUnreachable(error)) log.metrics.add("MongoFailures");
     log.error("The sweep failed", error, { duration: elapsed() });
-    throw new Error(`The sweep failed; its operationId is ${operationId}`); // Lambda logs what is thrown: not the error itself
+    throw new Error(`The sweep failed; its operationId is ${operationId}`); // Lambda logs what is thrown, so not the error itself
   } finally {
     log.writeMetrics(elapsed());
   }

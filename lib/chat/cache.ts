@@ -5,7 +5,9 @@ import { key, redis } from "../platform/redis.ts";
 
 /** What the cache has under one key, and how to fill it. */
 export interface Cached {
-  /** An answer without the part that belongs to one request. It is sent as it is stored, without inflating or parsing. */
+  /**
+   * An answer without the part that belongs to one request. It is sent as it is stored, without inflating or parsing.
+   */
   hit: AnswerHead | undefined;
   /** Stores an answer, unless a write came in between. Logs a warning if that fails. */
   fill(answer: AnswerHead): Promise<void>;
@@ -29,7 +31,10 @@ export const chatKey = (subaccountId: string, chatId: string): CacheKey => ({
 /** Larger values are not cached, to save Redis' memory and the transfer. */
 const maxBytes = 262_144;
 
-/** How long a generation token lives: longer than any request, so that a reader that began before a write finds it changed. */
+/**
+ * How long a generation token lives: longer than any request, so that a reader that began before a write finds it
+ * changed.
+ */
 const generationSeconds = 120;
 
 const fillScript = `
@@ -38,7 +43,8 @@ if (redis.call("GET", KEYS[2]) or "") == ARGV[1] then
 end`;
 
 /**
- * Reads a key together with its generation token. Never rejects: a failure counts as a miss, and then nothing is filled.
+ * Reads a key together with its generation token. Never rejects: a failure counts as a miss, and then nothing is
+ * filled.
  */
 export async function read(entry: CacheKey, log: RequestLog): Promise<Cached> {
   try {

@@ -43,7 +43,7 @@ const Parts = z
   .tuple([Key, Key, z.number().int().min(1).max(maxSkip).optional()])
   .transform(([start_timestamp, chat_id, skip]): Position => ({ start_timestamp, chat_id, ...(skip ? { skip } : {}) }));
 
-/** An opaque text that becomes a position. Anything that `encode` did not write is refused. */
+/** An opaque text that becomes a position. Anything that `encodeCursor` did not write is refused. */
 export const Cursor = Text(1, maxCursorLength).transform((text, context): Position => {
   const position = Parts.safeParse(parseJson(Buffer.from(text, "base64url").toString()));
   if (position.success) return position.data;
@@ -52,7 +52,7 @@ export const Cursor = Text(1, maxCursorLength).transform((text, context): Positi
 });
 
 /** A position as an opaque text. It holds nothing secret, and each query is limited to the subaccount anyway. */
-export function encode({ start_timestamp, chat_id, skip }: Position): string {
+export function encodeCursor({ start_timestamp, chat_id, skip }: Position): string {
   const parts = [start_timestamp, chat_id, ...(skip ? [skip] : [])];
   return Buffer.from(JSON.stringify(parts)).toString("base64url");
 }
@@ -61,8 +61,8 @@ export function encode({ start_timestamp, chat_id, skip }: Position): string {
 const start: Position = { start_timestamp: { $maxKey: 1 }, chat_id: { $maxKey: 1 } };
 
 /**
- * The cursor of the page that follows these chats. If the last chat cannot be named, because of the type or length of its
- * keys, the cursor names one before it, and how many chats to skip.
+ * The cursor of the page that follows these chats. If the last chat cannot be named, because of the type or length of
+ * its keys, the cursor names one before it, and how many chats to skip.
  *
  * @param from The position that these chats were read from.
  */
@@ -72,10 +72,10 @@ export function cursorAfter(chats: Record<keyof SortKeys, unknown>[], from: Posi
   for (const [index, { start_timestamp, chat_id }] of [...passed.entries()].reverse()) {
     const position = Parts.safeParse([toJson(start_timestamp), toJson(chat_id)]);
     if (!position.success) continue;
-    const cursor = encode({ ...position.data, skip: passed.length - 1 - index });
+    const cursor = encodeCursor({ ...position.data, skip: passed.length - 1 - index });
     if (cursor.length <= maxCursorLength) return cursor;
   }
-  return encode({ ...from, skip: (from.skip ?? 0) + passed.length });
+  return encodeCursor({ ...from, skip: (from.skip ?? 0) + passed.length });
 }
 
 /** Recognises the driver's types by name, so that the driver need not be loaded. */

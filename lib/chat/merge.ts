@@ -12,9 +12,9 @@ export function hasGap(value: unknown): boolean {
 }
 
 /**
- * Merges two values, at any depth: where both have content the newer one wins, and a value without content replaces nothing.
- * Lists of different lengths are replaced as a whole, as their items cannot be matched. In lists of the same length, items
- * at the same index are merged, unless they differ in all that both have.
+ * Merges two values, at any depth: where both have content the newer one wins, and a value without content replaces
+ * nothing. Lists of different lengths are replaced as a whole, as their items cannot be matched. In lists of the same
+ * length, items at the same index are merged, unless they differ in all that both have.
  */
 export function merge(older: unknown, newer: unknown): unknown {
   if (isNothing(newer)) return older;

@@ -10,7 +10,9 @@ export interface IdempotencyKey {
   hash: string;
 }
 
-/** A message as it is stored: Retell's entry and our private fields. A message without `internal` is the old server's. */
+/**
+ * A message as it is stored: Retell's entry and our private fields. A message without `internal` is the old server's.
+ */
 export interface StoredMessage extends RetellMessage {
   internal?: {
     /** The turn that it belongs to. */
@@ -56,8 +58,8 @@ export interface Turn {
 }
 
 /**
- * What is left of a chat that was given up. It keeps the chat's entry in the unique index, so that nothing stores the chat
- * again, and no read returns it.
+ * What is left of a chat that was given up. It keeps the chat's entry in the unique index, so that nothing stores the
+ * chat again, and no read returns it.
  */
 export interface Tombstone {
   at: Date;
@@ -95,7 +97,9 @@ export interface StoredChat {
   retellAccountId: string;
   /** Absent on a legacy chat until it is imported. Never leaves lib/chat. */
   internal?: {
-    /** +1 with each write of messages or turn. A write that was decided on a reading names the revision that it read. */
+    /**
+     * +1 with each write of messages or turn. A write that was decided on a reading names the revision that it read.
+     */
     revision: number;
     /** How many `user` entries of Retell's history our messages account for. */
     retellUserCount: number;
@@ -137,7 +141,7 @@ export type ReadChat = StoredChat & { now: Date };
  * A chat that can be worked with, whatever was found: others write into the collection. An item that is no message is
  * replaced by one, so that the seq of those after it stays.
  */
-export function readable<Chat extends StoredChat>(chat: Chat): Chat {
+export function withReadableMessages<Chat extends StoredChat>(chat: Chat): Chat {
   const found: unknown = chat.messages;
   return { ...chat, messages: Array.isArray(found) ? found.map(readableMessage) : [] };
 }
@@ -203,8 +207,9 @@ export function isComplete({ chat_analysis, chat_cost }: Pick<StoredChat, "chat_
 }
 
 /**
- * Whether the messages of a chat are ours. A chat of the old server has no `internal`. If the old server writes into a chat
- * that was moved to us, it keeps the chat's `internal`, and replaces all messages by those of its last turn, which have none.
+ * Whether the messages of a chat are ours. A chat of the old server has no `internal`. If the old server writes into a
+ * chat that was moved to us, it keeps the chat's `internal`, and replaces all messages by those of its last turn, which
+ * have none.
  */
 export function isImported({ internal, messages: [first] }: Pick<StoredChat, "internal" | "messages">): boolean {
   if (internal?.retellUserCount === undefined) return false;
@@ -212,8 +217,8 @@ export function isImported({ internal, messages: [first] }: Pick<StoredChat, "in
 }
 
 /**
- * Whether Retell's history is still to be imported, as the old server keeps only the last turn's messages. A chat that ended
- * under the old server keeps the messages that it has.
+ * Whether Retell's history is still to be imported, as the old server keeps only the last turn's messages. A chat that
+ * ended under the old server keeps the messages that it has.
  */
 export const needsImport = (chat: ReadChat) =>
   !isImported(chat) && (chat.chat_status === "ongoing" || chat.internal?.importPending === true);

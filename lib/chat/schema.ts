@@ -55,7 +55,9 @@ const AgentVersion = z
 const isObject = (given: unknown): given is object =>
   typeof given === "object" && given !== null && !Array.isArray(given);
 
-/** Checked before Zod copies it: the source texts of its numbers are known only for the objects that JSON was parsed to. */
+/**
+ * Checked before Zod copies it: the source texts of its numbers are known only for the objects that JSON was parsed to.
+ */
 const Metadata = z.preprocess(
   (given, context) => {
     const problems = isObject(given) ? problemsOf(given).take(maxErrors) : [];
@@ -69,8 +71,8 @@ const Metadata = z.preprocess(
 );
 
 /**
- * A null counts as absent, unless the name is refused. A number with more digits than a double holds becomes the text that
- * was sent. A body has room for thousands of variables: one more than allowed is enough to refuse it.
+ * A null counts as absent, unless the name is refused. A number with more digits than a double holds becomes the text
+ * that was sent. A body has room for thousands of variables: one more than allowed is enough to refuse it.
  */
 const givenVariables = (given: unknown) => {
   if (!isObject(given)) return given;

@@ -4,7 +4,7 @@ import type { StoredChat, StoredMessage } from "./model.ts";
 const maxDocumentBytes = 15_728_640;
 
 /** Whether a chat fits into its document with these messages. */
-export function fits(chat: StoredChat, messages: StoredMessage[]): boolean {
+export function fitsDocument(chat: StoredChat, messages: StoredMessage[]): boolean {
   return bytesOf({ ...chat, messages }) <= maxDocumentBytes;
 }
 

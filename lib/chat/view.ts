@@ -4,7 +4,7 @@ import { ChatStatus, type ListedChat, type Message } from "./schema.ts";
 import type { FoundChat } from "./store/chats.ts";
 
 /** Messages as clients may see them, with seq and delivery, which are computed. */
-export function visible(chat: Pick<StoredChat, "messages" | "internal">, withTools: boolean): Message[] {
+export function visibleMessages(chat: Pick<StoredChat, "messages" | "internal">, withTools: boolean): Message[] {
   const base = chat.internal?.prependedCount ?? 0;
   const isSuperseded = supersededIn(chat.messages);
   const shown: Message[] = [];
@@ -41,8 +41,8 @@ function supersededIn(messages: StoredMessage[]): (message: StoredMessage) => bo
 }
 
 /** The messages that a chat was created with. */
-export function openingOf(chat: Pick<StoredChat, "messages" | "internal">): Message[] {
-  return visible(chat, false).filter(({ seq }) => seq > 0 && seq <= (chat.internal?.opening ?? 0));
+export function openingMessages(chat: Pick<StoredChat, "messages" | "internal">): Message[] {
+  return visibleMessages(chat, false).filter(({ seq }) => seq > 0 && seq <= (chat.internal?.opening ?? 0));
 }
 
 function deliveryOf(
@@ -87,7 +87,7 @@ export function summaryOf(
 }
 
 /** The value if it is a plain object; undefined for anything else. */
-export function recordOf<Stored extends object>(value: Stored | null | undefined): Stored | undefined {
+export function plainObject<Stored extends object>(value: Stored | null | undefined): Stored | undefined {
   const isRecord = Object.prototype.toString.call(value) === "[object Object]" && !Object(value)._bsontype;
   return isRecord ? (value ?? undefined) : undefined;
 }
