@@ -1,6 +1,6 @@
 import type { Db } from "mongodb";
 import { load as fill } from "../dev/seed/load.ts";
-import { encode } from "../lib/chat/cursor.ts";
+import { encodeCursor } from "../lib/chat/cursor.ts";
 import { newMessageId } from "../lib/chat/model.ts";
 import { type Api, load, type Request, succeed } from "./api.ts";
 import { type Job, job, tell } from "./child.ts";
@@ -59,7 +59,7 @@ async function pages(api: Api, which: "naive" | "ours", place: OwnPlace, chats: 
   const depth = chats / 100 - 1;
   // A page that is never cached, first and last.
   const first: Request = { query: { limit: "99" } };
-  const cursor = before ? encode(before as never) : undefined;
+  const cursor = before ? encodeCursor(before as never) : undefined;
   const last: Request = {
     query: { limit: "99", ...(which === "naive" ? { page: String(depth) } : cursor ? { cursor } : {}) },
   };

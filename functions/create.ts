@@ -1,10 +1,10 @@
 import { endpoint } from "../lib/api/endpoint.ts";
 import { routes } from "../lib/api/routes.ts";
 import { create } from "../lib/chat/create.ts";
-import { openingOf } from "../lib/chat/view.ts";
+import { openingMessages } from "../lib/chat/view.ts";
 import { reservedKey } from "../lib/retell/client.ts";
 
-/** Starts a chat with one of the subaccount's agents. A repeat with the same key starts no other. */
+/** Starts a chat with one of the subaccount's agents. A repeat with the same key does not start another. */
 export const handler = endpoint(routes.create).handler(
   async ({ body, actor, tenant, operationId, idempotency, deadline }) => {
     const { chat_id: _unknownYet, ...given } = body.retell_llm_dynamic_variables;
@@ -13,7 +13,7 @@ export const handler = endpoint(routes.create).handler(
       agentId: body.agentId,
       agentVersion: body.agent_version,
       metadata,
-      // Ours come last: the agent's prompts and tools trust them.
+      // Our variables come last, so that clients cannot set them: the agent's prompts and tools rely on them.
       variables: { phone_number: "", ...given, agent_id: body.agentId, subaccount_id: tenant.subaccountId },
       createdBy: actor.id,
       operationId,
@@ -28,7 +28,7 @@ export const handler = endpoint(routes.create).handler(
         chat_status: isReplay ? "ongoing" : chat.chat_status,
         start_timestamp,
         retell_llm_dynamic_variables,
-        messages: openingOf(chat),
+        messages: openingMessages(chat),
         retellAccount: { accountName: account.name, accountId: account.id },
       },
       isReplay,

@@ -3,7 +3,7 @@ import "./support/unlimited.ts";
 import { ObjectId } from "mongodb";
 import { describe, expect, it } from "vitest";
 import { handler as sweep } from "../functions/sweep.ts";
-import { encode } from "../lib/chat/cursor.ts";
+import { encodeCursor } from "../lib/chat/cursor.ts";
 import { guarded, neighbours, rightRequest, shown, stateOf } from "./support/attack.ts";
 import { aChat, aMembership, aUser, aWorld, call, central, fault, type Request, type World } from "./support/world.ts";
 
@@ -260,7 +260,7 @@ describe("a cursor", () => {
     const chat = await theirs.db.collection("chats").findOne({ chat_id: ongoing });
     const position = { start_timestamp: chat?.start_timestamp, chat_id: ongoing };
     const other = { ...position, chat_id: `${ongoing}x` };
-    expect(shown(await list(encode(position)))).toEqual(shown(await list(encode(other))));
+    expect(shown(await list(encodeCursor(position)))).toEqual(shown(await list(encodeCursor(other))));
   });
 });
 
@@ -274,7 +274,7 @@ describe("a shared database", () => {
       const request = rightRequest(mine, await aChat(mine), route, { headers });
       for (const repeat of [request, request]) expect((await call(name, repeat)).status).toBe(200);
     }
-    await call("list", { ...where, query: { cursor: encode({ start_timestamp: Date.now(), chat_id: "z" }) } });
+    await call("list", { ...where, query: { cursor: encodeCursor({ start_timestamp: Date.now(), chat_id: "z" }) } });
     await fault(mine, "completion", { kind: "drop" });
     const lost = await aChat(mine);
     await call("message", { ...where, chatId: lost, body: { content: "ping" } });

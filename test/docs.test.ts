@@ -1,5 +1,7 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { expect, it } from "vitest";
+import * as timing from "../lib/chat/timing.ts";
+import { Deadline } from "../lib/platform/deadline.ts";
 
 const root = new URL("../", import.meta.url);
 const read = (file: string) => readFile(new URL(file, root), "utf8");
@@ -131,4 +133,30 @@ it.each(["docs/security.md", "docs/turns.md"])("every test that %s names is ther
     if (!titles(await read(file)).some((known) => known?.includes(title))) missing.push(`${file}: ${title}`);
   }
   expect(missing).toEqual([]);
+});
+
+/** A time as a page writes it, in ms. */
+function msOf(amount: string, unit: string): number {
+  const units: Record<string, number> = { ms: 1, s: 1_000, minute: 60_000, hour: 3_600_000, day: 86_400_000 };
+  return Number(amount) * (units[unit] ?? Number.NaN);
+}
+
+it("every time in docs/turns.md is the one of lib/chat/timing.ts", async () => {
+  const page = await read("docs/turns.md");
+  const times: Record<string, unknown> = { ...timing };
+  const rows = [...page.matchAll(/^\| `(\w+)` \| (\d+) (ms|s|minute|hour|day)s? \|/gm)];
+  const table = rows.map(([, name = "", amount = "", unit = ""]) => [name, msOf(amount, unit)] as const);
+  expect(table.length).toBeGreaterThan(10);
+  const current = table.map(([name]) => [name, typeof times[name] === "function" ? times[name]() : times[name]]);
+  expect(current).toEqual(table);
+
+  // Calls end 24 s after an invocation of 29 s began. Retell itself works on a send for 300 s at most.
+  const others = [Math.round((new Deadline(29_000).callAt - Date.now()) / 1_000) * 1_000, 300_000];
+  const text = page.replace(/^## Times.*?(?=^## )/ms, "").replace(/`test\/[^|\]]*/g, ""); // titles of tests name times of their own
+  const named = [...text.matchAll(/(\d+) (ms|s|minute|hour|day)s?\b/g)].map(([all, amount = "", unit = ""]) => ({
+    all,
+    isKnown: [...table.map(([, ms]) => ms), ...others].includes(msOf(amount, unit)),
+  }));
+  expect(named.length).toBeGreaterThan(5);
+  expect(named.filter(({ isKnown }) => !isKnown)).toEqual([]);
 });

@@ -69,8 +69,8 @@ describe("list", () => {
     await world.db.command({ profile: 2 });
     const first = await list(world, { limit: "20" });
     await list(world, { limit: "20", cursor: first.body.meta.nextCursor });
-    const { encode } = await import("../lib/chat/cursor.ts");
-    await list(world, { limit: "20", cursor: encode({ start_timestamp: 25, chat_id: "chat_25" }) });
+    const { encodeCursor } = await import("../lib/chat/cursor.ts");
+    await list(world, { limit: "20", cursor: encodeCursor({ start_timestamp: 25, chat_id: "chat_25" }) });
     await world.db.command({ profile: 0 });
 
     const finds = await world.db.collection("system.profile").find({ "command.find": "chats" }).toArray();

@@ -1,7 +1,8 @@
 /**
  * Which pages of other origins may call the API, and which headers of its answers they can read. Each deployment sets
  * the origins (`CORS_ORIGINS`) and more request headers (`CORS_HEADERS`). API Gateway answers preflights and adds the
- * CORS headers; it drops those of a function.
+ * CORS headers; it drops those of a function. Headers of conditional and of asynchronous requests are allowed ahead of
+ * their use: apps and deployments need no change then.
  */
 export const cors = {
   allowMethods: ["GET", "POST", "PUT", "DELETE"],
@@ -10,6 +11,8 @@ export const cors = {
     "content-type",
     "idempotency-key",
     "x-operation-id",
+    "prefer",
+    "if-none-match",
     // Tracing libraries and XMLHttpRequest wrappers add these to each request.
     "traceparent",
     "tracestate",
@@ -25,7 +28,10 @@ export const cors = {
     "ratelimit-reset",
     "x-ratelimit-mode",
     "idempotent-replayed",
+    "etag",
     "date",
+    "location",
+    "preference-applied",
   ],
   maxAgeSeconds: 86_400,
 };

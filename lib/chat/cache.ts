@@ -3,15 +3,17 @@ import { type AnswerHead, type Deflated, fromCache } from "../platform/compress.
 import type { RequestLog } from "../platform/logger.ts";
 import { key, redis } from "../platform/redis.ts";
 
-/** What the cache knows of one key, and how to fill it. */
+/** What the cache has under one key, and how to fill it. */
 export interface Cached {
-  /** An answer up to what belongs to its request: neither inflated nor parsed on its way to the next one. */
+  /**
+   * An answer without the part that belongs to one request. It is sent as it is stored, without inflating or parsing.
+   */
   hit: AnswerHead | undefined;
-  /** Stores an answer, unless a write came in between. A failure is one warning. */
+  /** Stores an answer, unless a write came in between. Logs a warning if that fails. */
   fill(answer: AnswerHead): Promise<void>;
 }
 
-/** A place in the cache and how long what stands there is good for. */
+/** A key of the cache, and how long its value is valid. */
 export interface CacheKey {
   name: string;
   ttlSeconds: number;
@@ -26,10 +28,13 @@ export const chatKey = (subaccountId: string, chatId: string): CacheKey => ({
   ttlSeconds: 300,
 });
 
-/** Of what is stored: it is Redis' memory and the way there that this spares. */
+/** Larger values are not cached, to save Redis' memory and the transfer. */
 const maxBytes = 262_144;
 
-/** Longer than any request: a reader that began before a write finds the token changed when it wants to fill. */
+/**
+ * How long a generation token lives: longer than any request, so that a reader that began before a write finds it
+ * changed.
+ */
 const generationSeconds = 120;
 
 const fillScript = `
@@ -38,7 +43,8 @@ if (redis.call("GET", KEYS[2]) or "") == ARGV[1] then
 end`;
 
 /**
- * Reads an entry together with its generation token. Never rejects: a failure is a miss, and then nothing is filled.
+ * Reads a key together with its generation token. Never rejects: a failure counts as a miss, and then nothing is
+ * filled.
  */
 export async function read(entry: CacheKey, log: RequestLog): Promise<Cached> {
   try {
@@ -52,27 +58,27 @@ export async function read(entry: CacheKey, log: RequestLog): Promise<Cached> {
 }
 
 /**
- * Makes entries be forgotten, before the write that calls this answers. When it fails, what is cached stays until
- * its lifetime ends (a minute for lists, five for transcripts), and the log says so.
+ * Deletes keys, before the write that calls this answers. If that fails, a stale value stays until its lifetime ends (a
+ * minute for lists, five for transcripts), and a warning is logged.
  */
 export async function forget(entries: CacheKey[], log: RequestLog): Promise<void> {
   try {
     await drop(entries);
     for (const { name } of entries) log.debug("Cache forgotten", { key: name });
   } catch (error) {
-    // A line of its own, whatever else of the request met the same failure: here something stale stays.
+    // Logged even if the request has logged the same failure: here a stale value stays.
     log.warn("Cache not forgotten: it may be stale for one lifetime", new Error("Not forgotten", { cause: error }));
   }
 }
 
 /**
- * The same, for who wants to know.
+ * The same, for callers that must know whether it worked.
  *
  * @throws When Redis does not answer.
  */
 export async function drop(entries: CacheKey[]): Promise<void> {
   const token = crypto.randomUUID();
-  // The token first: a reader between the two finds either the old value, now deleted, or a token that changed.
+  // The token first: a reader in between either reads the old value, which is deleted next, or finds the token changed.
   await Promise.all(
     entries.flatMap((entry) => [redis.set(generationOf(entry), token, generationSeconds), redis.del(entry.name)]),
   );
@@ -89,7 +95,7 @@ async function fill(entry: CacheKey, generation: string, answer: AnswerHead, log
   }
 }
 
-/** What is deflated, the checksum and length of its text, and a checksum of all this. */
+/** The deflated bytes, the checksum and length of their text, and a checksum of all of it. */
 function toText({ bytes, crc, length }: Deflated): string {
   const all = Buffer.concat([bytes, Buffer.alloc(12)]);
   all.writeUInt32LE(crc, bytes.length);
@@ -98,7 +104,7 @@ function toText({ bytes, crc, length }: Deflated): string {
   return all.toString("base64");
 }
 
-/** Garbage, half an entry or one of an older form is a miss: a hit goes to the client unread. */
+/** A damaged value, or one of an older format, is a miss: a hit goes to the client unread. */
 function parse(text: string | null | undefined): AnswerHead | undefined {
   const all = Buffer.from(text ?? "", "base64");
   if (all.length < 12 || crc32(all.subarray(0, -4)) !== all.readUInt32LE(all.length - 4)) return undefined;
@@ -106,5 +112,5 @@ function parse(text: string | null | undefined): AnswerHead | undefined {
   return fromCache({ bytes, crc: all.readUInt32LE(bytes.length), length: all.readUInt32LE(bytes.length + 4) });
 }
 
-/** Told apart by its prefix: a chat's id may hold colons, and could spell a suffix. */
+/** A prefix, not a suffix: a chat's id may hold colons, and so end like a suffix. */
 const generationOf = (entry: CacheKey) => key("generation", entry.name);

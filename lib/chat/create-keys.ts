@@ -6,8 +6,8 @@ import type { IdempotencyKey } from "./model.ts";
 import { cancelledClaimMs, keyMs, takenOverKeyMs } from "./timing.ts";
 
 /**
- * What is stored of a create that came with an Idempotency-Key, in the collection chatrequests of the tenant's database.
- * The key of a message is stored on the message; the key of a create is needed before there is a chat.
+ * What is stored of a create that came with an Idempotency-Key, in the collection chatrequests of the tenant's
+ * database. The key of a message is stored on the message; the key of a create is needed before there is a chat.
  */
 export interface IdempotencyRecord {
   _id: string;
@@ -23,7 +23,9 @@ export interface IdempotencyRecord {
   /** The chat that came of it. */
   chat_id?: string;
   expires: Date;
-  /** Attempts that gave up before their claim was answered. A record with this field has no other: a claim replaces it. */
+  /**
+   * Attempts that gave up before their claim was answered. A record with this field has no other: a claim replaces it.
+   */
   cancelled?: string[];
 }
 
@@ -31,8 +33,8 @@ export interface IdempotencyRecord {
 export type ReadRecord = IdempotencyRecord & { now: Date };
 
 /**
- * What a chat carries of the create that it came of, in our database and in Retell's metadata. It is not the key alone: the
- * chat outlives the day after which the key may be used for another create.
+ * What a chat carries of the create that it came of, in our database and in Retell's metadata. It is not the key alone:
+ * the chat outlives the day after which the key may be used for another create.
  */
 export const requestName = ({ _id, expires }: IdempotencyRecord) => `${_id}.${expires.getTime()}`;
 
@@ -60,8 +62,8 @@ export async function claim(tenant: TenantContext, { id, hash }: IdempotencyKey,
 }
 
 /**
- * Takes over from an attempt that died, or that left nothing, unless another attempt was faster: the next claim tells. A
- * day that is nearly over gets an hour more, so that it does not end in the middle of this attempt.
+ * Takes over from an attempt that died, or that left nothing, unless another attempt was faster: the next claim tells.
+ * A day that is nearly over gets an hour more, so that it does not end in the middle of this attempt.
  */
 export async function takeOver(
   tenant: TenantContext,
@@ -88,8 +90,8 @@ export async function release(tenant: TenantContext, id: string, owner: string):
 }
 
 /**
- * Releases a key whose claim had no answer. MongoDB may still be working on that claim, and may carry this out first: an
- * attempt that is noted here can claim the key no more.
+ * Releases a key whose claim had no answer. MongoDB may still be working on that claim, and may carry this out first:
+ * an attempt that is noted here can claim the key no more.
  */
 export async function cancel(tenant: TenantContext, id: string, owner: string): Promise<void> {
   const isTheirs = { $ne: [{ $ifNull: ["$owner", owner] }, owner] };

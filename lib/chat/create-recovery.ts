@@ -28,7 +28,8 @@ export async function recoverChat(
   const { tenant, deadline } = context;
   const request = requestName(record);
   const stored = await chats.findByRequest(tenant, request);
-  // It may have been returned: it is what came of the key, over or not. A tombstone does not carry the request any more.
+  // It may have been returned: it is what came of the key, over or not. A tombstone does not carry the request any
+  // more.
   if (stored) return stored;
 
   const chatId = await retell.findCreated(input.agentId, { request }, record.at, deadline.call());
@@ -55,8 +56,8 @@ function mayStillAppear(record: ReadRecord): boolean {
 }
 
 /**
- * The chat of a create that Retell has refused: a 4xx does not prove that there is none. Retell's list is read once, and
- * decides.
+ * The chat of a create that Retell has refused: a 4xx does not prove that there is none. Retell's list is read once,
+ * and decides.
  *
  * @throws The refusal, with an unknown outcome, when Retell cannot be read.
  */

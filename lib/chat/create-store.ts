@@ -49,8 +49,9 @@ export function documentOf(
 }
 
 /**
- * Stores a chat that Retell has just created. When that fails the chat is ended at Retell, unless a repeat with the key may
- * find it: so nobody pays for a chat that nobody can reach. The breaker is not asked, as Retell has answered just now.
+ * Stores a chat that Retell has just created. When that fails the chat is ended at Retell, unless a repeat with the key
+ * may find it: so nobody pays for a chat that nobody can reach. The breaker is not asked, as Retell has answered just
+ * now.
  *
  * @returns The chat of this create: another attempt's, where that one was faster.
  */
@@ -97,7 +98,8 @@ async function insert(tenant: TenantContext, chat: StoredChat): Promise<StoredCh
 }
 
 /**
- * Finds the document that kept a chat from being stored. Nothing is ended before: a repeat may have returned this very chat.
+ * Finds the document that kept a chat from being stored. Nothing is ended before: a repeat may have returned this very
+ * chat.
  *
  * @returns The chat that stands for the create: this one, stored by another attempt, or the one of another attempt.
  * @throws CHAT_NOT_FOUND when the chat was given up.

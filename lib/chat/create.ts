@@ -36,8 +36,8 @@ interface ClaimedBefore {
 const rounds = 3;
 
 /**
- * Creates a chat, once per key: at Retell, then in the database. A chat that was created without an answer to the client is
- * found again by our ids in Retell's metadata.
+ * Creates a chat, once per key: at Retell, then in the database. A chat that was created without an answer to the
+ * client is found again by our ids in Retell's metadata.
  *
  * @throws AGENT_NOT_FOUND; CHAT_CREATION_FAILED, or TIMEOUT without an answer, with `details.outcome: "unknown"` when
  *         it may exist all the same; CHAT_NOT_FOUND when the key's chat is gone; IDEMPOTENCY_KEY_REUSED;
@@ -97,8 +97,8 @@ async function claimAndPrepare(
     if (record.owner !== owner) return { earlier: record };
     return { record, retell: await work[1] };
   } catch (error) {
-    // The key may have been claimed without an answer, or be claimed later. Retell was not asked, so nobody need wait for
-    // this attempt. Not awaited: Mongo has just kept us waiting. If this fails, the key counts as a dead attempt's.
+    // The key may have been claimed without an answer, or be claimed later. Retell was not asked, so nobody need wait
+    // for this attempt. Not awaited: Mongo has just kept us waiting. If this fails, the key counts as a dead attempt's.
     if (isUnreachable(error)) keys.cancel(tenant, key.id, owner).catch(() => {});
     throw error;
   }

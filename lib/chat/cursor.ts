@@ -4,7 +4,7 @@ import { Text } from "../platform/text.ts";
 
 /** Room for two ids of 1,000 characters; API Gateway takes 10 kB for a request's line and headers. */
 const maxCursorLength = 4_096;
-/** A skip costs what it skips. */
+/** MongoDB walks over what is skipped. */
 const maxSkip = 10_000;
 
 const Int64 = z
@@ -13,7 +13,7 @@ const Int64 = z
   .refine((text) => String(BigInt.asIntN(64, BigInt(text))) === text);
 const Decimal = z.string().regex(/^(NaN|-?Infinity|-?(?=(\d\.?){1,34}(E|$))\d+(\.\d+)?(E[+-]?\d{1,3})?)$/);
 
-/** What chats are sorted by, as JSON: a value of the types that may stand for a time or an id, and nothing else. */
+/** What chats are sorted by, as JSON: only the types that a stored time or id may have. */
 const Key = z.union([
   z.null(),
   z.boolean(),
@@ -28,13 +28,13 @@ const Key = z.union([
 ]);
 export type Key = z.infer<typeof Key>;
 
-/** What the chats of a list are sorted by: both, since two chats may begin in the same millisecond. */
+/** What a list is sorted by: both fields, since two chats may begin in the same millisecond. */
 export interface SortKeys {
   start_timestamp: Key;
   chat_id: Key;
 }
 
-/** Where a page of a list begins: behind these keys, and behind so many chats more. */
+/** Where a page of a list begins: after these keys, and after `skip` more chats. */
 export interface Position extends SortKeys {
   skip?: number | undefined;
 }
@@ -43,7 +43,7 @@ const Parts = z
   .tuple([Key, Key, z.number().int().min(1).max(maxSkip).optional()])
   .transform(([start_timestamp, chat_id, skip]): Position => ({ start_timestamp, chat_id, ...(skip ? { skip } : {}) }));
 
-/** An opaque text that becomes a position; anything that `encode` did not write is refused. */
+/** An opaque text that becomes a position. Anything that `encodeCursor` did not write is refused. */
 export const Cursor = Text(1, maxCursorLength).transform((text, context): Position => {
   const position = Parts.safeParse(parseJson(Buffer.from(text, "base64url").toString()));
   if (position.success) return position.data;
@@ -51,8 +51,8 @@ export const Cursor = Text(1, maxCursorLength).transform((text, context): Positi
   return z.NEVER;
 });
 
-/** A position as an opaque text. It holds nothing secret, and every query carries the subaccount besides. */
-export function encode({ start_timestamp, chat_id, skip }: Position): string {
+/** A position as an opaque text. It holds nothing secret, and each query is limited to the subaccount anyway. */
+export function encodeCursor({ start_timestamp, chat_id, skip }: Position): string {
   const parts = [start_timestamp, chat_id, ...(skip ? [skip] : [])];
   return Buffer.from(JSON.stringify(parts)).toString("base64url");
 }
@@ -61,24 +61,24 @@ export function encode({ start_timestamp, chat_id, skip }: Position): string {
 const start: Position = { start_timestamp: { $maxKey: 1 }, chat_id: { $maxKey: 1 } };
 
 /**
- * The cursor of the page that follows these chats. A cursor may be unable to name the last one, by its type or by its
- * length: then it names one before that, and how many chats to skip.
+ * The cursor of the page that follows these chats. If the last chat cannot be named, because of the type or length of
+ * its keys, the cursor names one before it, and how many chats to skip.
  *
- * @param from Where these chats began themselves.
+ * @param from The position that these chats were read from.
  */
 export function cursorAfter(chats: Record<keyof SortKeys, unknown>[], from: Position = start): string {
-  // Pages behind a cursor show no list as a key.
+  // Pages after a cursor contain no chat with a list as a key.
   const passed = chats.filter(({ start_timestamp, chat_id }) => ![start_timestamp, chat_id].some(Array.isArray));
   for (const [index, { start_timestamp, chat_id }] of [...passed.entries()].reverse()) {
     const position = Parts.safeParse([toJson(start_timestamp), toJson(chat_id)]);
     if (!position.success) continue;
-    const cursor = encode({ ...position.data, skip: passed.length - 1 - index });
+    const cursor = encodeCursor({ ...position.data, skip: passed.length - 1 - index });
     if (cursor.length <= maxCursorLength) return cursor;
   }
-  return encode({ ...from, skip: (from.skip ?? 0) + passed.length });
+  return encodeCursor({ ...from, skip: (from.skip ?? 0) + passed.length });
 }
 
-/** The driver's types are known by their name: the driver itself is not loaded for a cursor. */
+/** Recognises the driver's types by name, so that the driver need not be loaded. */
 function toJson(value: unknown): unknown {
   if (value instanceof Date) return { $date: value.getTime() };
   if (typeof value === "number" && !Number.isFinite(value)) return { $numberDouble: String(value) };

@@ -8,8 +8,8 @@ interface Identity {
 }
 
 /**
- * The id of the database in which a tenant's chats are: random, and stored there itself. An address says less: another
- * one may lead to the same database, and after a mistake the same one to another.
+ * The id of the database that a tenant's chats are in: random, and stored in that database. A connection string
+ * identifies it less well: two may lead to the same database, and after a mistake the same one leads to another.
  */
 export async function databaseId(tenant: TenantContext): Promise<string> {
   const work = async () =>

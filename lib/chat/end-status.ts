@@ -1,5 +1,5 @@
 import type { SendContext } from "./context.ts";
-import { type FinalHistory, forgetOver } from "./ending.ts";
+import { type FinalHistory, forgetIfOver } from "./ending.ts";
 import type { ReadChat } from "./model.ts";
 import { unknownOutcome } from "./outcome.ts";
 import type { ChatStatus } from "./schema.ts";
@@ -40,8 +40,8 @@ interface EndCheck {
 }
 
 /**
- * The chat's status as a finished turn tells it. A repeat with the key must be told the same, so a keyed send is told that
- * the chat is over only once it is noted that the chat ended in this turn.
+ * The chat's status as a finished turn tells it. A repeat with the key must be told the same, so a keyed send is told
+ * that the chat is over only once it is noted that the chat ended in this turn.
  *
  * @throws MESSAGE_SEND_FAILED with `details.outcome: "unknown"` when that could not be noted for a keyed send
  */
@@ -53,7 +53,7 @@ export async function statusAfter(context: SendContext, turnId: string, check: E
   if (status === "ongoing") return status;
   try {
     let { endedIn } = check;
-    if (isOver) await forgetOver(tenant, { chat_id: chatId, chat_status: status });
+    if (isOver) await forgetIfOver(tenant, { chat_id: chatId, chat_status: status });
     else if (final) {
       const settled = await settle(context, { history: { ...final, endedIn: turnId }, signal: deadline.answer() });
       endedIn = settled.chat.internal?.endedIn;
@@ -72,8 +72,8 @@ export async function statusAfter(context: SendContext, turnId: string, check: E
 }
 
 /**
- * The chat for a repeat. Its first request may be checking at this moment whether the agent has ended the chat in this turn,
- * and is waited for. If that request died, or takes too long, neither of them tells of an end.
+ * The chat for a repeat. Its first request may be checking at this moment whether the agent has ended the chat in this
+ * turn, and is waited for. If that request died, or takes too long, neither of them tells of an end.
  */
 export async function chatForReplay({ tenant, chatId, deadline }: SendContext, turnId: string): Promise<ReadChat> {
   const until = Date.now() + Math.min(endCheckOfOtherMs, deadline.leftMs - minReplayMs);

@@ -14,8 +14,8 @@ import * as endings from "./store/endings.ts";
 type EndSignals = Pick<Deadline, "call" | "answer">;
 
 /**
- * Ends a chat at Retell and stores how it finished. A chat that is over is left as it is. If Retell does not end it, the
- * sweep tries again.
+ * Ends a chat at Retell and stores how it finished. A chat that is over is left as it is. If Retell does not end it,
+ * the sweep tries again.
  *
  * @throws CHAT_NOT_FOUND, CHAT_BUSY while a turn is running, CHAT_END_FAILED
  */

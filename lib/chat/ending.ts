@@ -6,7 +6,7 @@ import { isBeginningOf } from "./align/text.ts";
 import * as cache from "./cache.ts";
 import { isNothing, merge } from "./merge.ts";
 import { countOf, type ReadChat } from "./model.ts";
-import { fits } from "./size.ts";
+import { fitsDocument } from "./size.ts";
 import type { Ending } from "./store/endings.ts";
 import * as endings from "./store/endings.ts";
 import { endTimeMarginMs } from "./timing.ts";
@@ -26,7 +26,7 @@ export interface FinalHistory extends RetellChat {
 const maxTranscriptBytes = 3_500_000;
 
 /** Drops what is cached of a chat that is over, after a change. Ongoing chats are not cached. */
-export async function forgetOver(
+export async function forgetIfOver(
   tenant: TenantContext,
   { chat_id, chat_status }: Pick<ReadChat, "chat_id" | "chat_status">,
 ) {
@@ -36,7 +36,7 @@ export async function forgetOver(
 }
 
 /** Stores how a chat finished, if that is new; undefined when another request has changed the chat. */
-export async function close(
+export async function storeEnding(
   tenant: TenantContext,
   chat: ReadChat,
   history: FinalHistory,
@@ -54,7 +54,7 @@ export async function close(
   if (!closed) return undefined;
   measureEnd(tenant, chat, closed);
   logEnd(tenant, chat);
-  await forgetOver(tenant, closed);
+  await forgetIfOver(tenant, closed);
   return closed;
 }
 
@@ -89,8 +89,8 @@ export function endingOf(chat: ReadChat, history: FinalHistory): Ending | undefi
 }
 
 /**
- * When it ended. Our clock or a webhook stands in until Retell's history has the time. A stored time that differs by seconds
- * stays: clocks differ, and a client may have been told.
+ * When it ended. Our clock or a webhook stands in until Retell's history has the time. A stored time that differs by
+ * seconds stays: clocks differ, and a client may have been told.
  */
 function endTime(chat: ReadChat, { end_timestamp: read, told, isAssumed }: FinalHistory): Ending {
   const isCorrected =
@@ -102,19 +102,21 @@ function endTime(chat: ReadChat, { end_timestamp: read, told, isAssumed }: Final
   };
 }
 
-/** The whole transcript, unless an open turn may still add to it. It only grows: a text that Retell scrubs later stays. */
+/**
+ * The whole transcript, unless an open turn may still add to it. It only grows: a text that Retell scrubs later stays.
+ */
 function finalText(chat: ReadChat, history: FinalHistory): Ending {
   if (chat.internal?.turn || history.isAssumed) return {};
   const told = [history.transcript, history.told?.chat.transcript].flatMap((text) => text || []);
   const texts = told.length > 0 ? told : [transcriptText(chat.messages)];
   const transcript = texts.reduce((known, text) => (isBeginningOf(known, text) ? text : known), chat.transcript);
   if (transcript === chat.transcript || Buffer.byteLength(transcript) > maxTranscriptBytes) return {};
-  return fits({ ...chat, transcript }, chat.messages) ? { transcript } : {};
+  return fitsDocument({ ...chat, transcript }, chat.messages) ? { transcript } : {};
 }
 
 /**
- * What get-chat says counts. What it lacks comes from the webhook: chat_analyzed is sent last and replaces what is stored,
- * chat_ended only adds to it, as it may come late.
+ * What get-chat says counts. What it lacks comes from the webhook: chat_analyzed is sent last and replaces what is
+ * stored, chat_ended only adds to it, as it may come late.
  */
 function details(chat: ReadChat, history: FinalHistory): Ending {
   const { told } = history;
@@ -123,6 +125,7 @@ function details(chat: ReadChat, history: FinalHistory): Ending {
     const before = chat[name];
     const known = told?.isLatest ? merge(before, told.chat[name]) : merge(told?.chat[name], before);
     const now = merge(known, history[name]);
+    // `merge` returns one of two records, or a record of both, unless it returns nothing.
     if (!isNothing(now) && !isDeepStrictEqual(now, before)) ending[name] = now as Record<string, unknown>;
   }
   return ending;

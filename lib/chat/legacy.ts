@@ -3,9 +3,9 @@ import { ApiError, type ErrorCode } from "../platform/errors.ts";
 import { asFailure, RetellError } from "../retell/errors.ts";
 import type { RetellMessage } from "../retell/schema.ts";
 import type { ChatContext } from "./context.ts";
-import { close, type FinalHistory, forgetOver } from "./ending.ts";
+import { type FinalHistory, forgetIfOver, storeEnding } from "./ending.ts";
 import { isUser, needsImport, type ReadChat, type StoredMessage, toStoredMessage } from "./model.ts";
-import { fits } from "./size.ts";
+import { fitsDocument } from "./size.ts";
 import * as chats from "./store/chats.ts";
 import * as settling from "./store/settling.ts";
 import { lostHistoryMs } from "./timing.ts";
@@ -35,9 +35,9 @@ export async function importLegacyChat(context: ChatContext, code: ErrorCode, si
 }
 
 /**
- * IMPORT: gives a legacy chat Retell's whole history, merged with what the old server stored. Without that history nothing is
- * imported, as the messages would stand in the wrong order for good. If the chat is over, its end is stored without the
- * messages, and the next reader imports.
+ * IMPORT: gives a legacy chat Retell's whole history, merged with what the old server stored. Without that history
+ * nothing is imported, as the messages would stand in the wrong order for good. If the chat is over, its end is stored
+ * without the messages, and the next reader imports.
  *
  * @param final A history that shows the chat as over; absent: Retell is read.
  * @returns     Undefined once it is imported, or another request has changed the chat.
@@ -54,17 +54,18 @@ export async function importHistory(
 
   const known = history instanceof RetellError ? undefined : history;
   const entries = known?.message_with_tool_calls ?? undefined;
-  // Without entries, an assumed end is one whose history could not be read. Others may lack them too: an agent can be set to keep none.
+  // Without entries, an assumed end is one whose history could not be read. Others may lack them too: an agent can be
+  // set to keep none.
   if (known?.isAssumed && !entries) return closeBefore(tenant, chat, known, chat.messages);
 
-  const messages = importedFrom(chat.messages, entries ?? []);
-  if (!fits(chat, messages)) {
+  const messages = mergeHistory(chat.messages, entries ?? []);
+  if (!fitsDocument(chat, messages)) {
     await markOverflow(tenant, chat);
     return closeBefore(tenant, chat, known, messages);
   }
   const retellUserCount = (entries ?? messages).filter(isUser).length;
   const imported = await settling.importMessages(tenant, chat, messages, retellUserCount);
-  if (imported) await forgetOver(tenant, imported);
+  if (imported) await forgetIfOver(tenant, imported);
   return undefined;
 }
 
@@ -81,7 +82,7 @@ async function closeBefore(
   history: FinalHistory | undefined,
   messages: StoredMessage[],
 ): Promise<NotImported | undefined> {
-  const closed = history ? await close(tenant, chat, history, { "internal.importPending": true }) : chat;
+  const closed = history ? await storeEnding(tenant, chat, history, { "internal.importPending": true }) : chat;
   return closed && { chat: { ...closed, messages, transcript: "" }, openTurn: undefined, failure: undefined };
 }
 
@@ -93,11 +94,11 @@ export async function markOverflow(tenant: TenantContext, chat: ReadChat): Promi
 }
 
 /**
- * Merges Retell's history with the messages that we have. They are matched by message_id, else by what they say, from the
- * last one on. Each of ours is in the result, with its id, its text and our private fields; one that Retell lacks stands
- * after the message that it followed. Pure.
+ * Merges Retell's history with the messages that we have. They are matched by message_id, else by what they say, from
+ * the last one on. Each of ours is in the result, with its id, its text and our private fields; one that Retell lacks
+ * stands after the message that it followed. Pure.
  */
-export function importedFrom(ours: StoredMessage[], entries: RetellMessage[]): StoredMessage[] {
+export function mergeHistory(ours: StoredMessage[], entries: RetellMessage[]): StoredMessage[] {
   const indexes = indexesOf(ours, entries);
   const oursAt = new Map([...indexes].map(([mine, index]) => [index, mine]));
   const between: StoredMessage[][] = entries.map(() => []).concat([[]]);
@@ -118,7 +119,7 @@ export function importedFrom(ours: StoredMessage[], entries: RetellMessage[]): S
 }
 
 /** Whether a history that may be a part of Retell's has all messages that the old server stored. */
-export const hasAll = (ours: StoredMessage[], entries: RetellMessage[]) =>
+export const containsAll = (ours: StoredMessage[], entries: RetellMessage[]) =>
   indexesOf(ours, entries).size === ours.length;
 
 /** The index of each of our messages in Retell's history; those that it lacks are absent. */
@@ -133,12 +134,12 @@ function indexesOf(ours: StoredMessage[], entries: RetellMessage[]): Map<StoredM
   const byId = new Map(entries.map(({ message_id }, index) => [message_id, index]));
   for (const mine of ours) if (mine.message_id !== undefined) take(mine, byId.get(mine.message_id));
 
-  const byText = Map.groupBy(entries.keys(), (index) => textOf(entries[index] as RetellMessage));
+  const byText = Map.groupBy(entries.entries(), ([, entry]) => textOf(entry));
   let end = entries.length;
   for (const mine of ours.toReversed()) {
     const same = indexes.has(mine) ? [] : (byText.get(textOf(mine)) ?? []);
     while (same.length > 0 && !indexes.has(mine)) {
-      const index = same.pop();
+      const [index] = same.pop() ?? [];
       if (index !== undefined && index < end) take(mine, index);
     }
     end = Math.min(end, indexes.get(mine) ?? end);

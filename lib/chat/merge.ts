@@ -1,20 +1,20 @@
 import { isDeepStrictEqual } from "node:util";
 
-/** Whether a value tells nothing: null, an empty text, or a list or an object that holds nothing else at any depth. */
+/** Whether a value has no content: null, an empty text, or a list or an object that holds nothing else at any depth. */
 export function isNothing(value: unknown): boolean {
   if (value === undefined || value === null || value === "") return true;
   return isPlain(value) && Object.values(value).every(isNothing);
 }
 
-/** Whether a null or an empty text stands anywhere in a value: more may follow. */
+/** Whether a value holds a null or an empty text at any depth: Retell may still fill it. */
 export function hasGap(value: unknown): boolean {
   return value === null || value === "" || (isPlain(value) && Object.values(value).some(hasGap));
 }
 
 /**
- * The older value with what the newer one tells: where both have a value, the newer stands; nothing displaces no value,
- * at any depth. Lists of different length are taken as one value, as their items cannot be matched. In lists of one
- * length the items at one place are the same one, unless all that they say differs.
+ * Merges two values, at any depth: where both have content the newer one wins, and a value without content replaces
+ * nothing. Lists of different lengths are replaced as a whole, as their items cannot be matched. In lists of the same
+ * length, items at the same index are merged, unless they differ in all that both have.
  */
 export function merge(older: unknown, newer: unknown): unknown {
   if (isNothing(newer)) return older;
@@ -38,7 +38,7 @@ function isOther(older: unknown, newer: unknown): boolean {
 const isPlain = (value: unknown): value is Record<string, unknown> | unknown[] =>
   Array.isArray(value) || isRecord(value);
 
-/** Dates and MongoDB's own types are values. */
+/** Dates and MongoDB's own types are values, not records. */
 function isRecord(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null) return false;
   return [Object.prototype, null].includes(Object.getPrototypeOf(value));

@@ -10,18 +10,20 @@ export interface IdempotencyKey {
   hash: string;
 }
 
-/** A message as it is stored: Retell's entry, and what is private to us. Without `internal` the old server wrote it. */
+/**
+ * A message as it is stored: Retell's entry and our private fields. A message without `internal` is the old server's.
+ */
 export interface StoredMessage extends RetellMessage {
   internal?: {
     /** The turn that it belongs to. */
     turn?: string;
-    /** On a user's message: what its sender's Idempotency-Key stands for. Free again when the message has failed. */
+    /** On a user's message: the digest of its Idempotency-Key. The key is free again when the message has failed. */
     key?: string;
-    /** Of the body that came with the key. */
+    /** The digest of the body that came with the key. */
     hash?: string;
-    /** Its id is ours, since Retell gave none when we learned of it. */
+    /** Its id is ours: Retell gave none when it was stored. */
     hasLocalId?: true;
-    /** On a user's message: it was not delivered, as far as is known. */
+    /** On a user's message: it was not delivered, as far as we know. */
     failed?: true;
     /** On a failed message: Retell did not refuse it, so it may be delivered late. */
     mayArrive?: true;
@@ -29,45 +31,45 @@ export interface StoredMessage extends RetellMessage {
     sentAt?: number;
     /** On a failed message: Retell has an entry that may be this one, or somebody else's. Its key stays taken. */
     undecided?: true;
-    /** Learned of later: the number of the delivered user message of ours that it follows. */
+    /** On an entry that was stored after its turn: the number of our delivered user message that it follows. */
     after?: number;
     /** It was too large to be stored whole. */
     shortened?: true;
-    /** On a user's message that Retell had after all: the turn of the failed message that it is. */
+    /** On a user's message that Retell had after all: the turn of the failed message that it replaces. */
     supersedes?: string;
   };
 }
 
-/** A send on its way. Absent: the chat is idle. */
+/** A send whose outcome is not stored yet. */
 export interface Turn {
   id: string;
   /** Of the request that sends it. */
   operationId: string;
-  /** `unknown`: Retell gave no clear answer. `sending` for longer than the lease: whoever sent it has died. */
+  /** `unknown`: Retell gave no clear answer. `sending` for longer than the lease: its sender has died. */
   state: "sending" | "unknown";
   /** Server clock. */
   at: Date;
   /** When the outcome became unknown, server clock. */
   markedAt?: Date;
-  /** Retell refused it: absence in its history is then final. */
+  /** Retell refused it: then absence in its history is final. */
   refusedByRetell?: true;
-  /** Retell failed with a 500: it has finished, though its history may lag. */
+  /** Retell answered a 500: it has finished, though its history may lag. */
   failedByRetell?: true;
 }
 
 /**
- * What is left of a chat that is given up: a tombstone. It holds the chat's place under the unique index, so that
- * nothing stores the chat again, and no read shows it.
+ * What is left of a chat that was given up. It keeps the chat's entry in the unique index, so that nothing stores the
+ * chat again, and no read returns it.
  */
 export interface Tombstone {
   at: Date;
-  /** `orphan`: at Retell, and stored by no create; `unstored`: its create could not store it; `deleted`: by a client. */
+  /** `orphan`: found at Retell, stored nowhere; `unstored`: its create could not store it; `deleted`: by a client. */
   why: "orphan" | "unstored" | "deleted";
-  /** Since when it is known to be over at Retell. Absent: the sweep ends it. */
+  /** Since when it is known to be over at Retell. Absent: the sweep ends it there. */
   endedAt?: Date;
 }
 
-/** The chat document: the fields of the server that this one replaces, and ours under `internal`. */
+/** The chat document: the fields of the old server, and ours under `internal`. */
 export interface StoredChat {
   chat_id: string;
   agent_id: string;
@@ -75,7 +77,7 @@ export interface StoredChat {
   /** Epoch ms. */
   start_timestamp: number;
   end_timestamp: number | null;
-  /** Written when the chat is over; until then it is composed from the messages. */
+  /** Stored when the chat is over; until then it is composed from the messages. */
   transcript: string;
   /** Messages of agent and user, failed ones not counted. */
   message_count: number;
@@ -93,34 +95,37 @@ export interface StoredChat {
   endedAt?: Date;
   operationId: string;
   retellAccountId: string;
-  /** Absent on a chat of the old server until it is adopted. Never leaves lib/chat. */
+  /** Absent on a legacy chat until it is imported. Never leaves lib/chat. */
   internal?: {
-    /** +1 in each write of messages or turn: what a reader decided on is what it writes to. */
+    /**
+     * +1 with each write of messages or turn. A write that was decided on a reading names the revision that it read.
+     */
     revision: number;
-    /** How many `user` entries of Retell's history ours accounts for. */
+    /** How many `user` entries of Retell's history our messages account for. */
     retellUserCount: number;
-    /** The create that it came of, when that had an Idempotency-Key. */
+    /** The name of the create that it came of, if that had an Idempotency-Key. */
     request?: string;
-    /** How many messages it was created with. */
+    /** How many messages it had when it was created. */
     opening?: number;
-    /** Opening messages that were put in front later: a message's seq is its index + 1 - base. */
+    /** How many opening messages were put in front later. A message's seq is its index + 1 - prependedCount. */
     prependedCount?: number;
+    /** The open turn. Absent: the chat is idle. */
     turn?: Turn;
-    /** Turns whose sender has given up before BEGIN was answered: they begin no more. */
+    /** Turns whose sender gave up before BEGIN was answered: they must not begin any more. */
     cancelled?: string[];
     /** The turn in which the agent ended the chat. */
     endedIn?: string;
-    /** Turns with a key whose first request is finding out whether the agent has ended the chat in them. */
+    /** Turns with a key whose first request is checking whether the agent has ended the chat in them. */
     endPending?: string[];
-    /** It has ended before Retell's history could be imported: whoever comes next imports it. */
+    /** It ended before Retell's history could be imported: the next reader imports it. */
     importPending?: true;
-    /** Its history does not fit into this document. */
+    /** Its history at Retell does not fit into this document. */
     overflows?: true;
-    /** When an end was asked for that Retell did not make, server clock. */
+    /** When a client asked for an end that failed, server clock. */
     endRequestedAt?: Date;
     /** When the sweep looks next. */
     nextSweepAt?: Date;
-    /** Since when Retell has refused each read of the sweep's. */
+    /** Since when Retell has refused every read of the sweep. */
     refusedSince?: Date;
     /** The document is a tombstone. */
     tombstone?: Tombstone;
@@ -133,10 +138,10 @@ export interface StoredChat {
 export type ReadChat = StoredChat & { now: Date };
 
 /**
- * A chat as it was found: others write into the collection too. What is no message keeps its place, so that the seq of
- * those behind it stays.
+ * A chat that can be worked with, whatever was found: others write into the collection. An item that is no message is
+ * replaced by one, so that the seq of those after it stays.
  */
-export function readable<Chat extends StoredChat>(chat: Chat): Chat {
+export function withReadableMessages<Chat extends StoredChat>(chat: Chat): Chat {
   const found: unknown = chat.messages;
   return { ...chat, messages: Array.isArray(found) ? found.map(readableMessage) : [] };
 }
@@ -154,9 +159,9 @@ function readableMessage(found: unknown): StoredMessage {
   };
 }
 
-/** An entry as it is stored: it keeps Retell's id, or gets one of ours. */
+/** An entry of Retell as it is stored: it keeps its id, or gets one of ours. */
 export function toStoredMessage(entry: RetellMessage, turn?: string): StoredMessage {
-  // Always there, as messages without it are the old server's.
+  // Always set: a message without it is the old server's.
   const internal = { ...(turn ? { turn } : {}), ...(entry.message_id ? {} : { hasLocalId: true as const }) };
   const { content } = entry;
   return {
@@ -169,7 +174,7 @@ export function toStoredMessage(entry: RetellMessage, turn?: string): StoredMess
   };
 }
 
-/** What a user says, as it is stored before Retell hears it. */
+/** A user's message as it is stored, before it is sent to Retell. */
 export function userMessage(
   content: string,
   turnId: string,
@@ -192,18 +197,19 @@ export const newMessageId = () => `msg_${crypto.randomUUID()}`;
 
 export const isUser = ({ role }: { role: string }) => role === "user";
 
-/** How many of these count: what a person would call messages. */
+/** How many of these are messages of agent and user, failed ones not counted. */
 export const countOf = (messages: StoredMessage[]) =>
   messages.filter(({ role, internal }) => (role === "agent" || role === "user") && !internal?.failed).length;
 
-/** Whether Retell has told of a chat that is over all that it tells afterwards, with no placeholder in it. */
+/** Whether analysis and cost of a chat that is over are complete, without placeholders. */
 export function isComplete({ chat_analysis, chat_cost }: Pick<StoredChat, "chat_analysis" | "chat_cost">): boolean {
   return !isNothing(chat_analysis) && !hasGap(chat_analysis) && typeof chat_cost?.combined_cost === "number";
 }
 
 /**
- * Whether the messages of a chat are ours. The old server leaves `internal` out of a chat. In one that was moved to us
- * it keeps the chat's, and replaces all messages by those of its last turn, which have none.
+ * Whether the messages of a chat are ours. A chat of the old server has no `internal`. If the old server writes into a
+ * chat that was moved to us, it keeps the chat's `internal`, and replaces all messages by those of its last turn, which
+ * have none.
  */
 export function isImported({ internal, messages: [first] }: Pick<StoredChat, "internal" | "messages">): boolean {
   if (internal?.retellUserCount === undefined) return false;
@@ -211,13 +217,13 @@ export function isImported({ internal, messages: [first] }: Pick<StoredChat, "in
 }
 
 /**
- * Whether Retell's history is still to be imported: the old server keeps only the last turn's messages. A chat that has
+ * Whether Retell's history is still to be imported, as the old server keeps only the last turn's messages. A chat that
  * ended under the old server keeps the messages that it has.
  */
 export const needsImport = (chat: ReadChat) =>
   !isImported(chat) && (chat.chat_status === "ongoing" || chat.internal?.importPending === true);
 
-/** Whether a turn is in the hands of a sender that may still be alive. */
+/** Whether the sender of a turn may still be alive. */
 export function isLive(turn: Turn | undefined, now: Date, leaseMs: number): boolean {
   return turn?.state === "sending" && now.getTime() - turn.at.getTime() < leaseMs;
 }

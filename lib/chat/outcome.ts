@@ -4,7 +4,7 @@ import type { RetellError } from "../retell/errors.ts";
 import { isLive, isUser, type ReadChat, type Turn } from "./model.ts";
 import type { ChatStatus, Message } from "./schema.ts";
 import { leaseMs } from "./timing.ts";
-import { visible } from "./view.ts";
+import { visibleMessages } from "./view.ts";
 
 /** What a turn came to. */
 export interface Outcome {
@@ -59,7 +59,9 @@ function outcomeOf(chat: ReadChat, turnId: string): Outcome {
 /** The messages of a turn, as clients see them. */
 function messagesOf(chat: ReadChat, turnId: string): Message[] {
   const prepended = chat.internal?.prependedCount ?? 0;
-  return visible(chat, false).filter(({ seq }) => chat.messages[seq - 1 + prepended]?.internal?.turn === turnId);
+  return visibleMessages(chat, false).filter(
+    ({ seq }) => chat.messages[seq - 1 + prepended]?.internal?.turn === turnId,
+  );
 }
 
 /** Whether a turn that came to this error stays open, for the next reader to settle. */
@@ -69,11 +71,11 @@ export function isOpen(error: unknown): boolean {
 
 /** @throws CHAT_BUSY while a turn is in the hands of a sender that may be alive. */
 export function refuseLive({ internal, now }: ReadChat): void {
-  if (internal?.turn && isLive(internal.turn, now, leaseMs())) throw busy(internal.turn, now);
+  if (internal?.turn && isLive(internal.turn, now, leaseMs())) throw chatBusy(internal.turn, now);
 }
 
 /** @param turn The open turn; undefined when it is not known which. */
-export function busy(turn: Turn | undefined, now: Date): ApiError {
+export function chatBusy(turn: Turn | undefined, now: Date): ApiError {
   // A live turn is over in seconds. For an open one whose sender is gone, the wait grows with its age.
   const isWaiting = turn && !isLive(turn, now, leaseMs());
   const ageMs = turn ? now.getTime() - turn.at.getTime() : 0;

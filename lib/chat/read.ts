@@ -6,10 +6,10 @@ import { reservedKey, retellFor } from "../retell/client.ts";
 import { countOf, needsImport, type ReadChat, type StoredChat } from "./model.ts";
 import type { Message, Transcript } from "./schema.ts";
 import { type Settled, settle } from "./settle.ts";
-import { shortenShown } from "./shorten.ts";
+import { shortenMessages } from "./shorten.ts";
 import * as chats from "./store/chats.ts";
 import { freshMs, readPatienceMs } from "./timing.ts";
-import { recordOf, summaryOf, transcriptText, visible } from "./view.ts";
+import { plainObject, summaryOf, transcriptText, visibleMessages } from "./view.ts";
 
 /** Lambda refuses answers above 6 MB. It counts its own JSON, with the body escaped inside. */
 const maxAnswerBytes = 5_500_000;
@@ -71,8 +71,8 @@ export interface TranscriptWindow {
 }
 
 /**
- * Whether the places of messages will still change: in a legacy chat that could not be imported yet. It is shown whole and
- * without seq, as a seq that was shown never changes.
+ * Whether the places of messages will still change: in a legacy chat that could not be imported yet. It is shown whole
+ * and without seq, as a seq that was shown never changes.
  */
 export const isUnread = (chat: ReadChat, stale: boolean) =>
   needsImport(chat) && (stale || chat.internal?.turn !== undefined);
@@ -84,7 +84,7 @@ export function transcriptOf(
   isPlaced = true,
 ): { data: Transcript; page: { hasMore?: boolean; nextSeq?: number } } {
   const isPaged = isPlaced && (limit !== undefined || afterSeq !== undefined);
-  const all = visible(chat, withTools);
+  const all = visibleMessages(chat, withTools);
   const asked = isPaged && afterSeq !== undefined ? all.filter(({ seq }) => seq > afterSeq) : all;
   const page = isPaged && limit !== undefined ? asked.slice(0, limit) : asked;
   const base = withoutMessages(chat);
@@ -107,16 +107,16 @@ const finalTextOf = ({ chat_status, transcript }: StoredChat) =>
 
 function withoutMessages(chat: StoredChat): Omit<Transcript, "messages" | "transcript"> {
   // Our documents do not have our reserved key; the old server may copy it from Retell.
-  const { [reservedKey]: _ours, ...metadata } = recordOf(chat.metadata) ?? {};
+  const { [reservedKey]: _ours, ...metadata } = plainObject(chat.metadata) ?? {};
   return {
     ...summaryOf(chat),
     chat_id: chat.chat_id,
     message_count: countOf(chat.messages),
     metadata,
-    retell_llm_dynamic_variables: recordOf(chat.retell_llm_dynamic_variables) ?? {},
-    collected_dynamic_variables: recordOf(chat.collected_dynamic_variables) ?? {},
-    chat_cost: recordOf(chat.chat_cost) ?? null,
-    chat_analysis: recordOf(chat.chat_analysis) ?? null,
+    retell_llm_dynamic_variables: plainObject(chat.retell_llm_dynamic_variables) ?? {},
+    collected_dynamic_variables: plainObject(chat.collected_dynamic_variables) ?? {},
+    chat_cost: plainObject(chat.chat_cost) ?? null,
+    chat_analysis: plainObject(chat.chat_analysis) ?? null,
   };
 }
 
@@ -127,12 +127,12 @@ function cut(messages: Message[], budget: number): Message[] {
     left -= sizeOf(message) + 1;
     return left < 0;
   });
-  if (end === 0) return shortenShown(messages.slice(0, 1), budget, sizeOf);
+  if (end === 0) return shortenMessages(messages.slice(0, 1), budget, sizeOf);
   return end < 0 ? messages : messages.slice(0, end);
 }
 
 /** The agent's messages as the answer to a send, no larger than Lambda allows. */
-export const replyOf = (messages: Message[]): Message[] => shortenShown(messages, maxAnswerBytes, sizeOf);
+export const replyOf = (messages: Message[]): Message[] => shortenMessages(messages, maxAnswerBytes, sizeOf);
 
 /** Bytes in Lambda's answer, where the body is a string inside JSON. */
 function sizeOf(value: unknown): number {

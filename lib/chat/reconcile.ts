@@ -129,8 +129,8 @@ function usableEntries(
 }
 
 /**
- * A new part as it is stored. A part that is a send of ours that was given up takes over its turn and its key, so that a
- * repeat with the key gets the answer.
+ * A new part as it is stored. A part that is a send of ours that was given up takes over its turn and its key, so that
+ * a repeat with the key gets the answer.
  */
 function messagesOf({ user, rest, owner }: NewPart): StoredMessage[] {
   const { turn, key, hash } = owner?.internal ?? {};

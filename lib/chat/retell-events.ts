@@ -6,11 +6,11 @@ import type { RetellChat, RetellMessage } from "../retell/schema.ts";
 import { readEvent } from "../retell/webhook.ts";
 import { isBeginningOf } from "./align/text.ts";
 import { endingOf, type FinalHistory } from "./ending.ts";
-import { hasAll } from "./legacy.ts";
+import { containsAll } from "./legacy.ts";
 import { isNothing } from "./merge.ts";
 import { isImported, needsImport, type ReadChat } from "./model.ts";
 import { reconcile } from "./reconcile.ts";
-import { limits, settle } from "./settle.ts";
+import { settle, settleLimits } from "./settle.ts";
 import * as chats from "./store/chats.ts";
 import * as schedule from "./store/schedule.ts";
 import { leaseMs, unknownChatMs, webhookPatienceMs } from "./timing.ts";
@@ -22,9 +22,9 @@ export interface RetellEventOutcome {
 }
 
 /**
- * Stores what an event of Retell says about a chat. A webhook is a hint: if it has anything new, the chat is read at Retell,
- * and only what that lacks is taken from the webhook. Messages only grow and the end is final, so repeated events, and
- * events in any order, change nothing.
+ * Stores what an event of Retell says about a chat. A webhook is a hint: if it has anything new, the chat is read at
+ * Retell, and only what that lacks is taken from the webhook. Messages only grow and the end is final, so repeated
+ * events, and events in any order, change nothing.
  *
  * @param body A webhook's body, its signature checked.
  * @returns    For the log.
@@ -66,12 +66,12 @@ function isNews(chat: ReadChat, told: RetellChat, event: string): boolean {
   if (endingOf(chat, { ...told, isAssumed: true })) return true;
   // Without a stored transcript the sweep reads it at Retell.
   if (chat.transcript !== "" && isBeginningOf(chat.transcript, told.transcript ?? undefined)) return true;
-  return isImported(chat) && reconcile(chat, told, limits()).kind !== "none";
+  return isImported(chat) && reconcile(chat, told, settleLimits()).kind !== "none";
 }
 
 /**
- * How the chat ended, by Retell's history and the webhook. If Retell does not show the end yet, or cannot be read, absence
- * proves nothing: an open turn is decided only if its message is there.
+ * How the chat ended, by Retell's history and the webhook. If Retell does not show the end yet, or cannot be read,
+ * absence proves nothing: an open turn is decided only if its message is there.
  */
 function finalOf(
   current: ReadChat,
@@ -85,9 +85,10 @@ function finalOf(
     lists.flatMap((list) => list ?? []),
     ({ message_id }) => message_id,
   );
-  // An import fixes the order of messages. A partial list is not imported while Retell may still show the whole history.
+  // An import fixes the order of messages. A partial list is not imported while Retell may still show the whole
+  // history.
   const isLast = isOver(history) || (history instanceof RetellError && history.failure === "refused");
-  const isHistory = !needsImport(current) || isLast || hasAll(current.messages, entries ?? []);
+  const isHistory = !needsImport(current) || isLast || containsAll(current.messages, entries ?? []);
   const final: FinalHistory = {
     ...(known ?? { chat_id: told.chat.chat_id, agent_id: told.chat.agent_id }),
     chat_status: isOver(history) ? history.chat_status : told.chat.chat_status,
@@ -96,7 +97,7 @@ function finalOf(
       : undefined,
     told,
   };
-  const isShown = current.internal?.turn && reconcile(current, final, limits()).kind === "append";
+  const isShown = current.internal?.turn && reconcile(current, final, settleLimits()).kind === "append";
   return isOver(history) || isShown ? final : { ...final, isAssumed: true };
 }
 

@@ -4,14 +4,14 @@ import { isLostInteger, members, pathOf, sourceOf } from "../platform/json.ts";
 import { isVisible, Text } from "../platform/text.ts";
 import { Cursor } from "./cursor.ts";
 
-/** Retell takes 50 kB of metadata; this leaves room for ours beside the caller's. */
+/** Retell takes 50 kB of metadata. This leaves room for our ids. */
 const maxMetadataBytes = 50_176;
 const maxMetadataLevels = 20;
-/** A digit and a comma in a list. */
+/** The shortest member of a list: a digit and a comma. */
 const minMemberBytes = 2;
 const maxVariables = 100;
 
-/** `_bsontype` is how the driver tells its own types: a plain object that has one cannot be stored. */
+/** The driver recognises its own types by `_bsontype`, so a plain object with that name cannot be stored. */
 const reserved = new Set(["__proto__", "_bsontype"]);
 const unstorable = "Must not begin with $, hold a dot, NUL or half of a surrogate pair, or be __proto__ or _bsontype";
 const halved = "Must not hold half of a surrogate pair";
@@ -23,7 +23,7 @@ export const SubaccountId = z
   .transform((id) => id.toLowerCase())
   .meta({ description: "The tenant", example: "64b000000000000000000001" });
 
-/** What stands, or will, where a path names a chat. */
+/** Names of present and future routes that stand where a path has a chat's id. */
 const routeNames = new Set([
   ...["create", "list", "search", "analytics", "exports", "live"],
   ...["batches", "templates", "webhooks", "attention"],
@@ -55,7 +55,9 @@ const AgentVersion = z
 const isObject = (given: unknown): given is object =>
   typeof given === "object" && given !== null && !Array.isArray(given);
 
-/** Looked at as it was parsed: the sources of its numbers are known by the object that holds them. */
+/**
+ * Checked before Zod copies it: the source texts of its numbers are known only for the objects that JSON was parsed to.
+ */
 const Metadata = z.preprocess(
   (given, context) => {
     const problems = isObject(given) ? problemsOf(given).take(maxErrors) : [];
@@ -69,8 +71,8 @@ const Metadata = z.preprocess(
 );
 
 /**
- * A variable of null is an absent one, unless its name is refused; a number with more digits than a double holds is the text that was sent. A body
- * has room for thousands of variables. One more than may be there is enough to see that there are too many.
+ * A null counts as absent, unless the name is refused. A number with more digits than a double holds becomes the text
+ * that was sent. A body has room for thousands of variables: one more than allowed is enough to refuse it.
  */
 const givenVariables = (given: unknown) => {
   if (!isObject(given)) return given;
@@ -94,7 +96,7 @@ const DynamicVariables = z
     example: { customer_name: "Ana" },
   });
 
-/** What serializers write as null is absent; nothing and an empty object are the same request. */
+/** A null counts as absent. Absent and an empty object are the same request. */
 export const CreateChatBody = z.object({
   agentId: AgentId,
   agent_version: AgentVersion.nullish().transform((given) => given ?? undefined),
@@ -126,7 +128,7 @@ export const PageQuery = z.object({
 
 export const TranscriptQuery = z.object({
   limit: Whole(1, 100_000).optional().meta({ description: "Messages per page; absent: as many as fit" }),
-  // Opening messages that we learn of late have a seq of 0 and below.
+  // Opening messages that were stored later have a seq of 0 or less.
   after_seq: Whole(-999_999_999, 999_999_999)
     .optional()
     .meta({ description: "Only messages after this one, exclusive" }),
@@ -174,7 +176,7 @@ export const SentMessage = z.object({
 
 export const EndedChat = z.object({ chat_id: ChatId, chat_status: ChatStatus, end_timestamp: Millis.nullable() });
 
-/** Of lists and transcripts: null is what stands in the collection and cannot be shown, as others write into it too. */
+/** In lists and transcripts a field of an unexpected type is null, since others write into the collection. */
 export const ListedChat = z.object({
   chat_id: z.string().nullable(),
   agent_id: z.string().nullable(),
@@ -209,7 +211,7 @@ function* problemsOf(metadata: object): Generator<{ path: string[]; message: str
   for (const member of members(metadata)) {
     const { name, value, parent, level } = member;
     bytes += minMemberBytes;
-    if (bytes > maxMetadataBytes) return yield tooLarge; // without a look at the rest
+    if (bytes > maxMetadataBytes) return yield tooLarge; // the rest is not checked
     const wrong = (message: string) => ({ path: pathOf(member), message });
     if (level > maxMetadataLevels && typeof value === "object" && value !== null) {
       yield { path: [], message: `Must be ${maxMetadataLevels} levels deep at most` };

@@ -6,15 +6,15 @@ import type { SendContext } from "./context.ts";
 import { chatForReplay, finalHistory, statusAfter } from "./end-status.ts";
 import { importLegacyChat } from "./legacy.ts";
 import { type IdempotencyKey, isLive, isUser, type StoredMessage, toStoredMessage, userMessage } from "./model.ts";
-import { busy, isOpen, type Outcome, replayOf, type Sent, settledOutcome, unknownOutcome } from "./outcome.ts";
+import { chatBusy, isOpen, type Outcome, replayOf, type Sent, settledOutcome, unknownOutcome } from "./outcome.ts";
 import { type Settled, settle } from "./settle.ts";
-import { maxReplyBytes, shorten } from "./shorten.ts";
+import { maxReplyBytes, shortenStored } from "./shorten.ts";
 import * as chats from "./store/chats.ts";
 import * as endings from "./store/endings.ts";
-import { type Obstacle, obstacle } from "./store/obstacle.ts";
+import { findObstacle, type Obstacle } from "./store/obstacle.ts";
 import * as turns from "./store/turns.ts";
 import { endedChatMs, leaseMs, minCallMs, minSettleMs, minStoreMs, serverClocksMs, storeAgainMs } from "./timing.ts";
-import { visible } from "./view.ts";
+import { visibleMessages } from "./view.ts";
 
 /** A turn that has begun: the user's message is stored, and the chat is ours until it is finished or failed. */
 interface BegunTurn {
@@ -28,8 +28,8 @@ interface BegunTurn {
 const rounds = 3;
 
 /**
- * Sends what the user says, once, and returns what the agent answers. The message is stored before it is sent, the reply
- * before it is returned. With a key that was used before, the outcome of that send is returned.
+ * Sends what the user says, once, and returns what the agent answers. The message is stored before it is sent, the
+ * reply before it is returned. With a key that was used before, the outcome of that send is returned.
  *
  * @see docs/turns.md
  * @throws CHAT_NOT_FOUND, CHAT_BUSY, CHAT_ENDED, PAYLOAD_TOO_LARGE (the chat is full), IDEMPOTENCY_KEY_REUSED;
@@ -70,8 +70,8 @@ async function begin(
     // Settling and importing take time. Nothing has been sent.
     if (round > 0 && deadline.callAt - Date.now() < minCallMs) throw new ApiError("TIMEOUT");
     const begun = await turns.begin(tenant, chatId, turn).catch((error) => {
-      // It may have been stored without an answer, or be stored later. Nothing was sent, so nobody need wait for it. Not
-      // awaited: Mongo has just kept us waiting. If this fails, the turn is settled like a dead sender's.
+      // It may have been stored without an answer, or be stored later. Nothing was sent, so nobody need wait for it.
+      // Not awaited: Mongo has just kept us waiting. If this fails, the turn is settled like a dead sender's.
       turns.cancel(tenant, chatId, turnId).catch(() => {});
       throw error;
     });
@@ -80,14 +80,16 @@ async function begin(
       const user = { message_id: message.message_id, seq: begun.seq };
       return { turnId, content, isKeyed: key !== undefined, user };
     }
-    const found = await obstacle(tenant, chatId, key);
+    const found = await findObstacle(tenant, chatId, key);
     if (found.kind === "sent") return replayOf(await chatForReplay(context, found.turnId), found.turnId);
     await remove(found, context);
   }
-  throw busy(undefined, new Date());
+  throw chatBusy(undefined, new Date());
 }
 
-/** Removes what stands in the way of a turn, where that can be done, and throws what the client is told where it cannot. */
+/**
+ * Removes what stands in the way of a turn, where that can be done, and throws what the client is told where it cannot.
+ */
 async function remove(found: Exclude<Obstacle, { kind: "sent" }>, context: SendContext): Promise<void> {
   const { deadline } = context;
   switch (found.kind) {
@@ -97,7 +99,8 @@ async function remove(found: Exclude<Obstacle, { kind: "sent" }>, context: SendC
       throw new ApiError("IDEMPOTENCY_KEY_REUSED");
     case "open turn": {
       const isLeased = isLive(found.turn, found.now, leaseMs());
-      if (isLeased || (await settle(context, { signal: deadline.call() })).openTurn) throw busy(found.turn, found.now);
+      if (isLeased || (await settle(context, { signal: deadline.call() })).openTurn)
+        throw chatBusy(found.turn, found.now);
       return;
     }
     case "ended":
@@ -138,7 +141,7 @@ async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcom
   if (!finished) return settledOutcome(await chats.get(tenant, chatId).catch(() => null), turnId);
 
   tenant.log.metrics.add("MessagesSent");
-  const messages = visible({ messages: finished.entries }, false).map((message) => ({
+  const messages = visibleMessages({ messages: finished.entries }, false).map((message) => ({
     ...message,
     seq: message.seq + finished.seq - 1,
   }));
@@ -156,8 +159,8 @@ const mayEnd = (reply: StoredMessage[]) => !reply.some(({ role }) => role === "a
 const isWords = ({ role }: RetellMessage) => role === "agent" || role === "user";
 
 /**
- * The reply of a turn as it is stored: without the user's own entry, and without entries older than the call, which Retell
- * repeats from earlier turns; no larger than a chat has room for.
+ * The reply of a turn as it is stored: without the user's own entry, and without entries older than the call, which
+ * Retell repeats from earlier turns; no larger than a chat has room for.
  */
 function entriesOf(reply: RetellMessage[], turnId: string, tookMs: number): StoredMessage[] {
   // Retell's times are compared only with each other: other clocks may differ.
@@ -165,7 +168,7 @@ function entriesOf(reply: RetellMessage[], turnId: string, tookMs: number): Stor
   const isOlder = ({ created_timestamp: at = newest }: RetellMessage) => at < newest - tookMs - serverClocksMs;
   const entries = reply.filter((entry) => !isUser(entry) && !isOlder(entry));
   const messages = entries.map((entry) => toStoredMessage(entry, turnId));
-  return shorten(messages, maxReplyBytes);
+  return shortenStored(messages, maxReplyBytes);
 }
 
 /**
@@ -198,8 +201,8 @@ async function settleUnanswered(context: SendContext, { turnId }: BegunTurn, err
 }
 
 /**
- * FINISH, until our time is over: Retell has the message, so its reply must not be lost to a moment without Mongo. After
- * that the turn stays open, and the next reader finds the reply in Retell's history.
+ * FINISH, until our time is over: Retell has the message, so its reply must not be lost to a moment without Mongo.
+ * After that the turn stays open, and the next reader finds the reply in Retell's history.
  *
  * @param options If we die before the chat's end is stored, the sweep looks soon.
  * @returns Null when another request has settled the turn.

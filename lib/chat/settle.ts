@@ -2,12 +2,12 @@ import type { TenantContext } from "../access/tenant.ts";
 import { isTooLarge } from "../platform/mongo.ts";
 import { asFailure, RetellError } from "../retell/errors.ts";
 import type { ChatContext } from "./context.ts";
-import { close, type FinalHistory, forgetOver } from "./ending.ts";
+import { type FinalHistory, forgetIfOver, storeEnding } from "./ending.ts";
 import { importHistory, markOverflow } from "./legacy.ts";
 import { isImported, isLive, needsImport, type ReadChat, type StoredMessage, type Turn } from "./model.ts";
 import { reconcile, type Step } from "./reconcile.ts";
-import { shorten } from "./shorten.ts";
-import { fits } from "./size.ts";
+import { shortenStored } from "./shorten.ts";
+import { fitsDocument } from "./size.ts";
 import * as chats from "./store/chats.ts";
 import * as settling from "./store/settling.ts";
 import * as turns from "./store/turns.ts";
@@ -40,7 +40,7 @@ const rounds = 3;
 type StepOf<Kind extends Step["kind"]> = Extract<Step, { kind: Kind }>;
 
 /** For how long absence in Retell's history proves nothing. */
-export const limits = () => ({ settleMs: settleMs(), settleAfter500Ms });
+export const settleLimits = () => ({ settleMs: settleMs(), settleAfter500Ms });
 
 /**
  * Makes our copy of a chat agree with Retell's history, and decides an open turn where that is possible. Any number of
@@ -83,13 +83,13 @@ export async function settle(context: ChatContext, options: SettleOptions): Prom
 }
 
 /**
- * Closes a chat that is over at Retell while a turn is open, which its sender or the next reader settles. A turn that is
- * running when the chat ends is its last one.
+ * Closes a chat that is over at Retell while a turn is open, which its sender or the next reader settles. A turn that
+ * is running when the chat ends is its last one.
  */
 function closeWithOpenTurn(tenant: TenantContext, chat: ReadChat, final: FinalHistory): Promise<ReadChat | undefined> {
   const turn = chat.internal?.turn;
   const endedIn = final.isAssumed || chat.internal?.endedIn ? undefined : turn?.id;
-  return close(tenant, chat, { ...(endedIn ? { endedIn } : {}), ...final });
+  return storeEnding(tenant, chat, { ...(endedIn ? { endedIn } : {}), ...final });
 }
 
 /** Takes one step after the other until both histories agree; undefined when another request has changed the chat. */
@@ -98,11 +98,11 @@ async function agree(
   start: ReadChat,
   history: FinalHistory | undefined,
 ): Promise<Omit<Settled, "failure"> | undefined> {
-  const closeIfOver = async (chat: ReadChat) => (history ? close(tenant, chat, history) : chat);
+  const closeIfOver = async (chat: ReadChat) => (history ? storeEnding(tenant, chat, history) : chat);
   let chat: ReadChat | null = start;
   while (chat) {
     // A legacy chat that ended under the old server keeps the messages that it has.
-    const step = isImported(chat) ? reconcile(chat, history, limits()) : ({ kind: "none" } as const);
+    const step = isImported(chat) ? reconcile(chat, history, settleLimits()) : ({ kind: "none" } as const);
     const turn: Turn | undefined = chat.internal?.turn;
     switch (step.kind) {
       case "later":
@@ -113,7 +113,7 @@ async function agree(
       }
       case "append":
         // If Retell's history alone is too large for a document, it is shown and not stored.
-        if (!turn && !fits(chat, history?.message_with_tool_calls ?? [])) {
+        if (!turn && !fitsDocument(chat, history?.message_with_tool_calls ?? [])) {
           await markOverflow(tenant, chat);
           const closed = await closeIfOver(chat);
           const messages = [...chat.messages, ...step.entries];
@@ -130,10 +130,10 @@ async function agree(
         break;
       case "fail":
         if (turn) await fail(tenant, chat, turn, step);
-        await forgetOver(tenant, chat);
+        await forgetIfOver(tenant, chat);
         return undefined; // the chat has changed, by this request or by another
     }
-    if (chat) await forgetOver(tenant, chat);
+    if (chat) await forgetIfOver(tenant, chat);
   }
   return undefined;
 }
@@ -150,7 +150,7 @@ async function append(tenant: TenantContext, chat: ReadChat, step: StepOf<"appen
     tenant.log.warn("Entries of Retell were stored shortened: the chat is too large", undefined, {
       chatId: chat.chat_id,
     });
-    return write(shorten(step.entries, Math.max(0, budget)));
+    return write(shortenStored(step.entries, Math.max(0, budget)));
   }
 }
 
@@ -181,8 +181,8 @@ async function fail(tenant: TenantContext, chat: ReadChat, turn: Turn, step: Ste
 }
 
 /**
- * Logged under the operationId of the send itself, so that a search for it does not end at its 504. A request that settles
- * its own turn has a line of its own.
+ * Logged under the operationId of the send itself, so that a search for it does not end at its 504. A request that
+ * settles its own turn has a line of its own.
  */
 function logSettled({ log }: TenantContext, chatId: string, turn: Turn, outcome: string): void {
   if (outcome === "delivered") log.metrics.add("MessagesSent");

@@ -2,8 +2,8 @@ import type { StoredMessage } from "./model.ts";
 import type { Message } from "./schema.ts";
 
 /**
- * What one reply may take in a chat. A chat takes no new turn above 12 MiB and MongoDB refuses documents above 16 MiB,
- * so a reply of this size always fits.
+ * The bytes that one reply may take in a chat. A chat takes no new turn above 12 MiB, and MongoDB refuses documents
+ * above 16 MiB, so a reply of this size always fits.
  */
 export const maxReplyBytes = 3_500_000;
 
@@ -13,20 +13,24 @@ const identity = new Set(["message_id", "role", "tool_call_id", "internal"]);
 const shortest = 256;
 
 /**
- * Stored entries that take a number of bytes at most: the longest fields are cut until all fit. A shortened entry is
- * marked, so that clients are told and so that Retell's text does not replace it again.
+ * Shortens entries until they fit into a number of bytes: the longest fields are cut first. A shortened entry is
+ * marked, so that clients are told, and so that Retell's text does not replace it again.
  *
  * @param budget Bytes of JSON, which is about what BSON takes.
  */
-export function shorten(messages: StoredMessage[], budget: number): StoredMessage[] {
+export function shortenStored(messages: StoredMessage[], budget: number): StoredMessage[] {
   return cutTo(messages, budget, jsonBytes, (message) => ({
     ...message,
     internal: { ...message.internal, shortened: true },
   }));
 }
 
-/** The same for an answer, whose size the caller knows how to measure. */
-export function shortenShown(messages: Message[], budget: number, sizeOf: (messages: Message[]) => number): Message[] {
+/** The same for an answer, whose size the caller measures. */
+export function shortenMessages(
+  messages: Message[],
+  budget: number,
+  sizeOf: (messages: Message[]) => number,
+): Message[] {
   return cutTo(messages, budget, sizeOf, (message) => ({ ...message, truncated: true }));
 }
 
@@ -59,7 +63,10 @@ function cut<T extends object>(message: T, most: number, mark: (message: T) => T
 
 const jsonBytes = (value: unknown) => Buffer.byteLength(JSON.stringify(value));
 
-/** Whether they fit by any count: the common case, in which nothing is serialised. A character may take 24 bytes. */
+/**
+ * Whether they fit however bytes are counted: the common case, which costs no serialising. A character may take 24
+ * bytes.
+ */
 function isSmall(messages: object[], budget: number): boolean {
   let bytes = 0;
   for (const message of messages) {

@@ -1,14 +1,14 @@
 import type { StoredChat, StoredMessage } from "./model.ts";
 
-/** MongoDB takes documents of 16 MiB; this leaves room for what is written at a chat's end. */
+/** MongoDB takes documents of 16 MiB. This leaves room for what is written at a chat's end. */
 const maxDocumentBytes = 15_728_640;
 
 /** Whether a chat fits into its document with these messages. */
-export function fits(chat: StoredChat, messages: StoredMessage[]): boolean {
+export function fitsDocument(chat: StoredChat, messages: StoredMessage[]): boolean {
   return bytesOf({ ...chat, messages }) <= maxDocumentBytes;
 }
 
-/** Bytes of a value as BSON, some numbers counted too high. */
+/** Bytes of a value as BSON. Some numbers are counted too high. */
 function bytesOf(value: unknown): number {
   if (typeof value === "string") return Buffer.byteLength(value) + 5;
   if (typeof value !== "object" || value === null) return 8;

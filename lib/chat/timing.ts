@@ -1,3 +1,8 @@
+/**
+ * Every lease, wait and margin of the turn protocol (docs/turns.md), with its reason. Times of a single call stand
+ * where it is made: the deadline of a request and MongoDB's limits in lib/platform, the circuit breaker in lib/retell.
+ */
+
 import { config } from "../platform/config.ts";
 
 const second = 1_000;
@@ -10,7 +15,10 @@ const day = 24 * hour;
 /** How long the sender of a turn, or of a create, may be alive. Nobody else decides its outcome before that. */
 export const leaseMs = () => config().TURN_LEASE_SECONDS * second;
 
-/** How long absence in Retell's history proves nothing: Retell works on a send for 300 s at most, and this adds a margin. */
+/**
+ * How long absence in Retell's history proves nothing: Retell works on a send for 300 s at most, and this adds a
+ * margin.
+ */
 export const settleMs = () => config().TURN_SETTLE_SECONDS * second;
 
 /** The same after a 500: Retell has finished before it answers, but its reads may lag. */
@@ -42,10 +50,16 @@ export const minReplayMs = 3 * second;
 /** Between two looks of a waiting repeat. */
 export const replayPollMs = 200;
 
-/** An end time of Retell's replaces a stored one only if they differ by more: clocks differ, and clients know the stored one. */
+/**
+ * An end time of Retell's replaces a stored one only if they differ by more: clocks differ, and clients know the stored
+ * one.
+ */
 export const endTimeMarginMs = minute;
 
-/** A chat of the old server that ended this long ago and that Retell refuses to show is imported without Retell's history. */
+/**
+ * A chat of the old server that ended this long ago and that Retell refuses to show is imported without Retell's
+ * history.
+ */
 export const lostHistoryMs = 7 * day;
 
 // Whose entry is it
@@ -84,7 +98,9 @@ export const webhookPatienceMs = 8 * second;
 /** How long the key of a create is remembered. */
 export const keyMs = day;
 
-/** A key that is taken over is remembered this much longer at least, so that its day does not end within the attempt. */
+/**
+ * A key that is taken over is remembered this much longer at least, so that its day does not end within the attempt.
+ */
 export const takenOverKeyMs = hour;
 
 /** How long a cancelled claim is remembered. MongoDB may carry out the claim seconds later. */
@@ -111,14 +127,19 @@ export const openTurnWaits = [
 ];
 export const oldTurnWaitMs = minute;
 
-/** While Retell cannot be read, or an end that was asked for has failed: for a week, in case the chat itself is the reason. */
+/**
+ * While Retell cannot be read, or an end that was asked for has failed: for a week, in case the chat itself is the
+ * reason.
+ */
 export const failedReadWaitMs = 5 * minute;
 export const failedReadUntilMs = 7 * day;
 
 /** The longest wait for an ongoing chat. Below it, a chat waits for as long as it has been silent. */
 export const maxSilentWaitMs = 72 * hour;
 
-/** While analysis or cost is missing: each wait is used until the chat has been over for as long. After the last, none. */
+/**
+ * While analysis or cost is missing: each wait is used until the chat has been over for as long. After the last, none.
+ */
 export const detailsWaitsMs = [minute, 5 * minute, 30 * minute, 6 * hour];
 
 // The sweep itself
@@ -128,6 +149,9 @@ export const detailsWaitsMs = [minute, 5 * minute, 30 * minute, 6 * hour];
  * milliseconds fails, and counts against an account that may be healthy.
  */
 export const sweepCallMs = 20 * second;
+
+/** What a run keeps of its time at its end: one call that has started, and what is stored after it. */
+export const sweepReserveMs = 25 * second;
 
 /** How long a sweep claims a chat: if the sweep dies, the chat is due again after this. */
 export const claimMs = 2 * minute;

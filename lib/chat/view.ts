@@ -4,7 +4,7 @@ import { ChatStatus, type ListedChat, type Message } from "./schema.ts";
 import type { FoundChat } from "./store/chats.ts";
 
 /** Messages as clients may see them, with seq and delivery, which are computed. */
-export function visible(chat: Pick<StoredChat, "messages" | "internal">, withTools: boolean): Message[] {
+export function visibleMessages(chat: Pick<StoredChat, "messages" | "internal">, withTools: boolean): Message[] {
   const base = chat.internal?.prependedCount ?? 0;
   const isSuperseded = supersededIn(chat.messages);
   const shown: Message[] = [];
@@ -28,7 +28,7 @@ export function visible(chat: Pick<StoredChat, "messages" | "internal">, withToo
   return shown;
 }
 
-/** Which failed messages Retell had after all, or were sent again with the same key. */
+/** Tells which failed messages are hidden: Retell had them after all, or they were sent again with the same key. */
 function supersededIn(messages: StoredMessage[]): (message: StoredMessage) => boolean {
   const found = new Set(messages.map(({ internal }) => internal?.supersedes));
   found.delete(undefined);
@@ -41,8 +41,8 @@ function supersededIn(messages: StoredMessage[]): (message: StoredMessage) => bo
 }
 
 /** The messages that a chat was created with. */
-export function openingOf(chat: Pick<StoredChat, "messages" | "internal">): Message[] {
-  return visible(chat, false).filter(({ seq }) => seq > 0 && seq <= (chat.internal?.opening ?? 0));
+export function openingMessages(chat: Pick<StoredChat, "messages" | "internal">): Message[] {
+  return visibleMessages(chat, false).filter(({ seq }) => seq > 0 && seq <= (chat.internal?.opening ?? 0));
 }
 
 function deliveryOf(
@@ -54,7 +54,7 @@ function deliveryOf(
   return internal?.turn && internal.turn.id === message.internal?.turn ? "pending" : undefined;
 }
 
-/** What was said, as Retell writes it: `Agent: …` and `User: …`, a line each. */
+/** What was said, in Retell's format: `Agent: …` and `User: …`, a line each. */
 export function transcriptText(messages: StoredMessage[]): string {
   return messages
     .filter(({ role, internal }) => (role === "agent" || role === "user") && !internal?.failed)
@@ -62,7 +62,7 @@ export function transcriptText(messages: StoredMessage[]): string {
     .join("");
 }
 
-/** A chat as lists show it. A field that cannot be shown is null. */
+/** A chat as lists show it. A field of an unexpected type is null. */
 export function toListedChat(chat: FoundChat): z.input<typeof ListedChat> {
   const shown = summaryOf(chat);
   const message_count = numberOf(chat.message_count);
@@ -86,15 +86,15 @@ export function summaryOf(
   };
 }
 
-/** An object with names of its own choice; undefined for anything else. */
-export function recordOf<Stored extends object>(value: Stored | null | undefined): Stored | undefined {
+/** The value if it is a plain object; undefined for anything else. */
+export function plainObject<Stored extends object>(value: Stored | null | undefined): Stored | undefined {
   const isRecord = Object.prototype.toString.call(value) === "[object Object]" && !Object(value)._bsontype;
   return isRecord ? (value ?? undefined) : undefined;
 }
 
 const textOf = (value: unknown) => (typeof value === "string" ? value : null);
 
-/** Dates are their ms. The driver's numbers are objects where JavaScript has no such number. */
+/** A date becomes its ms. The driver has objects for numbers that JavaScript does not have. */
 function numberOf(value: unknown): number | null {
   const isNumber = value instanceof Date || typeof value === "number" || isNumeric(value);
   const number = isNumber ? Number(value) : Number.NaN;
@@ -103,7 +103,7 @@ function numberOf(value: unknown): number | null {
 
 const isNumeric = (value: unknown) => ["Long", "Decimal128"].includes(Object(value)._bsontype);
 
-/** Null outside of the years that ISO writes with four digits. */
+/** Null for years that ISO 8601 does not write with four digits. */
 function isoOf(ms: number | null): string | null {
   const date = new Date(ms ?? Number.NaN);
   const year = date.getUTCFullYear();

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { importedFrom } from "../../lib/chat/legacy.ts";
+import { mergeHistory } from "../../lib/chat/legacy.ts";
 import type { StoredMessage } from "../../lib/chat/model.ts";
 import type { RetellMessage } from "../../lib/retell/schema.ts";
 
@@ -23,7 +23,7 @@ describe("an import", () => {
       fc.property(history, history, fc.infiniteStream(fc.boolean()), (entries, strangers, stream) => {
         const some = entries.filter(() => stream.next().value);
         const ours = [...some, ...strangers.filter(() => stream.next().value)].map((one) => ({ ...one }));
-        const imported = importedFrom(ours, entries);
+        const imported = mergeHistory(ours, entries);
 
         const order = said(imported);
         let at = 0;
@@ -44,9 +44,9 @@ describe("an import", () => {
   it("made again changes nothing, and adds nothing to a part of the history", () => {
     fc.assert(
       fc.property(history, fc.nat(8), (entries, from) => {
-        const first = importedFrom(entries.slice(from), entries);
+        const first = mergeHistory(entries.slice(from), entries);
         expect(said(first)).toEqual(said(entries));
-        expect(importedFrom(first, entries)).toEqual(first);
+        expect(mergeHistory(first, entries)).toEqual(first);
       }),
     );
   });
@@ -61,7 +61,7 @@ describe("an import", () => {
       { role: "agent", message_id: "2", content: "I have found it" },
       { role: "agent", message_id: "3", content: "I have" },
     ];
-    const contents = importedFrom(ours, entries).map(({ content }) => content);
+    const contents = mergeHistory(ours, entries).map(({ content }) => content);
     expect(contents).toEqual(["I am ana@x.example", "I have found it", "I have"]);
   });
 });

@@ -4,7 +4,7 @@ import { type Access, type Actor, checkPermission } from "../../lib/access/membe
 import { type ReadChat, type StoredMessage, toStoredMessage } from "../../lib/chat/model.ts";
 import { reconcile } from "../../lib/chat/reconcile.ts";
 import { SubaccountId } from "../../lib/chat/schema.ts";
-import { visible } from "../../lib/chat/view.ts";
+import { visibleMessages } from "../../lib/chat/view.ts";
 import type { RetellMessage } from "../../lib/retell/schema.ts";
 
 describe("decide", () => {
@@ -219,12 +219,12 @@ describe("the merge with Retell's history", () => {
             if (isUpToDate) send(chat, history, happens.replies, happens.withIds);
           } else read(chat, history.states.at(-1 - happens.age) ?? [], happens.hidden);
 
-          for (const { seq, message_id, role, content } of visible(chat, true)) {
+          for (const { seq, message_id, role, content } of visibleMessages(chat, true)) {
             const message = { message_id, role, content };
             expect(shown.get(seq) ?? message).toEqual(message);
             shown.set(seq, message);
           }
-          expect(visible(chat, true)).toHaveLength(shown.size);
+          expect(visibleMessages(chat, true)).toHaveLength(shown.size);
         }
 
         const texts = (entries: (RetellMessage | StoredMessage)[]) =>

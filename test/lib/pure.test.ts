@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Access, type Actor, checkPermission } from "../../lib/access/membership.ts";
 import { methodsOf, routes } from "../../lib/api/routes.ts";
-import { Cursor, encode } from "../../lib/chat/cursor.ts";
-import { visible } from "../../lib/chat/view.ts";
+import { Cursor, encodeCursor } from "../../lib/chat/cursor.ts";
+import { visibleMessages } from "../../lib/chat/view.ts";
 import { ApiError } from "../../lib/platform/errors.ts";
 import { describe as inLog } from "../../lib/platform/logger.ts";
 import { readCompletion } from "../../lib/retell/schema.ts";
@@ -41,7 +41,7 @@ describe("cursors", () => {
   it("come back as they went", () => {
     fc.assert(
       fc.property(fc.integer(), fc.stringMatching(/^[A-Za-z0-9._:-]{1,128}$/), (start_timestamp, chat_id) => {
-        expect(Cursor.parse(encode({ start_timestamp, chat_id }))).toEqual({ start_timestamp, chat_id });
+        expect(Cursor.parse(encodeCursor({ start_timestamp, chat_id }))).toEqual({ start_timestamp, chat_id });
       }),
     );
   });
@@ -50,7 +50,7 @@ describe("cursors", () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json(), fc.base64String()), (text) => {
         const { success, data, error } = Cursor.safeParse(text);
-        if (success) expect(Cursor.parse(encode(data))).toEqual(data);
+        if (success) expect(Cursor.parse(encodeCursor(data))).toEqual(data);
         else expect(error.issues).toHaveLength(1);
       }),
     );
@@ -78,7 +78,7 @@ it("messages keep their seq when opening messages are put in front of them, and 
     { role: "user", content: "ok", internal: { supersedes: "A" } },
     { role: "agent", content: "fine" },
   ];
-  const shown = visible({ messages, internal: { revision: 1, retellUserCount: 1, prependedCount: 1 } }, false);
+  const shown = visibleMessages({ messages, internal: { revision: 1, retellUserCount: 1, prependedCount: 1 } }, false);
   expect(shown.map(({ content, seq }) => [content, seq])).toEqual([
     ["opening", 0],
     ["ok", 2],
@@ -102,7 +102,7 @@ it("of sends with one key only the last is shown, if those before have failed, a
     sent("F", {}),
     { role: "user", content: "of no turn", internal: failed },
   ];
-  const shown = visible({ messages, internal: { revision: 1, retellUserCount: 2 } }, false);
+  const shown = visibleMessages({ messages, internal: { revision: 1, retellUserCount: 2 } }, false);
   expect(shown.map(({ seq, delivery }) => [seq, delivery])).toEqual([
     [2, "failed"],
     [3, "failed"],

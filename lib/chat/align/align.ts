@@ -25,9 +25,10 @@ export interface Alignment extends Differences {
 /**
  * Finds which entries of Retell's history are which messages of ours, and which are others'. Pure.
  *
- * Delivered messages of ours are found by message_id, then by the agent's reply, then by text, then by their place between
- * others. Of what is left, a user's entry belongs to a send of ours that was not confirmed (a candidate) if it has that
- * send's text. Of the rest, the order decides if there are as many entries as candidates. All other entries are others'.
+ * Delivered messages of ours are found by message_id, then by the agent's reply, then by text, then by their place
+ * between others. Of what is left, a user's entry belongs to a send of ours that was not confirmed (a candidate) if it
+ * has that send's text. Of the rest, the order decides if there are as many entries as candidates. All other entries
+ * are others'.
  *
  * @param isOver        The chat is over at Retell.
  * @param decideByOrder Whether the order may decide yet: while the open turn may still arrive, its own text may come.

@@ -8,8 +8,8 @@ import { normalized } from "./text.ts";
 export type Owners = Map<Part<RetellMessage>, StoredMessage>;
 
 /**
- * Sends that Retell may have received though it did not confirm them: the open turn, and sends that were given up. Decides
- * which entries of Retell's are theirs.
+ * Sends that Retell may have received though it did not confirm them: the open turn, and sends that were given up.
+ * Decides which entries of Retell's are theirs.
  */
 export class Candidates {
   private readonly turn: Turn | undefined;
@@ -30,8 +30,8 @@ export class Candidates {
   }
 
   /**
-   * Gives each entry to one send of its text at most: to the send that was made soonest before it. Where times do not tell,
-   * the open turn comes first, as the others were given up long ago, and then the order.
+   * Gives each entry to one send of its text at most: to the send that was made soonest before it. Where times do not
+   * tell, the open turn comes first, as the others were given up long ago, and then the order.
    */
   giveByText(left: Part<RetellMessage>[]): void {
     for (const [text, same] of Map.groupBy(this.sends, ({ content }) => normalized(content))) {
@@ -54,8 +54,8 @@ export class Candidates {
   }
 
   /**
-   * Gives entries of another text to sends, since a guardrail may have replaced the text: in their order, if there are as
-   * many entries as sends.
+   * Gives entries of another text to sends, since a guardrail may have replaced the text: in their order, if there are
+   * as many entries as sends.
    *
    * @param decideByOrder Whether the order may decide.
    * @returns The sends that any of the entries may be, where that stays undecided.
@@ -63,7 +63,8 @@ export class Candidates {
   giveByOrder(left: Part<RetellMessage>[], decideByOrder: boolean): Set<StoredMessage> {
     const given = new Set(this.owners.values());
     const open = this.sends.filter((send) => !given.has(send));
-    // If Retell refused it, only its own text proves that Retell took it all the same. Any other entry of that time may be it.
+    // If Retell refused it, only its own text proves that Retell took it all the same. Any other entry of that time may
+    // be it.
     const isRefused = (send: StoredMessage) => this.turn?.refusedByRetell === true && this.isOpen(send);
     const able = open.filter((send) => !isRefused(send) || left.some((part) => this.mayBeReplaced(part, send)));
     const cameAfter = (part: Part<RetellMessage>, send: StoredMessage) =>
@@ -90,7 +91,9 @@ export class Candidates {
     return this.isOpen(send) ? this.turn?.at.getTime() : (send.internal?.sentAt ?? send.created_timestamp);
   }
 
-  /** How long (ms) after a send an entry came; 0 for right after. Undefined: it was there before, by servers' clocks. */
+  /**
+   * How long (ms) after a send an entry came; 0 for right after. Undefined: it was there before, by servers' clocks.
+   */
   private waitOf({ user }: Part<RetellMessage>, send: StoredMessage): number | undefined {
     const at = user?.created_timestamp;
     const sentAt = this.sentAtOf(send);
@@ -100,7 +103,9 @@ export class Candidates {
     return ms < -serverClocksMs && isByServers ? undefined : Math.max(0, Math.abs(ms) - replacedTextMs);
   }
 
-  /** Whether an entry may be a send, by the times of both. An open turn may wait for its entry as long as it is open. */
+  /**
+   * Whether an entry may be a send, by the times of both. An open turn may wait for its entry as long as it is open.
+   */
   private isPlausible(part: Part<RetellMessage>, send: StoredMessage): boolean {
     const at = part.user?.created_timestamp;
     const sentAt = this.sentAtOf(send);
@@ -109,9 +114,9 @@ export class Candidates {
   }
 
   /**
-   * Whether an entry of another text may be a send whose text was replaced. The entry of an open turn was created when Retell
-   * received it, right after BEGIN, and that of a refused one before its refusal: later entries are somebody else's. All
-   * times are of servers, not of instances.
+   * Whether an entry of another text may be a send whose text was replaced. The entry of an open turn was created when
+   * Retell received it, right after BEGIN, and that of a refused one before its refusal: later entries are somebody
+   * else's. All times are of servers, not of instances.
    */
   private mayBeReplaced(part: Part<RetellMessage> | undefined, send: StoredMessage): boolean {
     if (!part) return false;

@@ -42,8 +42,9 @@ export function differencesOf(
 }
 
 /**
- * Matches what follows a user's message here and there: by message_id, else by tool_call_id, which identifies a call only
- * within its turn, else by its place among the entries of its role. Ids in a completion may differ from those in the history.
+ * Matches what follows a user's message here and there: by message_id, else by tool_call_id, which identifies a call
+ * only within its turn, else by its place among the entries of its role. Ids in a completion may differ from those in
+ * the history.
  */
 function matchEntries(ours: StoredMessage[], theirs: RetellMessage[], byId: Map<string | undefined, StoredMessage>) {
   const found: [StoredMessage, RetellMessage][] = [];

@@ -3,7 +3,9 @@ import type { StoredMessage } from "../model.ts";
 import { areDisjoint, contradict, idsOf, type Part, wordsOf } from "./parts.ts";
 import { normalized } from "./text.ts";
 
-/** Which part of our history is which part of Retell's. Parts are named by their number; each is in one pair at most. */
+/**
+ * Which part of our history is which part of Retell's. Parts are named by their number; each is in one pair at most.
+ */
 export class Pairs {
   private readonly theirsByOurs = new Map<number, number>();
   private readonly oursByTheirs = new Map<number, number>();
@@ -45,8 +47,8 @@ export class Pairs {
   }
 
   /**
-   * By what the user said, unless the agent said something else to it. Our parts before the first pair are searched only
-   * before it in Retell's history: one that has lost its beginning does not have them.
+   * By what the user said, unless the agent said something else to it. Our parts before the first pair are searched
+   * only before it in Retell's history: one that has lost its beginning does not have them.
    */
   pairByText(): void {
     const first = this.firstPaired();
@@ -108,8 +110,8 @@ export class Pairs {
   }
 
   /**
-   * Tells whether a part of ours and one of Retell's may be the same, though their texts differ. If the pairs so far show that
-   * replies have the ids of the history, a part whose reply has other ids is another.
+   * Tells whether a part of ours and one of Retell's may be the same, though their texts differ. If the pairs so far
+   * show that replies have the ids of the history, a part whose reply has other ids is another.
    */
   private comparer(isScrubbed: boolean): (ours: number, theirs: number) => boolean {
     const ids = (i: number, j: number) => [idsOf(partAt(this.ours, i)), idsOf(partAt(this.theirs, j))] as const;
@@ -155,8 +157,8 @@ export class Pairs {
       for (const key of keysOf(partAt(this.theirs, j))) {
         const same = waiting.get(key);
         while (same?.length && this.theirsByOurs.has(same.at(-1) ?? 0)) same.pop();
-        const i = same?.at(-1);
-        if (i === undefined || !fits(i, j)) continue;
+        const i = same?.findLast((one) => !this.theirsByOurs.has(one) && fits(one, j));
+        if (i === undefined) continue;
         this.pair(i, j);
         break;
       }

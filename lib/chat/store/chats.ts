@@ -2,13 +2,13 @@ import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { bounded, driver, isUnreachable } from "../../platform/mongo.ts";
 import type { Key, Position, SortKeys } from "../cursor.ts";
-import { countOf, type ReadChat, readable, type StoredChat, type StoredMessage } from "../model.ts";
+import { countOf, type ReadChat, type StoredChat, type StoredMessage, withReadableMessages } from "../model.ts";
 import { silentChatMs } from "../timing.ts";
 import { findDurable, localRead, messageCount, ofTenant, oneChat, run } from "./collection.ts";
 
 /**
- * The chats of a tenant: find, insert, page. Every function of this folder takes the tenant, and every query carries its
- * subaccountId. All of them throw CONNECTION_FAILED when the tenant's database does not answer in time.
+ * The chats of a tenant: find, insert, page. Every function of this folder takes the tenant, and every query carries
+ * its subaccountId. All of them throw CONNECTION_FAILED when the tenant's database does not answer in time.
  */
 
 /** A chat as a list finds it: others write into the collection too, so that a field may hold anything. */
@@ -29,7 +29,7 @@ export async function get(tenant: TenantContext, chatId: string): Promise<ReadCh
       .toArray()
       .then(([chat]) => chat ?? null),
   );
-  return chat && readable(chat);
+  return chat && withReadableMessages(chat);
 }
 
 /** @throws CHAT_NOT_FOUND, also for another tenant's chat. */
@@ -44,7 +44,7 @@ export async function getOrThrow(tenant: TenantContext, chatId: string): Promise
 export async function findByRequest(tenant: TenantContext, request: string): Promise<StoredChat | null> {
   const filter = { ...ofTenant(tenant), "internal.request": request };
   const chat = await findDurable(tenant, filter, (chats) => chats.findOne(filter, { projection: { _id: 0 } }));
-  return chat && readable(chat);
+  return chat && withReadableMessages(chat);
 }
 
 /** Which of these chats the tenant has. */
@@ -100,8 +100,8 @@ export async function page(tenant: TenantContext, limit: number, after: Position
 }
 
 /**
- * Two ranges of one index, merged in its order: except for tombstones, no document is read that is not returned. `$expr`
- * compares across types as the index does, where `$lt` by itself finds values of one type only.
+ * Two ranges of one index, merged in its order: except for tombstones, no document is read that is not returned.
+ * `$expr` compares across types as the index does, where `$lt` by itself finds values of one type only.
  */
 async function olderThan(all: object, after: Position): Promise<object[]> {
   const [start_timestamp, chat_id] = [await toBson(after.start_timestamp), await toBson(after.chat_id)];

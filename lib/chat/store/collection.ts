@@ -2,7 +2,7 @@ import type { Collection, Filter, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { bounded, isTypeMismatch } from "../../platform/mongo.ts";
-import { type ReadChat, readable, type StoredChat } from "../model.ts";
+import { type ReadChat, type StoredChat, withReadableMessages } from "../model.ts";
 import { durableMs, durablePollMs } from "../timing.ts";
 
 /** Leaves tombstones out. */
@@ -19,7 +19,9 @@ export function oneChat(tenant: TenantContext, chatId: string) {
 /** Reads what the primary has, durable or not, so that what is there is never taken for absent. */
 export const localRead = { readConcern: "local" } as const;
 
-/** A chat's messages. Others write into the collection: a document whose `messages` is no list must not fail a query. */
+/**
+ * A chat's messages. Others write into the collection: a document whose `messages` is no list must not fail a query.
+ */
 export const messageList = { $cond: [{ $isArray: "$messages" }, "$messages", []] };
 
 /** `countOf`, in MongoDB. */
@@ -46,8 +48,8 @@ export function run<T>(tenant: TenantContext, operation: (chats: Collection<Stor
 }
 
 /**
- * Runs a write that changes `message_count`. Others write into the collection: MongoDB refuses to change a count that is no
- * number, so such a count is computed anew first.
+ * Runs a write that changes `message_count`. Others write into the collection: MongoDB refuses to change a count that
+ * is no number, so such a count is computed anew first.
  */
 export function runCounting<T>(
   tenant: TenantContext,
@@ -104,6 +106,6 @@ export function updateUnchanged(
       update,
       { returnDocument: "after", projection: { _id: 0 } },
     );
-    return changed && readable({ ...changed, now: seen.now });
+    return changed && withReadableMessages({ ...changed, now: seen.now });
   });
 }

@@ -31,7 +31,8 @@ export async function close(tenant: TenantContext, seen: ReadChat, ending: Endin
 }
 
 /**
- * Notes the turn whose answer tells that the chat is over. The sweep looks soon, as FINISH took the chat for an ongoing one.
+ * Notes the turn whose answer tells that the chat is over. The sweep looks soon, as FINISH took the chat for an ongoing
+ * one.
  *
  * @returns Whether it is noted: not if another turn is, or if a repeat was told that the chat goes on (`isEndPending`).
  */
@@ -55,8 +56,8 @@ export async function noteEndedIn(
 }
 
 /**
- * Whether `noteEndedIn` would note this turn, by a chat that was read: no other turn is noted, and no repeat was told that
- * the chat goes on. While the turn is open, no repeat was told anything.
+ * Whether `noteEndedIn` would note this turn, by a chat that was read: no other turn is noted, and no repeat was told
+ * that the chat goes on. While the turn is open, no repeat was told anything.
  */
 export function mayNoteEndedIn({ internal }: ReadChat, turnId: string | undefined): turnId is string {
   if (turnId === undefined || internal?.endedIn !== undefined) return false;

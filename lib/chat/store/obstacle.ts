@@ -34,7 +34,7 @@ export type Obstacle =
   | { kind: "none" };
 
 /** Finds what stood in the way of BEGIN, by the chat as it is right after. */
-export async function obstacle(
+export async function findObstacle(
   tenant: TenantContext,
   chatId: string,
   key: IdempotencyKey | undefined,

@@ -4,8 +4,8 @@ import { endedChatMs, silentChatMs } from "../timing.ts";
 import { inMs, oneChat, run, updateUnchanged } from "./collection.ts";
 
 /**
- * What settling writes. Each write names the reading that it was decided on; where the chat has changed since, nothing is
- * written and the function returns null.
+ * What settling writes. Each write names the reading that it was decided on; where the chat has changed since, nothing
+ * is written and the function returns null.
  */
 
 /**

@@ -6,11 +6,14 @@ import { inMs, oneChat, run, runCounting } from "./collection.ts";
 import { importedOnly, maxChatBytes, sentWith } from "./obstacle.ts";
 
 /**
- * The writes of the turn protocol (docs/turns.md). Each one names the state that it was decided on, and changes nothing in
- * another state.
+ * The writes of the turn protocol (docs/turns.md). Each one names the state that it was decided on, and changes nothing
+ * in another state.
  */
 
-/** How many turns a chat remembers in `cancelled` and `endPending`. A turn stands there for seconds, and a chat has few senders. */
+/**
+ * How many turns a chat remembers in `cancelled` and `endPending`. A turn stands there for seconds, and a chat has few
+ * senders.
+ */
 const maxRemembered = 10;
 
 /** What BEGIN writes. */
@@ -34,7 +37,7 @@ interface FailedSend {
 /**
  * BEGIN: stores what the user says and takes the chat's one turn, in one step.
  *
- * @returns The user's seq; null when the chat is missing, over, busy, full or not imported yet: see `obstacle`.
+ * @returns The user's seq; null when the chat is missing, over, busy, full or not imported yet: see `findObstacle`.
  */
 export async function begin(
   tenant: TenantContext,
@@ -133,8 +136,8 @@ export async function fail(
 }
 
 /**
- * FAIL of a turn whose BEGIN had no answer. MongoDB may still be working on that BEGIN, and may carry this out first: then
- * the turn does not begin any more. Both in one command, in this order.
+ * FAIL of a turn whose BEGIN had no answer. MongoDB may still be working on that BEGIN, and may carry this out first:
+ * then the turn does not begin any more. Both in one command, in this order.
  */
 export async function cancel(tenant: TenantContext, chatId: string, turnId: string): Promise<void> {
   const note: UpdateFilter<StoredChat> = {

@@ -12,9 +12,9 @@ import { callSignal } from "./run.ts";
 const maxWitnesses = 5;
 
 /**
- * Whether Retell has deleted a chat: it has refused to show it for a week in which nothing happened in the chat. A key of
- * another workspace is refused every chat, which proves nothing: so Retell must show another chat of the subaccount, if
- * there is one.
+ * Whether Retell has deleted a chat: it has refused to show it for a week in which nothing happened in the chat. A key
+ * of another workspace is refused every chat, which proves nothing: so Retell must show another chat of the subaccount,
+ * if there is one.
  */
 export async function isDeletedAtRetell(
   { tenant, chatId, retell }: ChatContext,

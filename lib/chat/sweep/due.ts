@@ -38,7 +38,8 @@ export async function sweepDueChats(tenant: TenantContext, { bounds, result }: S
         openSince.delete(due.chat_id);
         if (isAnswer(failure)) result.settled += 1;
       } catch (error) {
-        // A chat that was deleted meanwhile, or a bug, concerns this chat alone. Other errors are of the account or database.
+        // A chat that was deleted meanwhile, or a bug, concerns this chat alone. Other errors are of the account or
+        // database.
         if (error instanceof ApiError && error.code !== "CHAT_NOT_FOUND") throw error;
         result.failed += 1;
         log.warn("A chat could not be swept", error);

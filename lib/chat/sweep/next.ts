@@ -16,8 +16,9 @@ import {
 export const isAnswer = (failure: RetellError | undefined) => !failure || failure.failure === "refused";
 
 /**
- * When a chat is due again; undefined when nothing more is expected of it. The waits grow with the age of what is waited
- * for, so that no counter is needed. A date that is missing, or that somebody else wrote as text, counts as long ago.
+ * When a chat is due again; undefined when nothing more is expected of it. The waits grow with the age of what is
+ * waited for, so that no counter is needed. A date that is missing, or that somebody else wrote as text, counts as long
+ * ago.
  *
  * @param failure Why Retell could not be asked now. It is asked again soon, as the chat may have ended meanwhile; for a
  *                week, in case this chat can never be read. The same holds where an end was asked for and failed.

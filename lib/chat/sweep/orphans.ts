@@ -43,8 +43,8 @@ export async function searchOrphans(subaccount: Subaccount, run: SweepRun): Prom
 }
 
 /**
- * From when on (epoch ms) chats at Retell can be judged by a subaccount's database. The last run noted which database that
- * was. If it is another one now, chats that started before are stored in the old one, and none of them is ended.
+ * From when on (epoch ms) chats at Retell can be judged by a subaccount's database. The last run noted which database
+ * that was. If it is another one now, chats that started before are stored in the old one, and none of them is ended.
  */
 async function judgedFrom(tenant: TenantContext): Promise<number> {
   const { subaccountId, log } = tenant;
@@ -68,7 +68,8 @@ async function judgedFrom(tenant: TenantContext): Promise<number> {
 
 /**
  * Ends chats at Retell that a create of ours has left there: nobody has stored them, nobody ends them, and each message
- * costs money. Only chats that carry our reserved key for this subaccount and stage are touched: others share the workspace.
+ * costs money. Only chats that carry our reserved key for this subaccount and stage are touched: others share the
+ * workspace.
  *
  * @returns Whether the search was completed.
  */

@@ -35,7 +35,9 @@ export interface SweepRun {
   failedSubaccounts: Set<string>;
 }
 
-/** Does something for a subaccount. If it fails (its cluster, its account, a 429), the others are swept all the same. */
+/**
+ * Does something for a subaccount. If it fails (its cluster, its account, a 429), the others are swept all the same.
+ */
 export async function inTenant(
   { id, location }: Subaccount,
   run: SweepRun,

@@ -1,7 +1,7 @@
 /** The one place where the model meets the code: `reconcile`, given what the model knows. */
 import { isUser, type ReadChat, type StoredMessage, toStoredMessage } from "../../../lib/chat/model.ts";
 import { reconcile } from "../../../lib/chat/reconcile.ts";
-import { visible } from "../../../lib/chat/view.ts";
+import { visibleMessages } from "../../../lib/chat/view.ts";
 import type { RetellMessage } from "../../../lib/retell/schema.ts";
 import { type Clauses, type History, idOf, type Snapshot, spokenAt } from "./state.ts";
 
@@ -83,7 +83,7 @@ export const storedReply = (entry: RetellMessage, turn: string): StoredMessage =
 
 /** A turn's words of the agent, as a client sees them. */
 export function wordsOf(messages: readonly StoredMessage[], turn: string): string {
-  return visible({ messages: [...messages] }, false)
+  return visibleMessages({ messages: [...messages] }, false)
     .filter(({ seq, role }) => role === "agent" && messages[seq - 1]?.internal?.turn === turn)
     .map(({ content }) => content)
     .join(" ");
