@@ -1,7 +1,7 @@
 import { endpoint } from "../lib/api/endpoint.ts";
 import { routes } from "../lib/api/routes.ts";
 import * as cache from "../lib/chat/cache.ts";
-import { isFinal, isUnread, readChat, transcriptOf } from "../lib/chat/read.ts";
+import { isFinal, isSeqProvisional, readChat, transcriptOf } from "../lib/chat/read.ts";
 
 /** One chat in full. An ongoing chat is read from Retell first; one that is over is cached for five minutes. */
 export const handler = endpoint(routes.transcript, {
@@ -9,14 +9,14 @@ export const handler = endpoint(routes.transcript, {
     query.limit === undefined && query.after_seq === undefined && query.include === undefined
       ? cache.chatKey(params.subaccountId, params.chatId)
       : undefined,
-}).handler(async ({ params, query, tenant, cached, deadline, require }) => {
-  if (query.include === "tools") require("write");
+}).handler(async ({ params, query, tenant, cached, deadline, requirePermission }) => {
+  if (query.include === "tools") requirePermission("write");
   if (cached?.hit) return { answer: cached.hit, meta: { cached: true } };
 
   const { chat, stale } = await readChat(tenant, params.chatId, deadline, query.consistency === "strong");
   const window = { limit: query.limit, afterSeq: query.after_seq, withTools: query.include === "tools" };
   return {
-    ...transcriptOf(chat, window, !isUnread(chat, stale)),
+    ...transcriptOf(chat, window, !isSeqProvisional(chat, stale)),
     meta: { cached: false, ...(stale ? { stale } : {}) },
     fill: isFinal(chat) && !stale ? cached?.fill : undefined,
   };

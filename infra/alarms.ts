@@ -96,10 +96,10 @@ export function alarms<Id>({ stage, apiId }: WatchedStage<Id>): Alarm<Id>[] {
   return [...errorRates(stage, apiId), ...latencies(stage), ...failures(stage), ...sweeps(stage), ...capacity(stage)];
 }
 
-const usual = { comparison: "GreaterThanThreshold", period: 300, periods: 1, missing: "notBreaching" } as const;
+const defaults = { comparison: "GreaterThanThreshold", period: 300, periods: 1, missing: "notBreaching" } as const;
 
 /** Half of an hour's requests. With little traffic, a few minutes may have one request or none. */
-const mostly = { threshold: 50, period: 3_600, statistic: "Sum", minimum: 3 };
+const majorityOfAnHour = { threshold: 50, period: 3_600, statistic: "Sum", minimum: 3 };
 
 /** The sum of one of our metrics over five minutes. */
 const count = (
@@ -109,13 +109,13 @@ const count = (
   threshold: number,
   condition: string,
   by?: Record<string, string>,
-) => ({ ...usual, name, condition, threshold, source: ownMetric(stage, metric, by), statistic: "Sum" });
+) => ({ ...defaults, name, condition, threshold, source: ownMetric(stage, metric, by), statistic: "Sum" });
 
 function errorRates<Id>(stage: string, apiId: Id): Alarm<Id>[] {
   const atGateway = (metricName: string) => ({ namespace: "AWS/ApiGateway", metricName, dimensions: { ApiId: apiId } });
   return [
     {
-      ...usual,
+      ...defaults,
       name: "error-rate",
       condition: "more than 2 % of requests are answered with 5xx",
       threshold: 2,
@@ -126,8 +126,8 @@ function errorRates<Id>(stage: string, apiId: Id): Alarm<Id>[] {
       minimum: 3,
     },
     {
-      ...usual,
-      ...mostly,
+      ...defaults,
+      ...majorityOfAnHour,
       name: "failing",
       condition: "more than half of all requests of an hour were answered with 5xx",
       source: atGateway("5xx"),
@@ -136,8 +136,8 @@ function errorRates<Id>(stage: string, apiId: Id): Alarm<Id>[] {
     // Also by endpoint: among the requests of apps that poll lists, a few sends that all fail would not show. Other
     // failures with little traffic raise internal-errors, or sweep-not-running if MongoDB is away.
     ...retellEndpoints.map((name) => ({
-      ...usual,
-      ...mostly,
+      ...defaults,
+      ...majorityOfAnHour,
       name: `failing-${name}`,
       section: "failing",
       condition: `more than half of an hour's answers of ${routeKey(routes[name])} were 5xx`,
@@ -152,7 +152,7 @@ function latencies(stage: string): Alarm<never>[] {
     const threshold = p95Ms[route.name as keyof typeof routes];
     if (threshold === undefined) return [];
     return {
-      ...usual,
+      ...defaults,
       name: `slow-${route.name}`,
       section: "slow",
       condition: `one in twenty answers of ${routeKey(route)} takes longer than ${threshold / 1_000} s`,
@@ -195,7 +195,7 @@ function failures(stage: string): Alarm<never>[] {
 function sweeps(stage: string): Alarm<never>[] {
   return [
     {
-      ...usual,
+      ...defaults,
       name: "unknown-turns",
       condition: "a message has been of unknown outcome for more than 15 minutes",
       threshold: 900,
@@ -203,7 +203,7 @@ function sweeps(stage: string): Alarm<never>[] {
       statistic: "Maximum",
     },
     {
-      ...usual,
+      ...defaults,
       name: "sweep-not-running",
       condition: "no run of the sweep has ended for 5 minutes",
       comparison: "LessThanThreshold",
@@ -226,7 +226,7 @@ function capacity(stage: string): Alarm<never>[] {
   const ofLambda = (metricName: string) => ({ namespace: "AWS/Lambda", metricName, dimensions: {} });
   return [
     {
-      ...usual,
+      ...defaults,
       name: "lambda-throttles",
       condition:
         "Lambda refused to run a function: too many were running, in this account and region or of this function",
@@ -235,7 +235,7 @@ function capacity(stage: string): Alarm<never>[] {
       statistic: "Sum",
     },
     {
-      ...usual,
+      ...defaults,
       name: "gateway-throttles",
       condition: "the gateway refused more than 100 requests in 5 minutes: a route had more than it may",
       threshold: 100,
@@ -243,7 +243,7 @@ function capacity(stage: string): Alarm<never>[] {
       statistic: "Sum",
     },
     {
-      ...usual,
+      ...defaults,
       name: "concurrency",
       condition: `more than 80 % of ${concurrencyLimit} functions run at a time in this account and region`,
       threshold: 0.8 * concurrencyLimit,

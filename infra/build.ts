@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type BuildOptions, build, type Metafile } from "esbuild";
 import { routes } from "../lib/api/routes.ts";
-import { alias, driver, driverApart, standIn } from "./build/plugins.ts";
+import { alias, driver, separateDriver, standIn } from "./build/plugins.ts";
 import { schedules } from "./schedules.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -44,7 +44,7 @@ const options = {
   legalComments: "none",
   logLevel: "warning",
   alias,
-  plugins: [standIn, driverApart],
+  plugins: [standIn, separateDriver],
   metafile: true,
   outExtension: { ".js": ".cjs" },
 } as const satisfies BuildOptions;

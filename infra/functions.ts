@@ -28,8 +28,8 @@ export function functionsOf(stage: string, environment: Environment): DeployedFu
       ? // X-Ray has no resources to which they could be limited.
         [{ actions: ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], resources: ["*"] }]
       : [];
-  const of = (name: string) => ({ name, reserved: reservedConcurrency(environment)[name], permissions });
-  const apart = { secrets: [], environment: { STAGE: stage } };
+  const common = (name: string) => ({ name, reserved: reservedConcurrency(environment)[name], permissions });
+  const standalone = { secrets: [], environment: { STAGE: stage } };
   const connected = {
     secrets: Object.values(secrets),
     environment: { STAGE: stage, ...functionEnvironment(environment) },
@@ -37,14 +37,14 @@ export function functionsOf(stage: string, environment: Environment): DeployedFu
 
   return [
     ...Object.values<Route>(routes).map((route) => ({
-      ...of(route.name),
+      ...common(route.name),
       on: { route: routeKey(route) },
       memory: route.memory,
       timeoutSeconds: route.timeoutSeconds ?? 29,
-      ...(route.params ? connected : apart),
+      ...(route.params ? connected : standalone),
     })),
     ...Object.entries(schedules).map(([name, schedule]) => ({
-      ...of(name),
+      ...common(name),
       on: { schedule },
       memory: "1024 MB" as const,
       timeoutSeconds: 120,

@@ -26,7 +26,7 @@ export const settings: Record<string, z.ZodType> = {
 const functions = [...Object.keys(routes), ...Object.keys(schedules)];
 
 /** Settings that only a deployment reads, and stricter schemas of settings that functions read as well. */
-const Deploying = {
+const deploymentSettings = {
   // Atlas's connection strings have a placeholder for the password.
   MONGODB_URL: z
     .string()
@@ -97,7 +97,7 @@ export function problemsOf(environment: Environment, stage: string): string[] {
 
 /** The problems that depend neither on the stage nor on its secrets being known. */
 export function malformedSettings(environment: Environment): string[] {
-  const schemas: Record<string, z.ZodType> = { ...settings, ...Deploying };
+  const schemas: Record<string, z.ZodType> = { ...settings, ...deploymentSettings };
   const unknown = Object.keys(environment).filter(
     (name) => isRouteLimit(name) && environment[name]?.trim() && !(name in settings),
   );

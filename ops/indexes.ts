@@ -4,7 +4,7 @@ import { central } from "../lib/platform/mongo.ts";
 import { defineCommand, writeFlags } from "./command.ts";
 import { reachable, whyNot } from "./failure.ts";
 import { stageTarget } from "./target.ts";
-import { allSubaccounts, inTenant } from "./tenants.ts";
+import { allSubaccounts, withTenant } from "./tenants.ts";
 
 type Work = (db: Db, kind: "central" | "tenant") => Promise<{ created: number; all: number }>;
 
@@ -20,7 +20,7 @@ export const command = defineCommand({
     for (const subaccount of await allSubaccounts()) {
       const { id, location } = subaccount;
       try {
-        await inTenant(subaccount, "indexes", async (tenant) => {
+        await withTenant(subaccount, "indexes", async (tenant) => {
           const db = await reachable(tenant.db());
           const place = `${location.mongodbUrl?.text ?? ""} ${db.databaseName}`;
           if (!seen.has(place)) counts.push(await work(db, "tenant")); // subaccounts may share a database

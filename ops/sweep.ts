@@ -3,7 +3,7 @@ import { central } from "../lib/platform/mongo.ts";
 import { defineCommand, writeFlags } from "./command.ts";
 import { reachable, whyNot } from "./failure.ts";
 import { stageTarget } from "./target.ts";
-import { inTenant, mapAtMost, type Subaccount, subaccountsOf } from "./tenants.ts";
+import { mapAtMost, type Subaccount, subaccountsOf, withTenant } from "./tenants.ts";
 
 export const command = defineCommand({
   details: "Prints what it did as JSON. The dry run counts the chats that are due; it does not look for orphans.",
@@ -26,7 +26,7 @@ export const command = defineCommand({
 
 async function countDue(subaccount: Subaccount): Promise<number | undefined> {
   try {
-    return await inTenant(subaccount, "sweep", async (tenant) =>
+    return await withTenant(subaccount, "sweep", async (tenant) =>
       (await reachable(tenant.db()))
         .collection("chats")
         .countDocuments({ subaccountId: subaccount.id, "internal.nextSweepAt": { $lte: new Date() } }),

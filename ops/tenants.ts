@@ -30,7 +30,7 @@ export function commandContext(operation: "doctor" | "indexes" | "sweep"): Pick<
 }
 
 /** Opens a subaccount's database for as long as `work` runs. */
-export async function inTenant<T>(
+export async function withTenant<T>(
   { id, location }: Subaccount,
   operation: Parameters<typeof commandContext>[0],
   work: (tenant: TenantContext) => Promise<T>,

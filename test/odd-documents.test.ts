@@ -196,10 +196,10 @@ describe("the id of an imported chat", () => {
     for (const chatId of ["x", "x:generation", "generation:x"]) {
       expect([await isCached(chatId), await isCached(chatId)]).toEqual([false, true]);
     }
-    await cache.drop([cache.chatKey(world.subaccountId, "x")]);
+    await cache.forgetOrThrow([cache.chatKey(world.subaccountId, "x")]);
     expect(await isCached("x:generation")).toBe(true);
     expect([await isCached("x"), await isCached("x")]).toEqual([false, true]);
-    await cache.drop([cache.chatKey(world.subaccountId, "x:generation")]);
+    await cache.forgetOrThrow([cache.chatKey(world.subaccountId, "x:generation")]);
     expect([await isCached("x"), await isCached("x:generation"), await isCached("x:generation")]).toEqual([
       true,
       false,

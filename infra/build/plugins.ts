@@ -39,7 +39,7 @@ export const driver = {
  * Puts the driver into a file of its own. It is loaded on first use, but in the same file it would be read and parsed at
  * every start: 13 of 81 ms.
  */
-export const driverApart: Plugin = {
+export const separateDriver: Plugin = {
   name: "apart",
   setup(build) {
     build.onResolve({ filter: /\/mongo-driver\.ts$/ }, ({ kind }) =>

@@ -11,7 +11,7 @@ export interface TenantContext {
   subaccountId: string;
   db(): Promise<Db>;
   /** The Retell account as Redis has it, if it was read along with the limits. */
-  account?: Promise<string | null> | undefined;
+  cachedAccount?: Promise<string | null> | undefined;
   /** Work that must end before the answer leaves, because Lambda freezes the process then. */
   trailing: Promise<unknown>[];
   log: RequestLog;

@@ -22,7 +22,7 @@ export interface Call<R extends Route = Route> {
   /** Of the caller's Idempotency-Key, if there is one. */
   idempotency: IdempotencyKey | undefined;
   /** Throws PERMISSION_DENIED. For what needs another permission than the route. */
-  require(permission: Permission): void;
+  requirePermission(permission: Permission): void;
   /** The subaccount and its database. */
   tenant: TenantContext;
   /** The cache entry under the key that the endpoint named; undefined when it named none. */
@@ -68,7 +68,7 @@ export interface RequestState {
   log: RequestLog;
   deadline: Deadline;
   /** Whether the client accepts gzip. */
-  takesGzip: boolean;
+  acceptsGzip: boolean;
   /** Response headers. Middleware add theirs. */
   headers: Record<string, string>;
   actor?: Actor;
@@ -82,8 +82,8 @@ export interface RequestState {
   counts?: LimitResults;
   /** Started by `prefetch` of endpoint.ts. */
   cached?: Promise<Cached>;
-  account?: Promise<string | null>;
-  require?: (permission: Permission) => void;
+  cachedAccount?: Promise<string | null>;
+  requirePermission?: (permission: Permission) => void;
   tenant?: TenantContext;
   /** Work that must end before the answer leaves, because Lambda freezes the process then. */
   trailing: Promise<unknown>[];

@@ -36,10 +36,10 @@ export function chain<const R extends Route>(route: R, middleware: Middleware[])
 }
 
 async function toCall(route: Route, state: RequestState): Promise<Call> {
-  const { tenant, log, account, ...rest } = state;
+  const { tenant, log, cachedAccount, ...rest } = state;
   const cached = await state.cached;
   if (cached) log.fields.cache = cached.hit ? "hit" : "miss";
-  if (tenant) tenant.account = account;
+  if (tenant) tenant.cachedAccount = cachedAccount;
   // What the route's middleware have not set is undefined in the handler's types, too.
   return { ...rest, tenant, log, cached, idempotency: idempotencyOf(route, state) } as Call;
 }

@@ -40,7 +40,7 @@ function prefetch<R extends GuardedRoute>(route: R, { cached }: Options<R>): Mid
     before: ({ internal: { state } }) => {
       const entry = cached?.(state as never); // `validate` has parsed params and query by this route's schemas
       if (entry) state.cached = cache.read(entry, state.log);
-      if (route.usesRetell && state.params) state.account = readCachedAccount(state.params.subaccountId);
+      if (route.usesRetell && state.params) state.cachedAccount = readCachedAccount(state.params.subaccountId);
     },
   };
 }

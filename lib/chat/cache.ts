@@ -46,11 +46,11 @@ end`;
  * Reads a key together with its generation token. Never rejects: a failure counts as a miss, and then nothing is
  * filled.
  */
-export async function read(entry: CacheKey, log: RequestLog): Promise<Cached> {
+export async function read(cacheKey: CacheKey, log: RequestLog): Promise<Cached> {
   try {
-    const [text, generation] = await redis.mget([entry.name, generationOf(entry)]);
-    log.debug("Cache read", { key: entry.name, bytes: text?.length ?? 0 });
-    return { hit: parse(text), fill: (answer) => fill(entry, generation ?? "", answer, log) };
+    const [text, generation] = await redis.mget([cacheKey.name, generationOf(cacheKey)]);
+    log.debug("Cache read", { key: cacheKey.name, bytes: text?.length ?? 0 });
+    return { hit: parse(text), fill: (answer) => fill(cacheKey, generation ?? "", answer, log) };
   } catch (error) {
     log.warn("Cache not read", error);
     return { hit: undefined, fill: async () => {} };
@@ -61,10 +61,10 @@ export async function read(entry: CacheKey, log: RequestLog): Promise<Cached> {
  * Deletes keys, before the write that calls this answers. If that fails, a stale value stays until its lifetime ends (a
  * minute for lists, five for transcripts), and a warning is logged.
  */
-export async function forget(entries: CacheKey[], log: RequestLog): Promise<void> {
+export async function forget(cacheKeys: CacheKey[], log: RequestLog): Promise<void> {
   try {
-    await drop(entries);
-    for (const { name } of entries) log.debug("Cache forgotten", { key: name });
+    await forgetOrThrow(cacheKeys);
+    for (const { name } of cacheKeys) log.debug("Cache forgotten", { key: name });
   } catch (error) {
     // Logged even if the request has logged the same failure: here a stale value stays.
     log.warn("Cache not forgotten: it may be stale for one lifetime", new Error("Not forgotten", { cause: error }));
@@ -76,20 +76,23 @@ export async function forget(entries: CacheKey[], log: RequestLog): Promise<void
  *
  * @throws When Redis does not answer.
  */
-export async function drop(entries: CacheKey[]): Promise<void> {
+export async function forgetOrThrow(cacheKeys: CacheKey[]): Promise<void> {
   const token = crypto.randomUUID();
   // The token first: a reader in between either reads the old value, which is deleted next, or finds the token changed.
   await Promise.all(
-    entries.flatMap((entry) => [redis.set(generationOf(entry), token, generationSeconds), redis.del(entry.name)]),
+    cacheKeys.flatMap((cacheKey) => [
+      redis.set(generationOf(cacheKey), token, generationSeconds),
+      redis.del(cacheKey.name),
+    ]),
   );
 }
 
-async function fill(entry: CacheKey, generation: string, answer: AnswerHead, log: RequestLog): Promise<void> {
+async function fill(cacheKey: CacheKey, generation: string, answer: AnswerHead, log: RequestLog): Promise<void> {
   const text = toText(answer.deflated());
   if (text.length > maxBytes) return;
   try {
-    await redis.eval(fillScript, [entry.name, generationOf(entry)], [generation, text, entry.ttlSeconds]);
-    log.debug("Cache filled", { key: entry.name, bytes: text.length });
+    await redis.eval(fillScript, [cacheKey.name, generationOf(cacheKey)], [generation, text, cacheKey.ttlSeconds]);
+    log.debug("Cache filled", { key: cacheKey.name, bytes: text.length });
   } catch (error) {
     log.warn("Cache not filled", error);
   }
@@ -113,4 +116,4 @@ function parse(text: string | null | undefined): AnswerHead | undefined {
 }
 
 /** A prefix, not a suffix: a chat's id may hold colons, and so end like a suffix. */
-const generationOf = (entry: CacheKey) => key("generation", entry.name);
+const generationOf = (cacheKey: CacheKey) => key("generation", cacheKey.name);

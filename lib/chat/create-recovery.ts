@@ -32,13 +32,13 @@ export async function recoverChat(
   // more.
   if (stored) return stored;
 
-  const chatId = await retell.findCreated(input.agentId, { request }, record.at, deadline.call());
+  const chatId = await retell.findCreated(input.agentId, { request }, record.at, deadline.callSignal());
   if (!chatId) {
     if (mayStillAppear(record)) throw inProgress(Math.min(60, Math.ceil(ageOf(record) / 4_000)));
     return undefined;
   }
-  const history = await retell.retrieve(chatId, deadline.answer()).catch((error) => {
-    throw new RetellError("CHAT_CREATION_FAILED", asFailure(error).failure, error);
+  const history = await retell.retrieve(chatId, deadline.answerSignal()).catch((error) => {
+    throw new RetellError("CHAT_CREATION_FAILED", asFailure(error).kind, error);
   });
   if (history.chat_status === "ongoing") {
     return storeRecoveredChat(context, retell, documentOf(tenant, input, history, retell.account, request));
@@ -67,19 +67,19 @@ export async function findDespiteRefusal(
   { agentId, operationId }: CreateChatInput,
   { request, since, refusal }: { request: string | undefined; since: Date; refusal: RetellError },
 ): Promise<RetellChat | undefined> {
-  const insists = { insists: true };
+  const options = { bypassBreaker: true };
   const by = request ? { request } : { subaccountId: tenant.subaccountId, operationId };
   try {
-    const chatId = await retell.findCreated(agentId, by, since, deadline.answer(), insists);
+    const chatId = await retell.findCreated(agentId, by, since, deadline.answerSignal(), options);
     if (!chatId) return undefined;
     // A client may send several requests with one operationId: the chat of another create is not this one's.
     if (!request && (await chats.existing(tenant, [chatId])).has(chatId)) return undefined;
-    const history = await retell.retrieve(chatId, deadline.answer(), insists);
+    const history = await retell.retrieve(chatId, deadline.answerSignal(), options);
     return history.chat_status === "ongoing" ? history : undefined;
   } catch (error) {
     if (!(error instanceof RetellError)) throw error;
     tenant.log.warn("Not known whether a refused create has left a chat", error);
-    throw new RetellError(refusal.code, refusal.failure, refusal, { outcome: "unknown" });
+    throw new RetellError(refusal.code, refusal.kind, refusal, { outcome: "unknown" });
   }
 }
 

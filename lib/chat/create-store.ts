@@ -125,7 +125,7 @@ async function afterDuplicate(
 
 async function endAtRetell({ tenant, deadline }: CreateContext, retell: RetellClient, chatId: string): Promise<void> {
   await retell
-    .end(chatId, deadline.answer(), { insists: true })
+    .end(chatId, deadline.answerSignal(), { bypassBreaker: true })
     .catch((failure) => tenant.log.error("A chat that was not stored could not be ended at Retell", failure));
 }
 

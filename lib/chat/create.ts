@@ -147,7 +147,7 @@ async function createAtRetell(
   const metadata = { ...input.metadata, [reservedKey]: ids };
   const since = new Date();
   try {
-    return await retell.create({ ...input, metadata }, context.deadline.call());
+    return await retell.create({ ...input, metadata }, context.deadline.callSignal());
   } catch (cause) {
     if (!(cause instanceof RetellError)) throw cause;
     if (isRefused(cause)) {
@@ -155,8 +155,8 @@ async function createAtRetell(
       if (chat) return chat;
     }
     const details = { outcome: "unknown" };
-    if (cause.failure === "failed") throw new RetellError(cause.code, cause.failure, cause.cause, details);
-    if (cause.failure !== "unknown") throw cause;
+    if (cause.kind === "failed") throw new RetellError(cause.code, cause.kind, cause.cause, details);
+    if (cause.kind !== "unknown") throw cause;
     throw new ApiError("TIMEOUT", { cause, message: "Retell has not answered in time; the chat may exist", details });
   }
 }
@@ -191,7 +191,7 @@ async function replay(
 }
 
 /** Whether Retell itself has answered with a 4xx. */
-const isRefused = ({ failure }: RetellError) => ["account", "limited", "refused"].includes(failure);
+const isRefused = ({ kind }: RetellError) => ["account", "limited", "refused"].includes(kind);
 
 /** Whether Retell has answered, with a 500 or a refusal: it has finished, with or without a chat. */
 const isFinished = (error: unknown) => error instanceof RetellError;

@@ -39,13 +39,13 @@ export interface Position extends SortKeys {
   skip?: number | undefined;
 }
 
-const Parts = z
+const CursorParts = z
   .tuple([Key, Key, z.number().int().min(1).max(maxSkip).optional()])
   .transform(([start_timestamp, chat_id, skip]): Position => ({ start_timestamp, chat_id, ...(skip ? { skip } : {}) }));
 
 /** An opaque text that becomes a position. Anything that `encodeCursor` did not write is refused. */
 export const Cursor = Text(1, maxCursorLength).transform((text, context): Position => {
-  const position = Parts.safeParse(parseJson(Buffer.from(text, "base64url").toString()));
+  const position = CursorParts.safeParse(parseJson(Buffer.from(text, "base64url").toString()));
   if (position.success) return position.data;
   context.addIssue({ code: "custom", message: "Must be a nextCursor of this list" });
   return z.NEVER;
@@ -70,7 +70,7 @@ export function cursorAfter(chats: Record<keyof SortKeys, unknown>[], from: Posi
   // Pages after a cursor contain no chat with a list as a key.
   const passed = chats.filter(({ start_timestamp, chat_id }) => ![start_timestamp, chat_id].some(Array.isArray));
   for (const [index, { start_timestamp, chat_id }] of [...passed.entries()].reverse()) {
-    const position = Parts.safeParse([toJson(start_timestamp), toJson(chat_id)]);
+    const position = CursorParts.safeParse([toJson(start_timestamp), toJson(chat_id)]);
     if (!position.success) continue;
     const cursor = encodeCursor({ ...position.data, skip: passed.length - 1 - index });
     if (cursor.length <= maxCursorLength) return cursor;

@@ -9,14 +9,14 @@ import * as endings from "./store/endings.ts";
 import { endCheckMs, endCheckOfOtherMs, minReplayMs, replayPollMs } from "./timing.ts";
 
 /** Retell's history if it shows the chat as over. A read that fails, or takes too long, is left to the next reader. */
-export async function finalHistory({
+export async function readFinalHistory({
   tenant,
   chatId,
   retell,
   deadline,
 }: SendContext): Promise<FinalHistory | undefined> {
   try {
-    const signal = AbortSignal.any([deadline.answer(), AbortSignal.timeout(endCheckMs)]);
+    const signal = AbortSignal.any([deadline.answerSignal(), AbortSignal.timeout(endCheckMs)]);
     const history = await retell.retrieve(chatId, signal);
     return history.chat_status === "ongoing" ? undefined : history;
   } catch (error) {
@@ -55,7 +55,10 @@ export async function statusAfter(context: SendContext, turnId: string, check: E
     let { endedIn } = check;
     if (isOver) await forgetIfOver(tenant, { chat_id: chatId, chat_status: status });
     else if (final) {
-      const settled = await settle(context, { history: { ...final, endedIn: turnId }, signal: deadline.answer() });
+      const settled = await settle(context, {
+        history: { ...final, endedIn: turnId },
+        signal: deadline.answerSignal(),
+      });
       endedIn = settled.chat.internal?.endedIn;
     }
     if (!isOver && (!isKeyed || endedIn === turnId)) return status;

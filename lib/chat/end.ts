@@ -11,7 +11,7 @@ import * as chats from "./store/chats.ts";
 import * as endings from "./store/endings.ts";
 
 /** Signals that bound the end itself and the read after it. */
-type EndSignals = Pick<Deadline, "call" | "answer">;
+type EndSignals = Pick<Deadline, "callSignal" | "answerSignal">;
 
 /**
  * Ends a chat at Retell and stores how it finished. A chat that is over is left as it is. If Retell does not end it,
@@ -25,14 +25,14 @@ export async function end(tenant: TenantContext, chatId: string, deadline: Deadl
   refuseLive(current);
 
   const context = { tenant, chatId, retell: await retellFor(tenant) };
-  const history = await historyAfterEnd(context, deadline).catch(asFailure);
+  const history = await endAndRead(context, deadline).catch(asFailure);
   if (history instanceof RetellError) {
     await endings
       .noteFailedEnd(tenant, chatId)
       .catch((error) => tenant.log.warn("The failed end was not noted", error));
     throw history;
   }
-  const { chat } = await settle(context, { history, current, signal: deadline.answer() });
+  const { chat } = await settle(context, { history, current, signal: deadline.answerSignal() });
   return chat;
 }
 
@@ -44,20 +44,20 @@ export function isEndDue({ chat_status, internal, messages }: ReadChat): boolean
 }
 
 /** Ends a chat whose end was asked for and failed. For the sweep, which has just settled it. */
-export async function endAgain(context: ChatContext, settled: Settled, signals: EndSignals): Promise<Settled> {
+export async function retryEnd(context: ChatContext, settled: Settled, signals: EndSignals): Promise<Settled> {
   if (settled.openTurn === "live" || !isEndDue(settled.chat)) return settled;
-  const history = await historyAfterEnd(context, signals).catch(asFailure);
+  const history = await endAndRead(context, signals).catch(asFailure);
   if (history instanceof RetellError) return { ...settled, failure: history };
-  return settle(context, { history, signal: signals.answer() });
+  return settle(context, { history, signal: signals.answerSignal() });
 }
 
 /** Ends the chat and reads what became of it, since Retell answers an end without a body. */
-async function historyAfterEnd({ tenant, chatId, retell }: ChatContext, signals: EndSignals): Promise<FinalHistory> {
-  const refusal = await retell.end(chatId, signals.call()).then(() => undefined, asFailure);
+async function endAndRead({ tenant, chatId, retell }: ChatContext, signals: EndSignals): Promise<FinalHistory> {
+  const refusal = await retell.end(chatId, signals.callSignal()).then(() => undefined, asFailure);
   // Nothing was done, and a read would fail in the same way.
-  if (refusal && ["account", "limited", "unsent"].includes(refusal.failure)) throw refusal;
+  if (refusal && ["account", "limited", "unsent"].includes(refusal.kind)) throw refusal;
 
-  const history = await retell.retrieve(chatId, signals.answer()).catch(asFailure);
+  const history = await retell.retrieve(chatId, signals.answerSignal()).catch(asFailure);
   if (!(history instanceof RetellError)) {
     if (history.chat_status !== "ongoing") return history;
     if (refusal) throw refusal;

@@ -4,7 +4,7 @@ import { isTooLarge } from "../platform/mongo.ts";
 import type { RetellChat } from "../retell/schema.ts";
 import { isBeginningOf } from "./align/text.ts";
 import * as cache from "./cache.ts";
-import { isNothing, merge } from "./merge.ts";
+import { isEmpty, merge } from "./merge.ts";
 import { countOf, type ReadChat } from "./model.ts";
 import { fitsDocument } from "./size.ts";
 import type { Ending } from "./store/endings.ts";
@@ -19,7 +19,7 @@ export interface FinalHistory extends RetellChat {
   /** Retell has ended the chat, but its history could not be read: absence in it proves nothing about a turn. */
   isAssumed?: true;
   /** A signed webhook, for what get-chat lacks. `isLatest`: Retell sends it after all others. */
-  told?: { chat: RetellChat; isLatest: boolean };
+  webhook?: { chat: RetellChat; isLatest: boolean };
 }
 
 /** What a transcript may take beside the messages in one document of 16 MB. A longer one is composed at each read. */
@@ -92,10 +92,10 @@ export function endingOf(chat: ReadChat, history: FinalHistory): Ending | undefi
  * When it ended. Our clock or a webhook stands in until Retell's history has the time. A stored time that differs by
  * seconds stays: clocks differ, and a client may have been told.
  */
-function endTime(chat: ReadChat, { end_timestamp: read, told, isAssumed }: FinalHistory): Ending {
+function endTime(chat: ReadChat, { end_timestamp: read, webhook, isAssumed }: FinalHistory): Ending {
   const isCorrected =
     read !== undefined && !isAssumed && !(Math.abs(read - Number(chat.end_timestamp)) <= endTimeMarginMs);
-  const time = read ?? told?.chat.end_timestamp ?? Date.now();
+  const time = read ?? webhook?.chat.end_timestamp ?? Date.now();
   return {
     ...(chat.end_timestamp === null || isCorrected ? { end_timestamp: time } : {}),
     ...(!chat.endedAt || isCorrected ? { endedAt: new Date(time) } : {}),
@@ -107,9 +107,9 @@ function endTime(chat: ReadChat, { end_timestamp: read, told, isAssumed }: Final
  */
 function finalText(chat: ReadChat, history: FinalHistory): Ending {
   if (chat.internal?.turn || history.isAssumed) return {};
-  const told = [history.transcript, history.told?.chat.transcript].flatMap((text) => text || []);
-  const texts = told.length > 0 ? told : [transcriptText(chat.messages)];
-  const transcript = texts.reduce((known, text) => (isBeginningOf(known, text) ? text : known), chat.transcript);
+  const known = [history.transcript, history.webhook?.chat.transcript].flatMap((text) => text || []);
+  const texts = known.length > 0 ? known : [transcriptText(chat.messages)];
+  const transcript = texts.reduce((longest, text) => (isBeginningOf(longest, text) ? text : longest), chat.transcript);
   if (transcript === chat.transcript || Buffer.byteLength(transcript) > maxTranscriptBytes) return {};
   return fitsDocument({ ...chat, transcript }, chat.messages) ? { transcript } : {};
 }
@@ -119,14 +119,14 @@ function finalText(chat: ReadChat, history: FinalHistory): Ending {
  * stored, chat_ended only adds to it, as it may come late.
  */
 function details(chat: ReadChat, history: FinalHistory): Ending {
-  const { told } = history;
+  const { webhook } = history;
   const ending: Ending = {};
   for (const name of ["chat_cost", "chat_analysis", "collected_dynamic_variables"] as const) {
     const before = chat[name];
-    const known = told?.isLatest ? merge(before, told.chat[name]) : merge(told?.chat[name], before);
+    const known = webhook?.isLatest ? merge(before, webhook.chat[name]) : merge(webhook?.chat[name], before);
     const now = merge(known, history[name]);
     // `merge` returns one of two records, or a record of both, unless it returns nothing.
-    if (!isNothing(now) && !isDeepStrictEqual(now, before)) ending[name] = now as Record<string, unknown>;
+    if (!isEmpty(now) && !isDeepStrictEqual(now, before)) ending[name] = now as Record<string, unknown>;
   }
   return ending;
 }

@@ -30,7 +30,7 @@ export async function importLegacyChat(context: ChatContext, code: ErrorCode, si
   const notImported = chat.internal?.overflows ? { failure: undefined } : await importHistory(context, chat, signal);
   if (!notImported) return;
   const { failure } = notImported;
-  if (failure) throw new RetellError(code, failure.failure, failure);
+  if (failure) throw new RetellError(code, failure.kind, failure);
   throw new ApiError("PAYLOAD_TOO_LARGE", { message: "The chat is full; start a new one" });
 }
 
@@ -56,12 +56,12 @@ export async function importHistory(
   const entries = known?.message_with_tool_calls ?? undefined;
   // Without entries, an assumed end is one whose history could not be read. Others may lack them too: an agent can be
   // set to keep none.
-  if (known?.isAssumed && !entries) return closeBefore(tenant, chat, known, chat.messages);
+  if (known?.isAssumed && !entries) return closeWithoutImport(tenant, chat, known, chat.messages);
 
   const messages = mergeHistory(chat.messages, entries ?? []);
   if (!fitsDocument(chat, messages)) {
     await markOverflow(tenant, chat);
-    return closeBefore(tenant, chat, known, messages);
+    return closeWithoutImport(tenant, chat, known, messages);
   }
   const retellUserCount = (entries ?? messages).filter(isUser).length;
   const imported = await settling.importMessages(tenant, chat, messages, retellUserCount);
@@ -70,13 +70,13 @@ export async function importHistory(
 }
 
 /** Whether Retell refuses a chat that has been over for a week: its history will not be readable any more. */
-function isLost({ chat_status, endedAt, now }: ReadChat, { failure }: RetellError): boolean {
+function isLost({ chat_status, endedAt, now }: ReadChat, { kind }: RetellError): boolean {
   const isOld = endedAt instanceof Date && now.getTime() - endedAt.getTime() > lostHistoryMs;
-  return failure === "refused" && chat_status !== "ongoing" && isOld;
+  return kind === "refused" && chat_status !== "ongoing" && isOld;
 }
 
 /** Stores the end of a chat that cannot be imported yet. */
-async function closeBefore(
+async function closeWithoutImport(
   tenant: TenantContext,
   chat: ReadChat,
   history: FinalHistory | undefined,

@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from "node:util";
 
 /** Whether a value has no content: null, an empty text, or a list or an object that holds nothing else at any depth. */
-export function isNothing(value: unknown): boolean {
+export function isEmpty(value: unknown): boolean {
   if (value === undefined || value === null || value === "") return true;
-  return isPlain(value) && Object.values(value).every(isNothing);
+  return isPlain(value) && Object.values(value).every(isEmpty);
 }
 
 /** Whether a value holds a null or an empty text at any depth: Retell may still fill it. */
@@ -17,21 +17,21 @@ export function hasGap(value: unknown): boolean {
  * length, items at the same index are merged, unless they differ in all that both have.
  */
 export function merge(older: unknown, newer: unknown): unknown {
-  if (isNothing(newer)) return older;
+  if (isEmpty(newer)) return older;
   if (Array.isArray(older) && Array.isArray(newer) && older.length === newer.length) {
     return newer.map((item, index) => (isOther(older[index], item) ? item : merge(older[index], item)));
   }
   if (!isRecord(older) || !isRecord(newer)) return newer;
   const merged = Object.entries(newer)
     .map(([name, value]) => [name, Object.hasOwn(older, name) ? merge(older[name], value) : value] as const)
-    .filter(([name, value]) => Object.hasOwn(older, name) || !isNothing(value));
+    .filter(([name, value]) => Object.hasOwn(older, name) || !isEmpty(value));
   return { ...older, ...Object.fromEntries(merged) };
 }
 
 function isOther(older: unknown, newer: unknown): boolean {
-  if (isNothing(older)) return true;
+  if (isEmpty(older)) return true;
   if (!isRecord(older) || !isRecord(newer)) return false;
-  const both = Object.keys(newer).filter((name) => !isNothing(newer[name]) && !isNothing(older[name]));
+  const both = Object.keys(newer).filter((name) => !isEmpty(newer[name]) && !isEmpty(older[name]));
   return both.length > 0 && !both.some((name) => isDeepStrictEqual(newer[name], older[name]));
 }
 

@@ -1,5 +1,5 @@
 import type { RetellMessage } from "../retell/schema.ts";
-import { hasGap, isNothing } from "./merge.ts";
+import { hasGap, isEmpty } from "./merge.ts";
 import type { ChatStatus } from "./schema.ts";
 
 /** A request's Idempotency-Key as it is stored: digests, never the key itself. */
@@ -203,7 +203,7 @@ export const countOf = (messages: StoredMessage[]) =>
 
 /** Whether analysis and cost of a chat that is over are complete, without placeholders. */
 export function isComplete({ chat_analysis, chat_cost }: Pick<StoredChat, "chat_analysis" | "chat_cost">): boolean {
-  return !isNothing(chat_analysis) && !hasGap(chat_analysis) && typeof chat_cost?.combined_cost === "number";
+  return !isEmpty(chat_analysis) && !hasGap(chat_analysis) && typeof chat_cost?.combined_cost === "number";
 }
 
 /**

@@ -39,7 +39,9 @@ export async function readChat(
   let settled: Settled = { chat, openTurn: undefined, failure: undefined };
   try {
     const retell = await retellFor(tenant);
-    const signal = strong ? deadline.call() : AbortSignal.any([deadline.call(), AbortSignal.timeout(readPatienceMs)]);
+    const signal = strong
+      ? deadline.callSignal()
+      : AbortSignal.any([deadline.callSignal(), AbortSignal.timeout(readPatienceMs)]);
     settled = await settle({ tenant, chatId, retell }, { signal, current: chat });
     failure = settled.failure;
   } catch (error) {
@@ -74,7 +76,7 @@ export interface TranscriptWindow {
  * Whether the places of messages will still change: in a legacy chat that could not be imported yet. It is shown whole
  * and without seq, as a seq that was shown never changes.
  */
-export const isUnread = (chat: ReadChat, stale: boolean) =>
+export const isSeqProvisional = (chat: ReadChat, stale: boolean) =>
   needsImport(chat) && (stale || chat.internal?.turn !== undefined);
 
 /** A chat as clients see it, whole or a page of it, and the page's `meta`. */
@@ -91,7 +93,7 @@ export function transcriptOf(
   const transcript = isPaged ? undefined : finalTextOf(chat) || transcriptText(chat.messages);
 
   const fits = isSmall(page) || sizeOf({ ...base, transcript, messages: page }) <= maxAnswerBytes;
-  const messages = fits ? page : cut(page, maxAnswerBytes - sizeOf(base));
+  const messages = fits ? page : takeFitting(page, maxAnswerBytes - sizeOf(base));
   const hasMore = messages.length < asked.length;
   const nextSeq = isPlaced ? messages.at(-1)?.seq : undefined;
   const shown = isPlaced ? messages : messages.map(({ seq: _changes, ...message }) => message);
@@ -121,7 +123,7 @@ function withoutMessages(chat: StoredChat): Omit<Transcript, "messages" | "trans
 }
 
 /** As many messages as fit, at least one. A message that does not fit by itself is shortened. */
-function cut(messages: Message[], budget: number): Message[] {
+function takeFitting(messages: Message[], budget: number): Message[] {
   let left = budget;
   const end = messages.findIndex((message) => {
     left -= sizeOf(message) + 1;

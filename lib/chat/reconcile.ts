@@ -28,7 +28,7 @@ export type Step =
     };
 
 /** For how long absence in Retell's history proves nothing. */
-export interface Limits {
+export interface SettleTimes {
   settleMs: number;
   /** The same for a turn that Retell answered with a 500. */
   settleAfter500Ms: number;
@@ -51,16 +51,16 @@ interface OpenTurn {
 export function reconcile(
   chat: ReadChat,
   history: Pick<RetellChat, "chat_status" | "message_with_tool_calls"> | undefined,
-  limits: Limits,
+  times: SettleTimes,
 ): Step {
   const turn = chat.internal?.turn;
   const isOver = history !== undefined && history.chat_status !== "ongoing";
-  const open = turn && { turn, isOver, isOld: isOld(turn, chat.now, limits) };
+  const open = turn && { turn, isOver, isOld: isOld(turn, chat.now, times) };
   const entries = usableEntries(chat, history?.message_with_tool_calls);
   if (!entries) return open ? withoutHistory(open) : { kind: "none" };
 
   const alignment = align(chat, entries, isOver, !open || isOver || open.isOld);
-  const { lacking, corrections, news, ours } = alignment;
+  const { lacking, corrections, newParts, ours } = alignment;
   const [correction] = corrections;
   if (correction) {
     return { kind: "correct", index: chat.messages.indexOf(correction.message), content: correction.content };
@@ -71,19 +71,19 @@ export function reconcile(
   if (opening.length > 0 && hasSpoken)
     return { kind: "prepend", entries: opening.map((entry) => toStoredMessage(entry)) };
 
-  const words = late.flatMap((part, i) => part.map((entry) => placed(entry, i + 1, i + 1 === ours && !turn)));
-  if (!hasSpoken) words.unshift(...opening.map((entry) => toStoredMessage(entry)));
-  if (open) return decide(open, alignment, words);
+  const lateMessages = late.flatMap((part, i) => part.map((entry) => placed(entry, i + 1, i + 1 === ours && !turn)));
+  if (!hasSpoken) lateMessages.unshift(...opening.map((entry) => toStoredMessage(entry)));
+  if (open) return decide(open, alignment, lateMessages);
 
-  const added = [...words, ...news.flatMap(messagesOf)];
+  const added = [...lateMessages, ...newParts.flatMap(messagesOf)];
   if (added.length === 0) return { kind: "none" };
-  const lastTurn = isOver ? news.at(-1)?.owner?.internal?.turn : undefined;
-  return { kind: "append", entries: added, retellUserCount: ours + news.length, ...(lastTurn ? { lastTurn } : {}) };
+  const lastTurn = isOver ? newParts.at(-1)?.owner?.internal?.turn : undefined;
+  return { kind: "append", entries: added, retellUserCount: ours + newParts.length, ...(lastTurn ? { lastTurn } : {}) };
 }
 
-function isOld({ at, markedAt, failedByRetell }: Turn, now: Date, limits: Limits): boolean {
+function isOld({ at, markedAt, failedByRetell }: Turn, now: Date, times: SettleTimes): boolean {
   const since = failedByRetell ? (markedAt ?? at) : at;
-  return now.getTime() - since.getTime() > (failedByRetell ? limits.settleAfter500Ms : limits.settleMs);
+  return now.getTime() - since.getTime() > (failedByRetell ? times.settleAfter500Ms : times.settleMs);
 }
 
 /**
@@ -94,9 +94,13 @@ function withoutHistory({ turn, isOld }: OpenTurn): Step {
   return { kind: "fail", reason: "unverified", mayArrive: !turn.refusedByRetell };
 }
 
-/** @param words What else is to be appended: late entries of parts that both histories have. */
-function decide({ turn, isOver, isOld }: OpenTurn, { news, undecided, ours }: Alignment, words: StoredMessage[]): Step {
-  const own = news.find(({ owner }) => owner?.internal?.turn === turn.id);
+/** @param lateMessages What else is to be appended: late entries of parts that both histories have. */
+function decide(
+  { turn, isOver, isOld }: OpenTurn,
+  { newParts, undecided, ours }: Alignment,
+  lateMessages: StoredMessage[],
+): Step {
+  const own = newParts.find(({ owner }) => owner?.internal?.turn === turn.id);
   if (!own) {
     if (!isOver && !turn.refusedByRetell && !isOld) return { kind: "later" };
     const isUndecided = [...undecided].some(({ internal }) => internal?.turn === turn.id);
@@ -106,12 +110,12 @@ function decide({ turn, isOver, isOld }: OpenTurn, { news, undecided, ours }: Al
   // Retell may show the user's message first and the reply later, in pieces: an agent's word is its end.
   if (!own.rest.some(({ role }) => role === "agent") && !isOver && !isOld) return { kind: "later" };
   const reply = own.rest.map((entry) => toStoredMessage(entry, turn.id));
-  const others = news.filter((part) => part !== own).flatMap(messagesOf);
-  const isLast = isOver && news.at(-1) === own;
+  const others = newParts.filter((part) => part !== own).flatMap(messagesOf);
+  const isLast = isOver && newParts.at(-1) === own;
   return {
     kind: "append",
-    entries: [...reply, ...words, ...others],
-    retellUserCount: ours + news.length,
+    entries: [...reply, ...lateMessages, ...others],
+    retellUserCount: ours + newParts.length,
     ...(isLast ? { lastTurn: turn.id } : {}),
   };
 }

@@ -7,10 +7,10 @@ import { readEvent } from "../retell/webhook.ts";
 import { isBeginningOf } from "./align/text.ts";
 import { endingOf, type FinalHistory } from "./ending.ts";
 import { containsAll } from "./legacy.ts";
-import { isNothing } from "./merge.ts";
+import { isEmpty } from "./merge.ts";
 import { isImported, needsImport, type ReadChat } from "./model.ts";
 import { reconcile } from "./reconcile.ts";
-import { settle, settleLimits } from "./settle.ts";
+import { settle, settleTimes } from "./settle.ts";
 import * as chats from "./store/chats.ts";
 import * as schedule from "./store/schedule.ts";
 import { leaseMs, unknownChatMs, webhookPatienceMs } from "./timing.ts";
@@ -46,27 +46,27 @@ export async function applyRetellEvent(
 
   // Both events mean that the chat is over, whatever status stands beside them.
   const told: RetellChat = { ...chat, chat_status: chat.chat_status === "error" ? "error" : "ended" };
-  if (!isNews(current, told, event)) return { event, outcome: "taken in" };
+  if (!hasNewContent(current, told, event)) return { event, outcome: "taken in" };
 
   const context = { tenant, chatId, retell: await retellFor(tenant) };
-  const signal = AbortSignal.any([deadline.call(), AbortSignal.timeout(webhookPatienceMs)]);
+  const signal = AbortSignal.any([deadline.callSignal(), AbortSignal.timeout(webhookPatienceMs)]);
   const history = await context.retell.retrieve(chatId, signal).catch(asFailure);
   if (history instanceof RetellError) tenant.log.warn("A chat was not read at Retell: its webhook stands in", history);
   const final = finalOf(current, { chat: told, isLatest: event === "chat_analyzed" }, history);
-  const { openTurn } = await settle(context, { history: final, current, signal: deadline.call() });
+  const { openTurn } = await settle(context, { history: final, current, signal: deadline.callSignal() });
   if (openTurn === "live") await schedule.postpone(tenant, chatId, leaseMs());
   else if (openTurn || !isOver(history)) await schedule.postpone(tenant, chatId, unknownChatMs);
   return { event, outcome: "taken in" };
 }
 
 /** Whether a webhook has anything that is not stored. A repeat has nothing, and costs no read at Retell. */
-function isNews(chat: ReadChat, told: RetellChat, event: string): boolean {
+function hasNewContent(chat: ReadChat, told: RetellChat, event: string): boolean {
   if (chat.chat_status === "ongoing" || chat.internal?.turn || needsImport(chat)) return true;
-  if (event === "chat_analyzed" && isNothing(chat.chat_analysis)) return true;
+  if (event === "chat_analyzed" && isEmpty(chat.chat_analysis)) return true;
   if (endingOf(chat, { ...told, isAssumed: true })) return true;
   // Without a stored transcript the sweep reads it at Retell.
   if (chat.transcript !== "" && isBeginningOf(chat.transcript, told.transcript ?? undefined)) return true;
-  return isImported(chat) && reconcile(chat, told, settleLimits()).kind !== "none";
+  return isImported(chat) && reconcile(chat, told, settleTimes()).kind !== "none";
 }
 
 /**
@@ -75,11 +75,11 @@ function isNews(chat: ReadChat, told: RetellChat, event: string): boolean {
  */
 function finalOf(
   current: ReadChat,
-  told: NonNullable<FinalHistory["told"]>,
+  webhook: NonNullable<FinalHistory["webhook"]>,
   history: RetellChat | RetellError,
 ): FinalHistory {
   const known = history instanceof RetellError ? undefined : history;
-  const lists = [known?.message_with_tool_calls, told.chat.message_with_tool_calls];
+  const lists = [known?.message_with_tool_calls, webhook.chat.message_with_tool_calls];
   const entries = lists.reduce((one, other) => ((other?.length ?? 0) > (one?.length ?? 0) ? other : one));
   const sameId = Map.groupBy(
     lists.flatMap((list) => list ?? []),
@@ -87,17 +87,17 @@ function finalOf(
   );
   // An import fixes the order of messages. A partial list is not imported while Retell may still show the whole
   // history.
-  const isLast = isOver(history) || (history instanceof RetellError && history.failure === "refused");
+  const isLast = isOver(history) || (history instanceof RetellError && history.kind === "refused");
   const isHistory = !needsImport(current) || isLast || containsAll(current.messages, entries ?? []);
   const final: FinalHistory = {
-    ...(known ?? { chat_id: told.chat.chat_id, agent_id: told.chat.agent_id }),
-    chat_status: isOver(history) ? history.chat_status : told.chat.chat_status,
+    ...(known ?? { chat_id: webhook.chat.chat_id, agent_id: webhook.chat.agent_id }),
+    chat_status: isOver(history) ? history.chat_status : webhook.chat.chat_status,
     message_with_tool_calls: isHistory
       ? entries?.map((entry) => completed(entry, sameId.get(entry.message_id)))
       : undefined,
-    told,
+    webhook,
   };
-  const isShown = current.internal?.turn && reconcile(current, final, settleLimits()).kind === "append";
+  const isShown = current.internal?.turn && reconcile(current, final, settleTimes()).kind === "append";
   return isOver(history) || isShown ? final : { ...final, isAssumed: true };
 }
 

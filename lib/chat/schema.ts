@@ -114,7 +114,7 @@ export const SendMessageBody = z.object({
 });
 
 /** A number in a query string. A parameter given twice arrives as `1,2` and is refused. */
-const Whole = (min: number, max: number) =>
+const QueryInteger = (min: number, max: number) =>
   z
     .string()
     .regex(/^-?\d{1,9}$/, "Must be a whole number")
@@ -122,14 +122,14 @@ const Whole = (min: number, max: number) =>
     .pipe(z.number().min(min).max(max));
 
 export const PageQuery = z.object({
-  limit: Whole(1, 500).default(100).meta({ description: "Chats per page", example: 100 }),
+  limit: QueryInteger(1, 500).default(100).meta({ description: "Chats per page", example: 100 }),
   cursor: Cursor.optional().meta({ description: "`meta.nextCursor` of the page before" }),
 });
 
 export const TranscriptQuery = z.object({
-  limit: Whole(1, 100_000).optional().meta({ description: "Messages per page; absent: as many as fit" }),
+  limit: QueryInteger(1, 100_000).optional().meta({ description: "Messages per page; absent: as many as fit" }),
   // Opening messages that were stored later have a seq of 0 or less.
-  after_seq: Whole(-999_999_999, 999_999_999)
+  after_seq: QueryInteger(-999_999_999, 999_999_999)
     .optional()
     .meta({ description: "Only messages after this one, exclusive" }),
   include: z.literal("tools").optional().meta({ description: "Tool calls and their results too; needs write" }),

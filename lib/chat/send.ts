@@ -3,7 +3,7 @@ import { isUnreachable } from "../platform/mongo.ts";
 import { RetellError } from "../retell/errors.ts";
 import type { RetellMessage } from "../retell/schema.ts";
 import type { SendContext } from "./context.ts";
-import { chatForReplay, finalHistory, statusAfter } from "./end-status.ts";
+import { chatForReplay, readFinalHistory, statusAfter } from "./end-status.ts";
 import { importLegacyChat } from "./legacy.ts";
 import { type IdempotencyKey, isLive, isUser, type StoredMessage, toStoredMessage, userMessage } from "./model.ts";
 import { chatBusy, isOpen, type Outcome, replayOf, type Sent, settledOutcome, unknownOutcome } from "./outcome.ts";
@@ -82,7 +82,7 @@ async function begin(
     }
     const found = await findObstacle(tenant, chatId, key);
     if (found.kind === "sent") return replayOf(await chatForReplay(context, found.turnId), found.turnId);
-    await remove(found, context);
+    await clearObstacle(found, context);
   }
   throw chatBusy(undefined, new Date());
 }
@@ -90,7 +90,7 @@ async function begin(
 /**
  * Removes what stands in the way of a turn, where that can be done, and throws what the client is told where it cannot.
  */
-async function remove(found: Exclude<Obstacle, { kind: "sent" }>, context: SendContext): Promise<void> {
+async function clearObstacle(found: Exclude<Obstacle, { kind: "sent" }>, context: SendContext): Promise<void> {
   const { deadline } = context;
   switch (found.kind) {
     case "missing":
@@ -99,14 +99,14 @@ async function remove(found: Exclude<Obstacle, { kind: "sent" }>, context: SendC
       throw new ApiError("IDEMPOTENCY_KEY_REUSED");
     case "open turn": {
       const isLeased = isLive(found.turn, found.now, leaseMs());
-      if (isLeased || (await settle(context, { signal: deadline.call() })).openTurn)
+      if (isLeased || (await settle(context, { signal: deadline.callSignal() })).openTurn)
         throw chatBusy(found.turn, found.now);
       return;
     }
     case "ended":
       throw new ApiError("CHAT_ENDED");
     case "not imported":
-      return importLegacyChat(context, "MESSAGE_SEND_FAILED", deadline.call());
+      return importLegacyChat(context, "MESSAGE_SEND_FAILED", deadline.callSignal());
     case "full":
       throw new ApiError("PAYLOAD_TOO_LARGE", { message: "The chat is full; start a new one" });
     case "none":
@@ -123,7 +123,7 @@ async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcom
   let reply: RetellMessage[];
   const calledAt = performance.now();
   try {
-    reply = await retell.reply(chatId, turn.content, deadline.call());
+    reply = await retell.reply(chatId, turn.content, deadline.callSignal());
   } catch (error) {
     if (error instanceof RetellError) return settleUnanswered(context, turn, error);
     await turns.fail(tenant, chatId, turnId); // the API key was refused and there is no other: it was not sent
@@ -135,7 +135,7 @@ async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcom
   const isEndPending = isKeyed && mayBeOver;
   const [finished, final] = await Promise.all([
     finish(context, turnId, entries, { isEndPending, ...(mayBeOver ? { waitMs: endedChatMs } : {}) }),
-    mayBeOver ? finalHistory(context) : undefined,
+    mayBeOver ? readFinalHistory(context) : undefined,
   ]);
   // Another request has settled it: what is stored of it is the answer.
   if (!finished) return settledOutcome(await chats.get(tenant, chatId).catch(() => null), turnId);
@@ -177,20 +177,20 @@ function entriesOf(reply: RetellMessage[], turnId: string, tookMs: number): Stor
  */
 async function settleUnanswered(context: SendContext, { turnId }: BegunTurn, error: RetellError): Promise<Outcome> {
   const { tenant, chatId, deadline } = context;
-  if (error.failure === "unsent") {
+  if (error.kind === "unsent") {
     await turns.fail(tenant, chatId, turnId);
     throw error;
   }
 
-  const isRefused = ["account", "limited", "refused"].includes(error.failure);
+  const isRefused = ["account", "limited", "refused"].includes(error.kind);
   let settled: Settled | undefined;
   try {
     await turns.mark(tenant, chatId, turnId, {
       ...(isRefused ? { refusedByRetell: true } : {}),
-      ...(error.failure === "failed" ? { failedByRetell: true } : {}),
+      ...(error.kind === "failed" ? { failedByRetell: true } : {}),
     });
     if (deadline.leftMs > minSettleMs) {
-      settled = await settle(context, { signal: deadline.answer(), insists: isRefused });
+      settled = await settle(context, { signal: deadline.answerSignal(), bypassBreaker: isRefused });
     }
   } catch (failure) {
     tenant.log.warn("A turn could not be settled at once", failure, { turnId });

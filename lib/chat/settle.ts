@@ -21,7 +21,7 @@ interface SettleOptions {
   /** The chat as the caller has just read it, which saves a read. */
   current?: ReadChat;
   /** The read is made even while the account's breaker is open. */
-  insists?: boolean;
+  bypassBreaker?: boolean;
 }
 
 /** A chat after settling. */
@@ -40,7 +40,7 @@ const rounds = 3;
 type StepOf<Kind extends Step["kind"]> = Extract<Step, { kind: Kind }>;
 
 /** For how long absence in Retell's history proves nothing. */
-export const settleLimits = () => ({ settleMs: settleMs(), settleAfter500Ms });
+export const settleTimes = () => ({ settleMs: settleMs(), settleAfter500Ms });
 
 /**
  * Makes our copy of a chat agree with Retell's history, and decides an open turn where that is possible. Any number of
@@ -51,7 +51,7 @@ export const settleLimits = () => ({ settleMs: settleMs(), settleAfter500Ms });
  */
 export async function settle(context: ChatContext, options: SettleOptions): Promise<Settled> {
   const { tenant, chatId, retell } = context;
-  const { signal, history: final, current, insists = false } = options;
+  const { signal, history: final, current, bypassBreaker = false } = options;
   let failure: RetellError | undefined;
   for (let round = 0; round < rounds; round++) {
     const chat = (round === 0 && current) || (await chats.getOrThrow(tenant, chatId));
@@ -69,12 +69,12 @@ export async function settle(context: ChatContext, options: SettleOptions): Prom
     }
 
     // Retell is read after our copy, so what its history lacks was not there when we stored it.
-    const history = final ?? (await retell.retrieve(chatId, signal, { insists }).catch(asFailure));
+    const history = final ?? (await retell.retrieve(chatId, signal, { bypassBreaker }).catch(asFailure));
     failure = history instanceof RetellError ? history : undefined;
     // A 4xx means that Retell does not have the chat (any more). That decides no turn, but it is final.
-    if (failure && failure.failure !== "refused") return { chat, openTurn: turn && "unknown", failure };
+    if (failure && failure.kind !== "refused") return { chat, openTurn: turn && "unknown", failure };
 
-    const settled = await agree(context, chat, history instanceof RetellError ? undefined : history);
+    const settled = await applySteps(context, chat, history instanceof RetellError ? undefined : history);
     if (settled) return { ...settled, failure };
   }
   // Other requests have changed the chat in each round: what they stored is as good.
@@ -93,7 +93,7 @@ function closeWithOpenTurn(tenant: TenantContext, chat: ReadChat, final: FinalHi
 }
 
 /** Takes one step after the other until both histories agree; undefined when another request has changed the chat. */
-async function agree(
+async function applySteps(
   { tenant, chatId }: ChatContext,
   start: ReadChat,
   history: FinalHistory | undefined,
@@ -102,7 +102,7 @@ async function agree(
   let chat: ReadChat | null = start;
   while (chat) {
     // A legacy chat that ended under the old server keeps the messages that it has.
-    const step = isImported(chat) ? reconcile(chat, history, settleLimits()) : ({ kind: "none" } as const);
+    const step = isImported(chat) ? reconcile(chat, history, settleTimes()) : ({ kind: "none" } as const);
     const turn: Turn | undefined = chat.internal?.turn;
     switch (step.kind) {
       case "later":

@@ -77,7 +77,7 @@ export function gzip({ bytes, length, crc }: Deflated, tail: string): Buffer {
  * @param header Accept-Encoding. Without one, the answer is plain text.
  * @see RFC 9110, 12.5.3
  */
-export function takesGzip(header: string | undefined): boolean {
+export function acceptsGzip(header: string | undefined): boolean {
   const weights = new Map<string, number>();
   for (const item of (header ?? "").toLowerCase().split(",")) {
     const [coding = "", ...parameters] = item.split(";").map((part) => part.trim());

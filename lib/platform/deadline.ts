@@ -14,12 +14,12 @@ export class Deadline {
   }
 
   /** Aborts when calls to Retell must be over. */
-  call(): AbortSignal {
+  callSignal(): AbortSignal {
     return AbortSignal.timeout(Math.max(0, this.callAt - Date.now()));
   }
 
   /** Aborts just before the answer must leave: for what follows a call that took all of its time. */
-  answer(): AbortSignal {
+  answerSignal(): AbortSignal {
     return AbortSignal.timeout(Math.max(0, this.answerAt - 500 - Date.now()));
   }
 

@@ -6,8 +6,8 @@
 export function stage(): string {
   const { SST_RESOURCE_App: app, STAGE } = process.env;
   if (!app) return STAGE?.trim() || "local";
-  const told: unknown = JSON.parse(app).stage;
+  const name: unknown = JSON.parse(app).stage;
   // No fallback: tools would work on the keys of another stage.
-  if (typeof told !== "string" || told === "") throw new Error("SST_RESOURCE_App names no stage");
-  return told;
+  if (typeof name !== "string" || name === "") throw new Error("SST_RESOURCE_App names no stage");
+  return name;
 }

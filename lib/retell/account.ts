@@ -10,7 +10,7 @@ import { key, redis } from "../platform/redis.ts";
 /** How long an account is cached after it was read in Mongo. A change takes effect within this time. */
 const maxAgeMs = 5 * 60_000;
 
-const Sealed = z.object({
+const EncryptedAccount = z.object({
   /** When it was read in Mongo, epoch ms. Its age counts from then, in every cache. */
   readAt: z.number(),
   id: z.string(),
@@ -22,13 +22,13 @@ const Sealed = z.object({
 });
 
 /** A Retell account with its keys encrypted, as it is cached. */
-type Sealed = z.infer<typeof Sealed>;
+type EncryptedAccount = z.infer<typeof EncryptedAccount>;
 
 export interface Account {
   id: string;
   name: string;
   apiKey: string;
-  sealed: Sealed;
+  encrypted: EncryptedAccount;
 }
 
 /** The subaccount and the request for which its account is read. */
@@ -50,13 +50,13 @@ export function readCachedAccount(subaccountId: string): Promise<string | null> 
  *
  * @throws RETELL_ACCOUNT_INACTIVE, RETELL_FETCH_FAILED, API_KEY_DECRYPTION_ERROR, CONNECTION_FAILED
  */
-export async function accountOf(tenant: AccountContext & Pick<TenantContext, "account">): Promise<Account> {
+export async function accountOf(tenant: AccountContext & Pick<TenantContext, "cachedAccount">): Promise<Account> {
   const recent = accounts.get(tenant.subaccountId);
   if (recent) return recent;
-  const cached = Sealed.safeParse(parseJson(await tenant.account)).data;
+  const cached = EncryptedAccount.safeParse(parseJson(await tenant.cachedAccount)).data;
   // A copy that cannot be decrypted may be outdated.
-  const account = cached && isFresh(cached) && (await decryptAndKeep(tenant, cached).catch(() => undefined));
-  return account || decryptAndKeep(tenant, await loadAccount(tenant));
+  const account = cached && isFresh(cached) && (await decryptAndCache(tenant, cached).catch(() => undefined));
+  return account || decryptAndCache(tenant, await loadAccount(tenant));
 }
 
 /**
@@ -67,14 +67,14 @@ export async function accountOf(tenant: AccountContext & Pick<TenantContext, "ac
  * @throws What `accountOf` throws, and CONNECTION_FAILED with retryAfter when there were too many reads. The sender may be
  *         Retell, which repeats a webhook after a 503.
  */
-export async function* webhookKeysOf(place: AccountContext): AsyncGenerator<string[]> {
-  const recent = accounts.get(place.subaccountId);
-  if (recent) yield keysOf(recent, place).catch(() => []); // Mongo may have keys that can be decrypted
-  yield keysOf(await decryptAndKeep(place, await lookUp(place)), place);
+export async function* webhookKeysOf(context: AccountContext): AsyncGenerator<string[]> {
+  const recent = accounts.get(context.subaccountId);
+  if (recent) yield keysOf(recent, context).catch(() => []); // Mongo may have keys that can be decrypted
+  yield keysOf(await decryptAndCache(context, await loadAccountThrottled(context)), context);
 }
 
 /** By subaccount, the oldest first. */
-const recentLookups = new Map<string, { at: number; found: Promise<Sealed> }>();
+const recentLookups = new Map<string, { at: number; found: Promise<EncryptedAccount> }>();
 const lookupMs = 10_000;
 const maxLookups = 50;
 
@@ -83,30 +83,30 @@ const maxLookups = 50;
  *
  * @throws CONNECTION_FAILED with retryAfter when there were too many lookups.
  */
-function lookUp(place: AccountContext): Promise<Sealed> {
+function loadAccountThrottled(context: AccountContext): Promise<EncryptedAccount> {
   const now = Date.now();
   for (const [id, { at }] of recentLookups) {
     if (now - at < lookupMs) break;
     recentLookups.delete(id);
   }
-  const recent = recentLookups.get(place.subaccountId)?.found;
+  const recent = recentLookups.get(context.subaccountId)?.found;
   if (recent) return recent;
   const [oldest] = recentLookups.values();
   if (oldest && recentLookups.size >= maxLookups) {
     const retryAfter = Math.ceil((oldest.at + lookupMs - now) / 1_000);
     throw new ApiError("CONNECTION_FAILED", { message: "Too many webhooks of unknown subaccounts", retryAfter });
   }
-  const found = loadAccount(place);
-  recentLookups.set(place.subaccountId, { at: now, found });
+  const found = loadAccount(context);
+  recentLookups.set(context.subaccountId, { at: now, found });
   // A failed read does not count, so that the next delivery is verified once the database is back.
-  found.catch((error) => isUnreachable(error) && recentLookups.delete(place.subaccountId));
+  found.catch((error) => isUnreachable(error) && recentLookups.delete(context.subaccountId));
   return found;
 }
 
-async function keysOf({ apiKey, sealed }: Account, { subaccountId }: AccountContext): Promise<string[]> {
-  if (!sealed.webhookKeys?.length) return [apiKey];
+async function keysOf({ apiKey, encrypted }: Account, { subaccountId }: AccountContext): Promise<string[]> {
+  if (!encrypted.webhookKeys?.length) return [apiKey];
   try {
-    return await Promise.all(sealed.webhookKeys.map((text) => decrypt({ text }, subaccountId, "retell-salt")));
+    return await Promise.all(encrypted.webhookKeys.map((text) => decrypt({ text }, subaccountId, "retell-salt")));
   } catch (cause) {
     throw new ApiError("API_KEY_DECRYPTION_ERROR", { cause });
   }
@@ -116,7 +116,7 @@ async function keysOf({ apiKey, sealed }: Account, { subaccountId }: AccountCont
 export async function reloadAccount(tenant: AccountContext): Promise<Account> {
   accounts.delete(tenant.subaccountId);
   tenant.trailing.push(forgetAccount(tenant.subaccountId).catch(() => {}));
-  return decryptAndKeep(tenant, await loadAccount(tenant));
+  return decryptAndCache(tenant, await loadAccount(tenant));
 }
 
 /**
@@ -129,25 +129,25 @@ export async function forgetAccount(subaccountId: string): Promise<void> {
 }
 
 /** The clock of another instance may be up to 5 s ahead. */
-function isFresh({ readAt }: Sealed): boolean {
+function isFresh({ readAt }: EncryptedAccount): boolean {
   const age = Date.now() - readAt;
   return age > -5_000 && age < maxAgeMs;
 }
 
-async function decryptAndKeep({ subaccountId }: AccountContext, sealed: Sealed): Promise<Account> {
+async function decryptAndCache({ subaccountId }: AccountContext, encrypted: EncryptedAccount): Promise<Account> {
   try {
-    const apiKey = await decrypt(sealed.apiKey, subaccountId, "retell-salt");
+    const apiKey = await decrypt(encrypted.apiKey, subaccountId, "retell-salt");
     // Checked here: if the call failed because of it, nobody could tell whether the call was sent.
     if (!/^[\x20-\x7e]+$/.test(apiKey)) throw new Error("The API key has characters that no header can carry");
-    const account = { id: sealed.id, name: sealed.name, apiKey, sealed };
-    accounts.set(subaccountId, account, sealed.readAt + maxAgeMs);
+    const account = { id: encrypted.id, name: encrypted.name, apiKey, encrypted };
+    accounts.set(subaccountId, account, encrypted.readAt + maxAgeMs);
     return account;
   } catch (cause) {
     throw new ApiError("API_KEY_DECRYPTION_ERROR", { cause });
   }
 }
 
-async function loadAccount({ subaccountId, log, trailing }: AccountContext): Promise<Sealed> {
+async function loadAccount({ subaccountId, log, trailing }: AccountContext): Promise<EncryptedAccount> {
   const readAt = Date.now();
   let found: Record<string, unknown> | null;
   try {
@@ -167,18 +167,18 @@ async function loadAccount({ subaccountId, log, trailing }: AccountContext): Pro
   for (const [field, isOdd] of Object.entries(odd)) {
     if (isOdd) log.warn("A field of the Retell account is ignored", undefined, { field: `retellaccounts.${field}` });
   }
-  const sealed = Sealed.safeParse({
+  const encrypted = EncryptedAccount.safeParse({
     readAt,
     id: String(found._id),
     name: odd.accountName ? "" : name,
     apiKey: { text: found.apiKey, iv: odd.encryptionIV ? undefined : iv },
     webhookKeys: webhookKeys ?? undefined, // any other type than a list of texts is refused, because it protects
   });
-  if (!sealed.success)
+  if (!encrypted.success)
     throw new ApiError("RETELL_FETCH_FAILED", { cause: new UnexpectedAnswer("A malformed Retell account") });
 
-  trailing.push(redis.set(cacheKey(subaccountId), JSON.stringify(sealed.data), maxAgeMs / 1_000).catch(() => {}));
-  return sealed.data;
+  trailing.push(redis.set(cacheKey(subaccountId), JSON.stringify(encrypted.data), maxAgeMs / 1_000).catch(() => {}));
+  return encrypted.data;
 }
 
 async function findDocument(subaccountId: string): Promise<Record<string, unknown> | null> {

@@ -27,7 +27,7 @@ const ReservedMetadata = z.object({
 
 interface CallOptions {
   /** The call is made even while the account's circuit is open. */
-  insists: boolean;
+  bypassBreaker: boolean;
 }
 
 export interface RetellChatRequest {
@@ -164,11 +164,11 @@ export class RetellClient {
     code: ErrorCode,
     target: CallTarget,
     send: (retell: Retell) => Promise<T>,
-    { insists }: CallOptions = { insists: false },
+    { bypassBreaker }: CallOptions = { bypassBreaker: false },
   ): Promise<T> {
     const { log } = this.#tenant;
     const { sdk, breaker } = clientFor(this.#account);
-    const refusal = insists ? undefined : breaker.refusal(target);
+    const refusal = bypassBreaker ? undefined : breaker.refusal(target);
     if (refusal) {
       log.fields.retellCircuitOpen = refusal.reason;
       log.metrics.add("RetellFailures");
@@ -185,7 +185,7 @@ export class RetellClient {
       else breaker.answered();
       // The key may have been replaced since it was cached. A call with a refused key had no effect, so it can be repeated.
       if (failure === "account" && (error as APIError).status === 401 && (await this.#reload())) {
-        return this.#call(code, target, send, { insists });
+        return this.#call(code, target, send, { bypassBreaker });
       }
       if (failure !== "refused") log.metrics.add("RetellFailures");
       throw new RetellError(code, failure, error);

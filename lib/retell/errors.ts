@@ -17,24 +17,24 @@ import { CircuitOpen } from "./breaker.ts";
  * `account`, `limited` and `refused` are Retell's final answer to the request. They do not prove that it had no effect:
  * only the chat's history does.
  */
-export type Failure = "account" | "limited" | "refused" | "unsent" | "failed" | "unknown";
+export type FailureKind = "account" | "limited" | "refused" | "unsent" | "failed" | "unknown";
 
 /** A failed call to Retell, with the error code of the step that made it. */
 export class RetellError extends ApiError {
   override readonly name = "RetellError";
-  readonly failure: Failure;
+  readonly kind: FailureKind;
   /** The account's next call would be refused as well. */
-  readonly isOfAccount: boolean;
+  readonly isAccountWide: boolean;
 
   /** @param cause What was thrown, or a RetellError that gets another step's code. */
-  constructor(code: ErrorCode, failure: Failure, cause: unknown, details?: Record<string, unknown>) {
+  constructor(code: ErrorCode, failure: FailureKind, cause: unknown, details?: Record<string, unknown>) {
     const known = cause instanceof CircuitOpen || cause instanceof RetellError ? cause.retryAfter : undefined;
     const seconds = failure === "limited" ? (known ?? retryAfterOf(cause)) : known;
     super(code, { cause, ...(details ? { details } : {}), ...(seconds === undefined ? {} : { retryAfter: seconds }) });
-    this.failure = failure;
+    this.kind = failure;
     const from = cause instanceof RetellError ? cause : undefined;
     const isHeldBack = cause instanceof CircuitOpen;
-    this.isOfAccount = failure === "limited" || failure === "account" || isHeldBack || from?.isOfAccount === true;
+    this.isAccountWide = failure === "limited" || failure === "account" || isHeldBack || from?.isAccountWide === true;
   }
 }
 
@@ -49,7 +49,7 @@ export function asFailure(error: unknown): RetellError {
 }
 
 /** The statuses that Retell itself answers with. Any other comes from a proxy, which does not know the outcome. */
-const failureByStatus = new Map<number, Failure>([
+const failureByStatus = new Map<number, FailureKind>([
   ...[401, 402, 403].map((status) => [status, "account"] as const),
   [429, "limited"],
   ...[400, 404, 413, 415, 422].map((status) => [status, "refused"] as const),
@@ -57,14 +57,14 @@ const failureByStatus = new Map<number, Failure>([
 ]);
 
 /** By class and status alone: Retell has no error codes. */
-export function classify(error: unknown): Failure {
+export function classify(error: unknown): FailureKind {
   if (wasNotSent(error)) return "unsent";
   const status = error instanceof APIError ? error.status : undefined; // none: aborted, cut off, or unreadable
   return failureByStatus.get(status ?? 0) ?? "unknown";
 }
 
 /** Whether the circuit breaker counts a failure. A 4xx, or an answer of another shape, shows that Retell is up. */
-export function countsAsOutage(failure: Failure, error: unknown): boolean {
+export function countsAsOutage(failure: FailureKind, error: unknown): boolean {
   if (error instanceof z.ZodError) return false;
   if (error instanceof APIError && Number(error.status) < 500) return false;
   return ["unsent", "failed", "unknown"].includes(failure);

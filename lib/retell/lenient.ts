@@ -5,7 +5,7 @@ import type { RequestLog } from "../platform/logger.ts";
 export interface LenientResult<T> {
   data: T;
   /** Names without values, such as `message_with_tool_calls[].message_id`. */
-  odd: string[];
+  problems: string[];
 }
 
 /**
@@ -15,30 +15,30 @@ export interface LenientResult<T> {
  * @throws ZodError when nothing is left.
  */
 export function readLeniently<T>(schema: z.ZodType<T>, value: unknown): LenientResult<T> {
-  const odd = new Set<string>();
+  const problems = new Set<string>();
   for (;;) {
     const result = schema.safeParse(value);
-    if (result.success) return { data: result.data, odd: [...odd] };
+    if (result.success) return { data: result.data, problems: [...problems] };
 
     const paths = result.error.issues.map((issue) => issue.path);
-    const places = paths.map((path) => parentOf(value, path));
-    for (const path of paths) odd.add(pathName(path));
-    for (const place of places) {
-      if (!place) throw result.error;
-      if (Array.isArray(place.parent)) place.parent[Number(place.name)] = removed;
-      else delete place.parent[place.name];
+    const slots = paths.map((path) => slotOf(value, path));
+    for (const path of paths) problems.add(pathName(path));
+    for (const slot of slots) {
+      if (!slot) throw result.error;
+      if (Array.isArray(slot.parent)) slot.parent[Number(slot.name)] = removed;
+      else delete slot.parent[slot.name];
     }
-    for (const list of new Set(places.map((place) => place?.parent))) if (Array.isArray(list)) removeGaps(list);
+    for (const list of new Set(slots.map((slot) => slot?.parent))) if (Array.isArray(list)) removeGaps(list);
   }
 }
 
 /** The data of a result. All that was removed is logged in one warning. */
-export function dataOf<T>({ data, odd }: LenientResult<T>, log: RequestLog): T {
-  if (odd.length > 0) log.warn(`Retell sent what could not be read: ${odd.join(", ")}`);
+export function dataOf<T>({ data, problems }: LenientResult<T>, log: RequestLog): T {
+  if (problems.length > 0) log.warn(`Retell sent what could not be read: ${problems.join(", ")}`);
   return data;
 }
 
-interface Parent {
+interface Slot {
   parent: Record<string, unknown> | unknown[];
   name: string;
 }
@@ -46,15 +46,15 @@ interface Parent {
 const removed = Symbol("left out");
 
 /** The deepest existing part of a path, and what contains it; undefined when that is the value itself. */
-function parentOf(value: unknown, path: PropertyKey[]): Parent | undefined {
-  let place: Parent | undefined;
+function slotOf(value: unknown, path: PropertyKey[]): Slot | undefined {
+  let slot: Slot | undefined;
   let at = value;
   for (const name of path.map(String)) {
     if (typeof at !== "object" || at === null || !Object.hasOwn(at, name)) break;
-    place = { parent: at as Parent["parent"], name };
+    slot = { parent: at as Slot["parent"], name };
     at = (at as Record<string, unknown>)[name];
   }
-  return place;
+  return slot;
 }
 
 function removeGaps(list: unknown[]): void {

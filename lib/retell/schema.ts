@@ -84,8 +84,8 @@ const alwaysPresent = ["agent_id", "chat_status"];
 /** @throws ZodError when it has no chat id. */
 export function readHistory(value: unknown): LenientResult<RetellChat> {
   const missing = alwaysPresent.filter((name) => !Object.hasOwn(Object(value), name));
-  const { data, odd } = readLeniently(Chat, value);
-  return { data, odd: [...missing, ...odd] };
+  const { data, problems } = readLeniently(Chat, value);
+  return { data, problems: [...missing, ...problems] };
 }
 
 /** The answer to a completion: the turn's new messages, without the user's own. */

@@ -24,10 +24,10 @@ export function readEvent(body: string, log: RequestLog): Event {
 
 function readChat(chat: unknown): LenientResult<RetellChat | undefined> {
   try {
-    const { data, odd } = readHistory(chat);
-    return { data, odd: odd.map((path) => `chat.${path}`) };
+    const { data, problems } = readHistory(chat);
+    return { data, problems: problems.map((path) => `chat.${path}`) };
   } catch (error) {
     if (!(error instanceof z.ZodError)) throw error;
-    return { data: undefined, odd: ["chat.chat_id"] };
+    return { data: undefined, problems: ["chat.chat_id"] };
   }
 }

@@ -5,7 +5,7 @@ import { isLegacy } from "../../lib/platform/crypto.ts";
 import { missingIndexes } from "../../lib/platform/indexes.ts";
 import { bounded, central } from "../../lib/platform/mongo.ts";
 import { errorName } from "../failure.ts";
-import { inTenant, type Subaccount } from "../tenants.ts";
+import { type Subaccount, withTenant } from "../tenants.ts";
 import { clock, type Finding, ok, wrong } from "./finding.ts";
 import { fixFor } from "./mongo-fix.ts";
 
@@ -44,7 +44,7 @@ export async function database(subaccount: Subaccount): Promise<Finding[]> {
   }
   const setting = location.mongodbUrl ? "its mongodbUrl" : "MONGODB_URL";
   try {
-    return await inTenant(subaccount, "doctor", async (tenant) => {
+    return await withTenant(subaccount, "doctor", async (tenant) => {
       const db = await tenant.db();
       const hello = await bounded(db.command({ hello: 1 }));
       return [

@@ -13,8 +13,8 @@ const timeoutMs = 10_000;
 export async function account(subaccountId: string): Promise<Finding[]> {
   const what = `Retell key of ${subaccountId}`;
   try {
-    const { apiKey, name, sealed } = await accountOf({ subaccountId, ...commandContext("doctor") });
-    const keys = await webhookKeys(subaccountId, sealed.webhookKeys ?? []);
+    const { apiKey, name, encrypted } = await accountOf({ subaccountId, ...commandContext("doctor") });
+    const keys = await webhookKeys(subaccountId, encrypted.webhookKeys ?? []);
     return [await accepted(what, apiKey, name), ...keys];
   } catch (error) {
     const code = error instanceof ApiError ? error.code : errorName(error);

@@ -26,7 +26,7 @@ export const command = defineCommand({
     if (isDryRun) return console.log(`${subaccount}: would drop ${what}`);
     // A named chat is dropped even if it is not cached: a reader who is about to cache it may have read an old version.
     const transcripts = (chat === undefined ? cached : [chat]).map((id) => cache.chatKey(subaccount, id));
-    await cache.drop([...(chat === undefined ? [cache.listKey(subaccount)] : []), ...transcripts]);
+    await cache.forgetOrThrow([...(chat === undefined ? [cache.listKey(subaccount)] : []), ...transcripts]);
     const isMiss = chat !== undefined && chats.length === 0;
     console.log(`${subaccount}: ${isMiss ? `no transcript of ${chat} was cached` : `dropped ${what}`}`);
   },

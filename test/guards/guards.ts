@@ -284,7 +284,7 @@ export const guards: Guard[] = [
   {
     name: "the permission",
     file: "lib/api/middleware/authorize.ts",
-    text: "state.require(route.permission);",
+    text: "state.requirePermission(route.permission);",
     test: ["test/refusals.test.ts", "message refuses", "another tenant's owner: 403"],
   },
   {

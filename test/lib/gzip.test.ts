@@ -1,7 +1,7 @@
 import { gunzipSync, inflateRawSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { fromCache, fromText, gzip, takesGzip } from "../../lib/platform/compress.ts";
+import { acceptsGzip, fromCache, fromText, gzip } from "../../lib/platform/compress.ts";
 
 describe("gzip", () => {
   it("makes one member of a head and whatever end", () => {
@@ -24,7 +24,7 @@ describe("gzip", () => {
   });
 });
 
-describe("takesGzip", () => {
+describe("acceptsGzip", () => {
   it.each([
     ["gzip, deflate, br", true],
     ["GZIP", true],
@@ -43,6 +43,6 @@ describe("takesGzip", () => {
     ["identity, gzip;q=0.5", false],
     ["gzipped", false],
   ])("of Accept-Encoding %j: %s", (header, expected) => {
-    expect(takesGzip(header)).toBe(expected);
+    expect(acceptsGzip(header)).toBe(expected);
   });
 });

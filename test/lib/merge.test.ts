@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { hasGap, isNothing, merge } from "../../lib/chat/merge.ts";
+import { hasGap, isEmpty, merge } from "../../lib/chat/merge.ts";
 
 /** What Retell may tell, with placeholders at any depth. */
 const { value } = fc.letrec<{ value: unknown }>((tie) => ({
@@ -14,7 +14,7 @@ const { value } = fc.letrec<{ value: unknown }>((tie) => ({
 
 /** The values that stand in one, by their paths; a list of other length is one value. */
 function present(of: unknown, path = ""): [string, unknown][] {
-  if (isNothing(of)) return [];
+  if (isEmpty(of)) return [];
   if (typeof of !== "object" || of === null) return [[path, of]];
   return Object.entries(of).flatMap(([name, inside]) => present(inside, `${path}.${name}`));
 }
@@ -68,7 +68,7 @@ describe("what Retell told and what it tells now", () => {
   it("keep what is no plain value as it is", () => {
     const date = new Date();
     expect(merge({ at: date, n: 1 }, { at: null, n: 2 })).toEqual({ at: date, n: 2 });
-    expect(isNothing(date)).toBe(false);
+    expect(isEmpty(date)).toBe(false);
   });
 
   it("are complete only without placeholders", () => {

@@ -24,11 +24,11 @@ export function authorize(route: GuardedRoute): Middleware {
       const { access: cached, epoch, failure } = await peeked;
       if (failure !== undefined) log.warn("Permission not read from Redis", failure);
       const access = cached ?? (await log.time("mongo", loadAccess(actor.id, subaccountId, epoch, state.trailing)));
-      state.require = (permission) => {
+      state.requirePermission = (permission) => {
         const verdict = checkPermission(access, actor, permission, Date.now());
         if (!verdict.allowed) throw denied(verdict, permission);
       };
-      state.require(route.permission);
+      state.requirePermission(route.permission);
       const agentId = (state.body as { agentId?: unknown } | undefined)?.agentId;
       if (typeof agentId === "string") log.fields.agentId = loggable(agentId);
 

@@ -15,10 +15,10 @@ export function limitUser(): Middleware {
     before: ({ internal: { state } }) => {
       const { actor } = state;
       if (!actor) throw new Error("limitUser must run after authenticate");
-      const rule = userLimit();
-      const over = knownRefusal(rule, actor.id);
+      const limit = userLimit();
+      const over = knownRefusal(limit, actor.id);
       if (over) enforce(state, over);
-      state.counts = { user: countRequest(rule, actor.id) };
+      state.counts = { user: countRequest(limit, actor.id) };
     },
   };
 }
@@ -38,8 +38,8 @@ export function limitSubaccount(route: GuardedRoute): Middleware {
 
 /** Counts against the endpoint's own limit, per subaccount. */
 export function countForRoute(route: Route, subaccountId: string): Promise<LimitResult> | undefined {
-  const rule = routeLimit(route);
-  return rule && countRequest(rule, subaccountId);
+  const limit = routeLimit(route);
+  return limit && countRequest(limit, subaccountId);
 }
 
 /**

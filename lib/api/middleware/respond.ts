@@ -1,6 +1,6 @@
 import type { APIGatewayProxyStructuredResultV2 } from "aws-lambda";
 import { SubaccountId } from "../../chat/schema.ts";
-import { fromText, gzip, takesGzip } from "../../platform/compress.ts";
+import { acceptsGzip, fromText, gzip } from "../../platform/compress.ts";
 import { Deadline } from "../../platform/deadline.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { RequestLog } from "../../platform/logger.ts";
@@ -33,7 +33,7 @@ export function respond(route: Route): Middleware {
         log,
         deadline: new Deadline(context.getRemainingTimeInMillis?.() ?? functionMs),
         trailing: [],
-        takesGzip: takesGzip(headerOf(event, "accept-encoding")),
+        acceptsGzip: acceptsGzip(headerOf(event, "accept-encoding")),
         headers: {
           "content-type": "application/json",
           "x-operation-id": operationId,
@@ -75,7 +75,7 @@ async function successResponse(
 
   const own = JSON.stringify({ ...reply.meta, operationId, duration: `${elapsed(state)}ms` });
   const tail = `${own.slice(1)}}`;
-  if (state.takesGzip && head.length >= minGzipBytes) {
+  if (state.acceptsGzip && head.length >= minGzipBytes) {
     const body = gzip(head.deflated(), tail).toString("base64");
     // Lambda sends base64, so a text that hardly shrinks is sent as it is.
     if (body.length < head.length) {

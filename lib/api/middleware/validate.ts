@@ -116,16 +116,16 @@ function withoutEmpty(query: Record<string, string | undefined> | undefined): Re
 function parseWith(
   schema: z.ZodType | undefined,
   input: unknown,
-  place: FieldError["in"],
+  source: FieldError["in"],
   problems: FieldError[],
 ): unknown {
   const result = schema?.safeParse(input);
   if (!result || result.success) return result?.data;
   for (const issue of result.error.issues) {
-    const field = fieldOf(place, issue.path.map(String));
+    const field = fieldOf(source, issue.path.map(String));
     // Of a name, zod itself reports only that it is invalid.
-    if (issue.code !== "invalid_key") problems.push({ field, in: place, message: issue.message });
-    else problems.push(...issue.issues.map(({ message }) => ({ field, in: place, message: `The name: ${message}` })));
+    if (issue.code !== "invalid_key") problems.push({ field, in: source, message: issue.message });
+    else problems.push(...issue.issues.map(({ message }) => ({ field, in: source, message: `The name: ${message}` })));
   }
   return undefined;
 }
@@ -133,10 +133,10 @@ function parseWith(
 /**
  * A field's path for an answer. The caller chose the names, so it is short and printable ASCII.
  *
- * @returns The place itself (`body`) where the whole of it is wrong.
+ * @returns The source itself (`body`) where the whole of it is wrong.
  */
-function fieldOf(place: FieldError["in"], path: string[]): string {
-  if (path.length === 0) return place;
+function fieldOf(source: FieldError["in"], path: string[]): string {
+  if (path.length === 0) return source;
   const names = path.slice(0, maxFieldLength).map((name) => name.slice(0, 64).replace(/[^\x20-\x7e]/g, "?"));
   return names.join(".").slice(0, maxFieldLength);
 }

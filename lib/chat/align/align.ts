@@ -15,7 +15,7 @@ export interface NewPart extends Part<RetellMessage> {
 /** How our history and Retell's correspond. */
 export interface Alignment extends Differences {
   /** In Retell's order. */
-  news: NewPart[];
+  newParts: NewPart[];
   /** Failed or open sends of ours that new parts of other senders may be: neither text nor order tells. */
   undecided: Set<StoredMessage>;
   /** How many user messages of ours are known to be delivered. */
@@ -42,15 +42,15 @@ export function align(chat: ReadChat, entries: RetellMessage[], isOver: boolean,
   pairs.pairByText();
   const candidates = new Candidates(chat);
   const { owners } = candidates;
-  candidates.giveByText(pairs.unpaired());
+  candidates.assignByText(pairs.unpaired());
   pairs.pairByPlace(owners, isOver);
 
   const left = pairs.unpaired().filter((part) => !owners.has(part));
   // Where others have spoken before, an unknown text is as likely theirs.
   const isAlone = !chat.messages.some((message) => isUser(message) && !message.internal?.turn);
-  const undecided = candidates.giveByOrder(left, decideByOrder && isAlone);
-  const news = pairs
+  const undecided = candidates.assignByOrder(left, decideByOrder && isAlone);
+  const newParts = pairs
     .unpaired()
     .flatMap((part) => (part.user ? [{ ...part, user: part.user, owner: owners.get(part) }] : []));
-  return { ...differencesOf(chat.messages, ours, theirs, pairs), news, undecided, ours: ours.length - 1 };
+  return { ...differencesOf(chat.messages, ours, theirs, pairs), newParts, undecided, ours: ours.length - 1 };
 }

@@ -33,7 +33,7 @@ export class Candidates {
    * Gives each entry to one send of its text at most: to the send that was made soonest before it. Where times do not
    * tell, the open turn comes first, as the others were given up long ago, and then the order.
    */
-  giveByText(left: Part<RetellMessage>[]): void {
+  assignByText(left: Part<RetellMessage>[]): void {
     for (const [text, same] of Map.groupBy(this.sends, ({ content }) => normalized(content))) {
       const spoken = left.filter(({ user }) => normalized(user?.content) === text);
       const first = spoken.length < same.length ? same.filter((send) => this.isOpen(send)) : [];
@@ -60,7 +60,7 @@ export class Candidates {
    * @param decideByOrder Whether the order may decide.
    * @returns The sends that any of the entries may be, where that stays undecided.
    */
-  giveByOrder(left: Part<RetellMessage>[], decideByOrder: boolean): Set<StoredMessage> {
+  assignByOrder(left: Part<RetellMessage>[], decideByOrder: boolean): Set<StoredMessage> {
     const given = new Set(this.owners.values());
     const open = this.sends.filter((send) => !given.has(send));
     // If Retell refused it, only its own text proves that Retell took it all the same. Any other entry of that time may

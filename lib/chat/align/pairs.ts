@@ -1,6 +1,6 @@
 import type { RetellMessage } from "../../retell/schema.ts";
 import type { StoredMessage } from "../model.ts";
-import { areDisjoint, contradict, idsOf, type Part, wordsOf } from "./parts.ts";
+import { agentTextOf, areDisjoint, contradict, idsOf, type Part } from "./parts.ts";
 import { normalized } from "./text.ts";
 
 /**
@@ -39,7 +39,7 @@ export class Pairs {
     this.areIdsKept = this.theirsByOurs.size > 0;
     this.pairByKey(
       (part) => {
-        const words = wordsOf(part);
+        const words = agentTextOf(part);
         return words === undefined ? [] : [`${normalized(part.user?.content)}\n${words}`];
       },
       (i, j) => !this.haveOtherIds(i, j),

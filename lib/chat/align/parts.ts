@@ -38,13 +38,13 @@ export const areDisjoint = ([ours, theirs]: readonly [string[], string[]]): bool
   ours.length > 0 && theirs.length > 0 && !ours.some((id) => theirs.includes(id));
 
 /** The first thing that the agent said in a part. */
-export function wordsOf({ rest }: Part<RetellMessage>): string | undefined {
+export function agentTextOf({ rest }: Part<RetellMessage>): string | undefined {
   const words = rest.find(({ role }) => role === "agent");
   return words && comparable(words.content);
 }
 
 /** Whether the agent said different things in two parts. Of one answer, Retell may show the beginning first. */
 export function contradict(one: Part<RetellMessage>, other: Part<RetellMessage>): boolean {
-  const [words, others] = [wordsOf(one), wordsOf(other)];
+  const [words, others] = [agentTextOf(one), agentTextOf(other)];
   return words !== undefined && others !== undefined && !words.startsWith(others) && !others.startsWith(words);
 }

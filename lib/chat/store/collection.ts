@@ -35,7 +35,7 @@ export const messageCount = {
 };
 
 /** The date that lies a number of ms ahead. */
-export const inMs = (ms: number) => new Date(Date.now() + ms);
+export const msFromNow = (ms: number) => new Date(Date.now() + ms);
 
 /**
  * Runs an operation on the tenant's chats.

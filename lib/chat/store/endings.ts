@@ -2,7 +2,7 @@ import type { UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { isComplete, type ReadChat, type StoredChat } from "../model.ts";
 import { endedChatMs } from "../timing.ts";
-import { inMs, oneChat, run, updateUnchanged } from "./collection.ts";
+import { msFromNow, oneChat, run, updateUnchanged } from "./collection.ts";
 
 /** How a chat finished, as far as it is known: only what is here is written. */
 export type Ending = Partial<
@@ -23,7 +23,7 @@ export async function close(tenant: TenantContext, seen: ReadChat, ending: Endin
   const isOpen = seen.internal?.turn !== undefined; // the turn decides when the sweep looks
   const isDone = isComplete({ ...seen, ...ending });
   return updateUnchanged(tenant, seen, {
-    $set: { ...ending, ...(isOpen || isDone ? {} : { "internal.nextSweepAt": inMs(endedChatMs) }) },
+    $set: { ...ending, ...(isOpen || isDone ? {} : { "internal.nextSweepAt": msFromNow(endedChatMs) }) },
     ...(!isOpen && isDone ? { $unset: { "internal.nextSweepAt": "" } } : {}),
     $inc: { "internal.revision": 1 },
     $currentDate: { updatedAt: true },
@@ -48,7 +48,7 @@ export async function noteEndedIn(
     ...(isEndPending ? { "internal.endPending": turnId } : {}),
   };
   const update = {
-    $set: { "internal.endedIn": turnId, "internal.nextSweepAt": inMs(endedChatMs) },
+    $set: { "internal.endedIn": turnId, "internal.nextSweepAt": msFromNow(endedChatMs) },
     $inc: { "internal.revision": 1 },
   };
   const { matchedCount } = await run(tenant, (chats) => chats.updateOne(filter, update));
@@ -80,7 +80,7 @@ export async function noteFailedEnd(tenant: TenantContext, chatId: string): Prom
     chats.updateOne(
       { ...oneChat(tenant, chatId), chat_status: "ongoing" },
       {
-        $set: { "internal.nextSweepAt": inMs(endedChatMs) },
+        $set: { "internal.nextSweepAt": msFromNow(endedChatMs) },
         $currentDate: { "internal.endRequestedAt": true },
       },
     ),

@@ -1,7 +1,7 @@
 import type { ObjectId, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import type { ReadChat, StoredChat, Tombstone, Turn } from "../model.ts";
-import { inMs, ofTenant, oneChat, run } from "./collection.ts";
+import { msFromNow, ofTenant, oneChat, run } from "./collection.ts";
 
 /** A chat that the sweep should look at. */
 export interface DueChat {
@@ -38,7 +38,7 @@ export async function due(tenant: TenantContext, limit: number): Promise<DueChat
 /** Claims a due chat for one sweep; false when another sweep has it, or a send has changed its time. */
 export async function claim(tenant: TenantContext, { _id, nextSweepAt }: DueChat, ms: number): Promise<boolean> {
   const filter = { _id, subaccountId: tenant.subaccountId, "internal.nextSweepAt": nextSweepAt };
-  const update = { $set: { "internal.nextSweepAt": inMs(ms) } };
+  const update = { $set: { "internal.nextSweepAt": msFromNow(ms) } };
   return (await run(tenant, (chats) => chats.updateOne(filter, update))).modifiedCount === 1;
 }
 
@@ -66,6 +66,6 @@ export async function reschedule(
 
 /** Sets when the sweep looks at a chat next. */
 export async function postpone(tenant: TenantContext, chatId: string, ms: number): Promise<void> {
-  const $set = { "internal.nextSweepAt": inMs(ms) };
+  const $set = { "internal.nextSweepAt": msFromNow(ms) };
   await run(tenant, (chats) => chats.updateOne(oneChat(tenant, chatId), { $set }));
 }

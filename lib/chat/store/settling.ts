@@ -1,7 +1,7 @@
 import type { TenantContext } from "../../access/tenant.ts";
 import { countOf, type ReadChat, type StoredMessage } from "../model.ts";
 import { endedChatMs, silentChatMs } from "../timing.ts";
-import { inMs, oneChat, run, updateUnchanged } from "./collection.ts";
+import { msFromNow, oneChat, run, updateUnchanged } from "./collection.ts";
 
 /**
  * What settling writes. Each write names the reading that it was decided on; where the chat has changed since, nothing
@@ -26,7 +26,7 @@ export async function append(
     $inc: { "internal.revision": 1, message_count: countOf(entries) },
     $set: {
       "internal.retellUserCount": retellUserCount,
-      "internal.nextSweepAt": inMs(silentChatMs),
+      "internal.nextSweepAt": msFromNow(silentChatMs),
       ...(endedIn ? { "internal.endedIn": endedIn } : {}),
     },
     $currentDate: { lastMessageAt: true, updatedAt: true },
@@ -75,7 +75,7 @@ export async function importMessages(
       message_count: countOf(messages),
       transcript: "", // composed until the chat is over
       "internal.retellUserCount": retellUserCount,
-      "internal.nextSweepAt": inMs(waitMs),
+      "internal.nextSweepAt": msFromNow(waitMs),
     },
     $unset: { "internal.importPending": "", "internal.turn": "" },
     $inc: { "internal.revision": 1 },

@@ -2,10 +2,11 @@ import type { TenantContext } from "../../access/tenant.ts";
 import { isDuplicate } from "../../platform/mongo.ts";
 import type { StoredChat, Tombstone } from "../model.ts";
 import { newChatDocument } from "./chats.ts";
-import { inMs, run } from "./collection.ts";
+import { msFromNow, run } from "./collection.ts";
 
 /** What a tombstone keeps of its chat. */
-type Buried = Pick<StoredChat, "chat_id"> & Partial<Pick<StoredChat, "agent_id" | "start_timestamp" | "operationId">>;
+type GivenUpChat = Pick<StoredChat, "chat_id"> &
+  Partial<Pick<StoredChat, "agent_id" | "start_timestamp" | "operationId">>;
 
 /**
  * Gives a chat up for good: inserts a tombstone in its place, unless there is one. From then on no create can store the
@@ -16,7 +17,7 @@ type Buried = Pick<StoredChat, "chat_id"> & Partial<Pick<StoredChat, "agent_id" 
  */
 export async function insert(
   tenant: TenantContext,
-  chat: Buried,
+  chat: GivenUpChat,
   why: Tombstone["why"],
   waitMs: number,
 ): Promise<Tombstone | null> {
@@ -53,7 +54,7 @@ export async function markEnded(tenant: TenantContext, chatId: string, sweepAt: 
 
 /** Sets when the sweep looks at a tombstone next. */
 export async function postpone(tenant: TenantContext, chatId: string, ms: number): Promise<void> {
-  const $set = { "internal.nextSweepAt": inMs(ms) };
+  const $set = { "internal.nextSweepAt": msFromNow(ms) };
   await run(tenant, (chats) => chats.updateOne(tombstoneOf(tenant, chatId), { $set }));
 }
 
@@ -70,7 +71,7 @@ const tombstoneOf = ({ subaccountId }: TenantContext, chatId: string) => ({
 /** Every field that a reader of chats expects, this server or the old one: an empty chat that has ended. */
 function documentOf(
   { subaccountId }: TenantContext,
-  { chat_id, agent_id = "", start_timestamp, operationId = "" }: Buried,
+  { chat_id, agent_id = "", start_timestamp, operationId = "" }: GivenUpChat,
   why: Tombstone["why"],
   waitMs: number,
 ): StoredChat {

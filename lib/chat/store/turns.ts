@@ -2,7 +2,7 @@ import type { Filter, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { countOf, type ReadChat, type StoredChat, type StoredMessage, type Turn } from "../model.ts";
 import { silentChatMs, unknownChatMs } from "../timing.ts";
-import { inMs, oneChat, run, runCounting } from "./collection.ts";
+import { msFromNow, oneChat, run, runCounting } from "./collection.ts";
 import { importedOnly, maxChatBytes, sentWith } from "./obstacle.ts";
 
 /**
@@ -65,7 +65,7 @@ export async function begin(
         "internal.turn.id": id,
         "internal.turn.operationId": operationId,
         "internal.turn.state": "sending",
-        "internal.nextSweepAt": inMs(leaseMs),
+        "internal.nextSweepAt": msFromNow(leaseMs),
       },
       $inc: { "internal.revision": 1, message_count: 1 },
       $currentDate: { "internal.turn.at": true, lastMessageAt: true, updatedAt: true },
@@ -106,7 +106,7 @@ export async function finish(
       },
       $unset: { "internal.turn": "" },
       $inc: { "internal.revision": 1, "internal.retellUserCount": 1, message_count: countOf(reply) },
-      $set: { "internal.nextSweepAt": inMs(waitMs) },
+      $set: { "internal.nextSweepAt": msFromNow(waitMs) },
       $currentDate: { lastMessageAt: true, updatedAt: true },
     },
   );
@@ -127,7 +127,7 @@ export async function fail(
   send: FailedSend = {},
   seen?: ReadChat,
 ): Promise<boolean> {
-  const { filter: open, update, arrayFilters } = failure(tenant, chatId, turnId, send);
+  const { filter: open, update, arrayFilters } = failUpdate(tenant, chatId, turnId, send);
   const filter = { ...open, ...(seen ? { "internal.revision": seen.internal?.revision } : {}) };
   const { modifiedCount } = await runCounting(tenant, chatId, (chats) =>
     chats.updateOne(filter, update, { arrayFilters }),
@@ -146,7 +146,7 @@ export async function cancel(tenant: TenantContext, chatId: string, turnId: stri
   await runCounting(tenant, chatId, (chats) =>
     chats.bulkWrite([
       { updateOne: { filter: oneChat(tenant, chatId), update: note } },
-      { updateOne: failure(tenant, chatId, turnId) },
+      { updateOne: failUpdate(tenant, chatId, turnId) },
     ]),
   );
 }
@@ -164,7 +164,7 @@ export async function mark(
       {
         $set: {
           "internal.turn.state": "unknown",
-          "internal.nextSweepAt": inMs(unknownChatMs),
+          "internal.nextSweepAt": msFromNow(unknownChatMs),
           ...(refusedByRetell ? { "internal.turn.refusedByRetell": true } : {}),
           ...(failedByRetell ? { "internal.turn.failedByRetell": true } : {}),
         },
@@ -176,7 +176,7 @@ export async function mark(
 }
 
 /** What FAIL writes. */
-function failure(
+function failUpdate(
   tenant: TenantContext,
   chatId: string,
   turnId: string,
@@ -188,7 +188,7 @@ function failure(
       ...(mayArrive ? { "messages.$[m].internal.mayArrive": true } : {}),
       ...(sentAt === undefined ? {} : { "messages.$[m].internal.sentAt": sentAt }),
       ...(undecided ? { "messages.$[m].internal.undecided": true } : {}),
-      "internal.nextSweepAt": inMs(silentChatMs),
+      "internal.nextSweepAt": msFromNow(silentChatMs),
     },
     $unset: { "internal.turn": "" },
     $inc: { "internal.revision": 1, message_count: -1 },

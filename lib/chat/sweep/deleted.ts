@@ -29,7 +29,7 @@ export async function isDeletedAtRetell(
   for (const id of others.slice(0, maxWitnesses)) {
     const read = await retell.retrieve(id, callSignal()).catch(asFailure);
     if (!(read instanceof RetellError)) return true;
-    if (read.isOfAccount) throw read;
+    if (read.isAccountWide) throw read;
   }
   if (others.length > 0)
     tenant.log.warn("Retell shows none of the subaccount's chats: is its key another workspace's?");

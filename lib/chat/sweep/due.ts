@@ -3,7 +3,7 @@ import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { RequestLog } from "../../platform/logger.ts";
 import type { ChatContext } from "../context.ts";
-import { endAgain } from "../end.ts";
+import { retryEnd } from "../end.ts";
 import type { Turn } from "../model.ts";
 import { type Settled, settle } from "../settle.ts";
 import type { DueChat } from "../store/schedule.ts";
@@ -16,14 +16,14 @@ import { sweepTombstone } from "./tombstones.ts";
 
 /** Handles the due chats of one subaccount. */
 export async function sweepDueChats(tenant: TenantContext, { bounds, result }: SweepRun): Promise<void> {
-  const dues = await schedule.due(tenant, bounds.perSubaccount);
-  if (dues.length === 0) return;
+  const dueChats = await schedule.due(tenant, bounds.perSubaccount);
+  if (dueChats.length === 0) return;
   const openSince = new Map<string, Date>();
-  for (const { chat_id, turn } of dues) if (turn?.at instanceof Date) openSince.set(chat_id, turn.at);
+  for (const { chat_id, turn } of dueChats) if (turn?.at instanceof Date) openSince.set(chat_id, turn.at);
   try {
     const retell = await activeRetell(tenant);
-    if (!retell) return await postponeAll(tenant, dues);
-    for (const due of dues) {
+    if (!retell) return await postponeAll(tenant, dueChats);
+    for (const due of dueChats) {
       if (Date.now() > bounds.until) break;
       if (!(await schedule.claim(tenant, due, claimMs))) continue; // another sweep has it
       const log = new RequestLog({ ...tenant.log.fields, chatId: due.chat_id }, tenant.log.metrics);
@@ -52,8 +52,8 @@ export async function sweepDueChats(tenant: TenantContext, { bounds, result }: S
 }
 
 /** Without an active Retell account nothing can be done now, except to log open turns. */
-async function postponeAll(tenant: TenantContext, dues: DueChat[]): Promise<void> {
-  for (const due of dues) {
+async function postponeAll(tenant: TenantContext, dueChats: DueChat[]): Promise<void> {
+  for (const due of dueChats) {
     await schedule.claim(tenant, due, due.turn ? claimMs : inactiveAccountWaitMs);
     if (due.turn) logOpenTurn(tenant.log, due.chat_id, due.turn, new ApiError("RETELL_ACCOUNT_INACTIVE"));
   }
@@ -63,15 +63,15 @@ async function postponeAll(tenant: TenantContext, dues: DueChat[]): Promise<void
 async function sweepChat(context: ChatContext, id: ObjectId): Promise<Settled> {
   const { tenant } = context;
   const read = await settle(context, { signal: callSignal() });
-  const settled = await endAgain(context, read, { call: callSignal, answer: callSignal });
+  const settled = await retryEnd(context, read, { callSignal, answerSignal: callSignal });
   const { chat, openTurn, failure } = settled;
   const turn = chat.internal?.turn;
   if (turn && openTurn === "unknown") logOpenTurn(tenant.log, chat.chat_id, turn, failure);
-  if (failure?.isOfAccount) throw failure;
-  const isRefused = read.failure?.failure === "refused";
+  if (failure?.isAccountWide) throw failure;
+  const isRefused = read.failure?.kind === "refused";
   // Only a read that succeeded shows that the chat exists at Retell.
-  const isUnread = chat.chat_status === "ongoing" && read.failure;
-  const refusedSince = isUnread ? (chat.internal?.refusedSince ?? (isRefused ? new Date() : undefined)) : undefined;
+  const isNotRead = chat.chat_status === "ongoing" && read.failure;
+  const refusedSince = isNotRead ? (chat.internal?.refusedSince ?? (isRefused ? new Date() : undefined)) : undefined;
   if (isRefused && refusedSince && (await isDeletedAtRetell(context, chat, refusedSince))) {
     return closeDeleted(context, id);
   }

@@ -13,7 +13,7 @@ import {
 } from "../timing.ts";
 
 /** Whether Retell has answered. `refused` is an answer: Retell does not know the chat. */
-export const isAnswer = (failure: RetellError | undefined) => !failure || failure.failure === "refused";
+export const isAnswer = (failure: RetellError | undefined) => !failure || failure.kind === "refused";
 
 /**
  * When a chat is due again; undefined when nothing more is expected of it. The waits grow with the age of what is

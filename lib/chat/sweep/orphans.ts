@@ -12,7 +12,7 @@ import {
   orphanOverlapMs,
   orphanSearchEveryMs,
 } from "../timing.ts";
-import { activeRetell, callSignal, inTenant, type SweepRun } from "./run.ts";
+import { activeRetell, callSignal, type SweepRun, withTenant } from "./run.ts";
 import { type Subaccount, sweepNotes } from "./subaccounts.ts";
 import { endGivenUp } from "./tombstones.ts";
 
@@ -34,7 +34,7 @@ export async function searchOrphans(subaccount: Subaccount, run: SweepRun): Prom
   if (now - (last?.at.getTime() ?? 0) < orphanSearchEveryMs) return;
   await bounded(notes.updateOne({ _id }, { $currentDate: { at: true } }, { upsert: true }));
   const from = Math.max((last?.done?.getTime() ?? 0) - orphanOverlapMs, now - orphanMaxAgeMs);
-  await inTenant(subaccount, run, async (tenant) => {
+  await withTenant(subaccount, run, async (tenant) => {
     const judgesFrom = await judgedFrom(tenant);
     const isDone = await endOrphans(tenant, { from: Math.max(from, judgesFrom), to: now - orphanMinAgeMs }, run);
     // If this search fails, the next one covers its time too.
@@ -75,13 +75,13 @@ async function judgedFrom(tenant: TenantContext): Promise<number> {
  */
 async function endOrphans(
   tenant: TenantContext,
-  begun: { from: number; to: number },
+  startedIn: { from: number; to: number },
   { bounds, result }: SweepRun,
 ): Promise<boolean> {
   const retell = await activeRetell(tenant);
   if (!retell) return false; // once the account is active again, its orphans are still to be found
-  if (begun.from >= begun.to) return true;
-  const ours = await retell.ongoingOf(tenant.subaccountId, begun, callSignal());
+  if (startedIn.from >= startedIn.to) return true;
+  const ours = await retell.ongoingOf(tenant.subaccountId, startedIn, callSignal());
   const ids = ours.map(({ chatId }) => chatId);
   const stored = await chats.existing(tenant, ids);
   let failure: RetellError | undefined;
@@ -91,7 +91,7 @@ async function endOrphans(
     const tombstone = await tombstones.insert(tenant, chat, "orphan", claimMs);
     if (!tombstone || tombstone.endedAt) continue; // a create has stored it meanwhile, or Retell's list lags
     const refusal = await endGivenUp({ tenant, chatId, retell }, tombstone, operationId);
-    if (refusal?.isOfAccount) throw refusal;
+    if (refusal?.isAccountWide) throw refusal;
     // One that cannot be ended does not keep the others from being ended.
     if (refusal) failure = refusal;
     else result.orphansEnded += 1;

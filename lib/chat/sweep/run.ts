@@ -38,7 +38,7 @@ export interface SweepRun {
 /**
  * Does something for a subaccount. If it fails (its cluster, its account, a 429), the others are swept all the same.
  */
-export async function inTenant(
+export async function withTenant(
   { id, location }: Subaccount,
   run: SweepRun,
   work: (tenant: TenantContext) => Promise<void>,

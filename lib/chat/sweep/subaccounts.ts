@@ -30,7 +30,7 @@ export const sweepNotes = async () => (await central()).collection<SweepNote>("c
  * Every subaccount once, starting after the one at which the last run stopped. So each has its turn, however much work
  * those before it have. Ends when the time is over.
  */
-export async function* subaccountsInTurn(work: string, until: number): AsyncGenerator<Subaccount> {
+export async function* subaccountsRoundRobin(work: string, until: number): AsyncGenerator<Subaccount> {
   const { ObjectId } = await driver();
   const notes = await sweepNotes();
   const note = (resumeAfter: ObjectId) =>

@@ -1,8 +1,8 @@
 import type { RequestLog } from "../../platform/logger.ts";
 import { sweepDueChats } from "./due.ts";
 import { searchOrphans } from "./orphans.ts";
-import { inTenant, type SweepBounds, type SweepResult, type SweepRun } from "./run.ts";
-import { subaccountsInTurn } from "./subaccounts.ts";
+import { type SweepBounds, type SweepResult, type SweepRun, withTenant } from "./run.ts";
+import { subaccountsRoundRobin } from "./subaccounts.ts";
 
 /**
  * Handles the chats that are due: settles open turns, finds chats that ended at Retell, fetches analysis and cost that
@@ -16,11 +16,11 @@ export async function sweep(bounds: SweepBounds, log: RequestLog): Promise<Sweep
   // Due chats come first. A quarter of the time is kept for orphans, however many chats are due.
   const until = bounds.until - Math.max(0, bounds.until - Date.now()) / 4;
   const run: SweepRun = { bounds: { ...bounds, until }, log, result, failedSubaccounts: new Set() };
-  for await (const subaccount of subaccountsInTurn("due chats", until)) {
+  for await (const subaccount of subaccountsRoundRobin("due chats", until)) {
     result.subaccounts += 1;
-    await inTenant(subaccount, run, (tenant) => sweepDueChats(tenant, run));
+    await withTenant(subaccount, run, (tenant) => sweepDueChats(tenant, run));
   }
-  for await (const subaccount of subaccountsInTurn("orphans", bounds.until)) {
+  for await (const subaccount of subaccountsRoundRobin("orphans", bounds.until)) {
     if (!run.failedSubaccounts.has(subaccount.id)) await searchOrphans(subaccount, { ...run, bounds });
   }
   return result;

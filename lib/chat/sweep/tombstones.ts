@@ -23,7 +23,7 @@ export async function sweepTombstone(
   }
   if (tombstone.endedAt) return false;
   const failure = await endGivenUp(context, tombstone, operationId);
-  if (failure?.isOfAccount) throw failure;
+  if (failure?.isAccountWide) throw failure;
   if (failure) await tombstones.postpone(context.tenant, context.chatId, Math.max(minTombstoneWaitMs, ageMs));
   return !failure;
 }
@@ -41,7 +41,7 @@ export async function endGivenUp(
 ): Promise<RetellError | undefined> {
   const refusal = await retell.end(chatId, callSignal()).then(() => undefined, asFailure);
   if (refusal) {
-    if (refusal.failure !== "refused") return refusal;
+    if (refusal.kind !== "refused") return refusal;
     // It is over already, or cannot be ended: a read tells.
     const read = await retell.retrieve(chatId, callSignal()).catch(asFailure);
     if (read instanceof RetellError) return read;
