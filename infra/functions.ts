@@ -1,4 +1,4 @@
-import { type Route, routeKey } from "../lib/api/route.ts";
+import { defaultTimeoutSeconds, type Route, routeKey } from "../lib/api/route.ts";
 import { routes } from "../lib/api/routes.ts";
 import { secrets } from "../lib/platform/config.ts";
 import { schedules } from "./schedules.ts";
@@ -40,7 +40,7 @@ export function functionsOf(stage: string, environment: Environment): DeployedFu
       ...common(route.name),
       on: { route: routeKey(route) },
       memory: route.memory,
-      timeoutSeconds: route.timeoutSeconds ?? 29,
+      timeoutSeconds: route.timeoutSeconds ?? defaultTimeoutSeconds,
       ...(route.params ? connected : standalone),
     })),
     ...Object.entries(schedules).map(([name, schedule]) => ({

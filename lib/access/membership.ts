@@ -5,6 +5,7 @@ import { parseJson } from "../platform/json.ts";
 import { Lru } from "../platform/lru.ts";
 import { bounded, central, driver, isUnreachable } from "../platform/mongo.ts";
 import { key, redis } from "../platform/redis.ts";
+import { isYounger } from "../platform/time.ts";
 
 export type Permission = "read" | "write" | "delete" | "admin";
 
@@ -213,11 +214,7 @@ export function checkPermission(access: Access, actor: Actor, permission: Permis
   return { allowed: true, effectiveRole };
 }
 
-/** The clock of another instance may be up to 5 s ahead. */
-function isFresh({ readAt }: Access): boolean {
-  const age = Date.now() - readAt;
-  return age > -5_000 && age < config().PERMISSION_CACHE_SECONDS * 1_000;
-}
+const isFresh = ({ readAt }: Access) => isYounger(readAt, config().PERMISSION_CACHE_SECONDS * 1_000);
 
 /** When a membership ends, epoch ms; null: never. A temporary access that cannot be read has ended. */
 function expiryOf(temporaryAccess: unknown): number | null {

@@ -1,5 +1,6 @@
 import middy from "@middy/core";
 import type { Context } from "aws-lambda";
+import { answerMarginMs } from "../platform/deadline.ts";
 import { ApiError } from "../platform/errors.ts";
 import type { Call, Event, Handler, Internal, Middleware, Reply, RequestState, Result } from "./call.ts";
 import { idempotencyOf } from "./idempotency.ts";
@@ -19,7 +20,7 @@ export function chain<const R extends Route>(route: R, middleware: Middleware[])
   return {
     handler(run) {
       const handle = middy<Event, Result, Error, Context, Internal>({
-        timeoutEarlyInMillis: 2_000, // of the function's 29 s, so that we answer 504 before Lambda ends the function
+        timeoutEarlyInMillis: answerMarginMs, // so that we answer 504 before Lambda ends the function
         timeoutEarlyResponse: () => {
           // The handler may have changed something before it was cut off, unless it only reads.
           throw new ApiError("TIMEOUT", route.method === "GET" ? {} : { details: { outcome: "unknown" } });

@@ -1,6 +1,9 @@
 import type * as z from "zod";
 import type { Permission } from "../access/membership.ts";
 
+/** Of a function, so that we answer before API Gateway's 30 s timeout. */
+export const defaultTimeoutSeconds = 29;
+
 /** One row of the table in routes.ts. */
 export interface Route {
   /** The row's key. Also the file in functions/, the operation in logs, and the setting RATE_LIMIT_<NAME>. */
@@ -30,7 +33,7 @@ export interface Route {
   usesRetell?: boolean;
   /** The Lambda's memory, which also determines its share of a CPU. */
   memory: `${number} MB`;
-  /** The Lambda's timeout. Default 29, so that we answer before API Gateway's 30 s timeout. */
+  /** The Lambda's timeout. Default: `defaultTimeoutSeconds`. */
   timeoutSeconds?: number;
 }
 

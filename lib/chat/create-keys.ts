@@ -1,8 +1,8 @@
 import type { Collection, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../access/tenant.ts";
 import { ApiError, UnexpectedAnswer } from "../platform/errors.ts";
-import { bounded } from "../platform/mongo.ts";
 import type { IdempotencyKey } from "./model.ts";
+import { runIn } from "./store/collection.ts";
 import { cancelledClaimMs, keyMs, takenOverKeyMs } from "./timing.ts";
 
 /**
@@ -114,6 +114,5 @@ export async function mark(tenant: TenantContext, id: string, owner: string, isF
 const everything = { hash: 1, owner: 1, state: 1, finishedAt: 1, at: 1, chat_id: 1, expires: 1 };
 
 function run<T>(tenant: TenantContext, operation: (records: Collection<IdempotencyRecord>) => Promise<T>): Promise<T> {
-  const work = async () => operation((await tenant.db()).collection<IdempotencyRecord>("chatrequests"));
-  return tenant.log.time("mongo", bounded(work()));
+  return runIn(tenant, "chatrequests", operation);
 }

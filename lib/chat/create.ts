@@ -4,7 +4,7 @@ import { ApiError } from "../platform/errors.ts";
 import { isUnreachable } from "../platform/mongo.ts";
 import type { Account } from "../retell/account.ts";
 import { type RetellClient, reservedKey, retellFor } from "../retell/client.ts";
-import { RetellError } from "../retell/errors.ts";
+import { isRefusal, RetellError } from "../retell/errors.ts";
 import type { RetellChat } from "../retell/schema.ts";
 import * as cache from "./cache.ts";
 import type { ReadRecord } from "./create-keys.ts";
@@ -150,7 +150,7 @@ async function createAtRetell(
     return await retell.create({ ...input, metadata }, context.deadline.callSignal());
   } catch (cause) {
     if (!(cause instanceof RetellError)) throw cause;
-    if (isRefused(cause)) {
+    if (isRefusal(cause)) {
       const chat = await findDespiteRefusal(context, retell, input, { request, since, refusal: cause });
       if (chat) return chat;
     }
@@ -189,9 +189,6 @@ async function replay(
   await cache.forget([cache.listKey(tenant.subaccountId)], tenant.log);
   return { chat, account: retell.account, isReplay: true };
 }
-
-/** Whether Retell itself has answered with a 4xx. */
-const isRefused = ({ kind }: RetellError) => ["account", "limited", "refused"].includes(kind);
 
 /** Whether Retell has answered, with a 500 or a refusal: it has finished, with or without a chat. */
 const isFinished = (error: unknown) => error instanceof RetellError;

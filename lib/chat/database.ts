@@ -1,6 +1,6 @@
 import type { TenantContext } from "../access/tenant.ts";
 import { ApiError, UnexpectedAnswer } from "../platform/errors.ts";
-import { bounded } from "../platform/mongo.ts";
+import { runIn } from "./store/collection.ts";
 
 interface Identity {
   _id: "identity";
@@ -12,15 +12,13 @@ interface Identity {
  * identifies it less well: two may lead to the same database, and after a mistake the same one leads to another.
  */
 export async function databaseId(tenant: TenantContext): Promise<string> {
-  const work = async () =>
-    (await tenant.db())
-      .collection<Identity>("chatsdatabase")
-      .findOneAndUpdate(
-        { _id: "identity" },
-        { $setOnInsert: { id: crypto.randomUUID() } },
-        { upsert: true, returnDocument: "after" },
-      );
-  const identity = await tenant.log.time("mongo", bounded(work()));
+  const identity = await runIn<Identity, Identity | null>(tenant, "chatsdatabase", (identities) =>
+    identities.findOneAndUpdate(
+      { _id: "identity" },
+      { $setOnInsert: { id: crypto.randomUUID() } },
+      { upsert: true, returnDocument: "after" },
+    ),
+  );
   if (!identity) throw new ApiError("INTERNAL_ERROR", { cause: new UnexpectedAnswer("An upsert returned nothing") });
   return identity.id;
 }

@@ -1,3 +1,4 @@
+import { sleep } from "../platform/time.ts";
 import type { SendContext } from "./context.ts";
 import { type FinalHistory, forgetIfOver } from "./ending.ts";
 import type { ReadChat } from "./model.ts";
@@ -84,7 +85,7 @@ export async function chatForReplay({ tenant, chatId, deadline }: SendContext, t
     const chat = await chats.getOrThrow(tenant, chatId);
     const { endedIn, endPending } = chat.internal ?? {};
     if (endedIn === turnId || !endPending?.includes(turnId)) return chat;
-    if (Date.now() < until) await new Promise((resolve) => setTimeout(resolve, replayPollMs));
+    if (Date.now() < until) await sleep(replayPollMs);
     else await endings.noteNotEnded(tenant, chatId, turnId);
   }
 }

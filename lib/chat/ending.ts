@@ -6,7 +6,7 @@ import { isBeginningOf } from "./align/text.ts";
 import * as cache from "./cache.ts";
 import { isEmpty, merge } from "./merge.ts";
 import { countOf, type ReadChat } from "./model.ts";
-import { fitsDocument } from "./size.ts";
+import { fitsDocument, maxTranscriptBytes } from "./size.ts";
 import type { Ending } from "./store/endings.ts";
 import * as endings from "./store/endings.ts";
 import { endTimeMarginMs } from "./timing.ts";
@@ -21,9 +21,6 @@ export interface FinalHistory extends RetellChat {
   /** A signed webhook, for what get-chat lacks. `isLatest`: Retell sends it after all others. */
   webhook?: { chat: RetellChat; isLatest: boolean };
 }
-
-/** What a transcript may take beside the messages in one document of 16 MB. A longer one is composed at each read. */
-const maxTranscriptBytes = 3_500_000;
 
 /** Drops what is cached of a chat that is over, after a change. Ongoing chats are not cached. */
 export async function forgetIfOver(

@@ -1,6 +1,7 @@
 import type { RetellMessage } from "../retell/schema.ts";
 import { hasGap, isEmpty } from "./merge.ts";
 import type { ChatStatus } from "./schema.ts";
+import { leaseMs } from "./timing.ts";
 
 /** A request's Idempotency-Key as it is stored: digests, never the key itself. */
 export interface IdempotencyKey {
@@ -197,9 +198,12 @@ export const newMessageId = () => `msg_${crypto.randomUUID()}`;
 
 export const isUser = ({ role }: { role: string }) => role === "user";
 
+/** Whether a message is part of the conversation: all other roles are tool calls and their results. */
+export const isAgentOrUser = ({ role }: { role: string }) => role === "agent" || role === "user";
+
 /** How many of these are messages of agent and user, failed ones not counted. */
 export const countOf = (messages: StoredMessage[]) =>
-  messages.filter(({ role, internal }) => (role === "agent" || role === "user") && !internal?.failed).length;
+  messages.filter((message) => isAgentOrUser(message) && !message.internal?.failed).length;
 
 /** Whether analysis and cost of a chat that is over are complete, without placeholders. */
 export function isComplete({ chat_analysis, chat_cost }: Pick<StoredChat, "chat_analysis" | "chat_cost">): boolean {
@@ -224,6 +228,6 @@ export const needsImport = (chat: ReadChat) =>
   !isImported(chat) && (chat.chat_status === "ongoing" || chat.internal?.importPending === true);
 
 /** Whether the sender of a turn may still be alive. */
-export function isLive(turn: Turn | undefined, now: Date, leaseMs: number): boolean {
-  return turn?.state === "sending" && now.getTime() - turn.at.getTime() < leaseMs;
+export function isLive(turn: Turn | undefined, now: Date): boolean {
+  return turn?.state === "sending" && now.getTime() - turn.at.getTime() < leaseMs();
 }

@@ -3,7 +3,6 @@ import { isUnreachable } from "../platform/mongo.ts";
 import type { RetellError } from "../retell/errors.ts";
 import { isLive, isUser, type ReadChat, type Turn } from "./model.ts";
 import type { ChatStatus, Message } from "./schema.ts";
-import { leaseMs } from "./timing.ts";
 import { visibleMessages } from "./view.ts";
 
 /** What a turn came to. */
@@ -71,13 +70,13 @@ export function isOpen(error: unknown): boolean {
 
 /** @throws CHAT_BUSY while a turn is in the hands of a sender that may be alive. */
 export function refuseLive({ internal, now }: ReadChat): void {
-  if (internal?.turn && isLive(internal.turn, now, leaseMs())) throw chatBusy(internal.turn, now);
+  if (internal?.turn && isLive(internal.turn, now)) throw chatBusy(internal.turn, now);
 }
 
 /** @param turn The open turn; undefined when it is not known which. */
 export function chatBusy(turn: Turn | undefined, now: Date): ApiError {
   // A live turn is over in seconds. For an open one whose sender is gone, the wait grows with its age.
-  const isWaiting = turn && !isLive(turn, now, leaseMs());
+  const isWaiting = turn && !isLive(turn, now);
   const ageMs = turn ? now.getTime() - turn.at.getTime() : 0;
   return new ApiError("CHAT_BUSY", {
     retryAfter: isWaiting ? Math.min(60, Math.max(5, Math.round(ageMs / 4_000))) : 2,

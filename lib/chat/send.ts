@@ -1,14 +1,24 @@
 import { ApiError } from "../platform/errors.ts";
 import { isUnreachable } from "../platform/mongo.ts";
-import { RetellError } from "../retell/errors.ts";
+import { sleep } from "../platform/time.ts";
+import { isRefusal, RetellError } from "../retell/errors.ts";
 import type { RetellMessage } from "../retell/schema.ts";
 import type { SendContext } from "./context.ts";
 import { chatForReplay, readFinalHistory, statusAfter } from "./end-status.ts";
 import { importLegacyChat } from "./legacy.ts";
-import { type IdempotencyKey, isLive, isUser, type StoredMessage, toStoredMessage, userMessage } from "./model.ts";
+import {
+  type IdempotencyKey,
+  isAgentOrUser,
+  isLive,
+  isUser,
+  type StoredMessage,
+  toStoredMessage,
+  userMessage,
+} from "./model.ts";
 import { chatBusy, isOpen, type Outcome, replayOf, type Sent, settledOutcome, unknownOutcome } from "./outcome.ts";
 import { type Settled, settle } from "./settle.ts";
-import { maxReplyBytes, shortenStored } from "./shorten.ts";
+import { shortenStored } from "./shorten.ts";
+import { maxReplyBytes } from "./size.ts";
 import * as chats from "./store/chats.ts";
 import * as endings from "./store/endings.ts";
 import { findObstacle, type Obstacle } from "./store/obstacle.ts";
@@ -98,7 +108,7 @@ async function clearObstacle(found: Exclude<Obstacle, { kind: "sent" }>, context
     case "key reused":
       throw new ApiError("IDEMPOTENCY_KEY_REUSED");
     case "open turn": {
-      const isLeased = isLive(found.turn, found.now, leaseMs());
+      const isLeased = isLive(found.turn, found.now);
       if (isLeased || (await settle(context, { signal: deadline.callSignal() })).openTurn)
         throw chatBusy(found.turn, found.now);
       return;
@@ -153,10 +163,8 @@ async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcom
   return { messages, chat_status };
 }
 
-/** Whether the agent may have ended the chat with this reply: it has no word of the agent, or more than words. */
-const mayEnd = (reply: StoredMessage[]) => !reply.some(({ role }) => role === "agent") || !reply.every(isWords);
-
-const isWords = ({ role }: RetellMessage) => role === "agent" || role === "user";
+/** Whether the agent may have ended the chat with this reply: it has a tool call, or no message of the agent. */
+const mayEnd = (reply: StoredMessage[]) => !reply.some(({ role }) => role === "agent") || !reply.every(isAgentOrUser);
 
 /**
  * The reply of a turn as it is stored: without the user's own entry, and without entries older than the call, which
@@ -182,7 +190,7 @@ async function settleUnanswered(context: SendContext, { turnId }: BegunTurn, err
     throw error;
   }
 
-  const isRefused = ["account", "limited", "refused"].includes(error.kind);
+  const isRefused = isRefusal(error);
   let settled: Settled | undefined;
   try {
     await turns.mark(tenant, chatId, turnId, {
@@ -228,7 +236,7 @@ async function finish(
       if (!isUnreachable(error) || deadline.leftMs < minStoreMs) throw unknownOutcome(turnId, error);
       first ??= error; // one warning, however often it is tried
       tenant.log.warn("A reply could not be stored yet", first, { turnId });
-      await new Promise((resolve) => setTimeout(resolve, storeAgainMs));
+      await sleep(storeAgainMs);
     }
   }
 }

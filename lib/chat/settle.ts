@@ -7,11 +7,11 @@ import { importHistory, markOverflow } from "./legacy.ts";
 import { isImported, isLive, needsImport, type ReadChat, type StoredMessage, type Turn } from "./model.ts";
 import { reconcile, type Step } from "./reconcile.ts";
 import { shortenStored } from "./shorten.ts";
-import { fitsDocument } from "./size.ts";
+import { fitsDocument, maxShortenedBytes } from "./size.ts";
 import * as chats from "./store/chats.ts";
 import * as settling from "./store/settling.ts";
 import * as turns from "./store/turns.ts";
-import { leaseMs, settleAfter500Ms, settleMs } from "./timing.ts";
+import { settleAfter500Ms, settleMs } from "./timing.ts";
 
 interface SettleOptions {
   /** Ends the read at Retell. */
@@ -33,8 +33,6 @@ export interface Settled {
   failure: RetellError | undefined;
 }
 
-/** MongoDB's limit, less what the other fields may still take. */
-const maxDocumentBytes = 16_000_000;
 const rounds = 3;
 
 type StepOf<Kind extends Step["kind"]> = Extract<Step, { kind: Kind }>;
@@ -56,7 +54,7 @@ export async function settle(context: ChatContext, options: SettleOptions): Prom
   for (let round = 0; round < rounds; round++) {
     const chat = (round === 0 && current) || (await chats.getOrThrow(tenant, chatId));
     const turn = chat.internal?.turn;
-    const isLeased = isLive(turn, chat.now, leaseMs());
+    const isLeased = isLive(turn, chat.now);
     if (needsImport(chat) && !isLeased) {
       const notImported = await importHistory(context, chat, signal, final);
       if (notImported) return notImported;
@@ -146,7 +144,7 @@ async function append(tenant: TenantContext, chat: ReadChat, step: StepOf<"appen
     return await write(step.entries);
   } catch (error) {
     if (!isTooLarge(error)) throw error;
-    const budget = maxDocumentBytes - (await chats.sizeOf(tenant, chat.chat_id));
+    const budget = maxShortenedBytes - (await chats.sizeOf(tenant, chat.chat_id));
     tenant.log.warn("Entries of Retell were stored shortened: the chat is too large", undefined, {
       chatId: chat.chat_id,
     });

@@ -1,12 +1,6 @@
 import type { StoredMessage } from "./model.ts";
 import type { Message } from "./schema.ts";
 
-/**
- * The bytes that one reply may take in a chat. A chat takes no new turn above 12 MiB, and MongoDB refuses documents
- * above 16 MiB, so a reply of this size always fits.
- */
-export const maxReplyBytes = 3_500_000;
-
 /** Fields that identify an entry. They are never cut. */
 const identity = new Set(["message_id", "role", "tool_call_id", "internal"]);
 /** No field is cut to less than a quarter of this. */

@@ -1,5 +1,5 @@
 import type * as z from "zod";
-import { isUser, type StoredChat, type StoredMessage } from "./model.ts";
+import { isAgentOrUser, isUser, type StoredChat, type StoredMessage } from "./model.ts";
 import { ChatStatus, type ListedChat, type Message } from "./schema.ts";
 import type { FoundChat } from "./store/chats.ts";
 
@@ -10,7 +10,7 @@ export function visibleMessages(chat: Pick<StoredChat, "messages" | "internal">,
   const shown: Message[] = [];
   for (const [index, message] of chat.messages.entries()) {
     const { internal, thought_signature: _hidden, message_id, role, content, created_timestamp, ...more } = message;
-    if (!withTools && role !== "agent" && role !== "user") continue;
+    if (!withTools && !isAgentOrUser(message)) continue;
     if (isSuperseded(message)) continue;
     const delivery = deliveryOf(chat, message);
     const seq = index + 1 - base;
@@ -57,7 +57,7 @@ function deliveryOf(
 /** What was said, in Retell's format: `Agent: …` and `User: …`, a line each. */
 export function transcriptText(messages: StoredMessage[]): string {
   return messages
-    .filter(({ role, internal }) => (role === "agent" || role === "user") && !internal?.failed)
+    .filter((message) => isAgentOrUser(message) && !message.internal?.failed)
     .map(({ role, content }) => `${role === "agent" ? "Agent" : "User"}: ${content ?? ""}\n`)
     .join("");
 }

@@ -1,6 +1,12 @@
+/** An answer leaves this long before Lambda ends the function. */
+export const answerMarginMs = 2_000;
+
+/** A call to Retell ends this long before, so that its outcome can still be stored. */
+const callMarginMs = 5_000;
+
 /**
- * When what must be over. API Gateway gives up after 30 s and the function ends after 29, so calls to Retell end
- * 24 s after the invocation began and our answer leaves by 27. Counted back from the function's own deadline.
+ * When a request's calls to Retell must be over, and when its answer must leave. Both are counted back from the end of
+ * the function: with its 29 s, a call ends 24 s after the invocation began, and the answer leaves by 27.
  */
 export class Deadline {
   /** Epoch ms. */
@@ -9,8 +15,8 @@ export class Deadline {
 
   constructor(remainingMs: number) {
     const end = Date.now() + remainingMs;
-    this.callAt = end - 5_000;
-    this.answerAt = end - 2_000;
+    this.callAt = end - callMarginMs;
+    this.answerAt = end - answerMarginMs;
   }
 
   /** Aborts when calls to Retell must be over. */

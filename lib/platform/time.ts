@@ -1,3 +1,15 @@
+/** Resolves after a number of ms. */
+export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+/** How far ahead the clock of another instance may be. */
+const clockSkewMs = 5_000;
+
+/** Whether a cached value that some instance read at a time (epoch ms) is younger than a number of ms. */
+export function isYounger(readAt: number, ms: number): boolean {
+  const age = Date.now() - readAt;
+  return age > -clockSkewMs && age < ms;
+}
+
 const earliest = Date.UTC(2000, 0);
 const latest = Date.UTC(2100, 0);
 /** The units ms, s, µs and ns, in ms. A number is a time in our range in at most one of them. */

@@ -6,6 +6,7 @@ import { parseJson } from "../platform/json.ts";
 import { Lru } from "../platform/lru.ts";
 import { bounded, central, driver, isUnreachable } from "../platform/mongo.ts";
 import { key, redis } from "../platform/redis.ts";
+import { isYounger } from "../platform/time.ts";
 
 /** How long an account is cached after it was read in Mongo. A change takes effect within this time. */
 const maxAgeMs = 5 * 60_000;
@@ -55,7 +56,8 @@ export async function accountOf(tenant: AccountContext & Pick<TenantContext, "ca
   if (recent) return recent;
   const cached = EncryptedAccount.safeParse(parseJson(await tenant.cachedAccount)).data;
   // A copy that cannot be decrypted may be outdated.
-  const account = cached && isFresh(cached) && (await decryptAndCache(tenant, cached).catch(() => undefined));
+  const account =
+    cached && isYounger(cached.readAt, maxAgeMs) && (await decryptAndCache(tenant, cached).catch(() => undefined));
   return account || decryptAndCache(tenant, await loadAccount(tenant));
 }
 
@@ -126,12 +128,6 @@ export async function reloadAccount(tenant: AccountContext): Promise<Account> {
  */
 export async function forgetAccount(subaccountId: string): Promise<void> {
   await redis.del(cacheKey(subaccountId));
-}
-
-/** The clock of another instance may be up to 5 s ahead. */
-function isFresh({ readAt }: EncryptedAccount): boolean {
-  const age = Date.now() - readAt;
-  return age > -5_000 && age < maxAgeMs;
 }
 
 async function decryptAndCache({ subaccountId }: AccountContext, encrypted: EncryptedAccount): Promise<Account> {

@@ -63,6 +63,9 @@ export function classify(error: unknown): FailureKind {
   return failureByStatus.get(status ?? 0) ?? "unknown";
 }
 
+/** Whether Retell itself has answered with a 4xx. This does not prove that the call had no effect. */
+export const isRefusal = ({ kind }: RetellError) => ["account", "limited", "refused"].includes(kind);
+
 /** Whether the circuit breaker counts a failure. A 4xx, or an answer of another shape, shows that Retell is up. */
 export function countsAsOutage(failure: FailureKind, error: unknown): boolean {
   if (error instanceof z.ZodError) return false;

@@ -187,8 +187,8 @@ export const guards: Guard[] = [
   {
     name: "the look after a refusal: a create that Retell answered with a 4xx may have left a chat",
     file: "lib/chat/create.ts",
-    text: "if (isRefused(cause)) {",
-    instead: "if (isRefused(cause) && false) {",
+    text: "if (isRefusal(cause)) {",
+    instead: "if (isRefusal(cause) && false) {",
     test: [
       "test/keys.test.ts",
       "a create that Retell answers with a 4xx of its own",

@@ -6,10 +6,9 @@ import { ApiError } from "../../platform/errors.ts";
 import { RequestLog } from "../../platform/logger.ts";
 import type { Middleware, Reply, RequestState } from "../call.ts";
 import { headerOf, valuesOf } from "../headers.ts";
-import { type Route, routeKey } from "../route.ts";
+import { defaultTimeoutSeconds, type Route, routeKey } from "../route.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const functionMs = 29_000;
 /** A shorter body fits into one packet without compression. */
 const minGzipBytes = 1_024;
 let coldStart = true;
@@ -31,7 +30,7 @@ export function respond(route: Route): Middleware {
         request: { method, path },
         operationId,
         log,
-        deadline: new Deadline(context.getRemainingTimeInMillis?.() ?? functionMs),
+        deadline: new Deadline(context.getRemainingTimeInMillis?.() ?? defaultTimeoutSeconds * 1_000),
         trailing: [],
         acceptsGzip: acceptsGzip(headerOf(event, "accept-encoding")),
         headers: {

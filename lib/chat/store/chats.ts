@@ -1,10 +1,10 @@
 import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
-import { bounded, driver, isUnreachable } from "../../platform/mongo.ts";
+import { driver, isUnreachable } from "../../platform/mongo.ts";
 import type { Key, Position, SortKeys } from "../cursor.ts";
 import { countOf, type ReadChat, type StoredChat, type StoredMessage, withReadableMessages } from "../model.ts";
 import { silentChatMs } from "../timing.ts";
-import { findDurable, localRead, messageCount, ofTenant, oneChat, run } from "./collection.ts";
+import { findDurable, localRead, messageCount, ofTenant, oneChat, run, runIn } from "./collection.ts";
 
 /**
  * The chats of a tenant: find, insert, page. Every function of this folder takes the tenant, and every query carries
@@ -64,8 +64,7 @@ export async function sizeOf(tenant: TenantContext, chatId: string): Promise<num
 /** Whether the subaccount owns such an agent. */
 export async function hasAgent(tenant: TenantContext, agentId: string): Promise<boolean> {
   const filter = { agentId, subaccountId: tenant.subaccountId };
-  const find = async () => (await tenant.db()).collection("chatagents").findOne(filter, { projection: { _id: 1 } });
-  const found = await tenant.log.time("mongo", bounded(find()));
+  const found = await runIn(tenant, "chatagents", (agents) => agents.findOne(filter, { projection: { _id: 1 } }));
   return found !== null;
 }
 

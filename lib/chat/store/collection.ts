@@ -1,7 +1,8 @@
-import type { Collection, Filter, UpdateFilter } from "mongodb";
+import type { Collection, Document, Filter, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { bounded, isTypeMismatch } from "../../platform/mongo.ts";
+import { sleep } from "../../platform/time.ts";
 import { type ReadChat, type StoredChat, withReadableMessages } from "../model.ts";
 import { durableMs, durablePollMs } from "../timing.ts";
 
@@ -38,13 +39,22 @@ export const messageCount = {
 export const msFromNow = (ms: number) => new Date(Date.now() + ms);
 
 /**
- * Runs an operation on the tenant's chats.
+ * Runs an operation on a collection of the tenant's database.
  *
  * @throws CONNECTION_FAILED when the database does not answer in time
  */
-export function run<T>(tenant: TenantContext, operation: (chats: Collection<StoredChat>) => Promise<T>): Promise<T> {
-  const work = async () => operation((await tenant.db()).collection<StoredChat>("chats"));
+export function runIn<Stored extends Document, T>(
+  tenant: TenantContext,
+  collection: string,
+  operation: (documents: Collection<Stored>) => Promise<T>,
+): Promise<T> {
+  const work = async () => operation((await tenant.db()).collection<Stored>(collection));
   return tenant.log.time("mongo", bounded(work()));
+}
+
+/** Runs an operation on the tenant's chats. Throws what `runIn` throws. */
+export function run<T>(tenant: TenantContext, operation: (chats: Collection<StoredChat>) => Promise<T>): Promise<T> {
+  return runIn(tenant, "chats", operation);
 }
 
 /**
@@ -85,7 +95,7 @@ export function findDurable<T>(
       const found = await find(chats);
       if (found || !(await chats.findOne(filter, { ...localRead, projection: { _id: 1 } }))) return found;
       if (Date.now() > until) throw new ApiError("CONNECTION_FAILED");
-      await new Promise((resolve) => setTimeout(resolve, durablePollMs));
+      await sleep(durablePollMs);
     }
   });
 }

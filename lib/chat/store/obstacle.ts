@@ -1,9 +1,7 @@
 import type { TenantContext } from "../../access/tenant.ts";
 import { type IdempotencyKey, isImported, type ReadChat, type StoredMessage, type Turn } from "../model.ts";
+import { maxChatBytes } from "../size.ts";
 import { findDurable, messageList, oneChat } from "./collection.ts";
-
-/** A chat takes no new turn above this: MongoDB refuses documents over 16 MB, and the reply needs room. */
-export const maxChatBytes = 12_582_912;
 
 /** A message that came with a key. The key of a failed one is free, unless the message may have been delivered. */
 export const sentWith = (key: string) => ({

@@ -2,7 +2,7 @@ import type { TenantContext } from "../../access/tenant.ts";
 import { isDuplicate } from "../../platform/mongo.ts";
 import type { StoredChat, Tombstone } from "../model.ts";
 import { newChatDocument } from "./chats.ts";
-import { msFromNow, run } from "./collection.ts";
+import { localRead, msFromNow, run } from "./collection.ts";
 
 /** What a tombstone keeps of its chat. */
 type GivenUpChat = Pick<StoredChat, "chat_id"> &
@@ -40,8 +40,7 @@ export async function insert(
 
 /** The tombstone of a chat; null when there is none. */
 export async function get(tenant: TenantContext, chatId: string): Promise<Tombstone | null> {
-  // As the primary has it, durable or not: a tombstone that is there must not be taken for absent.
-  const options = { projection: { internal: 1 }, readConcern: "local" as const };
+  const options = { ...localRead, projection: { internal: 1 } };
   const found = await run(tenant, (chats) => chats.findOne(tombstoneOf(tenant, chatId), options));
   return found?.internal?.tombstone ?? null;
 }

@@ -1,9 +1,10 @@
 import type { Filter, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { countOf, type ReadChat, type StoredChat, type StoredMessage, type Turn } from "../model.ts";
+import { maxChatBytes } from "../size.ts";
 import { silentChatMs, unknownChatMs } from "../timing.ts";
 import { msFromNow, oneChat, run, runCounting } from "./collection.ts";
-import { importedOnly, maxChatBytes, sentWith } from "./obstacle.ts";
+import { importedOnly, sentWith } from "./obstacle.ts";
 
 /**
  * The writes of the turn protocol (docs/turns.md). Each one names the state that it was decided on, and changes nothing
