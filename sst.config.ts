@@ -71,9 +71,9 @@ export default $config({
       },
       accessLog: { retention },
       transform: {
-        api: { disableExecuteApiEndpoint: domain !== undefined }, // one address, or rules about it have a back door
+        api: { disableExecuteApiEndpoint: domain !== undefined }, // the default address would bypass what protects the domain
         stage: (args) => {
-          // Per route, over all callers. Always both: with one of them alone AWS takes the other for 0.
+          // Per route, over all callers. Both must be set: AWS takes one that is missing for 0.
           args.defaultRouteSettings = { throttlingRateLimit: 500, throttlingBurstLimit: 1_000 };
           args.accessLogSettings = $resolve([args.accessLogSettings]).apply(([settings]) => ({
             destinationArn: settings?.destinationArn ?? "",
@@ -137,7 +137,7 @@ function code(name: string): { handler: string; bundle?: string } {
 
 /** One JSON object a line. Without quotes only what is always a number: elsewhere the gateway may write a `-`. */
 const accessLogFormat = `{${[
-  '"path":"$context.path"', // first: what follows is not the caller's to choose
+  '"path":"$context.path"', // first, because the caller chooses it: of repeated names the last one counts
   '"time":"$context.requestTime"',
   '"requestId":"$context.requestId"',
   '"method":"$context.httpMethod"',

@@ -19,15 +19,15 @@ export interface Call<R extends Route = Route> {
   query: Parsed<R["query"]>;
   body: Parsed<R["body"]>;
   actor: Actor;
-  /** Of the caller's Idempotency-Key, if there is one. */
+  /** The digests of the caller's Idempotency-Key; undefined without one. */
   idempotency: IdempotencyKey | undefined;
-  /** Throws PERMISSION_DENIED. For what needs another permission than the route. */
+  /** Checks a permission beyond that of the route. @throws PERMISSION_DENIED */
   requirePermission(permission: Permission): void;
   /** The subaccount and its database. */
   tenant: TenantContext;
   /** The cache entry under the key that the endpoint named; undefined when it named none. */
   cached: Cached | undefined;
-  /** The body as it was signed. Of signed routes only. */
+  /** The body as it was signed. Only signed routes have it. */
   rawBody: string;
   /** For functions/default.ts, which answers for routes that do not exist. */
   request: { method: string; path: string };

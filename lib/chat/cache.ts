@@ -72,7 +72,7 @@ export async function forget(cacheKeys: CacheKey[], log: RequestLog): Promise<vo
 }
 
 /**
- * The same, for callers that must know whether it worked.
+ * Deletes keys, for callers that must know whether it worked.
  *
  * @throws When Redis does not answer.
  */

@@ -38,7 +38,10 @@ export type ReadRecord = IdempotencyRecord & { now: Date };
  */
 export const requestName = ({ _id, expires }: IdempotencyRecord) => `${_id}.${expires.getTime()}`;
 
-/** Takes a key if it is free. The record is ours if its owner is; otherwise it is an earlier attempt's. */
+/**
+ * Claims a key if it is free. The claim succeeded if the record names this owner; otherwise another attempt has the
+ * key.
+ */
 export async function claim(tenant: TenantContext, { id, hash }: IdempotencyKey, owner: string): Promise<ReadRecord> {
   const mine = {
     _id: id,

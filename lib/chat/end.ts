@@ -5,7 +5,7 @@ import { asFailure, RetellError } from "../retell/errors.ts";
 import type { ChatContext } from "./context.ts";
 import type { FinalHistory } from "./ending.ts";
 import { isUser, type ReadChat } from "./model.ts";
-import { refuseLive } from "./outcome.ts";
+import { refuseLiveTurn } from "./outcome.ts";
 import { type Settled, settle } from "./settle.ts";
 import * as chats from "./store/chats.ts";
 import * as endings from "./store/endings.ts";
@@ -22,7 +22,7 @@ type EndSignals = Pick<Deadline, "callSignal" | "answerSignal">;
 export async function end(tenant: TenantContext, chatId: string, deadline: Deadline): Promise<ReadChat> {
   const current = await chats.getOrThrow(tenant, chatId);
   if (current.chat_status !== "ongoing") return current; // the next reader settles a turn that is still open
-  refuseLive(current);
+  refuseLiveTurn(current);
 
   const context = { tenant, chatId, retell: await retellFor(tenant) };
   const history = await endAndRead(context, deadline).catch(asFailure);
@@ -51,7 +51,7 @@ export async function retryEnd(context: ChatContext, settled: Settled, signals: 
   return settle(context, { history, signal: signals.answerSignal() });
 }
 
-/** Ends the chat and reads what became of it, since Retell answers an end without a body. */
+/** Ends the chat at Retell, then reads how it ended: Retell answers an end without a body. */
 async function endAndRead({ tenant, chatId, retell }: ChatContext, signals: EndSignals): Promise<FinalHistory> {
   const refusal = await retell.end(chatId, signals.callSignal()).then(() => undefined, asFailure);
   // Nothing was done, and a read would fail in the same way.

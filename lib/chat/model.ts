@@ -139,8 +139,8 @@ export interface StoredChat {
 export type ReadChat = StoredChat & { now: Date };
 
 /**
- * A chat that can be worked with, whatever was found: others write into the collection. An item that is no message is
- * replaced by one, so that the seq of those after it stays.
+ * The chat with messages of the expected shape, whatever was stored: others write into the collection. An item that is
+ * no message is replaced by a placeholder, so that the seq of those after it stays.
  */
 export function withReadableMessages<Chat extends StoredChat>(chat: Chat): Chat {
   const found: unknown = chat.messages;

@@ -37,7 +37,7 @@ export function settledOutcome(chat: ReadChat | null, turnId: string, cause?: Re
 }
 
 /**
- * The outcome of an earlier send, as it was told then.
+ * The outcome of an earlier send, as the answer to that send gave it.
  *
  * @throws MESSAGE_SEND_FAILED with `details.outcome: "undecided"` when nobody can say whether it was delivered
  */
@@ -68,8 +68,8 @@ export function isOpen(error: unknown): boolean {
   return !(error instanceof ApiError) || error.details?.outcome === "unknown" || isUnreachable(error);
 }
 
-/** @throws CHAT_BUSY while a turn is in the hands of a sender that may be alive. */
-export function refuseLive({ internal, now }: ReadChat): void {
+/** @throws CHAT_BUSY while the sender of the open turn may be alive. */
+export function refuseLiveTurn({ internal, now }: ReadChat): void {
   if (internal?.turn && isLive(internal.turn, now)) throw chatBusy(internal.turn, now);
 }
 

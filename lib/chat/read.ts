@@ -73,8 +73,8 @@ export interface TranscriptWindow {
 }
 
 /**
- * Whether the places of messages will still change: in a legacy chat that could not be imported yet. It is shown whole
- * and without seq, as a seq that was shown never changes.
+ * Whether the seq of messages may still change: in a legacy chat that could not be imported yet. It is shown whole and
+ * without seq, as a seq that was shown never changes.
  */
 export const isSeqProvisional = (chat: ReadChat, stale: boolean) =>
   needsImport(chat) && (stale || chat.internal?.turn !== undefined);
@@ -83,9 +83,9 @@ export const isSeqProvisional = (chat: ReadChat, stale: boolean) =>
 export function transcriptOf(
   chat: StoredChat,
   { limit, afterSeq, withTools }: TranscriptWindow,
-  isPlaced = true,
+  isSeqFinal = true,
 ): { data: Transcript; page: { hasMore?: boolean; nextSeq?: number } } {
-  const isPaged = isPlaced && (limit !== undefined || afterSeq !== undefined);
+  const isPaged = isSeqFinal && (limit !== undefined || afterSeq !== undefined);
   const all = visibleMessages(chat, withTools);
   const asked = isPaged && afterSeq !== undefined ? all.filter(({ seq }) => seq > afterSeq) : all;
   const page = isPaged && limit !== undefined ? asked.slice(0, limit) : asked;
@@ -95,8 +95,8 @@ export function transcriptOf(
   const fits = isSmall(page) || sizeOf({ ...base, transcript, messages: page }) <= maxAnswerBytes;
   const messages = fits ? page : takeFitting(page, maxAnswerBytes - sizeOf(base));
   const hasMore = messages.length < asked.length;
-  const nextSeq = isPlaced ? messages.at(-1)?.seq : undefined;
-  const shown = isPlaced ? messages : messages.map(({ seq: _changes, ...message }) => message);
+  const nextSeq = isSeqFinal ? messages.at(-1)?.seq : undefined;
+  const shown = isSeqFinal ? messages : messages.map(({ seq: _changes, ...message }) => message);
   return {
     data: { ...base, ...(fits && transcript !== undefined ? { transcript } : {}), messages: shown },
     page: isPaged || hasMore ? { hasMore, ...(hasMore && nextSeq !== undefined ? { nextSeq } : {}) } : {},

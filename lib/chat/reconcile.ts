@@ -27,7 +27,7 @@ export type Step =
       lastTurn?: string;
     };
 
-/** For how long absence in Retell's history proves nothing. */
+/** How long after a send absence in Retell's history proves nothing. */
 export interface SettleTimes {
   settleMs: number;
   /** The same for a turn that Retell answered with a 500. */
@@ -39,7 +39,7 @@ interface OpenTurn {
   turn: Turn;
   /** The chat is over at Retell. */
   isOver: boolean;
-  /** Absence in Retell's history proves something by now. */
+  /** The turn is so old that absence in Retell's history is final. */
   isOld: boolean;
 }
 
@@ -87,7 +87,8 @@ function isOld({ at, markedAt, failedByRetell }: Turn, now: Date, times: SettleT
 }
 
 /**
- * Storage is off, or retention has passed. A chat that is over does not tell by that whether it got the message.
+ * Decides an open turn when Retell keeps no history, or has deleted it. Then even a chat that is over does not show
+ * whether the message was delivered.
  */
 function withoutHistory({ turn, isOld }: OpenTurn): Step {
   if (!turn.refusedByRetell && !isOld) return { kind: "later" };
@@ -107,7 +108,7 @@ function decide(
     const reason = isUndecided ? "undecided" : "absent";
     return { kind: "fail", reason, mayArrive: !turn.refusedByRetell && !isOver };
   }
-  // Retell may show the user's message first and the reply later, in pieces: an agent's word is its end.
+  // Retell may show the user's message first and the reply later, in pieces. An agent's message completes it.
   if (!own.rest.some(({ role }) => role === "agent") && !isOver && !isOld) return { kind: "later" };
   const reply = own.rest.map((entry) => toStoredMessage(entry, turn.id));
   const others = newParts.filter((part) => part !== own).flatMap(messagesOf);

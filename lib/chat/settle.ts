@@ -75,7 +75,7 @@ export async function settle(context: ChatContext, options: SettleOptions): Prom
     const settled = await applySteps(context, chat, history instanceof RetellError ? undefined : history);
     if (settled) return { ...settled, failure };
   }
-  // Other requests have changed the chat in each round: what they stored is as good.
+  // Other requests have changed the chat in each round: what they stored is as recent.
   const chat = await chats.getOrThrow(tenant, chatId);
   return { chat, openTurn: chat.internal?.turn && "unknown", failure };
 }

@@ -1,5 +1,5 @@
 /**
- * Every lease, wait and margin of the turn protocol (docs/turns.md), with its reason. Times of a single call stand
+ * Every lease, wait and margin of the turn protocol (docs/turns.md), with its reason. Limits of a single call are
  * where it is made: the deadline of a request and MongoDB's limits in lib/platform, the circuit breaker in lib/retell.
  */
 
@@ -47,7 +47,7 @@ export const endCheckOfOtherMs = endCheckMs + second;
 /** A repeat stops waiting for its first request when this much of its own time is left. */
 export const minReplayMs = 3 * second;
 
-/** Between two looks of a waiting repeat. */
+/** A waiting repeat reads the chat this often. */
 export const replayPollMs = 200;
 
 /**
@@ -62,7 +62,7 @@ export const endTimeMarginMs = minute;
  */
 export const lostHistoryMs = 7 * day;
 
-// Whose entry is it
+// Which of Retell's entries belong to which sends
 
 /** A late entry belongs to a send only if it is at most this much older than the send. Clocks may differ by minutes. */
 export const entryBeforeSendMs = 5 * minute;
@@ -81,7 +81,7 @@ export const serverClocksMs = second;
 /** How long a document that the primary has just got is waited for: a majority has it within milliseconds. */
 export const durableMs = second;
 
-/** Between two looks at such a document. */
+/** Such a document is read this often. */
 export const durablePollMs = 20;
 
 /** Apps poll transcripts: within this time of an instance's last read at Retell, Mongo answers. */
@@ -120,7 +120,7 @@ export const endedChatMs = minute;
 /** After the outcome of a turn became unknown, or a webhook's chat could not be read. */
 export const unknownChatMs = 10 * second;
 
-/** While a turn is unknown: the wait by the age of the turn, and the one after that. */
+/** While a turn is unknown: the wait, by the age of the turn. An older turn waits for `oldTurnWaitMs`. */
 export const openTurnWaits = [
   { untilMs: 30 * second, waitMs: 10 * second },
   { untilMs: 2 * minute, waitMs: 30 * second },

@@ -13,7 +13,7 @@ import { constants, crc32, deflateRawSync, inflateRawSync } from "node:zlib";
 export interface AnswerHead {
   text(): string;
   deflated(): Deflated;
-  /** Of the text, approximately. */
+  /** The text's length, approximately. */
   length: number;
 }
 

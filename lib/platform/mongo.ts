@@ -66,12 +66,12 @@ export const driver = () => import("./mongo-driver.ts");
 
 /**
  * Waits until the driver has heard which servers closed their connections while this Lambda was frozen. It learns of a
- * close only some turns of the event loop after the event arrives (the end is read, our side is shut, the socket
+ * close only some ticks of the event loop after the event arrives (the end is read, our side is shut, the socket
  * closes), and what it sends before that is never answered. For what begins with Mongo: other requests wait for Redis
  * first, which is long enough.
  */
 export async function drainSocketEvents(): Promise<void> {
-  for (let turn = 0; turn < 4; turn++) await setImmediate();
+  for (let tick = 0; tick < 4; tick++) await setImmediate();
 }
 
 /** Whether an error is of the driver, the server or the network, and not about our request. */

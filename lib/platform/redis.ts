@@ -27,7 +27,7 @@ let failures = 0;
 let openUntil = 0;
 
 /**
- * Upstash over HTTP. The commands of one turn of the event loop are sent in one request, so that two limits, a permission
+ * Upstash over HTTP. The commands of one tick of the event loop are sent in one request, so that two limits, a permission
  * and a cache read take one round trip.
  *
  * Every command may reject with RedisUnavailable: when Redis is down, slower than 500 ms, or answers something else.

@@ -1,7 +1,7 @@
 import type * as z from "zod";
 import type { RequestLog } from "../platform/logger.ts";
 
-/** The readable part of a value, and the paths of what was removed. */
+/** The readable part of a value, and the paths of what was removed or is missing. */
 export interface LenientResult<T> {
   data: T;
   /** Names without values, such as `message_with_tool_calls[].message_id`. */

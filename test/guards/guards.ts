@@ -84,7 +84,7 @@ export const guards: Guard[] = [
   {
     name: "the lease, before an end",
     file: "lib/chat/end.ts",
-    text: "refuseLive(current);",
+    text: "refuseLiveTurn(current);",
     test: ["test/end.test.ts", "end", "waits for a turn that is running: 409 CHAT_BUSY"],
   },
   {

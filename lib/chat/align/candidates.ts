@@ -4,7 +4,7 @@ import { entryAfterSendMs, entryBeforeSendMs, replacedTextMs, serverClocksMs } f
 import type { Part } from "./parts.ts";
 import { normalized } from "./text.ts";
 
-/** The sends of ours that parts of Retell's history are. */
+/** Which part of Retell's history is which send of ours. */
 export type Owners = Map<Part<RetellMessage>, StoredMessage>;
 
 /**
@@ -30,8 +30,8 @@ export class Candidates {
   }
 
   /**
-   * Gives each entry to one send of its text at most: to the send that was made soonest before it. Where times do not
-   * tell, the open turn comes first, as the others were given up long ago, and then the order.
+   * Assigns each entry to at most one send of the same text: to the send that was made soonest before it. Where times
+   * do not tell, the open turn comes first, as the others were given up long ago, and then the order.
    */
   assignByText(left: Part<RetellMessage>[]): void {
     for (const [text, same] of Map.groupBy(this.sends, ({ content }) => normalized(content))) {
@@ -54,11 +54,11 @@ export class Candidates {
   }
 
   /**
-   * Gives entries of another text to sends, since a guardrail may have replaced the text: in their order, if there are
-   * as many entries as sends.
+   * Assigns entries of another text to sends, since a guardrail may have replaced the text: in their order, if there
+   * are as many entries as sends.
    *
    * @param decideByOrder Whether the order may decide.
-   * @returns The sends that any of the entries may be, where that stays undecided.
+   * @returns The sends that stay undecided: an entry may be this send, or somebody else's message.
    */
   assignByOrder(left: Part<RetellMessage>[], decideByOrder: boolean): Set<StoredMessage> {
     const given = new Set(this.owners.values());
@@ -92,7 +92,8 @@ export class Candidates {
   }
 
   /**
-   * How long (ms) after a send an entry came; 0 for right after. Undefined: it was there before, by servers' clocks.
+   * How long (ms) after a send an entry came; 0 for right after. Undefined: by the servers' clocks, it is older than
+   * the send.
    */
   private waitOf({ user }: Part<RetellMessage>, send: StoredMessage): number | undefined {
     const at = user?.created_timestamp;

@@ -11,7 +11,7 @@ export class Pairs {
   private readonly oursByTheirs = new Map<number, number>();
   private readonly ours: Part<StoredMessage>[];
   private readonly theirs: Part<RetellMessage>[];
-  /** Some of Retell's ids were found again: so it keeps them, and another id is another message. */
+  /** Retell keeps the ids of its messages, as some were found again: then another id means another message. */
   private areIdsKept = false;
 
   constructor(ours: Part<StoredMessage>[], theirs: Part<RetellMessage>[]) {
@@ -66,8 +66,8 @@ export class Pairs {
    * By place: guardrails and scrubbing rewrite texts, so parts between the same neighbours are paired in their order.
    *
    * @param owned      Parts of Retell's that are known to be sends without confirmation.
-   * @param isScrubbed Retell may have rewritten both sides, which it does only after the end. Before the end, two parts in
-   *                   which both sides differ are two.
+   * @param isScrubbed Retell may have rewritten both sides, which it does only after the end. Before the end, two
+   *                   parts in which both sides differ are two.
    */
   pairByPlace(owned: ReadonlyMap<Part<RetellMessage>, StoredMessage>, isScrubbed: boolean): void {
     const mayBeSame = this.comparer(isScrubbed);

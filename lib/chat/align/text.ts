@@ -5,7 +5,7 @@ export const normalized = (text: unknown) =>
 /** The same without U+FFFD at its end: a text that was cut in half of a surrogate pair ends so. */
 export const comparable = (text: unknown) => normalized(text).replace(/\uFFFD+$/, "");
 
-/** Whether a text is only the beginning of another: so is an empty one, or none. */
+/** Whether a text is a prefix of a longer one. An absent text counts as empty. */
 export function isBeginningOf(half: string | undefined = "", whole: string | undefined): whole is string {
   if (whole === undefined || half === whole) return false;
   if (whole.startsWith(half)) return true;

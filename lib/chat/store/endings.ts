@@ -31,8 +31,8 @@ export async function close(tenant: TenantContext, seen: ReadChat, ending: Endin
 }
 
 /**
- * Notes the turn whose answer tells that the chat is over. The sweep looks soon, as FINISH took the chat for an ongoing
- * one.
+ * Notes the turn whose answer reports that the chat is over. The sweep looks soon, as FINISH took the chat for an
+ * ongoing one.
  *
  * @returns Whether it is noted: not if another turn is, or if a repeat was told that the chat goes on (`isEndPending`).
  */
@@ -64,7 +64,10 @@ export function mayNoteEndedIn({ internal }: ReadChat, turnId: string | undefine
   return internal?.turn?.id === turnId || internal?.endPending?.includes(turnId) === true;
 }
 
-/** Decides that a turn tells of no end, unless it is noted that it does: every later repeat is told the same. */
+/**
+ * Decides that the answer of a turn does not report the chat's end, unless it is noted that it does. Repeats keep to
+ * it.
+ */
 export async function noteNotEnded(tenant: TenantContext, chatId: string, turnId: string): Promise<void> {
   const filter = { ...oneChat(tenant, chatId), "internal.endPending": turnId, "internal.endedIn": { $ne: turnId } };
   const update: UpdateFilter<StoredChat> = {

@@ -79,7 +79,7 @@ export async function begin(
  * FINISH: appends the reply and frees the chat. It needs neither status nor time: the chat's end may have been stored
  * first, and a late sender may still finish what nobody else settled.
  *
- * @param waitMs    When the sweep looks next: soon after a reply that may have ended the chat.
+ * @param waitMs       When the sweep looks next: soon after a reply that may have ended the chat.
  * @param isEndPending What a repeat is told of the chat's end is still to be decided: see endings.ts.
  * @returns The seq of the reply's first entry, the chat's status, and the turn in which the chat ended; null when
  *          somebody else has settled the turn, or when the chat has an entry of the reply already.

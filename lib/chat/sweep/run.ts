@@ -7,7 +7,7 @@ import type { Subaccount } from "./subaccounts.ts";
 
 /** What one run does at most. */
 export interface SweepBounds {
-  /** Epoch ms after which no new work starts. Work that has started may take 25 s more. */
+  /** Epoch ms after which no new work starts. Work that has started may take `sweepReserveMs` more. */
   until: number;
   /** Chats of one subaccount. */
   perSubaccount: number;
@@ -31,12 +31,12 @@ export interface SweepRun {
   bounds: SweepBounds;
   log: RequestLog;
   result: SweepResult;
-  /** Subaccounts that failed. They are left alone until the next run. */
+  /** Subaccounts that failed. They are skipped until the next run. */
   failedSubaccounts: Set<string>;
 }
 
 /**
- * Does something for a subaccount. If it fails (its cluster, its account, a 429), the others are swept all the same.
+ * Runs work for one subaccount. If it fails (its cluster, its account, a 429), the sweep continues with the others.
  */
 export async function withTenant(
   { id, location }: Subaccount,

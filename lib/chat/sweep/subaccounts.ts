@@ -27,7 +27,7 @@ const pageSize = 100;
 export const sweepNotes = async () => (await central()).collection<SweepNote>("chatsweeps");
 
 /**
- * Every subaccount once, starting after the one at which the last run stopped. So each has its turn, however much work
+ * Every subaccount once, starting after the one at which the last run stopped. So each is reached, however much work
  * those before it have. Ends when the time is over.
  */
 export async function* subaccountsRoundRobin(work: string, until: number): AsyncGenerator<Subaccount> {

@@ -8,8 +8,8 @@ import { subaccountsRoundRobin } from "./subaccounts.ts";
  * Handles the chats that are due: settles open turns, finds chats that ended at Retell, fetches analysis and cost that
  * come late. Then ends orphans. Any number of sweeps may run at once, as each chat is claimed.
  *
- * Subaccounts take turns, from run to run. An account that answers 429, or fails to answer five times in a row, is left
- * alone until the next run.
+ * Subaccounts are visited round robin, across runs. An account that answers 429, or fails to answer five times in a
+ * row, is skipped until the next run.
  */
 export async function sweep(bounds: SweepBounds, log: RequestLog): Promise<SweepResult> {
   const result: SweepResult = { subaccounts: 0, settled: 0, orphansEnded: 0, failed: 0, oldestOpenSeconds: 0 };
