@@ -30,7 +30,7 @@ export interface IdempotencyRecord {
 }
 
 /** A record as it was read, with the server's clock at that moment. */
-export type ReadRecord = IdempotencyRecord & { now: Date };
+export type RecordSnapshot = IdempotencyRecord & { now: Date };
 
 /**
  * What a chat carries of the create that it came of, in our database and in Retell's metadata. It is not the key alone:
@@ -42,7 +42,11 @@ export const requestName = ({ _id, expires }: IdempotencyRecord) => `${_id}.${ex
  * Claims a key if it is free. The claim succeeded if the record names this owner; otherwise another attempt has the
  * key.
  */
-export async function claim(tenant: TenantContext, { id, hash }: IdempotencyKey, owner: string): Promise<ReadRecord> {
+export async function claim(
+  tenant: TenantContext,
+  { id, hash }: IdempotencyKey,
+  owner: string,
+): Promise<RecordSnapshot> {
   const mine = {
     _id: id,
     hash,
@@ -57,7 +61,7 @@ export async function claim(tenant: TenantContext, { id, hash }: IdempotencyKey,
     records.findOneAndUpdate(
       { _id: id },
       [{ $replaceWith: { $cond: [{ $and: [isFree, isWanted] }, mine, "$$ROOT"] } }],
-      { upsert: true, returnDocument: "after", projection: { ...everything, now: "$$NOW" } },
+      { upsert: true, returnDocument: "after", projection: { ...recordFields, now: "$$NOW" } },
     ),
   );
   if (!record) throw new ApiError("INTERNAL_ERROR", { cause: new UnexpectedAnswer("An upsert returned nothing") });
@@ -114,7 +118,7 @@ export async function mark(tenant: TenantContext, id: string, owner: string, isF
   await run(tenant, (records) => records.updateOne({ _id: id, owner }, update));
 }
 
-const everything = { hash: 1, owner: 1, state: 1, finishedAt: 1, at: 1, chat_id: 1, expires: 1 };
+const recordFields = { hash: 1, owner: 1, state: 1, finishedAt: 1, at: 1, chat_id: 1, expires: 1 };
 
 function run<T>(tenant: TenantContext, operation: (records: Collection<IdempotencyRecord>) => Promise<T>): Promise<T> {
   return runIn(tenant, "chatrequests", operation);

@@ -2,7 +2,7 @@ import { ApiError } from "../platform/errors.ts";
 import type { RetellClient } from "../retell/client.ts";
 import { asFailure, RetellError } from "../retell/errors.ts";
 import type { RetellChat } from "../retell/schema.ts";
-import { type ReadRecord, requestName } from "./create-keys.ts";
+import { type RecordSnapshot, requestName } from "./create-keys.ts";
 import { type CreateChatInput, type CreateContext, chatGone, documentOf, storeRecoveredChat } from "./create-store.ts";
 import type { StoredChat } from "./model.ts";
 import * as chats from "./store/chats.ts";
@@ -10,7 +10,7 @@ import * as tombstones from "./store/tombstones.ts";
 import { leaseMs, settleAfter500Ms, settleMs } from "./timing.ts";
 
 /** Whether the attempt that has a key may still be alive. */
-export const isRunning = (record: ReadRecord) => record.state === "running" && ageOf(record) < leaseMs();
+export const isRunning = (record: RecordSnapshot) => record.state === "running" && ageOf(record) < leaseMs();
 
 /**
  * The chat of an attempt that died, or that Retell did not answer. Either the attempt stored it and did not note it, or
@@ -22,7 +22,7 @@ export const isRunning = (record: ReadRecord) => record.state === "running" && a
 export async function recoverChat(
   context: CreateContext,
   input: CreateChatInput,
-  record: ReadRecord,
+  record: RecordSnapshot,
   retell: RetellClient,
 ): Promise<StoredChat | undefined> {
   const { tenant, deadline } = context;
@@ -49,7 +49,7 @@ export async function recoverChat(
 }
 
 /** Whether Retell may still create the chat, or show it for the first time. */
-function mayStillAppear(record: ReadRecord): boolean {
+function mayStillAppear(record: RecordSnapshot): boolean {
   const { finishedAt, now } = record;
   if (finishedAt) return now.getTime() - finishedAt.getTime() <= settleAfter500Ms;
   return ageOf(record) < settleMs();
@@ -83,7 +83,7 @@ export async function findDespiteRefusal(
   }
 }
 
-const ageOf = ({ at, now }: ReadRecord) => now.getTime() - at.getTime();
+const ageOf = ({ at, now }: RecordSnapshot) => now.getTime() - at.getTime();
 
 /** @param retryAfter Seconds. */
 export const inProgress = (retryAfter: number) => new ApiError("REQUEST_IN_PROGRESS", { retryAfter });

@@ -7,7 +7,7 @@ import { type RetellClient, reservedKey, retellFor } from "../retell/client.ts";
 import { isRefusal, RetellError } from "../retell/errors.ts";
 import type { RetellChat } from "../retell/schema.ts";
 import * as cache from "./cache.ts";
-import type { ReadRecord } from "./create-keys.ts";
+import type { RecordSnapshot } from "./create-keys.ts";
 import * as keys from "./create-keys.ts";
 import { findDespiteRefusal, inProgress, isRunning, recoverChat } from "./create-recovery.ts";
 import { type CreateChatInput, type CreateContext, chatGone, documentOf, insertOrEndAtRetell } from "./create-store.ts";
@@ -30,7 +30,7 @@ interface Attempt {
 
 /** Another attempt has the key. */
 interface ClaimedBefore {
-  earlier: ReadRecord;
+  earlier: RecordSnapshot;
 }
 
 const rounds = 3;
@@ -88,7 +88,7 @@ async function claimAndPrepare(
   tenant: TenantContext,
   input: CreateChatInput,
   { key, owner }: Attempt,
-): Promise<{ record: ReadRecord; retell: RetellClient } | ClaimedBefore> {
+): Promise<{ record: RecordSnapshot; retell: RetellClient } | ClaimedBefore> {
   try {
     const work = [keys.claim(tenant, key, owner), prepare(tenant, input)] as const;
     // Both end before either is thrown: a failure must not leave a claim behind that nobody knows of.
@@ -118,7 +118,7 @@ async function createOnce(
   context: CreateContext,
   input: CreateChatInput,
   retell: RetellClient,
-  record: ReadRecord | undefined,
+  record: RecordSnapshot | undefined,
 ): Promise<Created> {
   const { tenant } = context;
   const request = record && keys.requestName(record);
@@ -170,7 +170,7 @@ async function replay(
   context: CreateContext,
   input: CreateChatInput,
   key: IdempotencyKey,
-  earlier: ReadRecord,
+  earlier: RecordSnapshot,
 ): Promise<Created | undefined> {
   const { tenant } = context;
   if (earlier.hash !== key.hash) throw new ApiError("IDEMPOTENCY_KEY_REUSED");

@@ -14,7 +14,7 @@ const Int64 = z
 const Decimal = z.string().regex(/^(NaN|-?Infinity|-?(?=(\d\.?){1,34}(E|$))\d+(\.\d+)?(E[+-]?\d{1,3})?)$/);
 
 /** What chats are sorted by, as JSON: only the types that a stored time or id may have. */
-const Key = z.union([
+const SortKey = z.union([
   z.null(),
   z.boolean(),
   z.number(),
@@ -26,12 +26,12 @@ const Key = z.union([
   z.strictObject({ $oid: z.string().regex(/^[0-9a-f]{24}$/) }),
   z.strictObject({ $maxKey: z.literal(1) }),
 ]);
-export type Key = z.infer<typeof Key>;
+export type SortKey = z.infer<typeof SortKey>;
 
 /** What a list is sorted by: both fields, since two chats may begin in the same millisecond. */
 export interface SortKeys {
-  start_timestamp: Key;
-  chat_id: Key;
+  start_timestamp: SortKey;
+  chat_id: SortKey;
 }
 
 /** Where a page of a list begins: after these keys, and after `skip` more chats. */
@@ -40,7 +40,7 @@ export interface Position extends SortKeys {
 }
 
 const CursorParts = z
-  .tuple([Key, Key, z.number().int().min(1).max(maxSkip).optional()])
+  .tuple([SortKey, SortKey, z.number().int().min(1).max(maxSkip).optional()])
   .transform(([start_timestamp, chat_id, skip]): Position => ({ start_timestamp, chat_id, ...(skip ? { skip } : {}) }));
 
 /** An opaque text that becomes a position. Anything that `encodeCursor` did not write is refused. */

@@ -1,7 +1,7 @@
 import { sleep } from "../platform/time.ts";
 import type { SendContext } from "./context.ts";
 import { type FinalHistory, forgetIfOver } from "./ending.ts";
-import type { ReadChat } from "./model.ts";
+import type { ChatSnapshot } from "./model.ts";
 import { unknownOutcome } from "./outcome.ts";
 import type { ChatStatus } from "./schema.ts";
 import { settle } from "./settle.ts";
@@ -79,7 +79,7 @@ export async function statusAfter(context: SendContext, turnId: string, check: E
  * The chat for a repeat. Its first request may be checking at this moment whether the agent has ended the chat in this
  * turn, and is waited for. If that request died, or takes too long, neither of them tells of an end.
  */
-export async function chatForReplay({ tenant, chatId, deadline }: SendContext, turnId: string): Promise<ReadChat> {
+export async function chatForReplay({ tenant, chatId, deadline }: SendContext, turnId: string): Promise<ChatSnapshot> {
   const until = Date.now() + Math.min(endCheckOfOtherMs, deadline.leftMs - minReplayMs);
   for (;;) {
     const chat = await chats.getOrThrow(tenant, chatId);

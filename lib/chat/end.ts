@@ -4,7 +4,7 @@ import { retellFor } from "../retell/client.ts";
 import { asFailure, RetellError } from "../retell/errors.ts";
 import type { ChatContext } from "./context.ts";
 import type { FinalHistory } from "./ending.ts";
-import { isUser, type ReadChat } from "./model.ts";
+import { type ChatSnapshot, isUser } from "./model.ts";
 import { refuseLiveTurn } from "./outcome.ts";
 import { type Settled, settle } from "./settle.ts";
 import * as chats from "./store/chats.ts";
@@ -19,7 +19,7 @@ type EndSignals = Pick<Deadline, "callSignal" | "answerSignal">;
  *
  * @throws CHAT_NOT_FOUND, CHAT_BUSY while a turn is running, CHAT_END_FAILED
  */
-export async function end(tenant: TenantContext, chatId: string, deadline: Deadline): Promise<ReadChat> {
+export async function end(tenant: TenantContext, chatId: string, deadline: Deadline): Promise<ChatSnapshot> {
   const current = await chats.getOrThrow(tenant, chatId);
   if (current.chat_status !== "ongoing") return current; // the next reader settles a turn that is still open
   refuseLiveTurn(current);
@@ -37,7 +37,7 @@ export async function end(tenant: TenantContext, chatId: string, deadline: Deadl
 }
 
 /** Whether an end was asked for and failed, and no user has spoken since. */
-export function isEndDue({ chat_status, internal, messages }: ReadChat): boolean {
+export function isEndDue({ chat_status, internal, messages }: ChatSnapshot): boolean {
   const requestedAt = internal?.endRequestedAt;
   if (chat_status !== "ongoing" || !(requestedAt instanceof Date)) return false;
   return (messages.findLast(isUser)?.created_timestamp ?? 0) <= requestedAt.getTime();

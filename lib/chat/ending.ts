@@ -2,10 +2,10 @@ import { isDeepStrictEqual } from "node:util";
 import type { TenantContext } from "../access/tenant.ts";
 import { isTooLarge } from "../platform/mongo.ts";
 import type { RetellChat } from "../retell/schema.ts";
-import { isBeginningOf } from "./align/text.ts";
+import { isPrefixOf } from "./align/text.ts";
 import * as cache from "./cache.ts";
 import { isEmpty, merge } from "./merge.ts";
-import { countOf, type ReadChat } from "./model.ts";
+import { type ChatSnapshot, countOf } from "./model.ts";
 import { fitsDocument, maxTranscriptBytes } from "./size.ts";
 import type { Ending } from "./store/endings.ts";
 import * as endings from "./store/endings.ts";
@@ -25,7 +25,7 @@ export interface FinalHistory extends RetellChat {
 /** Drops what is cached of a chat that is over, after a change. Ongoing chats are not cached. */
 export async function forgetIfOver(
   tenant: TenantContext,
-  { chat_id, chat_status }: Pick<ReadChat, "chat_id" | "chat_status">,
+  { chat_id, chat_status }: Pick<ChatSnapshot, "chat_id" | "chat_status">,
 ) {
   if (chat_status === "ongoing") return;
   const { subaccountId, log } = tenant;
@@ -35,10 +35,10 @@ export async function forgetIfOver(
 /** Stores how a chat finished, if that is new; undefined when another request has changed the chat. */
 export async function storeEnding(
   tenant: TenantContext,
-  chat: ReadChat,
+  chat: ChatSnapshot,
   history: FinalHistory,
   more: Ending = {},
-): Promise<ReadChat | undefined> {
+): Promise<ChatSnapshot | undefined> {
   const found = endingOf(chat, history);
   if (!found) return chat;
   const ending = { ...found, ...more };
@@ -56,12 +56,12 @@ export async function storeEnding(
 }
 
 /** For the sweep, which has no log line for each chat. A request has a line of its own. */
-function logEnd({ log }: TenantContext, before: ReadChat): void {
+function logEnd({ log }: TenantContext, before: ChatSnapshot): void {
   if (before.chat_status === "ongoing" && log.fields.route === undefined) log.info("A chat was found over");
 }
 
 /** Counts each chat once: when its end is new, and when its cost is new. */
-function measureEnd({ log: { metrics } }: TenantContext, before: ReadChat, after: ReadChat): void {
+function measureEnd({ log: { metrics } }: TenantContext, before: ChatSnapshot, after: ChatSnapshot): void {
   if (before.chat_status === "ongoing") {
     const lastedMs = (after.end_timestamp ?? Date.now()) - after.start_timestamp;
     metrics.put("ChatDuration", Math.max(0, lastedMs / 1_000));
@@ -72,7 +72,7 @@ function measureEnd({ log: { metrics } }: TenantContext, before: ReadChat, after
 }
 
 /** What the history says about the end and we have not stored; undefined when there is nothing. */
-export function endingOf(chat: ReadChat, history: FinalHistory): Ending | undefined {
+export function endingOf(chat: ChatSnapshot, history: FinalHistory): Ending | undefined {
   if (history.chat_status === "ongoing") return undefined;
   const isNew = chat.chat_status === "ongoing";
   const ending: Ending = {
@@ -89,7 +89,7 @@ export function endingOf(chat: ReadChat, history: FinalHistory): Ending | undefi
  * When it ended. Our clock or a webhook stands in until Retell's history has the time. A stored time that differs by
  * seconds stays: clocks differ, and a client may have been told.
  */
-function endTime(chat: ReadChat, { end_timestamp: read, webhook, isAssumed }: FinalHistory): Ending {
+function endTime(chat: ChatSnapshot, { end_timestamp: read, webhook, isAssumed }: FinalHistory): Ending {
   const isCorrected =
     read !== undefined && !isAssumed && !(Math.abs(read - Number(chat.end_timestamp)) <= endTimeMarginMs);
   const time = read ?? webhook?.chat.end_timestamp ?? Date.now();
@@ -102,11 +102,11 @@ function endTime(chat: ReadChat, { end_timestamp: read, webhook, isAssumed }: Fi
 /**
  * The whole transcript, unless an open turn may still add to it. It only grows: a text that Retell scrubs later stays.
  */
-function finalText(chat: ReadChat, history: FinalHistory): Ending {
+function finalText(chat: ChatSnapshot, history: FinalHistory): Ending {
   if (chat.internal?.turn || history.isAssumed) return {};
   const known = [history.transcript, history.webhook?.chat.transcript].flatMap((text) => text || []);
   const texts = known.length > 0 ? known : [transcriptText(chat.messages)];
-  const transcript = texts.reduce((longest, text) => (isBeginningOf(longest, text) ? text : longest), chat.transcript);
+  const transcript = texts.reduce((longest, text) => (isPrefixOf(longest, text) ? text : longest), chat.transcript);
   if (transcript === chat.transcript || Buffer.byteLength(transcript) > maxTranscriptBytes) return {};
   return fitsDocument({ ...chat, transcript }, chat.messages) ? { transcript } : {};
 }
@@ -115,7 +115,7 @@ function finalText(chat: ReadChat, history: FinalHistory): Ending {
  * What get-chat says counts. What it lacks comes from the webhook: chat_analyzed is sent last and replaces what is
  * stored, chat_ended only adds to it, as it may come late.
  */
-function details(chat: ReadChat, history: FinalHistory): Ending {
+function details(chat: ChatSnapshot, history: FinalHistory): Ending {
   const { webhook } = history;
   const ending: Ending = {};
   for (const name of ["chat_cost", "chat_analysis", "collected_dynamic_variables"] as const) {

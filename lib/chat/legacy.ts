@@ -4,7 +4,7 @@ import { asFailure, RetellError } from "../retell/errors.ts";
 import type { RetellMessage } from "../retell/schema.ts";
 import type { ChatContext } from "./context.ts";
 import { type FinalHistory, forgetIfOver, storeEnding } from "./ending.ts";
-import { isUser, needsImport, type ReadChat, type StoredMessage, toStoredMessage } from "./model.ts";
+import { type ChatSnapshot, isUser, needsImport, type StoredMessage, toStoredMessage } from "./model.ts";
 import { fitsDocument } from "./size.ts";
 import * as chats from "./store/chats.ts";
 import * as settling from "./store/settling.ts";
@@ -12,7 +12,7 @@ import { lostHistoryMs } from "./timing.ts";
 
 /** A chat that could not be imported now, as it can be shown. */
 interface NotImported {
-  chat: ReadChat;
+  chat: ChatSnapshot;
   openTurn: undefined;
   /** Why Retell could not be read. */
   failure: RetellError | undefined;
@@ -44,7 +44,7 @@ export async function importLegacyChat(context: ChatContext, code: ErrorCode, si
  */
 export async function importHistory(
   context: ChatContext,
-  chat: ReadChat,
+  chat: ChatSnapshot,
   signal: AbortSignal,
   final?: FinalHistory,
 ): Promise<NotImported | undefined> {
@@ -70,7 +70,7 @@ export async function importHistory(
 }
 
 /** Whether Retell refuses a chat that has been over for a week: its history will not be readable any more. */
-function isLost({ chat_status, endedAt, now }: ReadChat, { kind }: RetellError): boolean {
+function isLost({ chat_status, endedAt, now }: ChatSnapshot, { kind }: RetellError): boolean {
   const isOld = endedAt instanceof Date && now.getTime() - endedAt.getTime() > lostHistoryMs;
   return kind === "refused" && chat_status !== "ongoing" && isOld;
 }
@@ -78,7 +78,7 @@ function isLost({ chat_status, endedAt, now }: ReadChat, { kind }: RetellError):
 /** Stores the end of a chat that cannot be imported yet. */
 async function closeWithoutImport(
   tenant: TenantContext,
-  chat: ReadChat,
+  chat: ChatSnapshot,
   history: FinalHistory | undefined,
   messages: StoredMessage[],
 ): Promise<NotImported | undefined> {
@@ -87,7 +87,7 @@ async function closeWithoutImport(
 }
 
 /** Marks a chat whose history does not fit into its document: it takes no new turn, and is read from Retell. */
-export async function markOverflow(tenant: TenantContext, chat: ReadChat): Promise<void> {
+export async function markOverflow(tenant: TenantContext, chat: ChatSnapshot): Promise<void> {
   if (chat.internal?.overflows) return;
   const isFirst = await settling.markOverflowing(tenant, chat.chat_id);
   if (isFirst) tenant.log.warn("A history does not fit into a document: it is read from Retell, and takes no new turn");

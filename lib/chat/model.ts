@@ -136,7 +136,7 @@ export interface StoredChat {
 }
 
 /** A chat as it was read, with the server's clock at that moment. */
-export type ReadChat = StoredChat & { now: Date };
+export type ChatSnapshot = StoredChat & { now: Date };
 
 /**
  * The chat with messages of the expected shape, whatever was stored: others write into the collection. An item that is
@@ -224,7 +224,7 @@ export function isImported({ internal, messages: [first] }: Pick<StoredChat, "in
  * Whether Retell's history is still to be imported, as the old server keeps only the last turn's messages. A chat that
  * ended under the old server keeps the messages that it has.
  */
-export const needsImport = (chat: ReadChat) =>
+export const needsImport = (chat: ChatSnapshot) =>
   !isImported(chat) && (chat.chat_status === "ongoing" || chat.internal?.importPending === true);
 
 /** Whether the sender of a turn may still be alive. */

@@ -1,7 +1,7 @@
 import { ApiError } from "../platform/errors.ts";
 import { isUnreachable } from "../platform/mongo.ts";
 import type { RetellError } from "../retell/errors.ts";
-import { isLive, isUser, type ReadChat, type Turn } from "./model.ts";
+import { type ChatSnapshot, isLive, isUser, type Turn } from "./model.ts";
 import type { ChatStatus, Message } from "./schema.ts";
 import { visibleMessages } from "./view.ts";
 
@@ -26,7 +26,7 @@ export interface Sent extends Outcome {
  * @param cause Why Retell's answer does not tell.
  * @throws MESSAGE_SEND_FAILED, with an unknown outcome without a chat or with the turn still open; CHAT_ENDED
  */
-export function settledOutcome(chat: ReadChat | null, turnId: string, cause?: RetellError): Outcome {
+export function settledOutcome(chat: ChatSnapshot | null, turnId: string, cause?: RetellError): Outcome {
   // If the message failed and Retell had it after all, it stands twice: the last one counts.
   const own = chat?.messages.findLast(({ internal, role }) => role === "user" && internal?.turn === turnId);
   if (!chat || !own || chat.internal?.turn?.id === turnId) throw unknownOutcome(turnId, cause);
@@ -41,7 +41,7 @@ export function settledOutcome(chat: ReadChat | null, turnId: string, cause?: Re
  *
  * @throws MESSAGE_SEND_FAILED with `details.outcome: "undecided"` when nobody can say whether it was delivered
  */
-export function replayOf(chat: ReadChat, turnId: string): Sent {
+export function replayOf(chat: ChatSnapshot, turnId: string): Sent {
   const [user] = messagesOf(chat, turnId).filter(isUser);
   if (!user?.message_id) throw new Error("A settled turn without its user message");
   if (user.delivery === "failed") throw undecidedOutcome(turnId);
@@ -49,14 +49,14 @@ export function replayOf(chat: ReadChat, turnId: string): Sent {
 }
 
 /** What is stored of a turn. Only the turn in which the agent ended the chat tells of the end. */
-function outcomeOf(chat: ReadChat, turnId: string): Outcome {
+function outcomeOf(chat: ChatSnapshot, turnId: string): Outcome {
   const messages = messagesOf(chat, turnId).filter(({ role }) => role === "agent");
   if (chat.internal?.endedIn !== turnId) return { messages, chat_status: "ongoing" };
   return { messages, chat_status: chat.chat_status === "ongoing" ? "ended" : chat.chat_status };
 }
 
 /** The messages of a turn, as clients see them. */
-function messagesOf(chat: ReadChat, turnId: string): Message[] {
+function messagesOf(chat: ChatSnapshot, turnId: string): Message[] {
   const prepended = chat.internal?.prependedCount ?? 0;
   return visibleMessages(chat, false).filter(
     ({ seq }) => chat.messages[seq - 1 + prepended]?.internal?.turn === turnId,
@@ -69,7 +69,7 @@ export function isOpen(error: unknown): boolean {
 }
 
 /** @throws CHAT_BUSY while the sender of the open turn may be alive. */
-export function refuseLiveTurn({ internal, now }: ReadChat): void {
+export function refuseLiveTurn({ internal, now }: ChatSnapshot): void {
   if (internal?.turn && isLive(internal.turn, now)) throw chatBusy(internal.turn, now);
 }
 

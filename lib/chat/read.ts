@@ -3,7 +3,7 @@ import type { Deadline } from "../platform/deadline.ts";
 import { ApiError } from "../platform/errors.ts";
 import { Lru } from "../platform/lru.ts";
 import { reservedKey, retellFor } from "../retell/client.ts";
-import { countOf, needsImport, type ReadChat, type StoredChat } from "./model.ts";
+import { type ChatSnapshot, countOf, needsImport, type StoredChat } from "./model.ts";
 import type { Message, Transcript } from "./schema.ts";
 import { type Settled, settle } from "./settle.ts";
 import { shortenMessages } from "./shorten.ts";
@@ -28,7 +28,7 @@ export async function readChat(
   chatId: string,
   deadline: Deadline,
   strong: boolean,
-): Promise<{ chat: ReadChat; stale: boolean }> {
+): Promise<{ chat: ChatSnapshot; stale: boolean }> {
   const chat = await chats.getOrThrow(tenant, chatId);
   const name = `${tenant.subaccountId}:${chatId}`;
   const isFresh = !strong && isWhole(chat) && (readAt.get(name) ?? 0) > Date.now() - freshMs;
@@ -59,10 +59,10 @@ export async function readChat(
 }
 
 /** Whether our copy is complete: no turn is open, and nothing is left to import. */
-const isWhole = (chat: ReadChat) => !chat.internal?.turn && !chat.internal?.overflows && !needsImport(chat);
+const isWhole = (chat: ChatSnapshot) => !chat.internal?.turn && !chat.internal?.overflows && !needsImport(chat);
 
 /** Whether no more will be said in a chat, and all of it is stored. */
-export const isFinal = (chat: ReadChat) => chat.chat_status !== "ongoing" && isWhole(chat);
+export const isFinal = (chat: ChatSnapshot) => chat.chat_status !== "ongoing" && isWhole(chat);
 
 /** Which messages of a transcript are asked for. */
 export interface TranscriptWindow {
@@ -76,7 +76,7 @@ export interface TranscriptWindow {
  * Whether the seq of messages may still change: in a legacy chat that could not be imported yet. It is shown whole and
  * without seq, as a seq that was shown never changes.
  */
-export const isSeqProvisional = (chat: ReadChat, stale: boolean) =>
+export const isSeqProvisional = (chat: ChatSnapshot, stale: boolean) =>
   needsImport(chat) && (stale || chat.internal?.turn !== undefined);
 
 /** A chat as clients see it, whole or a page of it, and the page's `meta`. */

@@ -1,6 +1,6 @@
 import type { RetellChat, RetellMessage } from "../retell/schema.ts";
 import { type Alignment, align, type NewPart } from "./align/align.ts";
-import { isUser, type ReadChat, type StoredMessage, type Turn, toStoredMessage } from "./model.ts";
+import { type ChatSnapshot, isUser, type StoredMessage, type Turn, toStoredMessage } from "./model.ts";
 
 /** The next thing to write so that our history agrees with Retell's. */
 export type Step =
@@ -49,7 +49,7 @@ interface OpenTurn {
  * @param history What get-chat answered; undefined when it has no such chat (any more).
  */
 export function reconcile(
-  chat: ReadChat,
+  chat: ChatSnapshot,
   history: Pick<RetellChat, "chat_status" | "message_with_tool_calls"> | undefined,
   times: SettleTimes,
 ): Step {
@@ -123,7 +123,7 @@ function decide(
 
 /** Retell's entries; undefined when they are not the history of this chat: storage is off, or all are gone. */
 function usableEntries(
-  { messages, internal }: ReadChat,
+  { messages, internal }: ChatSnapshot,
   entries: RetellMessage[] | null | undefined,
 ): RetellMessage[] | undefined {
   if (!entries) return undefined;

@@ -4,11 +4,11 @@ import { retellFor } from "../retell/client.ts";
 import { asFailure, RetellError } from "../retell/errors.ts";
 import type { RetellChat, RetellMessage } from "../retell/schema.ts";
 import { readEvent } from "../retell/webhook.ts";
-import { isBeginningOf } from "./align/text.ts";
+import { isPrefixOf } from "./align/text.ts";
 import { endingOf, type FinalHistory } from "./ending.ts";
 import { containsAll } from "./legacy.ts";
 import { isEmpty } from "./merge.ts";
-import { isImported, needsImport, type ReadChat } from "./model.ts";
+import { type ChatSnapshot, isImported, needsImport } from "./model.ts";
 import { reconcile } from "./reconcile.ts";
 import { settle, settleTimes } from "./settle.ts";
 import * as chats from "./store/chats.ts";
@@ -45,14 +45,14 @@ export async function applyRetellEvent(
   if (!current) return { event, outcome: "unknown chat" };
 
   // Both events mean that the chat is over, whatever status stands beside them.
-  const told: RetellChat = { ...chat, chat_status: chat.chat_status === "error" ? "error" : "ended" };
-  if (!hasNewContent(current, told, event)) return { event, outcome: "taken in" };
+  const webhookChat: RetellChat = { ...chat, chat_status: chat.chat_status === "error" ? "error" : "ended" };
+  if (!hasNewContent(current, webhookChat, event)) return { event, outcome: "taken in" };
 
   const context = { tenant, chatId, retell: await retellFor(tenant) };
   const signal = AbortSignal.any([deadline.callSignal(), AbortSignal.timeout(webhookPatienceMs)]);
   const history = await context.retell.retrieve(chatId, signal).catch(asFailure);
   if (history instanceof RetellError) tenant.log.warn("A chat was not read at Retell: its webhook stands in", history);
-  const final = finalOf(current, { chat: told, isLatest: event === "chat_analyzed" }, history);
+  const final = finalOf(current, { chat: webhookChat, isLatest: event === "chat_analyzed" }, history);
   const { openTurn } = await settle(context, { history: final, current, signal: deadline.callSignal() });
   if (openTurn === "live") await schedule.postpone(tenant, chatId, leaseMs());
   else if (openTurn || !isOver(history)) await schedule.postpone(tenant, chatId, unknownChatMs);
@@ -60,13 +60,13 @@ export async function applyRetellEvent(
 }
 
 /** Whether a webhook has anything that is not stored. A repeat has nothing, and costs no read at Retell. */
-function hasNewContent(chat: ReadChat, told: RetellChat, event: string): boolean {
+function hasNewContent(chat: ChatSnapshot, webhookChat: RetellChat, event: string): boolean {
   if (chat.chat_status === "ongoing" || chat.internal?.turn || needsImport(chat)) return true;
   if (event === "chat_analyzed" && isEmpty(chat.chat_analysis)) return true;
-  if (endingOf(chat, { ...told, isAssumed: true })) return true;
+  if (endingOf(chat, { ...webhookChat, isAssumed: true })) return true;
   // Without a stored transcript the sweep reads it at Retell.
-  if (chat.transcript !== "" && isBeginningOf(chat.transcript, told.transcript ?? undefined)) return true;
-  return isImported(chat) && reconcile(chat, told, settleTimes()).kind !== "none";
+  if (chat.transcript !== "" && isPrefixOf(chat.transcript, webhookChat.transcript ?? undefined)) return true;
+  return isImported(chat) && reconcile(chat, webhookChat, settleTimes()).kind !== "none";
 }
 
 /**
@@ -74,7 +74,7 @@ function hasNewContent(chat: ReadChat, told: RetellChat, event: string): boolean
  * absence proves nothing: an open turn is decided only if its message is there.
  */
 function finalOf(
-  current: ReadChat,
+  current: ChatSnapshot,
   webhook: NonNullable<FinalHistory["webhook"]>,
   history: RetellChat | RetellError,
 ): FinalHistory {
@@ -103,7 +103,7 @@ function finalOf(
 
 /** An entry with its whole text, if another entry of its id has more of it. */
 function completed(entry: RetellMessage, sameId: RetellMessage[] = []): RetellMessage {
-  const content = sameId.map((other) => other.content).find((text) => isBeginningOf(entry.content, text));
+  const content = sameId.map((other) => other.content).find((text) => isPrefixOf(entry.content, text));
   return content === undefined || entry.message_id === undefined ? entry : { ...entry, content };
 }
 

@@ -155,7 +155,7 @@ export const Message = z.object({
 export type Message = z.infer<typeof Message>;
 
 const Variables = z.record(z.string(), z.string());
-const Anything = z.record(z.string(), z.unknown());
+const JsonObject = z.record(z.string(), z.unknown());
 
 export const CreatedChat = z.object({
   chat_id: ChatId,
@@ -196,11 +196,11 @@ export const Transcript = z.object({
   transcript: z.string().optional().meta({ description: "Absent when the messages are paged" }),
   messages: z.array(Message.partial({ seq: true }).loose()),
   message_count: z.number().int(),
-  metadata: Anything,
+  metadata: JsonObject,
   retell_llm_dynamic_variables: Variables,
-  collected_dynamic_variables: Anything,
-  chat_cost: Anything.nullable().meta({ description: "As Retell gives it, in US cents" }),
-  chat_analysis: Anything.nullable(),
+  collected_dynamic_variables: JsonObject,
+  chat_cost: JsonObject.nullable().meta({ description: "As Retell gives it, in US cents" }),
+  chat_analysis: JsonObject.nullable(),
 });
 export type Transcript = z.infer<typeof Transcript>;
 

@@ -4,7 +4,7 @@ import { asFailure, RetellError } from "../retell/errors.ts";
 import type { ChatContext } from "./context.ts";
 import { type FinalHistory, forgetIfOver, storeEnding } from "./ending.ts";
 import { importHistory, markOverflow } from "./legacy.ts";
-import { isImported, isLive, needsImport, type ReadChat, type StoredMessage, type Turn } from "./model.ts";
+import { type ChatSnapshot, isImported, isLive, needsImport, type StoredMessage, type Turn } from "./model.ts";
 import { reconcile, type Step } from "./reconcile.ts";
 import { shortenStored } from "./shorten.ts";
 import { fitsDocument, maxShortenedBytes } from "./size.ts";
@@ -19,14 +19,14 @@ interface SettleOptions {
   /** A history that shows the chat as over. Nothing can follow it, so Retell is not read again. */
   history?: FinalHistory;
   /** The chat as the caller has just read it, which saves a read. */
-  current?: ReadChat;
+  current?: ChatSnapshot;
   /** The read is made even while the account's breaker is open. */
   bypassBreaker?: boolean;
 }
 
 /** A chat after settling. */
 export interface Settled {
-  chat: ReadChat;
+  chat: ChatSnapshot;
   /** A turn is still open: `live`, its sender may be alive; `unknown`, Retell has not told yet. */
   openTurn: "live" | "unknown" | undefined;
   /** Why Retell could not be read: then `chat` is what was stored. */
@@ -84,7 +84,11 @@ export async function settle(context: ChatContext, options: SettleOptions): Prom
  * Closes a chat that is over at Retell while a turn is open, which its sender or the next reader settles. A turn that
  * is running when the chat ends is its last one.
  */
-function closeWithOpenTurn(tenant: TenantContext, chat: ReadChat, final: FinalHistory): Promise<ReadChat | undefined> {
+function closeWithOpenTurn(
+  tenant: TenantContext,
+  chat: ChatSnapshot,
+  final: FinalHistory,
+): Promise<ChatSnapshot | undefined> {
   const turn = chat.internal?.turn;
   const endedIn = final.isAssumed || chat.internal?.endedIn ? undefined : turn?.id;
   return storeEnding(tenant, chat, { ...(endedIn ? { endedIn } : {}), ...final });
@@ -93,11 +97,11 @@ function closeWithOpenTurn(tenant: TenantContext, chat: ReadChat, final: FinalHi
 /** Takes one step after the other until both histories agree; undefined when another request has changed the chat. */
 async function applySteps(
   { tenant, chatId }: ChatContext,
-  start: ReadChat,
+  start: ChatSnapshot,
   history: FinalHistory | undefined,
 ): Promise<Omit<Settled, "failure"> | undefined> {
-  const closeIfOver = async (chat: ReadChat) => (history ? storeEnding(tenant, chat, history) : chat);
-  let chat: ReadChat | null = start;
+  const closeIfOver = async (chat: ChatSnapshot) => (history ? storeEnding(tenant, chat, history) : chat);
+  let chat: ChatSnapshot | null = start;
   while (chat) {
     // A legacy chat that ended under the old server keeps the messages that it has.
     const step = isImported(chat) ? reconcile(chat, history, settleTimes()) : ({ kind: "none" } as const);
@@ -137,7 +141,7 @@ async function applySteps(
 }
 
 /** Appends entries. They are shortened if the document would be too large with them. */
-async function append(tenant: TenantContext, chat: ReadChat, step: StepOf<"append">): Promise<ReadChat | null> {
+async function append(tenant: TenantContext, chat: ChatSnapshot, step: StepOf<"append">): Promise<ChatSnapshot | null> {
   const endedIn = chat.internal?.endedIn ?? step.lastTurn; // a client may know the stored one
   const write = (entries: StoredMessage[]) => settling.append(tenant, chat, entries, step.retellUserCount, endedIn);
   try {
@@ -155,9 +159,9 @@ async function append(tenant: TenantContext, chat: ReadChat, step: StepOf<"appen
 /** Completes a text. One that does not fit is left as it is, and marked, so that it is not tried again. */
 async function correct(
   tenant: TenantContext,
-  chat: ReadChat,
+  chat: ChatSnapshot,
   { index, content }: StepOf<"correct">,
-): Promise<ReadChat | null> {
+): Promise<ChatSnapshot | null> {
   try {
     return await settling.correct(tenant, chat, index, { content });
   } catch (error) {
@@ -166,7 +170,7 @@ async function correct(
   }
 }
 
-async function fail(tenant: TenantContext, chat: ReadChat, turn: Turn, step: StepOf<"fail">): Promise<void> {
+async function fail(tenant: TenantContext, chat: ChatSnapshot, turn: Turn, step: StepOf<"fail">): Promise<void> {
   const { reason, mayArrive } = step;
   const isFailed = await turns.fail(
     tenant,

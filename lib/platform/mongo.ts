@@ -125,14 +125,15 @@ export function isUnreachable(error: unknown): boolean {
 }
 
 /** Whether Mongo refused a write because of a unique index. */
-export const isDuplicate = (error: unknown) => error instanceof Error && "code" in error && error.code === 11000;
+export const isDuplicate = (error: unknown) => hasCode(error, 11000);
 
 /** Whether Mongo refused a write because a field does not have the type that it is changed as. */
-export const isTypeMismatch = (error: unknown) => error instanceof Error && "code" in error && error.code === 14;
+export const isTypeMismatch = (error: unknown) => hasCode(error, 14);
 
 /** Whether Mongo refused a write because the document would be over 16 MB. */
-export const isTooLarge = (error: unknown) =>
-  error instanceof Error && "code" in error && (error.code === 10334 || error.code === 17419);
+export const isTooLarge = (error: unknown) => hasCode(error, 10334) || hasCode(error, 17419);
+
+const hasCode = (error: unknown, code: number) => error instanceof Error && "code" in error && error.code === code;
 
 interface Cluster {
   /** Present while it is connected. */

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Access, type Actor, checkPermission } from "../../lib/access/membership.ts";
-import { type ReadChat, type StoredMessage, toStoredMessage } from "../../lib/chat/model.ts";
+import { type ChatSnapshot, type StoredMessage, toStoredMessage } from "../../lib/chat/model.ts";
 import { reconcile } from "../../lib/chat/reconcile.ts";
 import { SubaccountId } from "../../lib/chat/schema.ts";
 import { visibleMessages } from "../../lib/chat/view.ts";
@@ -146,9 +146,9 @@ describe("the merge with Retell's history", () => {
     }
   }
 
-  function step(chat: ReadChat, entries: RetellMessage[]): boolean {
+  function step(chat: ChatSnapshot, entries: RetellMessage[]): boolean {
     const next = reconcile(chat, { chat_status: "ongoing", message_with_tool_calls: entries }, limits);
-    const internal = chat.internal as NonNullable<ReadChat["internal"]>;
+    const internal = chat.internal as NonNullable<ChatSnapshot["internal"]>;
     if (next.kind === "append") {
       chat.messages.push(...next.entries);
       internal.retellUserCount = next.retellUserCount;
@@ -163,7 +163,7 @@ describe("the merge with Retell's history", () => {
     return false;
   }
 
-  function read(chat: ReadChat, history: RetellMessage[], hidden: number): void {
+  function read(chat: ChatSnapshot, history: RetellMessage[], hidden: number): void {
     const seen = history.map(({ message_id, ...entry }, i) =>
       (hidden >> (i % 30)) & 1 || message_id === undefined ? entry : { message_id, ...entry },
     );
@@ -171,7 +171,7 @@ describe("the merge with Retell's history", () => {
   }
 
   /** Our own send and its reply, both sides. */
-  function send(chat: ReadChat, history: History, replies: number, withIds: boolean): void {
+  function send(chat: ChatSnapshot, history: History, replies: number, withIds: boolean): void {
     // What was said before and we did not know of comes behind our message, in the order of learning.
     for (const { content = "" } of history.now) {
       if (!chat.messages.some((message) => message.content === content)) history.late.add(content);
@@ -200,7 +200,7 @@ describe("the merge with Retell's history", () => {
           now: new Date(),
           chat_status: "ongoing",
           internal: { revision: 1, retellUserCount: 0 },
-        } as unknown as ReadChat;
+        } as unknown as ChatSnapshot;
         const shown = new Map<number, unknown>();
 
         for (const happens of [...events, { kind: "read", age: 0, hidden: 0 } as const]) {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { ReadChat, StoredMessage, Turn } from "../../lib/chat/model.ts";
+import type { ChatSnapshot, StoredMessage, Turn } from "../../lib/chat/model.ts";
 import { reconcile } from "../../lib/chat/reconcile.ts";
 import type { RetellMessage } from "../../lib/retell/schema.ts";
 
@@ -24,7 +24,7 @@ const ours = (content: string, turn: string, failed = false): StoredMessage => (
   internal: { turn, hasLocalId: true, ...(failed ? { failed: true, mayArrive: true } : {}) },
 });
 
-function aChat(messages: StoredMessage[], retellUserCount: number, turn?: Partial<Turn>): ReadChat {
+function aChat(messages: StoredMessage[], retellUserCount: number, turn?: Partial<Turn>): ChatSnapshot {
   return {
     messages,
     now,
@@ -34,7 +34,7 @@ function aChat(messages: StoredMessage[], retellUserCount: number, turn?: Partia
       retellUserCount,
       ...(turn ? { turn: { id: "T", state: "unknown", at: ago(60_000), ...turn } } : {}),
     },
-  } as ReadChat;
+  } as ChatSnapshot;
 }
 
 const history = (entries: RetellMessage[] | undefined, chat_status: "ongoing" | "ended" | "error" = "ongoing") => ({

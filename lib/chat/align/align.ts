@@ -1,5 +1,5 @@
 import type { RetellMessage } from "../../retell/schema.ts";
-import { isUser, type ReadChat, type StoredMessage } from "../model.ts";
+import { type ChatSnapshot, isUser, type StoredMessage } from "../model.ts";
 import { Candidates } from "./candidates.ts";
 import { type Differences, differencesOf } from "./differences.ts";
 import { Pairs } from "./pairs.ts";
@@ -33,7 +33,12 @@ export interface Alignment extends Differences {
  * @param isOver        The chat is over at Retell.
  * @param decideByOrder Whether the order may decide yet: while the open turn may still arrive, its own text may come.
  */
-export function align(chat: ReadChat, entries: RetellMessage[], isOver: boolean, decideByOrder: boolean): Alignment {
+export function align(
+  chat: ChatSnapshot,
+  entries: RetellMessage[],
+  isOver: boolean,
+  decideByOrder: boolean,
+): Alignment {
   const ours = partsOfOurs(chat.messages, chat.internal?.turn);
   const theirs = partsOfTheirs(entries);
   const pairs = new Pairs(ours, theirs);

@@ -1,5 +1,5 @@
 import type { RetellMessage } from "../../retell/schema.ts";
-import { isUser, type ReadChat, type StoredMessage, type Turn } from "../model.ts";
+import { type ChatSnapshot, isUser, type StoredMessage, type Turn } from "../model.ts";
 import { entryAfterSendMs, entryBeforeSendMs, replacedTextMs, serverClocksMs } from "../timing.ts";
 import type { Part } from "./parts.ts";
 import { normalized } from "./text.ts";
@@ -16,7 +16,7 @@ export class Candidates {
   private readonly sends: StoredMessage[];
   readonly owners: Owners = new Map();
 
-  constructor({ messages, internal }: ReadChat) {
+  constructor({ messages, internal }: ChatSnapshot) {
     this.turn = internal?.turn;
     const found = new Set(messages.map((message) => message.internal?.supersedes));
     const sent = messages.filter((message) => !message.internal?.failed || message.internal.mayArrive);

@@ -2,7 +2,7 @@ import type { RetellMessage } from "../../retell/schema.ts";
 import type { StoredMessage } from "../model.ts";
 import type { Pairs } from "./pairs.ts";
 import type { Part } from "./parts.ts";
-import { isBeginningOf } from "./text.ts";
+import { isPrefixOf } from "./text.ts";
 
 /** In what parts that are paired differ. */
 export interface Differences {
@@ -33,7 +33,7 @@ export function differencesOf(
     if (part.user && user && isTheirs && !part.user.internal?.turn) found.push([part.user, user]);
     for (const [message, { content }] of found) {
       // A text that we have shortened stays as it is.
-      if (message.internal?.shortened || !isBeginningOf(message.content, content)) continue;
+      if (message.internal?.shortened || !isPrefixOf(message.content, content)) continue;
       corrections.push({ message, content });
     }
     return missing;

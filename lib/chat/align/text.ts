@@ -6,9 +6,9 @@ export const normalized = (text: unknown) =>
 export const comparable = (text: unknown) => normalized(text).replace(/\uFFFD+$/, "");
 
 /** Whether a text is a prefix of a longer one. An absent text counts as empty. */
-export function isBeginningOf(half: string | undefined = "", whole: string | undefined): whole is string {
+export function isPrefixOf(half: string | undefined = "", whole: string | undefined): whole is string {
   if (whole === undefined || half === whole) return false;
   if (whole.startsWith(half)) return true;
-  const [begun, told] = [comparable(half), comparable(whole)];
-  return told.length > begun.length && told.startsWith(begun);
+  const [start, all] = [comparable(half), comparable(whole)];
+  return all.length > start.length && all.startsWith(start);
 }

@@ -1,8 +1,8 @@
 import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { driver, isUnreachable } from "../../platform/mongo.ts";
-import type { Key, Position, SortKeys } from "../cursor.ts";
-import { countOf, type ReadChat, type StoredChat, type StoredMessage, withReadableMessages } from "../model.ts";
+import type { Position, SortKey, SortKeys } from "../cursor.ts";
+import { type ChatSnapshot, countOf, type StoredChat, type StoredMessage, withReadableMessages } from "../model.ts";
 import { silentChatMs } from "../timing.ts";
 import { findDurable, localRead, messageCount, ofTenant, oneChat, run, runIn } from "./collection.ts";
 
@@ -22,10 +22,14 @@ export async function insert(tenant: TenantContext, chat: StoredChat): Promise<v
 }
 
 /** The whole chat with the server's clock; null when this subaccount has no such chat. */
-export async function get(tenant: TenantContext, chatId: string): Promise<ReadChat | null> {
+export async function get(tenant: TenantContext, chatId: string): Promise<ChatSnapshot | null> {
   const chat = await findDurable(tenant, oneChat(tenant, chatId), (chats) =>
     chats
-      .aggregate<ReadChat>([{ $match: oneChat(tenant, chatId) }, { $addFields: { now: "$$NOW" } }, { $unset: "_id" }])
+      .aggregate<ChatSnapshot>([
+        { $match: oneChat(tenant, chatId) },
+        { $addFields: { now: "$$NOW" } },
+        { $unset: "_id" },
+      ])
       .toArray()
       .then(([chat]) => chat ?? null),
   );
@@ -33,7 +37,7 @@ export async function get(tenant: TenantContext, chatId: string): Promise<ReadCh
 }
 
 /** @throws CHAT_NOT_FOUND, also for another tenant's chat. */
-export async function getOrThrow(tenant: TenantContext, chatId: string): Promise<ReadChat> {
+export async function getOrThrow(tenant: TenantContext, chatId: string): Promise<ChatSnapshot> {
   const chat = await get(tenant, chatId);
   if (!chat) throw new ApiError("CHAT_NOT_FOUND");
   if (typeof chat.agent_id === "string") tenant.log.fields.agentId = chat.agent_id;
@@ -109,7 +113,7 @@ async function olderThan(all: object, after: Position): Promise<object[]> {
   return [older, sameTime].map((range) => ({ ...all, ...range }));
 }
 
-async function toBson(key: Key): Promise<unknown> {
+async function toBson(key: SortKey): Promise<unknown> {
   if (typeof key !== "object" || key === null) return key;
   const { Decimal128, Long, MaxKey, ObjectId } = await driver();
   if ("$date" in key) return new Date(key.$date);

@@ -3,7 +3,7 @@ import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { bounded, isTypeMismatch } from "../../platform/mongo.ts";
 import { sleep } from "../../platform/time.ts";
-import { type ReadChat, type StoredChat, withReadableMessages } from "../model.ts";
+import { type ChatSnapshot, type StoredChat, withReadableMessages } from "../model.ts";
 import { durableMs, durablePollMs } from "../timing.ts";
 
 /** Leaves tombstones out. */
@@ -103,9 +103,9 @@ export function findDurable<T>(
 /** Changes a chat only if it still is as it was read: same revision, and the same open turn or none. */
 export function updateUnchanged(
   tenant: TenantContext,
-  seen: ReadChat,
+  seen: ChatSnapshot,
   update: UpdateFilter<StoredChat>,
-): Promise<ReadChat | null> {
+): Promise<ChatSnapshot | null> {
   return runCounting(tenant, seen.chat_id, async (chats) => {
     const changed = await chats.findOneAndUpdate(
       {

@@ -1,6 +1,6 @@
 import type { UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
-import { isComplete, type ReadChat, type StoredChat } from "../model.ts";
+import { type ChatSnapshot, isComplete, type StoredChat } from "../model.ts";
 import { endedChatMs } from "../timing.ts";
 import { msFromNow, oneChat, run, updateUnchanged } from "./collection.ts";
 
@@ -19,7 +19,7 @@ export type Ending = Partial<
 > & { "internal.endedIn"?: string; "internal.importPending"?: true };
 
 /** Writes how a chat finished. The first end_timestamp and endedAt stay. */
-export async function close(tenant: TenantContext, seen: ReadChat, ending: Ending): Promise<ReadChat | null> {
+export async function close(tenant: TenantContext, seen: ChatSnapshot, ending: Ending): Promise<ChatSnapshot | null> {
   const isOpen = seen.internal?.turn !== undefined; // the turn decides when the sweep looks
   const isDone = isComplete({ ...seen, ...ending });
   return updateUnchanged(tenant, seen, {
@@ -59,7 +59,7 @@ export async function noteEndedIn(
  * Whether `noteEndedIn` would note this turn, by a chat that was read: no other turn is noted, and no repeat was told
  * that the chat goes on. While the turn is open, no repeat was told anything.
  */
-export function mayNoteEndedIn({ internal }: ReadChat, turnId: string | undefined): turnId is string {
+export function mayNoteEndedIn({ internal }: ChatSnapshot, turnId: string | undefined): turnId is string {
   if (turnId === undefined || internal?.endedIn !== undefined) return false;
   return internal?.turn?.id === turnId || internal?.endPending?.includes(turnId) === true;
 }

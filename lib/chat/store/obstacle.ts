@@ -1,5 +1,5 @@
 import type { TenantContext } from "../../access/tenant.ts";
-import { type IdempotencyKey, isImported, type ReadChat, type StoredMessage, type Turn } from "../model.ts";
+import { type ChatSnapshot, type IdempotencyKey, isImported, type StoredMessage, type Turn } from "../model.ts";
 import { maxChatBytes } from "../size.ts";
 import { findDurable, messageList, oneChat } from "./collection.ts";
 
@@ -64,7 +64,7 @@ export async function findObstacle(
 }
 
 /** What is read of the chat. */
-type Found = Pick<ReadChat, "chat_status" | "internal" | "now"> & {
+type Found = Pick<ChatSnapshot, "chat_status" | "internal" | "now"> & {
   bytes: number;
   first: StoredMessage[];
   /** The message that came with the key. */

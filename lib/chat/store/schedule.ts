@@ -1,6 +1,6 @@
 import type { ObjectId, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
-import type { ReadChat, StoredChat, Tombstone, Turn } from "../model.ts";
+import type { ChatSnapshot, StoredChat, Tombstone, Turn } from "../model.ts";
 import { msFromNow, ofTenant, oneChat, run } from "./collection.ts";
 
 /** A chat that the sweep should look at. */
@@ -50,7 +50,7 @@ export async function reschedule(
   tenant: TenantContext,
   _id: DueChat["_id"],
   { sweepAt, refusedSince }: { sweepAt: Date | undefined; refusedSince: Date | undefined },
-  seen: ReadChat,
+  seen: ChatSnapshot,
 ): Promise<void> {
   const filter = { _id, ...ofTenant(tenant), "internal.revision": seen.internal?.revision };
   const $set = {

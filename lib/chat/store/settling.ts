@@ -1,5 +1,5 @@
 import type { TenantContext } from "../../access/tenant.ts";
-import { countOf, type ReadChat, type StoredMessage } from "../model.ts";
+import { type ChatSnapshot, countOf, type StoredMessage } from "../model.ts";
 import { endedChatMs, silentChatMs } from "../timing.ts";
 import { msFromNow, oneChat, run, updateUnchanged } from "./collection.ts";
 
@@ -15,11 +15,11 @@ import { msFromNow, oneChat, run, updateUnchanged } from "./collection.ts";
  */
 export async function append(
   tenant: TenantContext,
-  seen: ReadChat,
+  seen: ChatSnapshot,
   entries: StoredMessage[],
   retellUserCount: number,
   endedIn: string | undefined,
-): Promise<ReadChat | null> {
+): Promise<ChatSnapshot | null> {
   return updateUnchanged(tenant, seen, {
     $push: { messages: { $each: entries } },
     $unset: { "internal.turn": "" },
@@ -36,9 +36,9 @@ export async function append(
 /** Puts opening messages in front; `prependedCount` keeps every seq that was shown. */
 export async function prepend(
   tenant: TenantContext,
-  seen: ReadChat,
+  seen: ChatSnapshot,
   entries: StoredMessage[],
-): Promise<ReadChat | null> {
+): Promise<ChatSnapshot | null> {
   return updateUnchanged(tenant, seen, {
     $push: { messages: { $each: entries, $position: 0 } },
     $inc: { "internal.revision": 1, "internal.prependedCount": entries.length, message_count: countOf(entries) },
@@ -49,10 +49,10 @@ export async function prepend(
 /** Replaces the text of one entry, or marks it as shortened. Its seq and message_id stay. */
 export async function correct(
   tenant: TenantContext,
-  seen: ReadChat,
+  seen: ChatSnapshot,
   index: number,
   fields: { content: string } | { "internal.shortened": true },
-): Promise<ReadChat | null> {
+): Promise<ChatSnapshot | null> {
   const set = Object.entries(fields).map(([name, value]) => [`messages.${index}.${name}`, value]);
   return updateUnchanged(tenant, seen, {
     $set: { ...Object.fromEntries(set), transcript: "" }, // of a chat that is over it is written again
@@ -64,10 +64,10 @@ export async function correct(
 /** IMPORT: replaces the messages of a chat of the old server by its whole history. */
 export async function importMessages(
   tenant: TenantContext,
-  seen: ReadChat,
+  seen: ChatSnapshot,
   messages: StoredMessage[],
   retellUserCount: number,
-): Promise<ReadChat | null> {
+): Promise<ChatSnapshot | null> {
   const waitMs = seen.chat_status === "ongoing" ? silentChatMs : endedChatMs;
   return updateUnchanged(tenant, seen, {
     $set: {

@@ -1,6 +1,6 @@
 import type { Filter, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
-import { countOf, type ReadChat, type StoredChat, type StoredMessage, type Turn } from "../model.ts";
+import { type ChatSnapshot, countOf, type StoredChat, type StoredMessage, type Turn } from "../model.ts";
 import { maxChatBytes } from "../size.ts";
 import { silentChatMs, unknownChatMs } from "../timing.ts";
 import { msFromNow, oneChat, run, runCounting } from "./collection.ts";
@@ -126,7 +126,7 @@ export async function fail(
   chatId: string,
   turnId: string,
   send: FailedSend = {},
-  seen?: ReadChat,
+  seen?: ChatSnapshot,
 ): Promise<boolean> {
   const { filter: open, update, arrayFilters } = failUpdate(tenant, chatId, turnId, send);
   const filter = { ...open, ...(seen ? { "internal.revision": seen.internal?.revision } : {}) };
@@ -205,7 +205,7 @@ function failUpdate(
 /** What an answer needs of a chat after a write, whose messages are not read. */
 type Counted = Pick<StoredChat, "chat_status" | "agent_id" | "internal"> & { lastSeq: number };
 
-const withoutMessages = { _id: 0, count: { $size: "$messages" }, internal: 1, chat_status: 1, agent_id: 1 };
+const countedFields = { _id: 0, count: { $size: "$messages" }, internal: 1, chat_status: 1, agent_id: 1 };
 
 async function updateAndCount(
   tenant: TenantContext,
@@ -213,7 +213,7 @@ async function updateAndCount(
   filter: Filter<StoredChat>,
   update: UpdateFilter<StoredChat>,
 ): Promise<Counted | null> {
-  const options = { returnDocument: "after", projection: withoutMessages } as const;
+  const options = { returnDocument: "after", projection: countedFields } as const;
   const changed = await runCounting(tenant, chatId, (chats) => chats.findOneAndUpdate(filter, update, options));
   if (!changed) return null;
   // The driver types what it returns as a whole chat, whatever the projection.

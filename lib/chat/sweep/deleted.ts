@@ -1,7 +1,7 @@
 import type { ObjectId } from "mongodb";
 import { asFailure, RetellError } from "../../retell/errors.ts";
 import type { ChatContext } from "../context.ts";
-import type { ReadChat } from "../model.ts";
+import type { ChatSnapshot } from "../model.ts";
 import { type Settled, settle } from "../settle.ts";
 import * as chats from "../store/chats.ts";
 import * as schedule from "../store/schedule.ts";
@@ -18,7 +18,7 @@ const maxWitnesses = 5;
  */
 export async function isDeletedAtRetell(
   { tenant, chatId, retell }: ChatContext,
-  chat: ReadChat,
+  chat: ChatSnapshot,
   refusedSince: Date,
 ): Promise<boolean> {
   const isOld = (date: unknown) => !(date instanceof Date) || Date.now() - date.getTime() >= deletedAtRetellMs;

@@ -1,6 +1,6 @@
 import type { RetellError } from "../../retell/errors.ts";
 import { isEndDue } from "../end.ts";
-import { isComplete, type ReadChat, type Turn } from "../model.ts";
+import { type ChatSnapshot, isComplete, type Turn } from "../model.ts";
 import {
   detailsWaitsMs,
   failedReadUntilMs,
@@ -23,7 +23,7 @@ export const isAnswer = (failure: RetellError | undefined) => !failure || failur
  * @param failure Why Retell could not be asked now. It is asked again soon, as the chat may have ended meanwhile; for a
  *                week, in case this chat can never be read. The same holds where an end was asked for and failed.
  */
-export function nextSweepAt(chat: ReadChat, failure?: RetellError): Date | undefined {
+export function nextSweepAt(chat: ChatSnapshot, failure?: RetellError): Date | undefined {
   const now = chat.now.getTime();
   const since = (...dates: unknown[]) => {
     const date = dates.find((one) => one instanceof Date);

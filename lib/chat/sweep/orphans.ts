@@ -1,8 +1,8 @@
 import type { TenantContext } from "../../access/tenant.ts";
 import { bounded, central } from "../../platform/mongo.ts";
 import type { RetellError } from "../../retell/errors.ts";
-import { databaseId } from "../database.ts";
 import * as chats from "../store/chats.ts";
+import { databaseId } from "../store/database-id.ts";
 import * as tombstones from "../store/tombstones.ts";
 import {
   claimMs,

@@ -1,5 +1,5 @@
 /** The one place where the model meets the code: `reconcile`, given what the model knows. */
-import { isUser, type ReadChat, type StoredMessage, toStoredMessage } from "../../../lib/chat/model.ts";
+import { type ChatSnapshot, isUser, type StoredMessage, toStoredMessage } from "../../../lib/chat/model.ts";
 import { reconcile } from "../../../lib/chat/reconcile.ts";
 import { visibleMessages } from "../../../lib/chat/view.ts";
 import type { RetellMessage } from "../../../lib/retell/schema.ts";
@@ -14,7 +14,7 @@ export type Step =
   | { kind: "append"; entries: StoredMessage[]; retellUserCount: number; lastTurn?: string };
 
 const limits = { settleMs: 330_000, settleAfter500Ms: 15_000 };
-function asChat({ messages, status, retellUserCount, turn, settled, lagOver }: Snapshot): ReadChat {
+function asChat({ messages, status, retellUserCount, turn, settled, lagOver }: Snapshot): ChatSnapshot {
   // All entries have one time, and what is sent is taken up at once.
   const now = new Date(spokenAt + (settled ? 600_000 : 60_000));
   const markedAt = new Date(now.getTime() - (lagOver || settled ? 20_000 : 5_000));
@@ -24,7 +24,7 @@ function asChat({ messages, status, retellUserCount, turn, settled, lagOver }: S
     now,
     chat_status: status,
     internal: { revision: 1, retellUserCount, ...(open ? { turn: open } : {}) },
-  } as ReadChat;
+  } as ChatSnapshot;
 }
 
 const known = new Map<string, Step>();

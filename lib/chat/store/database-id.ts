@@ -1,6 +1,6 @@
-import type { TenantContext } from "../access/tenant.ts";
-import { ApiError, UnexpectedAnswer } from "../platform/errors.ts";
-import { runIn } from "./store/collection.ts";
+import type { TenantContext } from "../../access/tenant.ts";
+import { ApiError, UnexpectedAnswer } from "../../platform/errors.ts";
+import { runIn } from "./collection.ts";
 
 interface Identity {
   _id: "identity";
