@@ -137,7 +137,7 @@ function code(name: string): { handler: string; bundle?: string } {
 
 /** One JSON object a line. Without quotes only what is always a number: elsewhere the gateway may write a `-`. */
 const accessLogFormat = `{${[
-  '"path":"$context.path"', // first, because the caller chooses it: of repeated names the last one counts
+  '"path":"$context.path"', // first, because the caller chooses it, and nothing that follows
   '"time":"$context.requestTime"',
   '"requestId":"$context.requestId"',
   '"method":"$context.httpMethod"',

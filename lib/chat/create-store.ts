@@ -129,7 +129,7 @@ async function endAtRetell({ tenant, deadline }: CreateContext, retell: RetellCl
     .catch((failure) => tenant.log.error("A chat that was not stored could not be ended at Retell", failure));
 }
 
-/** The chat of a key was given up. A repeat with the key is told so, and creates no other chat. */
+/** The chat of a key is gone. A repeat with the key is told so, and creates no other chat. */
 export function chatGone(cause?: unknown): ApiError {
   return new ApiError("CHAT_NOT_FOUND", { cause, message: "The chat that was created with this key is gone" });
 }

@@ -198,7 +198,7 @@ export const newMessageId = () => `msg_${crypto.randomUUID()}`;
 
 export const isUser = ({ role }: { role: string }) => role === "user";
 
-/** Whether a message is part of the conversation: all other roles are tool calls and their results. */
+/** Whether a message is part of the conversation, and not a tool call, its result or of a role that we do not know. */
 export const isAgentOrUser = ({ role }: { role: string }) => role === "agent" || role === "user";
 
 /** How many of these are messages of agent and user, failed ones not counted. */

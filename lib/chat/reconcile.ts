@@ -39,7 +39,7 @@ interface OpenTurn {
   turn: Turn;
   /** The chat is over at Retell. */
   isOver: boolean;
-  /** The turn is so old that absence in Retell's history is final. */
+  /** The turn is old enough that absence in Retell's history counts. */
   isOld: boolean;
 }
 

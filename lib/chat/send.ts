@@ -163,7 +163,7 @@ async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcom
   return { messages, chat_status };
 }
 
-/** Whether the agent may have ended the chat with this reply: it has a tool call, or no message of the agent. */
+/** Whether the agent may have ended the chat with this reply: it holds more than messages, such as a tool call, or none of the agent. */
 const mayEnd = (reply: StoredMessage[]) => !reply.some(({ role }) => role === "agent") || !reply.every(isAgentOrUser);
 
 /**
