@@ -284,6 +284,16 @@ describe("the checks of a chaos run", () => {
     };
     expect(outcomeOf(leaveUndecided)).toEqual(undecided);
     expect(sorted(outcomeOf(withoutStranger))).toEqual(isNot);
+    /** The old server has overwritten the first send, not the second. */
+    const besideOverwritten = (run: Run) => {
+      withoutStranger(run);
+      const [{ from: first } = { from: 0 }, { from: second } = { from: 0 }] = [
+        ...run.ledger.accepted,
+        ...run.ledger.undecided,
+      ];
+      run.ledger.overwritten.push({ chatId, at: (first + second) / 2 });
+    };
+    expect(outcomeOf(besideOverwritten)).toEqual(undecided);
     const blocked = (agent_id: string) => (run: Run) => {
       withoutStranger(run);
       Object.assign(run.chat, { agent_id });

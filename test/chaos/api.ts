@@ -126,7 +126,9 @@ async function ask<N extends Name>(door: Door, dice: Dice, name: N, request: Req
     if (name === "message") ledger.count(isOver ? "(client left)" : "(connection lost)");
     return { kind: "again", why: String(error), afterMs: isOver ? 0 : 100 };
   }
-  if ((status === 500 || status === 503) && OwnAnswer.safeParse(parse(text)).success && door.wasStopped(instance)) {
+  // A stopped instance gives up what it was reading, too: Node answers 408 without a body.
+  const isOwn = status === 408 ? text === "" : OwnAnswer.safeParse(parse(text)).success;
+  if ([408, 500, 503].includes(status) && isOwn && door.wasStopped(instance)) {
     if (name === "message") ledger.count("(API Gateway's own)");
     return { kind: "again", why: "the instance was stopped", afterMs: 100 };
   }

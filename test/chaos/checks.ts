@@ -292,13 +292,19 @@ function isDisplaced({ ledger, entries }: Here, { key }: Sent): boolean {
 /** Whether the chat's agent shows what holds the word as a placeholder. */
 const isGuarded = ({ chat }: Here) => chat.agent_id === guardedAgent;
 
-/** Whether a client was told that it stays undecided, and it does: others spoke meanwhile, or the text was replaced. */
+/**
+ * Whether a client was told that it stays undecided, and it does: others spoke meanwhile, or the text was replaced. A send
+ * that the old server has overwritten is nobody's here: its entry is like another's.
+ */
 function isUndecided(here: Here, { key, content, from, to }: Sent): boolean {
-  const mayBeIt = ({ created_timestamp: at = 0, truth }: Entry) =>
-    truth?.isStrangers && at > from - readMs && at <= to + slackMs;
+  const { ledger, chatId, entries } = here;
+  const isAnothers = ({ entry, sent }: Placed) =>
+    entry.truth?.isStrangers || (sent && sent.key !== key && ledger.isOverwritten(chatId, sent.from));
+  const mayBeIt = ({ created_timestamp: at = 0 }: Entry) => at > from - readMs && at <= to + slackMs;
   const isReplaced = isGuarded(here) && content.includes(guardedWord);
-  const isOpen = isReplaced || here.entries.some(({ entry }) => entry.role === "user" && mayBeIt(entry));
-  return isOpen && here.ledger.undecided.some((one) => one.key === key);
+  const isOpen =
+    isReplaced || entries.some((one) => one.entry.role === "user" && isAnothers(one) && mayBeIt(one.entry));
+  return isOpen && ledger.undecided.some((one) => one.key === key);
 }
 
 /** Why a stranger's entry is not here: the order gave it to a send that never arrived. */
