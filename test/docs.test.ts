@@ -57,7 +57,7 @@ it("every link within the project leads to a file that is there, and to one of i
   expect(broken).toEqual([]);
 });
 
-/** What CONTRIBUTING has its reader add, and test/contributing.test.ts adds. */
+/** What CONTRIBUTING has its reader add, and test/contributing.proof.ts adds. */
 const toBeAdded = ["functions/status.ts", "test/status.test.ts"];
 
 it("every file that a page names is there", async () => {

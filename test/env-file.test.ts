@@ -54,15 +54,16 @@ describe(".env", () => {
     ["ISO 8859-1", Buffer.from(text, "latin1")],
   ])("in %s is said in one line, and nothing starts", async (_what, bytes) => {
     await writeFile(join(folder, ".env"), bytes);
-    for (const program of [
+    const programs = [
       ["--import", `${dev}env.ts`, `${dev}start.ts`],
       [`${ops}main.ts`, "doctor"],
       [`${dev}local.ts`, "gateway"],
-    ]) {
+    ].map(async (program) => {
       const { code, stdout, stderr } = await node(...program);
       expect([code, stdout]).toEqual([1, ""]);
       expect(stderr).toMatch(/^\.env is not UTF-8 text .* nothing was started\n$/);
-    }
+    });
+    await Promise.all(programs);
     expect(await node(`${ops}main.ts`, "resources", "--stage", "ada")).toMatchObject({ code: 1, stdout: "" });
   });
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { at } from "./support/chats.ts";
-import { aChat, aWorld, call, control, type Response, type World } from "./support/world.ts";
+import { aChat, aWorld, call, control, type Response } from "./support/world.ts";
 
 const world = await aWorld();
 
@@ -75,64 +75,6 @@ describe("a reply that is too large", () => {
     const created = await call("create", { token, subaccountId, body });
     return { tenant, chatId: created.body.data.chat_id as string };
   };
-  const filler = (bytes: number) => ({ role: "tool_call_result", message_id: "filler", content: "x".repeat(bytes) });
-  const fill = (tenant: World, chatId: string, bytes: number) =>
-    tenant.db
-      .collection("chats")
-      .updateOne(
-        { chat_id: chatId },
-        { $push: { messages: { $each: [filler(bytes), { ...filler(0), message_id: "f2" }] } } as object },
-      );
-
-  it("is stored shortened where the chat is nearly full, and the chat goes on", async () => {
-    const results = [...Array(24).keys()].map((i) => ({
-      role: "tool_call_result",
-      tool_call_id: `t${i}`,
-      content: "{{big}}",
-    }));
-    const { tenant, chatId } = await aTenant([...results, { role: "agent", content: "Done." }]);
-    await fill(tenant, chatId, 12_200_000);
-    const where = at(tenant, chatId);
-    const sent = await call("message", { ...where, body: { content: "more" } });
-    expect([sent.status, sent.body.data?.messages.map(({ content }: Shown) => content)]).toEqual([200, ["Done."]]);
-
-    const answers: Response[] = [];
-    for (let after: string | undefined = "1"; after; ) {
-      const query: Record<string, string> = { include: "tools", limit: "8", after_seq: after };
-      const answer = await call("transcript", { ...where, query });
-      expect([answer.status, answer.lambdaBytes < 5_600_000]).toEqual([200, true]);
-      answers.push(answer);
-      after = answer.body.meta.hasMore ? String(answer.body.meta.nextSeq) : undefined;
-    }
-    const cut = answers.flatMap(shown).filter((message) => "truncated" in message);
-    expect(cut.length).toBeGreaterThan(10);
-    const full = await call("message", { ...where, body: { content: "one more" } });
-    expect([full.status, full.body.code]).toEqual([413, "PAYLOAD_TOO_LARGE"]);
-    const ended = await call("end", where);
-    expect([ended.status, ended.body.data?.chat_status]).toEqual([200, "ended"]);
-  });
-
-  it("of somebody else is stored shortened, too", async () => {
-    const { tenant, chatId } = await aTenant([]);
-    await fill(tenant, chatId, 15_500_000);
-    const content = "w".repeat(450_000);
-    for (let i = 0; i < 3; i++) {
-      const add = [
-        { role: "user", content: `q${i}` },
-        { role: "tool_call_result", content },
-        { role: "agent", content },
-      ];
-      await control("retell", "PATCH", `/chats/${chatId}`, { add });
-    }
-    const query = { after_seq: "3", consistency: "strong" };
-    const answer = await call("transcript", { ...at(tenant, chatId), query });
-    expect([answer.status, shown(answer).map(({ role }) => role)]).toEqual([
-      200,
-      ["user", "agent", "user", "agent", "user", "agent"],
-    ]);
-    expect(shown(answer).filter((message) => "truncated" in message)).toHaveLength(3);
-    expect((await call("end", at(tenant, chatId))).status).toBe(200);
-  });
 
   it("is cut for the answer where it is stored whole", async () => {
     const { tenant, chatId } = await aTenant(Array(14).fill({ role: "agent", content: "{{big}}" }), '"', 120_000);

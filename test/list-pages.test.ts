@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { Binary, Decimal128, type Document, Long, MaxKey, MinKey, ObjectId, Timestamp } from "mongodb";
 import { expect, it } from "vitest";
 import { ensureIndexes } from "../lib/platform/indexes.ts";
+import { runs } from "./support/runs.ts";
 import { aWorld, call, type World } from "./support/world.ts";
 
 const world = await aWorld();
@@ -68,7 +69,7 @@ it("cursors visit every chat once, newest first, while others are being added", 
         expect(seen).toEqual([...expected.values()].sort((a, b) => (isOlder(a, b) ? 1 : -1)));
       },
     ),
-    { numRuns: 40 },
+    { numRuns: runs(40) },
   );
 });
 
@@ -163,7 +164,7 @@ it("cursors visit every chat once, whatever the collection holds", async () => {
       expect(pages.flat().map(({ chat_id }) => chat_id)).toEqual(stored.map(({ chat_id }) => spelled(chat_id)));
       for (const page of pages.slice(0, -1)) expect(page).toHaveLength(limit);
     }),
-    { numRuns: 60 },
+    { numRuns: runs(60) },
   );
 });
 

@@ -31,7 +31,13 @@ export const prove: Group = {
       "reads chats of 9 MB, and histories that do not fit into a document; 1 min",
       "test/large-chats.proof.ts",
     ),
-    start: proof("starts npm start in real processes, and ends it in every way; 2 min", "test/start.proof.ts"),
+    local: proof(
+      "starts npm start and mongod in real processes, and kills them in every way; 2 min",
+      "test/start.proof.ts",
+      "test/mongod.proof.ts",
+    ),
+    properties: proof("tries every property with ten times as many runs; 1 min", "test/properties.proof.ts"),
+    contributing: proof("adds the endpoint of CONTRIBUTING.md to a copy; 1 min", "test/contributing.proof.ts"),
     heap: proof("measures that an instance's heap does not grow with its requests; 1 min", "test/heap.proof.ts"),
     packages: proof("packs each package, and uses it from an empty folder; 1 min", "packages/"),
     crash: proof(

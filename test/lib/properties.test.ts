@@ -6,6 +6,7 @@ import { reconcile } from "../../lib/chat/reconcile.ts";
 import { SubaccountId } from "../../lib/chat/schema.ts";
 import { visibleMessages } from "../../lib/chat/view.ts";
 import type { RetellMessage } from "../../lib/retell/schema.ts";
+import { runs } from "../support/runs.ts";
 
 describe("decide", () => {
   const flags = fc.record({ read: fc.boolean(), write: fc.boolean(), delete: fc.boolean(), admin: fc.boolean() });
@@ -79,7 +80,7 @@ it("a subaccountId has one spelling inside, and no other text is one", () => {
   fc.assert(
     fc.property(
       fc.oneof(
-        fc.string({ unit: "binary" }),
+        fc.string({ unit: "grapheme" }),
         hex.map((id) => `${id}\n`),
         fc.anything(),
       ),
@@ -234,7 +235,7 @@ describe("the merge with Retell's history", () => {
         expect(texts(chat.messages.filter(inTime))).toEqual(texts(history.now.filter(inTime)));
         expect(new Set(chat.messages.map(({ message_id }) => message_id ?? {})).size).toBe(chat.messages.length);
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(2_000) },
     );
   });
 });

@@ -43,7 +43,7 @@ const isTelling = (text: string) => text.length >= 4 && /[^0-9a-f-]/i.test(text)
 
 /** One word at most, which a path may hold as well as a body; the key of its transcript in the cache then ends with it. */
 const isId = /^[\w-]{1,64}$/;
-const withoutId = ({ chatId, key, ...line }: Record<string, unknown>) => ({
+const withoutId = ({ chatId, key, _aws, ...line }: Record<string, unknown>) => ({
   ...line,
   chatId: isId.test(String(chatId)) ? "" : chatId,
   key: typeof key === "string" && key.endsWith(`:${chatId}`) ? key.slice(0, -String(chatId).length) : key,
