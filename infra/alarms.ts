@@ -50,7 +50,7 @@ export function expressionOf({ total, minimum }: Alarm<unknown>): string | undef
 export const maxDescription = 1_024;
 
 /**
- * The text of an alarm's mail: what is wrong, and what to do. It contains the runbook's section, because whoever is on
+ * The text of an alarm's mail: what is wrong, and what to do. It contains the runbook's section, because the person on
  * call may not have the project at hand.
  */
 export function descriptionOf(

@@ -33,7 +33,7 @@ export const guards: Guard[] = [
     ],
   },
   {
-    name: "the idle clause: no turn begins beside another",
+    name: "the idle clause: no turn begins while another is open",
     file: "lib/chat/store/turns.ts",
     text: '"internal.turn": { $exists: false },',
     test: [
@@ -43,13 +43,13 @@ export const guards: Guard[] = [
     ],
   },
   {
-    name: "the rev clause: what was decided on an old reading is not written",
+    name: "the revision clause: what was decided on an outdated read is not written",
     file: "lib/chat/store/collection.ts",
     text: '"internal.revision": seen.internal?.revision,',
     test: ["test/races.test.ts", "a history that two have read at once", "is merged once"],
   },
   {
-    name: "the fence of FINISH: a late reply closes no turn but its own",
+    name: "the fence of FINISH: a late reply closes only its own turn",
     file: "lib/chat/store/turns.ts",
     text: '"internal.turn.id": turnId,\n      ...(ids.length',
     instead: "...(ids.length",
@@ -60,7 +60,7 @@ export const guards: Guard[] = [
     ],
   },
   {
-    name: "the fence of FAIL: a late refusal closes no turn but its own",
+    name: "the fence of FAIL: a late refusal closes only its own turn",
     file: "lib/chat/store/turns.ts",
     text: 'filter: { ...oneChat(tenant, chatId), "internal.turn.id": turnId },',
     instead: "filter: oneChat(tenant, chatId),",
@@ -88,7 +88,7 @@ export const guards: Guard[] = [
     test: ["test/end.test.ts", "end", "waits for a turn that is running: 409 CHAT_BUSY"],
   },
   {
-    name: "SETTLE: absence in Retell's history proves nothing for so long",
+    name: "the settle time: until it is over, absence in Retell's history proves nothing",
     file: "lib/chat/reconcile.ts",
     text: 'if (!isOver && !turn.refusedByRetell && !isOld) return { kind: "later" };',
     test: [
@@ -98,7 +98,7 @@ export const guards: Guard[] = [
     ],
   },
   {
-    name: "answered: a message that Retell refused need not be waited for",
+    name: "refusedByRetell: a message that Retell refused need not be waited for",
     file: "lib/chat/reconcile.ts",
     text: "!isOver && !turn.refusedByRetell && !isOld",
     instead: "!isOver && !isOld",
@@ -109,7 +109,7 @@ export const guards: Guard[] = [
     ],
   },
   {
-    name: "the tail rule: an agent's word is the end of a reply",
+    name: "the tail rule: a reply is complete once it has a message of the agent",
     file: "lib/chat/reconcile.ts",
     text: 'if (!own.rest.some(({ role }) => role === "agent") && !isOver && !isOld) return { kind: "later" };',
     test: [
@@ -135,7 +135,7 @@ export const guards: Guard[] = [
     ],
   },
   {
-    name: "the claim of a chat: of two sweeps one has it",
+    name: "the claim of a chat: only one of two sweeps handles it",
     file: "lib/chat/store/schedule.ts",
     text: 'tenant.subaccountId, "internal.nextSweepAt": nextSweepAt }',
     instead: "tenant.subaccountId }",
@@ -185,7 +185,7 @@ export const guards: Guard[] = [
     ],
   },
   {
-    name: "the look after a refusal: a create that Retell answered with a 4xx may have left a chat",
+    name: "the read after a refusal: a create that Retell answered with a 4xx may have left a chat",
     file: "lib/chat/create.ts",
     text: "if (isRefusal(cause)) {",
     instead: "if (isRefusal(cause) && false) {",
@@ -218,7 +218,7 @@ export const guards: Guard[] = [
     ],
   },
   {
-    name: "our reserved key: the sweep ends no chat of others",
+    name: "the reserved key in the metadata: the sweep ends no chat of others",
     file: "lib/retell/client.ts",
     text: "ours?.subaccountId === subaccountId",
     instead: "ours",
@@ -229,7 +229,7 @@ export const guards: Guard[] = [
     ],
   },
   {
-    name: "the stage in it: the sweep of a copy ends no chat of the original",
+    name: "the stage in that key: the sweep of a copy ends no chat of the original",
     file: "lib/retell/client.ts",
     text: " && ours.stage === config().STAGE",
     test: [
@@ -239,7 +239,7 @@ export const guards: Guard[] = [
     ],
   },
   {
-    name: "the generation token: a reader puts back nothing that is older than a write",
+    name: "the generation: a reader caches nothing that is older than a write",
     file: "lib/chat/cache.ts",
     text: 'if (redis.call("GET", KEYS[2]) or "") == ARGV[1] then',
     instead: "if true then",
@@ -288,14 +288,14 @@ export const guards: Guard[] = [
     test: ["test/refusals.test.ts", "message refuses", "another tenant's owner: 403"],
   },
   {
-    name: "403 before the subaccount's limit: a stranger uses up nothing of it",
+    name: "403 before the subaccount's limit: a user without a membership uses up nothing of it",
     file: "lib/api/middleware/limit.ts",
     text: "if (isAllowed) counts.subaccount =",
     instead: "counts.subaccount =",
     test: ["test/refusals.test.ts", "the limits", "a stranger cannot use up a tenant's limit"],
   },
   {
-    name: "the epoch: who is forgotten is forgotten by every instance",
+    name: "the epoch: permissions that are forgotten are forgotten by every instance",
     file: "lib/access/membership.ts",
     text: "access.epoch !== epoch ||",
     test: [
@@ -305,7 +305,7 @@ export const guards: Guard[] = [
     ],
   },
   {
-    name: "the issuer: a third party's key set mints no super admin",
+    name: "the issuer: a third party's key set makes no super admin",
     file: "lib/api/middleware/authenticate.ts",
     text: "symmetric || (iss !== undefined && JWT_ADMIN_ISSUERS.includes(iss));",
     instead: "true;",
