@@ -26,7 +26,7 @@ export const command = defineCommand({
 
 type Outcome = "ok" | "FAILED" | "skipped";
 
-/** Prints the outcome of each check as soon as it is known. True: all are ok. */
+/** Runs all checks, and prints the outcome of each as soon as it is known. Returns whether all are ok. */
 async function smoke(api: Api): Promise<boolean> {
   const life = aLife();
   const checks = api.agentId === undefined ? outside : [...outside, ...life.checks];

@@ -61,8 +61,8 @@ describe("npm run ops -- smoke", () => {
     expect(ended.code).toBe(1);
     const failed = rows("FAILED", ended);
     expect(failed.map((line) => line.replace(/; operationId [0-9a-f-]{36}$/, "; its id"))).toEqual([
-      "FAILED a browser's preflight does not allow https://app.example; its id",
-      "FAILED end is not in the envelope; its id",
+      "FAILED a browser's preflight the stage does not allow the origin https://app.example; its id",
+      "FAILED end the answer is not in the API's envelope; its id",
     ]);
     expect(rows("skipped", ended)).toEqual([
       "skipped end, repeated needs: end",
@@ -76,7 +76,7 @@ describe("npm run ops -- smoke", () => {
     const world = await aWorld();
     await fault(world, "create", { kind: "status", status: 500 });
     const [failed = ""] = rows("FAILED", await smoke(world));
-    expect(failed).toMatch(/^FAILED create answered 503 CHAT_CREATION_FAILED, not 200/);
+    expect(failed).toMatch(/^FAILED create the answer is 503 CHAT_CREATION_FAILED, expected 200/);
     const [, operationId = ""] = /operationId (\S+)$/.exec(failed) ?? [];
     expect(linesOf(operationId)).toMatchObject([{ operation: "create", status: 503 }]);
   });
@@ -86,7 +86,9 @@ describe("npm run ops -- smoke", () => {
     const refused = await smoke({ ...world, owner: world.stranger });
     expect(refused.code).toBe(1);
     expect(rows("FAILED", refused)).toEqual([
-      expect.stringMatching(/^FAILED the token answered 403 PERMISSION_DENIED: it opens nothing here/),
+      expect.stringMatching(
+        /^FAILED the token the answer is 403 PERMISSION_DENIED: the token is not valid for this subaccount/,
+      ),
     ]);
     const away = await smoke(world, [], "http://127.0.0.1:9");
     expect([away.code, rows("FAILED", away).length, lastLine(away)]).toEqual([1, 1, "0 ok, 1 failed, 24 skipped"]);

@@ -1,16 +1,16 @@
 import { because, begunAt, isOfRequest, type LoggedLine, linesIn, timeOf } from "./line.ts";
 
 /**
- * A chat's life, a line a step in the order of time: every request and webhook about it, what went wrong on their way,
- * and how turns that stayed open were settled. Each step ends with the operationId under which more is told of it.
+ * The life of a chat, one line per step, in the order of time: every request and webhook about it, what went wrong in
+ * them, and how turns that stayed open were settled. Each line ends with the operationId, for `storyOf`.
  *
- * @param log Log lines, each a JSON object; what is none is passed over.
- * @returns   Undefined when the log does not know the chat.
+ * @param log Log lines, each a JSON object. Other lines are ignored.
+ * @returns   Undefined if no line names the chat.
  */
 export function lifeOf(log: string, chatId: string): string | undefined {
   const lines = linesIn(log).filter(({ level }) => level !== "DEBUG");
   const named = lines.filter((line) => line.chatId === chatId);
-  // What was noted before the request knew its chat.
+  // A request's lines from before it knew its chat belong to the chat too.
   const requests = new Set(named.filter(isOfRequest).map(({ operationId }) => operationId));
   const own = lines.filter(
     (line) => line.chatId === chatId || (line.chatId === undefined && requests.has(line.operationId)),
@@ -42,7 +42,7 @@ function headOf(lines: LoggedLine[], chatId: string): string[] {
   return [chatId, ...known.map(([name, ids]) => `  ${name.padEnd(15)} ${ids}`)];
 }
 
-/** A request, and what it was answered. */
+/** The step of a request: its answer. */
 function answered(line: LoggedLine): string {
   const { event, outcome, status, code, duration, turn, cache, operationId } = line;
   const more = [
@@ -56,7 +56,7 @@ function answered(line: LoggedLine): string {
   return `${more.filter(Boolean).join(", ")}${because(line)}  ${operationId}`;
 }
 
-/** What somebody else did for a request, or what went wrong in one. */
+/** The step of any other line: a turn that another request settled, or something that went wrong. */
 function noted(line: LoggedLine): string {
   const { level, message, outcome, settledBy, operationId } = line;
   const said = outcome ? `turn settled: ${outcome}` : `${level === "INFO" ? "" : `${level}: `}${message}`;

@@ -7,7 +7,7 @@ import { visible } from "../visible.ts";
 const Ms = z.number().int().min(0);
 const Id = z.string().min(1).max(128);
 
-/** What is said of an error: `describe` in lib/platform/logger.ts. */
+/** What is logged of an error: see `describe` in lib/platform/logger.ts. */
 const Reason = z.strictObject({
   name: z.string(),
   message: z.string().optional(),
@@ -20,7 +20,7 @@ const Reason = z.strictObject({
   },
 });
 
-/** Any line that the API logs: what is always there, and what may be. */
+/** Any line that the API logs, with the fields that it always has and those that it may have. */
 export const LogLine = z.strictObject({
   level: z.enum(["DEBUG", "INFO", "WARN", "ERROR"]),
   message: z.string(),
@@ -30,11 +30,11 @@ export const LogLine = z.strictObject({
   sampling_rate: z.number().optional(),
   xray_trace_id: z.string().optional(),
   operationId: z.guid(),
-  /** Lambda's. Absent where no Lambda runs: `npm run ops -- sweep`. */
+  /** Lambda's request id. Absent outside of Lambda: `npm run ops -- sweep`. */
   requestId: Id.optional(),
   operation: z.enum([...Object.values(routes).map(({ name }) => name), "sweep", "indexes", "doctor"]),
 
-  // Of a request, as far as it came.
+  // Of a request: what was known when the line was written.
   route: z.enum(Object.values<Route>(routes).map(routeKey)).optional(),
   coldStart: z.boolean().optional(),
   userId: Id.optional(),
@@ -43,20 +43,23 @@ export const LogLine = z.strictObject({
   agentId: Id.optional(),
   retellAccountId: Id.optional(),
   cache: z.enum(["hit", "miss"]).optional(),
-  /** Retell was not asked: its calls had failed. */
+  /** The circuit breaker refused to call Retell: `away` or `limited`. */
   retellCircuitOpen: z.string().optional(),
-  /** This instance counted by itself. */
+  /** Redis was unavailable: this instance counted by itself. */
   limits: z.literal("degraded").optional(),
-  /** Of a webhook: what it told, and what was done. */
+  /** The event that a webhook reported. */
   event: z.string().optional(),
-  /** How a message's turn stood when it was answered; a replayed one is an earlier request's. */
+  /** The state of a message's turn when it was answered. `replayed`: an earlier request with the same key has sent it. */
   turn: z.enum(["delivered", "failed", "unknown", "replayed"]).optional(),
   turnId: z.guid().optional(),
 
-  // Of its end.
+  // Of a request's answer.
   status: z.number().int().optional(),
   code: z.enum(Object.keys(errors) as [keyof typeof errors]).optional(),
-  /** Ms, as the three below: up to the gate, and waiting for Mongo and for Retell. Side by side they overlap. */
+  /**
+   * All four in ms: in total, until the caller was admitted, waiting for MongoDB, waiting for Retell. Waits at the same
+   * time overlap.
+   */
   duration: Ms.optional(),
   admit: Ms.optional(),
   mongo: Ms.optional(),
@@ -64,9 +67,9 @@ export const LogLine = z.strictObject({
 
   // Of a failure or a fallback.
   reason: Reason.optional(),
-  /** What Retell answered, where that is the reason. */
+  /** The status of Retell's answer, if that is the reason. */
   retellStatus: z.number().int().optional(),
-  /** The class of that failure, or the code of a connection's: never words of Retell's. */
+  /** The class of that failure, or the code of a connection error. Never a text of Retell's. */
   retellError: z
     .string()
     .regex(/^\w{1,64}$/)
@@ -75,7 +78,7 @@ export const LogLine = z.strictObject({
   /** Which field of a document was ignored, as `collection.field`. */
   field: z.string().optional(),
 
-  // Of what somebody else did for the request of this operationId later: how its turn came out, and who asked.
+  // Of a turn that another request settled later. `operationId` is the sender's, `settledBy` the settling request's.
   outcome: z.string().optional(),
   settledBy: z.guid().optional(),
   /** Of a turn that is still open. */
@@ -94,7 +97,7 @@ export const LogLine = z.strictObject({
 });
 export type LogLine = z.infer<typeof LogLine>;
 
-/** The one line that every request ends with. */
+/** The line that every request ends with. */
 export const RequestLine = LogLine.required({
   requestId: true,
   route: true,
@@ -106,15 +109,15 @@ export const RequestLine = LogLine.required({
   retell: true,
 }).refine(({ status, code }) => (status === 200) === (code === undefined), { error: "An error has its code" });
 
-/** Whether it is one. */
+/** Whether a line is a `RequestLine`. */
 export const isOfRequest = ({ message }: { message?: unknown }) =>
   message === "Request" || message === "Request failed";
 
-/** Lines may be of another version of the code. */
+/** Accepts unknown fields: another version of the code may have written the line. */
 const LoggedLine = LogLine.loose();
 export type LoggedLine = z.infer<typeof LoggedLine>;
 
-/** What of a log is a line of ours; the rest is passed over. */
+/** The API's lines of a log. Other lines are ignored. */
 export function linesIn(log: string): LoggedLine[] {
   return log.split("\n").flatMap((text) => parse(text) ?? []);
 }
@@ -131,10 +134,10 @@ function parse(text: string): LoggedLine | undefined {
 
 /** Epoch ms. */
 export const timeOf = ({ timestamp }: LoggedLine) => Date.parse(timestamp);
-/** Of a request's line, which is its last. */
+/** When a request began, in epoch ms: its line is written at the end. */
 export const begunAt = (line: LoggedLine) => timeOf(line) - (line.duration ?? 0);
 
-/** Why it failed, in parentheses: the innermost cause says most. */
+/** The reason of a failure, in parentheses. The innermost cause says most. */
 export function because({ reason }: LoggedLine): string {
   let cause = reason;
   while (cause?.cause) cause = cause.cause;

@@ -1,18 +1,17 @@
 import { because, begunAt, isOfRequest, type LoggedLine as Line, linesIn, timeOf } from "./line.ts";
 
-/** Something that happened, by epoch ms. */
+/** Something that happened, at a time in epoch ms. */
 interface Step {
   at: number;
   text: string;
 }
 
 /**
- * What became of one request, a line a step: when it came and was let in, what went wrong on the way, what it was
- * answered, and what others did for it later: the request, webhook or sweep that settled its turn, and what Retell told
- * of its chat.
+ * What happened to one request, one line per step: when it came and was admitted, what went wrong, how it was answered,
+ * and what happened later: the request, webhook or sweep that settled its turn, and Retell's webhooks about its chat.
  *
- * @param log Log lines, each a JSON object; what is none is passed over.
- * @returns   Undefined when the log does not know it.
+ * @param log Log lines, each a JSON object. Other lines are ignored.
+ * @returns   Undefined if no line has this operationId.
  */
 export function storyOf(log: string, operationId: string): string | undefined {
   const lines = linesIn(log);
@@ -41,7 +40,7 @@ function headOf(line: Line): string[] {
   return [`${operation}: ${route ?? "by the clock"}`, ...known.map(([name, id]) => `  ${name.padEnd(15)} ${id}`)];
 }
 
-/** Of a request that is over: from its coming to its answer. */
+/** The steps of a request's own line: from its arrival to its answer. */
 function stepsOf(line: Line): Step[] {
   const { coldStart, admit = 0, mongo = 0, retell = 0, cache, status, code, turn, turnId } = line;
   const waits = [`for MongoDB ${mongo} ms`, `for Retell ${retell} ms`].join(", ");
@@ -55,7 +54,7 @@ function stepsOf(line: Line): Step[] {
   ];
 }
 
-/** Of any other line: what was noted on the way, or what somebody else did. */
+/** The step of any other line: a note during the request, or what another request did. */
 function stepOf(line: Line): Step {
   const { level, message, operation, outcome, settledBy, event, operationId } = line;
   const by = settledBy ? `, by ${operation} ${settledBy}` : "";

@@ -1,20 +1,20 @@
-/** The stage that is tried, and who tries it. */
+/** The stage that is tested, and the caller. */
 export interface Target {
   url: string;
   token: string;
   subaccountId: string;
-  /** Of the subaccount, to talk to. */
+  /** An agent of the subaccount; undefined: no chat is tested. */
   agentId: string | undefined;
-  /** Of a web page that must be allowed to call, if one is known. */
+  /** The origin of a web page that must be allowed to call, if one is known. */
   origin: string | undefined;
-  /** Aborted when the whole has taken as long as it may. */
+  /** Aborted when the time for all checks is over. */
   timeUp: AbortSignal;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: an answer is whatever came back; the checks look into it
+// biome-ignore lint/suspicious/noExplicitAny: the body of an answer may be anything; the checks read fields of it
 type Json = any;
 
-/** What came back. A body that is no JSON is undefined. */
+/** An HTTP answer. `body` is undefined if it is not JSON. */
 export interface Answer {
   status: number;
   headers: Headers;
@@ -22,25 +22,25 @@ export interface Answer {
 }
 
 interface Asked {
-  /** In place of the target's; null: none. */
+  /** Replaces the target's token; null: no token. */
   token?: string | null;
   headers?: Record<string, string>;
-  /** Text is sent as it is. */
+  /** Sent as JSON, except a string, which is sent unchanged. */
   body?: unknown;
-  /** Also once the time is up. */
+  /** Sends the request even after `timeUp`. */
   isLast?: boolean;
 }
 
 /** Longer than API Gateway waits. */
 const timeoutMs = 35_000;
 
-/** Asks a stage; every call rejects when nothing comes back. */
+/** Sends requests to a stage. Every call rejects when no answer comes. */
 export class Api {
   readonly subaccountId: string;
   readonly agentId: string | undefined;
   readonly origin: string | undefined;
   readonly timeUp: AbortSignal;
-  /** Of the last request, by which the log knows it; undefined when it reached nobody. */
+  /** The operationId of the last request, for its log line; undefined if there was no connection. */
   operationId: string | undefined;
   readonly #target: Target;
 
@@ -74,7 +74,7 @@ export class Api {
     return { status: response.status, headers: response.headers, body: parse(text) };
   }
 
-  /** @param path Below the subaccount's. */
+  /** @param path Follows `/api/chats/{subaccountId}/`. */
   get(path: string, asked: Asked = {}): Promise<Answer> {
     return this.ask("GET", `/api/chats/${this.subaccountId}/${path}`, asked);
   }

@@ -1,14 +1,14 @@
 import type { Answer, Api } from "./api.ts";
 
-/** What is looked at, and whether it is as it should be: throws a Wrong if not. A word about it may come back. */
+/** One check of a stage. `run` throws `Wrong` if it fails, and may return a detail to print. */
 export interface Check {
   name: string;
-  /** Checks without whose success this one says nothing. */
+  /** Names of checks that must have succeeded; otherwise this one is skipped. */
   needs?: readonly string[];
   run(api: Api): Promise<string | undefined>;
 }
 
-/** Something is not as it should be; the message says what. */
+/** A check has failed; the message says how. */
 export class Wrong extends Error {
   override name = "Wrong";
 }
@@ -17,24 +17,26 @@ export class Wrong extends Error {
 export function expectAnswer(answer: Answer, status: number, code?: string): void {
   if (answer.status !== status || answer.body?.code !== code) {
     const told = (...parts: unknown[]) => parts.filter(Boolean).join(" ");
-    throw new Wrong(`answered ${told(answer.status, answer.body?.code)}, not ${told(status, code)}`);
+    throw new Wrong(`the answer is ${told(answer.status, answer.body?.code)}, expected ${told(status, code)}`);
   }
   const { success, message, meta } = answer.body ?? {};
-  if (success !== status < 400 || typeof message !== "string") throw new Wrong("is not in the envelope");
+  if (success !== status < 400 || typeof message !== "string")
+    throw new Wrong("the answer is not in the API's envelope");
   if (!meta?.operationId || answer.headers.get("x-operation-id") !== meta.operationId) {
-    throw new Wrong("has no x-operation-id that is that of its meta");
+    throw new Wrong("the header x-operation-id is not meta.operationId");
   }
-  if (!answer.headers.get("content-type")?.startsWith("application/json")) throw new Wrong("is not application/json");
+  if (!answer.headers.get("content-type")?.startsWith("application/json"))
+    throw new Wrong("the content-type is not application/json");
 }
 
-/** @throws Wrong unless both are the same as JSON. */
+/** @throws Wrong unless both are equal as JSON. */
 export function same(what: string, actual: unknown, expected: unknown): void {
   if (JSON.stringify(actual) !== JSON.stringify(expected)) {
-    throw new Wrong(`${what} is ${JSON.stringify(actual)}, not ${JSON.stringify(expected)}`);
+    throw new Wrong(`${what} is ${JSON.stringify(actual)}, expected ${JSON.stringify(expected)}`);
   }
 }
 
-/** A check that is one request and the refusal that it gets. */
+/** A check of one request that must be refused with this status and code. */
 export const refused = (
   name: string,
   needs: readonly string[],

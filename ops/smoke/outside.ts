@@ -8,7 +8,7 @@ const lists = (value: string | undefined, ...wanted: string[]) => {
 const isUp = ["health"];
 const mayEnter = ["the token"];
 
-/** What needs no chat: refusals, headers, limits. */
+/** The checks that need no chat: refusals, headers, limits. */
 export const outside: Check[] = [
   {
     name: "health",
@@ -23,7 +23,8 @@ export const outside: Check[] = [
     needs: isUp,
     async run(api) {
       const { status, body } = await api.get("list");
-      if (status === 401 || status === 403) throw new Wrong(`answered ${status} ${body?.code}: it opens nothing here`);
+      if (status === 401 || status === 403)
+        throw new Wrong(`the answer is ${status} ${body?.code}: the token is not valid for this subaccount`);
       return undefined;
     },
   },
@@ -90,8 +91,9 @@ export const outside: Check[] = [
       const [limit = 0, remaining = 0, reset = 0] = ["limit", "remaining", "reset"].map((name) =>
         Number(headers.get(`ratelimit-${name}`) ?? Number.NaN),
       );
-      if (!(remaining >= 0 && remaining < limit && reset > 0)) throw new Wrong("has no ratelimit headers, or odd ones");
-      if (headers.get("x-ratelimit-mode")) throw new Wrong("counts by itself: the functions do not reach Redis");
+      if (!(remaining >= 0 && remaining < limit && reset > 0))
+        throw new Wrong("the ratelimit headers are missing or malformed");
+      if (headers.get("x-ratelimit-mode")) throw new Wrong("the limits are degraded: the functions do not reach Redis");
       return `${remaining} of ${limit} left`;
     },
   },
@@ -105,16 +107,16 @@ export const outside: Check[] = [
       const { status, headers } = await api.ask("OPTIONS", path, { token: null, headers: asked });
       if (status !== 200 && status !== 204) throw new Wrong(`answered ${status}`);
       const allowed = headers.get("access-control-allow-origin") ?? "";
-      // Which pages may call is a setting of the stage: that it lets a strange one wait outside is no mistake.
-      if (!api.origin && allowed === "") return "whether your pages may call is tried with --origin";
-      if (allowed !== "*" && allowed !== origin) throw new Wrong(`does not allow ${origin}`);
+      // The allowed origins are a setting of the stage: without --origin, a refusal is no fault.
+      if (!api.origin && allowed === "") return "not tested: use --origin to test a page of yours";
+      if (allowed !== "*" && allowed !== origin) throw new Wrong(`the stage does not allow the origin ${origin}`);
       const missing = lists(
         headers.get("access-control-allow-headers") ?? "",
         "authorization",
         "content-type",
         "idempotency-key",
       );
-      if (missing.length > 0) throw new Wrong(`does not allow ${missing.join(", ")}`);
+      if (missing.length > 0) throw new Wrong(`the stage does not allow the headers ${missing.join(", ")}`);
       return undefined;
     },
   },
