@@ -8,32 +8,32 @@ const POLITE_MS = 500;
 
 /** How to run a service of ours as a child process. */
 export interface ChildOptions {
-  /** What messages call it. Default: the file's name. */
+  /** Its name in messages. Default: the file's name. */
   name?: string;
   args?: string[];
   env?: NodeJS.ProcessEnv;
-  /** Called once if it ends after it was ready and without `stop()`, with one line that says what happened. */
+  /** Called once if it ends after it was ready and without `stop()`, with a line that says what happened. */
   onExit?: ((line: string) => void) | undefined;
   onStdout?: (line: string) => void;
   onStderr?: ((line: string) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/** A service that said that it is ready, and what it said. */
+/** A service that is ready. `about` is what it reported. */
 export interface Child<About> {
   about: About;
   pid: number;
-  /** Ends it, by force after half a second, and waits until it is gone. */
+  /** Ends it, by SIGKILL after half a second, and waits until it has ended. */
   stop(): Promise<void>;
 }
 
 /**
  * Forks a service that follows `serve()` of service.ts and waits until it is ready.
  *
- * In a session of its own: Ctrl-C in the terminal reaches only us, so that what ends first is ours to say. It ends by
- * itself when we are gone, because the channel closes.
+ * The service has a session of its own, so Ctrl-C in the terminal reaches only this process, which decides the order of
+ * the ends. When this process ends, the IPC channel closes and the service ends too.
  *
- * @throws When it ends before, with the one line of its stderr that says why.
+ * @throws When it ends before it is ready, with the line of its stderr that says why.
  */
 export async function startChild<About>(file: URL, options: ChildOptions = {}): Promise<Child<About>> {
   options.signal?.throwIfAborted();
@@ -63,7 +63,7 @@ export async function startChild<About>(file: URL, options: ChildOptions = {}): 
     clearTimeout(force);
   };
   const ended = exited.then(async ([code, signal]) => {
-    if (child.stderr && !child.stderr.readableEnded && !signal) await once(child.stderr, "end"); // its last words
+    if (child.stderr && !child.stderr.readableEnded && !signal) await once(child.stderr, "end"); // its last lines
     const said = complaint(errors);
     return `${name} ended (${signal ?? `exit code ${code}`})${said ? `: ${said}` : ""}`;
   });

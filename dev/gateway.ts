@@ -15,12 +15,12 @@ const FUNCTION_MS = 29_000;
 
 /** How to start a gateway. */
 export interface GatewayOptions {
-  /** 0: a free one. Absent: `PORT`, or 3000. */
+  /** 0: a free port. Default: `PORT`, or 3000. */
   port?: number;
   host?: string;
-  /** By route name, in place of functions/. */
+  /** Handlers by route name, in place of those in functions/. */
   handlers?: { [Name in keyof typeof routes]?: LambdaHandler };
-  /** Absent: `CORS_ORIGINS`, separated by commas, or `*`. */
+  /** Default: `CORS_ORIGINS`, separated by commas, or `*`. */
   corsOrigins?: string[];
   /** When Lambda ends a function. */
   functionMs?: number;
@@ -28,10 +28,10 @@ export interface GatewayOptions {
   integrationMs?: number;
 }
 
-/** A gateway that listens. */
+/** A running gateway. */
 export interface Gateway {
   url: string;
-  /** Takes no more, gives what runs a second, and closes. */
+  /** Accepts no more requests, waits a second for running ones, and closes. */
   stop(): Promise<void>;
 }
 
@@ -50,7 +50,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     isStopping: false,
   };
 
-  // Half-sent requests end by Node's own limits; its limit of the headers only has to be above API Gateway's.
+  // Node's limits end requests that are never sent in full. Its header limit must be above API Gateway's.
   const server = createServer({
     keepAliveTimeout: 60_000,
     headersTimeout: 10_000,
@@ -77,7 +77,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     setup.isStopping = true;
     const closed = once(server, "close");
     server.close();
-    // Node's own way to close the idle ones spares those that have not asked for anything yet.
+    // Node's closeIdleConnections keeps connections that have not sent a request yet.
     const busy = new Set(Array.from(running, ({ socket }) => socket));
     for (const socket of sockets) if (!busy.has(socket)) socket.destroy();
     const force = setTimeout(() => server.closeAllConnections(), GRACE_MS);
@@ -90,11 +90,11 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
 
 function portOf(text: string | undefined): number {
   const port = Number(text || 3000);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Error(`PORT is ${text}, no port`);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Error(`PORT is ${text}, which is not a port`);
   return port;
 }
 
-/** The gateway as a process: `npm run local -- gateway`, and a child of `npm start`. */
+/** The gateway as a process: of `npm run local -- gateway`, or a child of `npm start`. */
 export const command = defineCommand({
   details: "It needs the settings that .env.example lists: npm start runs it with services and settings of its own.",
   flags: {
@@ -111,14 +111,14 @@ export const command = defineCommand({
       throw new Error(`Gateway: ${whyNot(error)}`);
     });
     if (sweepSeconds > 0) void sweepEvery(sweepSeconds);
-    // In Lambda an unhandled rejection ends one instance; here it must not end them all.
+    // On Lambda an unhandled rejection ends one instance. Here it would end all functions.
     process.on("unhandledRejection", (error) => console.error("gateway: unhandled rejection:", error));
     serve({ url }, [`Gateway on ${url}; Ctrl-C ends it. Try: curl ${url}/health`], stop);
     return new Promise<never>(() => {});
   },
 });
 
-/** Runs the sweep again and again, one run after the other. A run that fails logs why. */
+/** Runs the sweep repeatedly, one run after the other. A run that fails logs the reason. */
 async function sweepEvery(seconds: number): Promise<never> {
   for (;;) {
     await delay(seconds * 1_000);

@@ -9,7 +9,7 @@ import { hostFunction, type Invocation } from "./lambda/host.ts";
 import type { DevJson } from "./start/greeting.ts";
 import { environmentOf, running } from "./start/running.ts";
 
-/** The request that was asked for, or the one that the table names. */
+/** The request of the command line, or by default that of the function's route. */
 function requestOf(name: string, text: string | undefined, about: DevJson) {
   const { method, path }: Route = routes[name as keyof typeof routes];
   const fallback =
@@ -20,7 +20,7 @@ function requestOf(name: string, text: string | undefined, about: DevJson) {
   const [, verb, target, body] = /^([A-Z]+) (\/\S*)(?:\s+(.*))?$/s.exec(filled) ?? [];
   if (!verb || !target || target.includes("{")) {
     throw new Error(
-      `Name a request: npm run local -- lambda ${name} '${routeKey({ method, path })}', with a chat of yours`,
+      `Pass a request: npm run local -- lambda ${name} '${routeKey({ method, path })}', with the id of a chat`,
     );
   }
   return { method: verb, target, body };
@@ -68,7 +68,7 @@ Without a request it is the one that the function's route names. In a request, {
   refuse: (_values, [name = ""]) => (functions.includes(name) ? undefined : `NAME is one of ${functions.join(", ")}`),
   async run({ event: file, token, times }, [name = "", text]) {
     const about = await running();
-    if (!about) throw new Error("Nothing runs: npm start, in another terminal");
+    if (!about) throw new Error("npm start is not running: start it in another terminal");
     const event = file ? JSON.parse(await readFile(file, "utf8")) : await eventFor(name, text, token, about);
     await invoke(name, event, times, await environmentOf(about));
   },

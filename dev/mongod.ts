@@ -16,15 +16,15 @@ const ALREADY_INITIALIZED = 23;
 
 /** How to start mongod; everything has a default. */
 export interface MongodOptions {
-  /** Where the data lives. Absent: a temporary folder that goes with the server. */
+  /** The data folder. Default: a temporary folder that is removed when the server ends. */
   dbPath?: string;
-  /** Absent: a free one. It may differ from the one that `dbPath` was last used with. */
+  /** Default: a free port. It may differ from the port that `dbPath` was last used with. */
   port?: number;
   /** More arguments for mongod, for example `["--setParameter", "enableTestCommands=1"]`. */
   args?: string[];
-  /** Which mongod; absent: `findMongod()`. */
+  /** Default: `findMongod()`. */
   mongod?: Mongod;
-  /** Called once if mongod ends without `stop()`, with half a line that says how. */
+  /** Called once if mongod ends without `stop()`, with a phrase that says how. */
   onExit?: (reason: string) => void;
   signal?: AbortSignal;
 }
@@ -35,11 +35,11 @@ export interface RunningMongod {
   url: string;
   pid: number;
   source: string;
-  /** Kills mongod and waits until it is gone. Loses nothing: acknowledged writes are in the journal. */
+  /** Kills mongod and waits until it has ended. No acknowledged write is lost: all are in the journal. */
   stop(): Promise<void>;
 }
 
-/** Starts mongod on 127.0.0.1 as a replica set of one and waits until it takes writes. */
+/** Starts mongod on 127.0.0.1 as a replica set of one and waits until it accepts writes. */
 export async function startMongod(options: MongodOptions = {}): Promise<RunningMongod> {
   const { binary, source } = options.mongod ?? (await findMongod({ signal: options.signal }));
   const temporary = options.dbPath ? "" : await mkdtemp(join(tmpdir(), "scalai-mongod-"));
@@ -69,8 +69,8 @@ export async function startMongod(options: MongodOptions = {}): Promise<RunningM
 }
 
 /**
- * Makes the node primary of its set of one. On data of an earlier run the stored configuration may name another port:
- * the node then finds itself in no configuration and waits for ever, so it is told its new address by force.
+ * Makes the node primary of its set of one. If the data folder was used before, its stored configuration may name
+ * another port. Then the node is not a member of its own set and waits forever, so the configuration is replaced by force.
  */
 async function becomePrimary(host: string): Promise<void> {
   const client = new MongoClient(`mongodb://${host}/?directConnection=true`, { serverSelectionTimeoutMS: 10_000 });
@@ -81,7 +81,8 @@ async function becomePrimary(host: string): Promise<void> {
       if (Date.now() > deadline) refuse(`it was not primary after ${PRIMARY_WITHIN_MS / 1000} s`);
       const config = await orCode(admin.command({ replSetGetConfig: 1 }), NOT_YET_INITIALIZED);
       if (!config) {
-        // Data of an earlier run whose configuration is still being read says "not yet" to the one, "already" to the other.
+        // While mongod still reads the configuration of an earlier run, it answers "not yet initialized" to
+        // replSetGetConfig and "already initialized" to replSetInitiate.
         const members = [{ _id: 0, host }];
         await orCode(admin.command({ replSetInitiate: { _id: REPLICA_SET, members } }), ALREADY_INITIALIZED);
       } else if (config.config.members[0].host !== host) {

@@ -5,26 +5,26 @@ import { startMongod } from "./mongod.ts";
 
 /** How to start the services. */
 export interface ServicesOptions {
-  /** Where their data stays for the next start. Absent: nothing stays. */
+  /** The folder that keeps their data for the next start. Default: no data is kept. */
   dataDir?: string;
   /** More arguments for mongod, for example `["--setParameter", "enableTestCommands=1"]`. */
   mongoArgs?: string[];
   /** Called once for a service that ends without being stopped, with one line that says what happened. */
   onExit?: (line: string) => void;
-  /** Told what takes long: a download. */
+  /** Gets a line for the user when something takes long, such as a download. */
   say?: (line: string) => void;
   /** Gets every line that a service writes to its stderr. */
   log?: (line: string) => void;
   signal?: AbortSignal;
 }
 
-/** What runs, and where. Whatever the environment names is used as it is and not ours to stop. */
+/** The services and their addresses. A service that the environment names is used as it is, and not stopped. */
 export interface Services {
   mongodb: { url: string; source: string };
   upstash: { url: string; token: string; source: string };
   /** `control` is the simulator's own API; "" when RETELL_BASE_URL is set. */
   retell: { url: string; control: string };
-  /** Ends at once what was started, and waits until it is gone. */
+  /** Stops all services that were started, and waits until they have ended. */
   stop(): Promise<void>;
 }
 
@@ -33,10 +33,10 @@ interface Stoppable {
 }
 
 /**
- * Starts MongoDB, the Upstash emulator and the Retell simulator side by side, each only if its variable is not set
+ * Starts MongoDB, the Upstash emulator and the Retell simulator at the same time, each only if its variable is not set
  * (MONGODB_URL; UPSTASH_REDIS_REST_URL and _TOKEN; RETELL_BASE_URL), and waits until all are ready.
  *
- * @throws The first failure, after everything else was stopped.
+ * @throws The first error, after everything else was stopped.
  */
 export async function startServices(options: ServicesOptions = {}): Promise<Services> {
   const failed = new AbortController();

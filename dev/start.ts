@@ -17,27 +17,28 @@ import { aboutProcess, isAlive } from "./start/process.ts";
 
 const GRACE_MS = 300;
 
-/** Everything that may end a start or a run, and what is to be done then. */
+/** The options of a run, and what ends it. */
 interface Run {
   folder: string;
   port: number;
-  /** Demo data even into a database that MONGODB_URL names. */
+  /** Write demo data even into a database that MONGODB_URL names. */
   seed: boolean;
   /** How often the scheduled sweep runs. */
   sweepSeconds: number;
   signal: AbortSignal;
   /** Ends the run; with a reason it is a failure. */
   end: (reason?: string) => void;
-  /** What was started, undone in reverse order. */
+  /** Stops what was started, in reverse order. */
   cleanup: AsyncDisposableStack;
 }
 
 const terminal = process.stdout.isTTY;
-/** What is for people. stdout is theirs only in a terminal: in a pipe it carries the gateway's JSON lines alone. */
+/** Prints a line for people. It goes to stderr if stdout is a pipe, which then carries only the gateway's JSON lines. */
 const say = (line: string) => void (terminal ? process.stdout : process.stderr).write(`${line}\n`);
 
 async function start({ folder, port, seed, sweepSeconds, signal, end, cleanup }: Run): Promise<void> {
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Error(`PORT is ${process.env.PORT}, no port`);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new Error(`PORT is ${process.env.PORT}, which is not a port`);
   cleanup.defer(await takeFolder(folder));
   await refusePortInUse(port);
 
@@ -45,7 +46,7 @@ async function start({ folder, port, seed, sweepSeconds, signal, end, cleanup }:
   const complain = logInto(join(folder, "services.log"), { end, cleanup });
   const services = await startServices({ dataDir: folder, onExit: end, say, log: complain, signal });
   cleanup.defer(() => services.stop());
-  // A token signed by a secret that was given is valid wherever else that secret is used.
+  // With a JWT_SECRET of the user no tokens are made: they would be valid wherever else that secret is used.
   const isSecretOurs = given("JWT_SECRET") === undefined;
   const secrets = await secretsOf(folder);
   Object.assign(process.env, environment(services, secrets));
@@ -59,7 +60,7 @@ async function start({ folder, port, seed, sweepSeconds, signal, end, cleanup }:
     if (signal.aborted || (terminal && (isMetric(line) || isIdleSweep(line)))) return;
     process.stdout.write(`${terminal ? readable(line) : line}\n`);
   };
-  // A database or a Retell that was named has chats of others, which another stage sweeps.
+  // A database or a Retell account of the user has chats that another stage sweeps.
   const isAllOurs = isOurs && services.retell.control !== "";
   const gateway = await startChild<{ url: string }>(new URL("gateway.ts", import.meta.url), {
     args: ["--port", String(port), ...(isAllOurs ? ["--sweep-seconds", String(sweepSeconds)] : [])],
@@ -68,7 +69,7 @@ async function start({ folder, port, seed, sweepSeconds, signal, end, cleanup }:
     onStderr: (line) => {
       if (line.startsWith('{"level":')) return onLog(line); // warnings and errors of the functions come this way
       complain(line);
-      if (!signal.aborted) process.stderr.write(`${line}\n`); // what a developer prints in a handler, too
+      if (!signal.aborted) process.stderr.write(`${line}\n`); // also what a developer prints in a handler
     },
     signal,
   });
@@ -90,7 +91,7 @@ function logInto(file: string, { end, cleanup }: Pick<Run, "end" | "cleanup">): 
   return (line) => void log.write(`${line}\n`);
 }
 
-/** What the gateway is configured by, beside whatever else stands in our own environment. */
+/** The settings of the gateway, added to this process's environment. */
 function environment({ mongodb, upstash, retell }: Services, secrets: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return {
     STAGE: process.env.STAGE || "local",
@@ -102,7 +103,7 @@ function environment({ mongodb, upstash, retell }: Services, secrets: NodeJS.Pro
   };
 }
 
-/** @param ownSecret What signs tokens; undefined where it is somebody else's. */
+/** @param ownSecret The generated secret that signs tokens; undefined if JWT_SECRET was set by the user. */
 async function aboutThis(
   url: string,
   { mongodb, upstash, retell }: Services,
@@ -131,7 +132,7 @@ function greet(about: DevJson, services: Services, folder: string): void {
       say("\nJWT_SECRET is set, so no tokens were made: they would be valid wherever else it is used.");
       say(`Put a token of your login service into TOKEN; the demo's owner has the id ${ownerId}.`);
     }
-    say(bold("\nPaste these one after another: create a chat, say something, read it."));
+    say(bold("\nPaste these one after another: create a chat, send a message, read the transcript."));
     for (const line of pasteLines(about)) say(`\n${line}`);
   } else {
     say("\nMONGODB_URL is set, so no demo data was written; `npm start -- --seed` puts it there.");
@@ -144,7 +145,7 @@ function short(folder: string): string {
   return path === "" || path.startsWith("..") ? folder : path;
 }
 
-/** Told before anything else is started, and in our words. */
+/** Checks the port before anything is started, so that the error is one clear line. */
 async function refusePortInUse(port: number): Promise<void> {
   const probe = createServer();
   await new Promise<void>((free, taken) => {
@@ -155,7 +156,7 @@ async function refusePortInUse(port: number): Promise<void> {
   await new Promise((closed) => probe.close(closed));
 }
 
-/** npm may be killed without a word to us: then it is gone all at once, and so may be the shell between us. */
+/** Ends when npm, or the shell between npm and this process, has ended: if npm is killed, it forwards no signal. */
 function endWithNpm(end: () => void): void {
   if (process.env.npm_lifecycle_event !== "start") return;
   const parent = process.ppid;
@@ -188,16 +189,16 @@ async function runUntilEnd(options: Pick<Run, "folder" | "port" | "seed" | "swee
     controller.abort();
   };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => end());
-  process.stdout.on("error", () => end()); // the reader of our lines has gone
+  process.stdout.on("error", () => end()); // the reader of stdout has ended
   endWithNpm(end);
 
   const cleanup = new AsyncDisposableStack();
   const starting = start({ ...options, signal: controller.signal, end, cleanup }).catch((error) => {
-    end(error instanceof Error ? error.message : String(error)); // after Ctrl-C this is a consequence, not the reason
+    end(error instanceof Error ? error.message : String(error)); // after Ctrl-C this error is only a consequence
   });
   const reason = await over.promise;
   if (reason) say(reason);
-  await Promise.race([starting, delay(GRACE_MS)]); // downloads and children end; a query may hang
+  await Promise.race([starting, delay(GRACE_MS)]); // downloads and children end within this time; a query may hang
   await cleanup.disposeAsync();
   return reason;
 }

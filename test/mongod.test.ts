@@ -118,7 +118,7 @@ describe("where a mongod comes from", () => {
     await program("mongod", "echo 'no libssl.so.3' >&2; exit 127");
     const message = await find().catch((error: Error) => error.message);
     expect(String(message).split("\n")).toEqual([
-      "No mongod here. Any of these helps:",
+      "No mongod was found. Do one of these:",
       "  - set MONGODB_URL to a replica set of your own (it is not set)",
       `  - put mongod on the PATH (${folder}/mongod does not run: no libssl.so.3)`,
       expect.stringMatching(/mongodb-memory-server download it \(connect ECONNREFUSED 127\.0\.0\.1:1\)$/),

@@ -1,27 +1,27 @@
 import type { OutgoingHttpHeaders } from "node:http";
 import { type Outcome, PAYLOAD_BYTES } from "./invoke.ts";
 
-/** What goes back to the client. */
+/** An answer to the client. */
 export interface HttpAnswer {
   status: number;
   headers: OutgoingHttpHeaders;
   body: Buffer | string;
 }
 
-/** What belongs to the connection, and CORS, which API Gateway does itself: a function has no say in them. */
-const notTheirs = /^(access-control-.*|connection|content-length|keep-alive|trailer|transfer-encoding|upgrade)$/;
+/** Headers of the connection and of CORS. API Gateway sets them itself and drops a function's. */
+const dropped = /^(access-control-.*|connection|content-length|keep-alive|trailer|transfer-encoding|upgrade)$/;
 
-/** One of API Gateway's own answers: not in the API's envelope, in AWS neither. */
+/** One of API Gateway's own answers. As on AWS, it is not in the API's envelope. */
 export function ownAnswer(status: number, message: string): HttpAnswer {
   return { status, headers: { "content-type": "application/json" }, body: JSON.stringify({ message }) };
 }
 
 /**
- * What API Gateway makes of an invocation in payload format 2.0.
+ * Turns an invocation's outcome into an answer, as API Gateway does in payload format 2.0.
  *
- * @throws When the result has no JSON.
+ * @throws When the result cannot be written as JSON.
  * @see docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
- * @see github.com/aws/aws-lambda-dotnet, Tools/LambdaTestTool-v2: what it does with what is no response object
+ * @see github.com/aws/aws-lambda-dotnet, Tools/LambdaTestTool-v2: results that are not response objects
  */
 export function toAnswer(outcome: Outcome): HttpAnswer {
   if (outcome.kind === "gave up") return ownAnswer(503, "Service Unavailable");
@@ -29,9 +29,9 @@ export function toAnswer(outcome: Outcome): HttpAnswer {
   return (outcome.kind === "returned" && read(outcome.result)) || ownAnswer(500, "Internal Server Error");
 }
 
-/** Undefined for what is no answer. */
+/** Undefined if the result is not a valid answer. */
 function read(result: unknown): HttpAnswer | undefined {
-  const text = JSON.stringify(result ?? null); // so Lambda sends it
+  const text = JSON.stringify(result ?? null); // Lambda sends undefined as null
   if (Buffer.byteLength(text) > PAYLOAD_BYTES) return undefined;
   if (!isObject(result) || result.statusCode === undefined) {
     const body = typeof result === "string" ? result : text;
@@ -51,8 +51,8 @@ function headersOf(given: unknown, cookies: unknown): OutgoingHttpHeaders | unde
   const headers: OutgoingHttpHeaders = {};
   for (const [name, value] of Object.entries(given)) {
     const lower = name.toLowerCase();
-    if (value === undefined || value === null || notTheirs.test(lower)) continue;
-    if (typeof value === "object") return undefined; // a list of values is not of this format
+    if (value === undefined || value === null || dropped.test(lower)) continue;
+    if (typeof value === "object") return undefined; // format 2.0 has no lists of values
     headers[lower] = String(value);
   }
   if (cookies.length > 0) {

@@ -2,18 +2,18 @@ import type { IncomingMessage } from "node:http";
 
 const none = Buffer.alloc(0);
 
-/** The client went away before it had sent everything. */
+/** The client disconnected before it had sent the whole body. */
 export class Aborted extends Error {}
 
-/** Whether a request says itself that its body is longer. */
+/** Whether the request's content-length exceeds the maximum. */
 export function announcesMore(request: IncomingMessage, maxBytes: number): boolean {
   return Number(request.headers["content-length"] ?? 0) > maxBytes;
 }
 
 /**
- * Reads a request's body, whether it announces its length or not.
+ * Reads a request's body, with or without a content-length.
  *
- * @returns undefined as soon as it is longer than allowed; the rest is left unread.
+ * @returns undefined as soon as the body exceeds the maximum; the rest is not read.
  * @throws  Aborted
  */
 export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer | undefined> {
@@ -36,7 +36,7 @@ export async function readBody(request: IncomingMessage, maxBytes: number): Prom
   return promise;
 }
 
-/** Lets a client finish sending what nobody will read, for a while: cut off earlier, it may never see its answer. */
+/** Reads and ignores the rest of a body for a while: a client that is cut off while it sends may not see its answer. */
 export async function drain(request: IncomingMessage, forMs: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const patience = setTimeout(resolve, forMs);

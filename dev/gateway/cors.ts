@@ -2,8 +2,8 @@ import type { OutgoingHttpHeaders } from "node:http";
 import { allowHeadersOf, cors, originsOf } from "../../lib/api/cors.ts";
 
 /**
- * CORS as API Gateway speaks it for the functions behind it. It judges the origin alone: whether the method and the
- * headers will do, the browser reads from the answer.
+ * CORS as API Gateway does it for the functions behind it. It checks only the origin: the browser compares method and
+ * headers with the answer.
  *
  * @see docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
  */
@@ -14,14 +14,14 @@ export class Cors {
   /**
    * @param origins CORS_ORIGINS: each an origin, or `*`, `https://*`, `http://*`.
    * @param headers CORS_HEADERS
-   * @throws        Where a deployment would be refused.
+   * @throws        For values that a deployment refuses.
    */
   constructor(origins: string | undefined, headers: string | undefined) {
     this.#origins = setting("CORS_ORIGINS", () => originsOf(origins));
     this.#allowHeaders = setting("CORS_HEADERS", () => allowHeadersOf(headers));
   }
 
-  /** What the answer to a preflight has besides. */
+  /** The additional headers of the answer to a preflight. */
   preflight(origin: string): OutgoingHttpHeaders {
     if (this.#allowed(origin) === undefined) return {};
     return {
@@ -31,7 +31,7 @@ export class Cors {
     };
   }
 
-  /** What is added to every answer: of a strange origin, nothing. */
+  /** The headers that are added to every answer; none for an origin that is not allowed. */
   headers(origin: string | undefined): OutgoingHttpHeaders {
     const allowed = origin === undefined ? undefined : this.#allowed(origin);
     if (allowed === undefined) return {};
@@ -41,7 +41,7 @@ export class Cors {
     };
   }
 
-  /** Whether a page of this origin may call. */
+  /** Whether pages of this origin may call. */
   allows(origin: string): boolean {
     return this.#allowed(origin) !== undefined;
   }

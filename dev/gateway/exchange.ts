@@ -7,7 +7,7 @@ import type { Cors } from "./cors.ts";
 import { type Invoker, invoke } from "./invoke.ts";
 import { findRoute } from "./router.ts";
 
-/** What the requests of one gateway share. */
+/** The state that all requests of one gateway share. */
 export interface Setup extends Invoker {
   cors: Cors;
   isStopping: boolean;
@@ -18,15 +18,15 @@ const BODY_BYTES = 10 * 1024 * 1024;
 const HEADER_BYTES = 10_240;
 const DRAIN_MS = 1_000;
 
-/** Serves one request; never rejects. A client that leaves changes nothing for the function: it runs on. */
+/** Serves one request; never rejects. When the client disconnects, the function continues. */
 export async function exchange(setup: Setup, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  response.on("error", () => {}); // a client who leaves in the middle of an answer is no news here
-  request.on("error", () => {}); // nor in the middle of a request
+  response.on("error", () => {}); // the client may disconnect during the answer
+  request.on("error", () => {}); // or during the request
   try {
     await send(setup, request, response, await answerTo(setup, request, response));
   } catch (error) {
     if (error instanceof Aborted) return;
-    console.error("gateway:", error); // a result that has no JSON, or a header that HTTP does not allow
+    console.error("gateway:", error); // a result that cannot be written as JSON, or an invalid header
     if (!response.headersSent) await send(setup, request, response, ownAnswer(500, "Internal Server Error"));
     else response.destroy();
   }
@@ -36,7 +36,7 @@ async function answerTo(setup: Setup, request: IncomingMessage, response: Server
   const { method = "", url: target = "", headers, rawHeaders } = request;
   const isPreflight =
     method === "OPTIONS" && headers.origin !== undefined && headers["access-control-request-method"] !== undefined;
-  // A preflight of any origin is answered: what it may do is said by the headers.
+  // A preflight is answered for any origin: its headers say what is allowed.
   const refusal = refusalOf(request, (origin) => isPreflight || setup.cors.allows(origin));
   if (refusal) return ownAnswer(403, refusal);
   if (headerBytes(request) > HEADER_BYTES) return ownAnswer(431, "Request Header Fields Too Large");
@@ -82,13 +82,13 @@ async function send(
   } else response.end(bytes);
 }
 
-/** As API Gateway counts: the request line and the headers' values. */
+/** Counted as by API Gateway: the request line and the headers' values. */
 function headerBytes({ method = "", url = "", httpVersion, rawHeaders }: IncomingMessage): number {
   const requestLine = `${method} ${url} HTTP/${httpVersion}`.length;
   return rawHeaders.reduce((sum, text, index) => (index % 2 === 1 ? sum + text.length : sum), requestLine);
 }
 
-/** Not `request.headers`, which drops some of what comes twice. */
+/** Replaces `request.headers`, which drops some repeated headers. */
 function* pairs(rawHeaders: string[]): Generator<[name: string, value: string]> {
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     yield [rawHeaders[index] ?? "", rawHeaders[index + 1] ?? ""];

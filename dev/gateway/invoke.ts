@@ -1,7 +1,7 @@
 import type { APIGatewayProxyEventV2, Context } from "aws-lambda";
 import type { Route } from "../../lib/api/route.ts";
 
-/** What a file in functions/ exports. What it returns is trusted as little as API Gateway trusts it. */
+/** The handler that a file in functions/ exports. Its result may be anything: `toAnswer` checks it as API Gateway does. */
 export type LambdaHandler = (event: APIGatewayProxyEventV2, context: Context) => unknown;
 
 /** How an invocation ended, as API Gateway sees it. */
@@ -21,17 +21,17 @@ export interface Invoker {
   integrationMs: number;
 }
 
-/** Lambda takes and gives 6 MB and a little, counted as JSON. */
+/** Lambda's limit for an event and for a result, both as JSON: 6 MB and 100 bytes. */
 export const PAYLOAD_BYTES = 6_291_556;
-/** JSON needs at most six bytes for one. */
+/** A body of this length fits in any case: JSON writes a character as at most six bytes. */
 const SURELY_FITS = PAYLOAD_BYTES / 8;
 
 const day = new Date().toISOString().slice(0, 10).replaceAll("-", "/");
 const instance = crypto.randomUUID().replaceAll("-", "");
 
 /**
- * Runs a function as Lambda does for API Gateway, except that a handler whose time is up cannot be stopped: what it
- * still does goes on, and what comes of it is dropped.
+ * Runs a function as Lambda does for API Gateway, except that a handler whose time is up cannot be stopped: it
+ * continues, and its result is dropped.
  */
 export async function invoke(invoker: Invoker, route: Route, event: APIGatewayProxyEventV2): Promise<Outcome> {
   if ((event.body?.length ?? 0) > SURELY_FITS && Buffer.byteLength(JSON.stringify(event)) > PAYLOAD_BYTES) {
@@ -62,7 +62,7 @@ async function inTime({ functionMs, integrationMs }: Invoker, { name }: Route, r
   }
 }
 
-/** Node keeps what it has imported: this costs once, as a cold start does. */
+/** Node caches imported modules, so this takes time once, like a cold start. */
 async function load(name: string): Promise<LambdaHandler> {
   const { handler } = await import(new URL(`../../functions/${name}.ts`, import.meta.url).href);
   return handler;
@@ -87,5 +87,5 @@ function contextOf({ name, memory }: Route, functionMs: number): Context {
 }
 
 function gone(): never {
-  throw new Error("Lambda's Node 24 knows no callbacks: return a promise");
+  throw new Error("Lambda's Node 24 supports no callbacks: return a promise");
 }

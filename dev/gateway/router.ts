@@ -1,7 +1,7 @@
 import type { Route } from "../../lib/api/route.ts";
 import { routes } from "../../lib/api/routes.ts";
 
-/** Where a request goes, and what its path says on the way. */
+/** The route of a request, and its path parameters. */
 export interface Match {
   route: Route;
   /** Percent-decoded; absent when the route has none. */
@@ -18,8 +18,8 @@ interface Pattern {
 export type Router = (method: string, path: string) => Match;
 
 /**
- * Paths are exact: case, and no slash too many. They are split before they are decoded, so that an escaped slash makes
- * no segment; no parameter takes one either.
+ * Paths must match exactly, in case and slashes. A path is split before it is decoded, so an escaped slash does not
+ * separate segments; a parameter with a slash does not match.
  *
  * @see docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html, "Routing API requests"
  */
@@ -40,7 +40,7 @@ export function routerOf(rows: Route[], fallback: Route): Router {
   };
 }
 
-/** Of the API's own table. */
+/** Finds the route in lib/api/routes.ts. */
 export const findRoute = routerOf(Object.values<Route>(routes), routes.default);
 
 function match(wanted: string[], segments: string[]): Record<string, string> | undefined {
@@ -58,7 +58,7 @@ function match(wanted: string[], segments: string[]): Record<string, string> | u
   return parameters;
 }
 
-/** From the left, a literal segment before a parameter; then a method before any method. */
+/** Compares from the left: a literal segment comes before a parameter, then a named method before ANY. */
 function bySpecificity(one: Pattern, other: Pattern): number {
   for (const [index, segment] of one.segments.entries()) {
     const order = Number(isParameter(segment)) - Number(isParameter(other.segments[index] ?? ""));
@@ -71,7 +71,7 @@ function isParameter(segment: string): boolean {
   return segment.startsWith("{");
 }
 
-/** Percent-decoded; what holds an escape that is none stays as it was sent. */
+/** Percent-decodes a text. A text with an invalid escape stays unchanged. */
 export function decode(text: string): string {
   if (!text.includes("%")) return text;
   try {

@@ -1,10 +1,10 @@
 /**
- * What stands in for AWS's Node runtime inside a function's process: loads the handler that `_HANDLER` names and asks
- * the Runtime API for one event after the other. The host bundles it.
+ * Replaces AWS's Node runtime inside a function's process: loads the handler that `_HANDLER` names and gets one event
+ * after the other from the Runtime API. The host bundles this file.
  *
- * AWS's own client, aws-lambda-ric, builds curl and a native addon at install, with cmake and a compiler that a fresh
- * machine lacks; its install script would be the second in the lock file. This one speaks HTTP over a bare socket: with
- * node:http already loaded, a function would seem to start faster than it does on AWS.
+ * AWS's own client, aws-lambda-ric, is not used: its install script builds curl and a native addon with cmake and a
+ * compiler. This client sends HTTP over a plain socket, because a function would seem to start faster than on AWS if
+ * node:http were already loaded.
  *
  * @see docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
  * @see github.com/aws/aws-lambda-nodejs-runtime-interface-client
@@ -29,7 +29,7 @@ class RuntimeApi {
       this.#received = Buffer.concat([this.#received, piece]);
       this.#arrived();
     });
-    this.#socket.on("close", () => process.exit(1)); // the host has gone
+    this.#socket.on("close", () => process.exit(1)); // the host has ended
   }
 
   async ask(method: "GET" | "POST", path: string, body?: string): Promise<Answer> {
@@ -44,7 +44,7 @@ class RuntimeApi {
     }
   }
 
-  /** An answer, once all of it has come. The host always tells its length. */
+  /** An answer, once it is complete. The host always sends a content-length. */
   #take(): Answer | undefined {
     const end = this.#received.indexOf("\r\n\r\n");
     if (end < 0) return undefined;
@@ -76,7 +76,7 @@ const [host = "", port = ""] = api.split(":");
 const runtime = new RuntimeApi(host, Number(port));
 let current: string | undefined;
 
-/** An error nobody caught ends the process, as on AWS. */
+/** Reports an uncaught error and ends the process, as on AWS. */
 async function die(error: unknown): Promise<void> {
   await runtime.ask("POST", current ? `invocation/${current}/error` : "init/error", describe(error));
   process.exit(1);
@@ -91,11 +91,11 @@ function load(): Handler {
   const [file = "", exported = ""] = name.split(".");
   const handler: unknown = require(join(root, `${file}.cjs`))[exported];
   if (typeof handler !== "function") throw new Error(`${name} is undefined or not exported`);
-  if (handler.length > 2) throw new Error("Node 24 on Lambda knows no callbacks: return a promise");
+  if (handler.length > 2) throw new Error("Lambda's Node 24 supports no callbacks: return a promise");
   return handler as Handler;
 }
 
-/** An async handler's answer leaves when its promise resolves, whatever else still runs; the process is frozen then. */
+/** Runs one invocation. The result is sent when the handler's promise resolves; then the process is frozen, even if work is left. */
 async function serve(handler: Handler): Promise<void> {
   const { headers, body } = await runtime.ask("GET", "invocation/next");
   const awsRequestId = headers.get("lambda-runtime-aws-request-id") ?? "";
@@ -103,7 +103,7 @@ async function serve(handler: Handler): Promise<void> {
   current = awsRequestId;
   process.env._X_AMZN_TRACE_ID = headers.get("lambda-runtime-trace-id") ?? "";
   const context = {
-    callbackWaitsForEmptyEventLoop: true, // of no effect: that was for handlers with a callback
+    callbackWaitsForEmptyEventLoop: true, // without effect: only for handlers with a callback
     functionName,
     functionVersion: "$LATEST",
     invokedFunctionArn: headers.get("lambda-runtime-invoked-function-arn"),

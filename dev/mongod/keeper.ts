@@ -1,19 +1,19 @@
 /**
- * Runs one foreign program, such as mongod, that must never outlive whoever asked for it: `fork()`ed with
+ * Runs one program, such as mongod, that must never outlive the process that started it. `fork()`ed with
  * `[folder to remove at the end or "", command, ...arguments]`, it reports `{ pid }` and later `{ exit }` over IPC.
  *
- * When its parent goes, however it went, the channel closes and the program is killed. A watcher that asks every few
- * seconds whether the parent lives, as mongodb-memory-server has it, leaves the program running in between.
+ * When its parent ends for any reason, the IPC channel closes and the program is killed at once. Polling whether the
+ * parent lives, as mongodb-memory-server does, would leave the program running for some seconds.
  */
 import { spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 
-/** What a keeper tells its parent. */
+/** A message from a keeper to its parent. */
 export type KeeperReport = { pid: number } | { exit: string };
 
 function keep(folder: string, command: string, args: string[]): void {
   const child = spawn(command, args, { stdio: ["ignore", "inherit", "inherit"] });
-  // Killed, not asked: every write that was acknowledged is in the journal, and a polite mongod takes a second.
+  // SIGKILL is safe, since acknowledged writes are in the journal, and SIGTERM takes mongod a second.
   const end = () => void child.kill("SIGKILL");
   const leave = (exit: string) => {
     if (folder) rmSync(folder, { recursive: true, force: true });
@@ -23,14 +23,14 @@ function keep(folder: string, command: string, args: string[]): void {
 
   child.once("spawn", () => {
     if (!process.connected) return end();
-    // The parent may go at this very moment; unheard, the error would end us and leave the program behind.
+    // If the parent ends just now, an unhandled error would end this process and leave the program running.
     process.send?.({ pid: child.pid ?? 0 } satisfies KeeperReport, (error: Error | null) => error && end());
   });
   child.once("error", (error) => leave(error.message));
   child.once("exit", (code, signal) => leave(signal ? `signal ${signal}` : `exit code ${code}`));
   process.once("disconnect", end);
   process.once("SIGTERM", end);
-  process.on("SIGINT", () => {}); // Ctrl-C is the parent's to answer
+  process.on("SIGINT", () => {}); // the parent handles Ctrl-C
 }
 
 if (import.meta.main) {

@@ -51,7 +51,7 @@ async function download(): Promise<{ found: Mongod } | { reason: string }> {
     return { found: { binary, source: "mongod downloaded by mongodb-memory-server" } };
   } catch (error) {
     const { message } = error instanceof Error ? error : new Error(String(error));
-    return { reason: message.replace(/^[\s\S]*Details:\s*/, "") }; // before it stands only the address
+    return { reason: message.replace(/^[\s\S]*Details:\s*/, "") }; // the text before it is only the address
   }
 }
 

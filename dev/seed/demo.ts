@@ -18,7 +18,7 @@ export const demo = {
   agentIds: ["agent_demo_shop", "agent_quiet_demo"] as const,
 };
 
-/** The users of the demo: who may do what with it. */
+/** The demo's users, named after what they may do. */
 export type DemoUser = keyof typeof users;
 
 const allOf = (allowed: boolean) => ({ read: true, write: allowed, delete: allowed, admin: allowed });
@@ -36,10 +36,11 @@ const memberships = [
 ];
 
 /**
- * Makes the demo tenant, and the indexes, where they are missing, and leaves what is there as it is: a document that somebody changed to
- * try something stays changed. Only a Retell key that no configured encryption key opens is replaced.
+ * Creates the demo tenant and the indexes where they are missing. Existing documents stay as they are, so a document
+ * that somebody changed stays changed. Only a Retell key that no configured encryption key decrypts is replaced.
  *
- * `lib/platform/config.ts` must find its environment (ENCRYPTION_KEY above all). Field names and BSON types are the old server's.
+ * The environment must have the settings of `lib/platform/config.ts`, ENCRYPTION_KEY above all. Field names and BSON
+ * types are the old server's.
  */
 export async function seedDemo(mongodbUrl: string): Promise<void> {
   const client = new MongoClient(mongodbUrl);
@@ -64,10 +65,14 @@ export async function seedDemo(mongodbUrl: string): Promise<void> {
   }
 }
 
-/** The id that a token of the demo tenant's owner has. */
+/** The user id in the tokens of the demo tenant's owner. */
 export const ownerId = users.owner.toHexString();
 
-/** A token for each demo user, valid for a day. @param secret Ours alone: elsewhere one of them makes a super admin. */
+/**
+ * A token for each demo user, valid for a day.
+ *
+ * @param secret Must be used nowhere else: one of the tokens is a super admin's.
+ */
 export async function demoTokens(secret: string): Promise<Record<DemoUser, string>> {
   const { JWT_ISSUER, JWT_AUDIENCE } = process.env;
   const sign = (user: DemoUser) => {
@@ -87,7 +92,7 @@ export async function demoTokens(secret: string): Promise<Record<DemoUser, strin
   };
 }
 
-/** In place of them where there are none. */
+/** The tokens of dev.json when none were made. */
 export const noTokens: Record<DemoUser, string> = { owner: "", viewer: "", expired: "", stranger: "", superAdmin: "" };
 
 async function opens(account: Document | null): Promise<boolean> {

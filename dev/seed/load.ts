@@ -6,7 +6,7 @@ const DAYS = 90;
 const BATCH_BYTES = 4_000_000;
 const DUPLICATE = 11_000;
 
-/** What to fill a subaccount with. */
+/** The chats to fill a subaccount with. */
 export interface Load {
   subaccountId: string;
   chats: number;
@@ -16,22 +16,22 @@ export interface Load {
   seed: number;
 }
 
-/** What was put there. */
+/** The chats that a subaccount was filled with. */
 export interface Loaded {
   subaccountId: string;
   agentIds: string[];
   chats: number;
   messages: number;
-  /** The oldest and the newest. */
+  /** The ids of the oldest and the newest chat. */
   firstChatId: string;
   lastChatId: string;
-  /** Ended ones, spread over the whole. */
+  /** Ids of ended chats, spread over the whole time. */
   sampleChatIds: string[];
 }
 
 /**
- * Fills a subaccount for load: chats spread over the last 90 days, nine of ten ended, with messages of realistic
- * length, as `lib/chat` stores them. The ongoing ones are unknown to Retell: they are there for lists.
+ * Fills a subaccount for load tests: chats spread over the last 90 days, nine of ten ended, with messages of realistic
+ * length, as `lib/chat` stores them. Retell does not know them: the ongoing ones are only for lists.
  *
  * @throws When there is no such subaccount, or when it keeps its data on a cluster of its own.
  */
@@ -100,6 +100,7 @@ function batches(chats: Collection<StoredChat>) {
   return { add, flush };
 }
 
+/** One chat, which depends only on the load's seed, the index and today's date. */
 function aChat(
   { subaccountId, chats, messages, seed }: Load,
   index: number,
@@ -111,15 +112,13 @@ function aChat(
   const start = Math.round(today - DAYS * DAY_MS * (1 - (index + random.next()) / chats));
   const status = random.next() < 0.9 ? "ended" : random.next() < 0.8 ? "ongoing" : "error";
   const agentId = random.of(agentIds);
-  // The index keeps ids apart where two streams happen to be the same: 2^32 of them are few for 100,000 chats.
+  // The index keeps ids unique if two streams of numbers are equal: 2^32 streams are few for 100,000 chats.
   const number = index.toString(16).padStart(8, "0");
   const chatId = `chat_${random.hex(19)}${number}`;
   const said = conversation(messages, start, random);
   const last = said.at(-1)?.created_timestamp ?? start;
   const end = status === "ongoing" ? null : last + random.between(5_000, 600_000);
   const metadata = { crm_id: `C-${random.between(1, 5_000)}`, channel: random.of(["web", "ios", "android"]) };
-  const text = said.map(({ role, content }) => `${role === "agent" ? "Agent" : "User"}: ${content}\n`).join("");
-  const cost = Math.round(said.length * 3.5);
 
   return {
     _id: new ObjectId(`${random.hex(16)}${number}`),
@@ -128,7 +127,7 @@ function aChat(
     chat_status: status,
     start_timestamp: start,
     end_timestamp: end,
-    transcript: end === null ? "" : text,
+    transcript: end === null ? "" : transcriptOf(said),
     message_count: said.length,
     messages: said,
     metadata,
@@ -139,23 +138,8 @@ function aChat(
       customer_name: random.of(["Ana", "Luis", "Marta", "John", "Aisha", "Wei"]),
     },
     collected_dynamic_variables: end === null ? {} : { order: `A-${random.between(1, 99_999)}` },
-    chat_cost:
-      end === null
-        ? null
-        : {
-            product_costs: [{ product: "gpt-4o", unit_price: 1, cost }],
-            total_duration_seconds: 0,
-            combined_cost: cost,
-          },
-    chat_analysis:
-      status !== "ended"
-        ? null
-        : {
-            chat_summary: sentence(random, 120, 300),
-            user_sentiment: random.of(["Positive", "Neutral", "Neutral", "Negative"]),
-            chat_successful: random.next() < 0.8,
-            custom_analysis_data: {},
-          },
+    chat_cost: end === null ? null : costOf(said),
+    chat_analysis: status === "ended" ? analysis(random) : null,
     subaccountId,
     createdBy: `5ca1ab1e00000000001${random.between(0, 50).toString(16).padStart(5, "0")}`,
     createdAt: new Date(start),
@@ -173,7 +157,26 @@ function aChat(
   } satisfies StoredChat & { _id: ObjectId };
 }
 
-/** The agent opens, then both speak in turn. */
+const transcriptOf = (said: StoredMessage[]) =>
+  said.map(({ role, content }) => `${role === "agent" ? "Agent" : "User"}: ${content}\n`).join("");
+
+function costOf(said: StoredMessage[]) {
+  const cost = Math.round(said.length * 3.5);
+  return {
+    product_costs: [{ product: "gpt-4o", unit_price: 1, cost }],
+    total_duration_seconds: 0,
+    combined_cost: cost,
+  };
+}
+
+const analysis = (random: Random) => ({
+  chat_summary: sentence(random, 120, 300),
+  user_sentiment: random.of(["Positive", "Neutral", "Neutral", "Negative"]),
+  chat_successful: random.next() < 0.8,
+  custom_analysis_data: {},
+});
+
+/** The agent opens the chat, then user and agent alternate. */
 function conversation(count: number, start: number, random: Random): StoredMessage[] {
   const messages: StoredMessage[] = [];
   let at = start + 300;
@@ -207,7 +210,7 @@ function sentence(random: Random, shortest: number, longest: number): string {
 
 type Random = ReturnType<typeof randomOf>;
 
-/** A stream of numbers that depends on the name alone: FNV-1a seeds a mulberry32. */
+/** A stream of numbers that depends only on the name: FNV-1a seeds a mulberry32. */
 function randomOf(name: string) {
   let state = 0x811c9dc5;
   for (const letter of name) state = Math.imul(state ^ (letter.codePointAt(0) ?? 0), 0x01000193);

@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { newMessageId, type StoredMessage } from "../../lib/chat/model.ts";
 
-/** What a user says to the lamp shop's agent, so that its answers are those of a real conversation. */
+/** A user's messages to the lamp shop's agent, whose answers then are those of a real conversation. */
 export const shopTalk = ["hello", "Where is my order 1042?", "refund", "ping", "billing", "help", "Is it on its way?"];
 
-/** So many messages of what was said, over and over, each with an id and a time of its own. */
+/** Repeats a conversation until it has `count` messages, each with an id and a time of its own. */
 export function longTalk(said: Pick<StoredMessage, "role" | "content">[], count: number): StoredMessage[] {
   return Array.from({ length: count }, (_, i) => {
     const { role, content } = said[i % said.length] as (typeof said)[number];

@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promise
 import { join } from "node:path";
 import { aboutProcess, isAlive } from "./process.ts";
 
-/** Where everything lives that `npm start` keeps. */
+/** The default folder for the data of `npm start`. */
 export const DEFAULT_FOLDER = join(import.meta.dirname, "..", "..", ".local");
 
 const PID = "start.pid";
@@ -13,8 +13,8 @@ const CONTENT = [PID, "dev.json", "gateway.log", "services.log", "secrets.json",
 /**
  * Takes the data folder for this process.
  *
- * @returns What gives it back.
- * @throws When another `npm start` has it.
+ * @returns A function that releases it.
+ * @throws When another `npm start` uses it.
  */
 export async function takeFolder(folder: string): Promise<() => Promise<void>> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -27,47 +27,47 @@ export async function takeFolder(folder: string): Promise<() => Promise<void>> {
       if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
     }
     const pid = await holderOf(folder);
-    if (pid) throw new Error(`It runs already, with the data in ${folder} (process ${pid}).`);
-    await rm(file, { force: true }); // somebody was killed before he could
+    if (pid) throw new Error(`npm start runs already, with the data in ${folder} (process ${pid}).`);
+    await rm(file, { force: true }); // left by a process that was killed
   }
 }
 
-/** What `npm start` has left in its data folder. */
+/** The names of what `npm start` has stored in its data folder. */
 export async function contentOf(folder: string): Promise<string[]> {
   const names: string[] = await readdir(folder).catch(() => []);
   return CONTENT.filter((name) => names.includes(name));
 }
 
-/** Deletes what `npm start` keeps in its data folder, and nothing else: the folder may have been named by mistake. */
+/** Deletes what `npm start` keeps in its data folder, and nothing else: the folder may be another one by mistake. */
 export async function emptyFolder(folder: string): Promise<void> {
   for (const name of CONTENT) await rm(join(folder, name), { recursive: true, force: true });
 }
 
-/** The process that has the data folder now. */
+/** The process that uses the data folder now. */
 export async function holderOf(folder: string): Promise<number | undefined> {
   const pid = Number(await readFile(join(folder, PID), "utf8").catch(() => ""));
   return pid > 0 && isStart(pid) ? pid : undefined;
 }
 
-/** Whether this process lives and is one of ours: after a crash its number may be somebody else's. */
+/** Whether this process runs and is an `npm start`: after a crash its pid may belong to another program. */
 function isStart(pid: number): boolean {
   return isAlive(pid) && (aboutProcess(pid)?.args.includes("start") ?? true);
 }
 
-/** Writes a file that holds secrets: nobody else reads it, and nobody sees half of it. */
+/** Writes a file with secrets, atomically and readable by its owner only. */
 export async function writePrivate(file: string, content: object): Promise<void> {
   const temporary = `${file}.${process.pid}`;
   await writeFile(temporary, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 });
   await rename(temporary, file);
 }
 
-/** Has a file exist that only its owner may read, and keeps what is in it. */
+/** Makes a file readable by its owner only, and creates it if it is missing. Its content stays. */
 export function makePrivate(file: string): void {
   closeSync(openSync(file, "a", 0o600));
-  chmodSync(file, 0o600); // an earlier version may have made it
+  chmodSync(file, 0o600); // an earlier version may have created it with other rights
 }
 
-/** JWT_SECRET and ENCRYPTION_KEY: from the environment, else made once and kept in the data folder. */
+/** JWT_SECRET and ENCRYPTION_KEY: from the environment, otherwise generated once and kept in the data folder. */
 export async function secretsOf(folder: string): Promise<{ JWT_SECRET: string; ENCRYPTION_KEY: string }> {
   const file = join(folder, "secrets.json");
   const stored = await readFile(file, "utf8").catch(() => "");
@@ -80,7 +80,7 @@ export async function secretsOf(folder: string): Promise<{ JWT_SECRET: string; E
   };
 }
 
-/** What the environment says, as `lib/platform/config.ts` reads it. */
+/** A variable of the environment, read as `lib/platform/config.ts` reads it. */
 export const given = (name: string): string | undefined => process.env[name]?.trim() || undefined;
 
 const fresh = () => randomBytes(32).toString("hex");

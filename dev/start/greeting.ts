@@ -1,6 +1,6 @@
 import type { Services } from "../services.ts";
 
-/** What `.local/dev.json` says, for programs; without demo data its ids are "", with a JWT_SECRET that was given its tokens. */
+/** The content of `.local/dev.json`, for programs. Ids are "" without demo data, tokens are "" if JWT_SECRET was set. */
 export interface DevJson {
   url: string;
   subaccountId: string;
@@ -13,19 +13,19 @@ export interface DevJson {
   };
 }
 
-/** What runs where. An address from the environment is named, not shown: it may hold a password. */
+/** The address of each service. For MONGODB_URL only the name is shown, because it may contain a password. */
 export function whatRuns({ mongodb, upstash, retell }: Services, url: string, folder: string): string[] {
   const own = mongodb.source === "MONGODB_URL";
   return [
     `  API      ${url}`,
     `  MongoDB  ${own ? "MONGODB_URL" : `${mongodb.url}  (${mongodb.source})`}`,
     `  Upstash  ${upstash.url}  (${upstash.source})`,
-    `  Retell   ${retell.url}${retell.control ? `  (simulator; GET ${retell.control} says what it can do)` : ""}`,
+    `  Retell   ${retell.url}${retell.control ? `  (simulator; GET ${retell.control} lists its commands)` : ""}`,
     `  Data     ${folder}  (dev.json, gateway.log, services.log; \`npm run local -- reset\` empties it)`,
   ];
 }
 
-/** Three lines for bash and zsh, to be pasted one after another: a chat is created, spoken to, and read. */
+/** Three lines to paste into bash or zsh, one after another: create a chat, send a message, read the transcript. */
 export function pasteLines({ url, subaccountId, agentId, tokens }: DevJson): [string, string, string] {
   const api = `${url}/api/chats/${subaccountId}`;
   const auth = `-H "authorization: Bearer $TOKEN"`;

@@ -2,7 +2,7 @@ import { appendFileSync } from "node:fs";
 import { makePrivate } from "./folder.ts";
 import { isLog } from "./log-line.ts";
 
-/** Has what this process logs stand in a file, too. What it says to people is not logged. */
+/** Also writes the log lines of this process to a file, but not its other output. */
 export function logInto(file: string): void {
   makePrivate(file);
   for (const stream of [process.stdout, process.stderr]) {

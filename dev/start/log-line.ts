@@ -5,7 +5,7 @@ type Colour = Parameters<typeof styleText>[0];
 
 const colours: Record<string, Colour> = { DEBUG: "gray", INFO: "green", WARN: "yellow", ERROR: "red", CRITICAL: "red" };
 
-/** A JSON log line as one reads it in a terminal: time, level, operation, status, duration, operationId. */
+/** A JSON log line in a readable form for a terminal: time, level, operation, status, duration, operationId. */
 export function readable(line: string): string {
   const fields = parse(line);
   if (!fields) return line;
@@ -26,16 +26,16 @@ export function readable(line: string): string {
   ].join("  ");
 }
 
-/** Whether it holds what CloudWatch counts, and nobody reads in a terminal. */
+/** Whether a line is a metric for CloudWatch, which a terminal does not show. */
 export const isMetric = (line: string) => line.startsWith('{"_aws":');
 
-/** Whether it tells of a run of the sweep, one each minute, that had nothing to do. */
+/** Whether a line reports a run of the sweep that had nothing to do. There is one each minute. */
 export function isIdleSweep(line: string): boolean {
   const { message, settled, orphansEnded, failed } = parse(line) ?? {};
   return message === "Swept" && !settled && !orphansEnded && !failed;
 }
 
-/** Whether a function has logged it. */
+/** Whether a function logged this line. */
 export const isLog = (line: string) => line.startsWith('{"level":') || isMetric(line);
 
 function parse(line: string): Record<string, unknown> | undefined {

@@ -3,17 +3,17 @@ import { join } from "node:path";
 import { DEFAULT_FOLDER, holderOf, secretsOf } from "./folder.ts";
 import type { DevJson } from "./greeting.ts";
 
-/** What the `npm start` says of itself that runs on this data folder; undefined when none does, or is not ready yet. */
+/** The dev.json of the `npm start` that runs on this data folder; undefined if none runs, or it is not ready yet. */
 export async function running(folder = DEFAULT_FOLDER): Promise<DevJson | undefined> {
-  if ((await holderOf(folder)) === undefined) return undefined; // one that was killed leaves its file behind
+  if ((await holderOf(folder)) === undefined) return undefined; // a process that was killed leaves its file behind
   const text = await readFile(join(folder, "dev.json"), "utf8").catch(() => undefined);
   return text === undefined ? undefined : JSON.parse(text);
 }
 
-/** Whether it has the demo tenant, and so works on data of its own, or on data that it was told to add the tenant to. */
+/** Whether this `npm start` has the demo tenant: it uses data of its own, or was started with --seed. */
 export const isOfDemo = ({ subaccountId }: DevJson) => subaccountId !== "";
 
-/** What its functions are configured by. */
+/** The settings of its functions. */
 export async function environmentOf(
   { services: { mongodb, upstash, retell } }: DevJson,
   folder = DEFAULT_FOLDER,
