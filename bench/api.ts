@@ -13,14 +13,14 @@ type Handler = (event: APIGatewayProxyEventV2, context: Context) => Promise<APIG
 /** Handlers by name, all in this process. */
 export type Api = Record<Name, Handler>;
 
-/** A subaccount and somebody who may do all in it. */
+/** A subaccount, and the token of a user who may do everything in it. */
 export interface Place {
   subaccountId: string;
   agentId: string;
   token: string;
 }
 
-/** What a request is about. */
+/** The variable parts of a request. */
 export interface Request {
   chatId?: string;
   query?: Record<string, string>;
@@ -30,11 +30,11 @@ export interface Request {
 
 export interface Answer {
   status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: an answer is whatever came back
+  // biome-ignore lint/suspicious/noExplicitAny: the body of an answer may be anything
   body: any;
-  /** Of the body, as the client gets it. */
+  /** Length of the body as the client gets it. */
   wireBytes: number;
-  /** Of the whole answer as Lambda counts it: the body is a string inside JSON. */
+  /** Length of the whole answer as Lambda counts it: the body is a string inside JSON. */
   lambdaBytes: number;
 }
 
@@ -50,7 +50,7 @@ export async function ask(api: Api, name: Name, place: Place, request: Request =
   return read(await api[name](eventFor(name, place, request), context));
 }
 
-/** The same, where nothing but success will do. */
+/** Calls a handler like `ask`, and throws unless it answers 200. */
 export async function succeed(api: Api, name: Name, place: Place, request: Request = {}): Promise<Answer> {
   const answer = await ask(api, name, place, request);
   if (answer.status !== 200) throw new Error(`${name}: ${answer.status} ${JSON.stringify(answer.body)}`);
@@ -63,7 +63,7 @@ export function targetOf(name: Name, { subaccountId }: Place, { chatId = "", que
   return `${path.replace("{subaccountId}", subaccountId).replace("{chatId}", chatId)}${query ? `?${new URLSearchParams(query)}` : ""}`;
 }
 
-/** Everything that a client sends along. */
+/** The headers that a client sends. */
 export function headersOf({ token }: Place, { body, headers }: Request): Record<string, string> {
   return {
     authorization: `Bearer ${token}`,

@@ -51,7 +51,7 @@ async function lengthOf(key: string): Promise<number> {
   return ((await answer.json()) as { result: number }).result;
 }
 
-/** A chat that is over after so many messages of what is really said in one, each with an id of its own. */
+/** An ended chat of `count` messages of a real conversation with the agent, each with an id of its own. */
 async function talk(api: Api, place: OwnPlace, count: number): Promise<string> {
   const { body } = await succeed(api, "create", place, { body: { agentId: place.agentId } });
   const chatId: string = body.data.chat_id;

@@ -13,12 +13,12 @@ import { type Job, job, tell } from "./child.ts";
 import { interleaved } from "./numbers.ts";
 import { aPlace } from "./place.ts";
 
-/** Microseconds of CPU per request, one number a round. */
+/** Microseconds of CPU per request, one number per round. */
 export type Chain = Record<"naive" | "ours" | "byHand", number[]>;
 
 /**
- * A cached list of 100 without its I/O. What Upstash and Mongo answered once they answer again, at the edge: at
- * http.request, fetch and the driver's findOne. Ours, the naive one, and the same work written down by hand.
+ * Measures a cached list of 100 chats without its I/O: ours, the naive one, and the same work written by hand. The
+ * answers of Upstash and MongoDB are recorded once and replayed by http.request, fetch and the driver's findOne.
  */
 async function measure({ quick }: Job): Promise<Chain> {
   const place = await aPlace();
@@ -41,7 +41,7 @@ async function measure({ quick }: Job): Promise<Chain> {
     byHand: () => byHand(event as never, context, secret),
   };
   const [one, other] = (await Promise.all([work.ours(), work.byHand()])).map(comparable);
-  if (!isDeepStrictEqual(one, other)) throw new Error("What is written by hand answers something else");
+  if (!isDeepStrictEqual(one, other)) throw new Error("The answer written by hand differs from ours");
 
   const requests = quick ? 300 : 1_500;
   const cpu = (run: () => Promise<unknown>) => async () => {
@@ -51,11 +51,11 @@ async function measure({ quick }: Job): Promise<Chain> {
     return (user + system) / requests;
   };
   const rounds = { naive: cpu(work.naive), ours: cpu(work.ours), byHand: cpu(work.byHand) };
-  await interleaved(2, rounds); // until it is compiled
+  await interleaved(2, rounds); // warm-up: until the code is compiled
   return (await interleaved(quick ? 3 : 9, rounds)) as Chain;
 }
 
-/** An answer without what differs from request to request. */
+/** An answer without the fields that differ between requests. */
 function comparable({ statusCode, headers, body = "" }: Answer) {
   const { "x-operation-id": _, "ratelimit-reset": __, ...same } = headers ?? {};
   const { meta, ...envelope } = JSON.parse(gunzipSync(Buffer.from(body, "base64")).toString());
@@ -63,7 +63,7 @@ function comparable({ statusCode, headers, body = "" }: Answer) {
 }
 
 interface Edge {
-  /** Bodies of what http.request and fetch gave, in order. */
+  /** Bodies of the answers of http.request, and below of fetch, in order. */
   http: string[];
   fetch: string[];
   found: unknown[];
@@ -126,9 +126,9 @@ interface Called {
 type Answer = APIGatewayProxyStructuredResultV2;
 
 /**
- * The same list without packages: what a request cannot do without, and nothing for the next endpoint. What is checked,
- * sent and written is what ours checks, sends and writes: two limits, the user's epoch, the headers, a line of the log
- * and one of metrics, and an answer before the time is up.
+ * The same list without packages: only the work that a request cannot do without, written for this endpoint alone. It
+ * checks, sends and writes what ours does: two limits, the user's epoch, the headers, a log line and a line of metrics,
+ * and an answer before the time is up.
  */
 async function byHand(event: Event, { awsRequestId, getRemainingTimeInMillis }: Called, secret: string) {
   const early = Promise.withResolvers<Answer>();
@@ -138,7 +138,7 @@ async function byHand(event: Event, { awsRequestId, getRemainingTimeInMillis }: 
   return answer;
 }
 
-/** What its instance remembers: the caller's epoch and whether it may read, and Upstash's token. */
+/** What an instance remembers: the caller's epoch and whether it may read, and Upstash's sync token. */
 const remembered = { epoch: null, mayRead: true, readAt: Date.now(), syncToken: "" };
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
@@ -151,35 +151,78 @@ async function answerByHand(
   const given = asked["x-operation-id"];
   const operationId = given !== undefined && uuid.test(given) ? given.toLowerCase() : randomUUID();
 
-  const [head = "", payload = "", signature = ""] = (asked.authorization ?? "").slice(7).split(".");
-  const { alg } = JSON.parse(Buffer.from(head, "base64url").toString());
-  const expected = createHmac("sha256", secret).update(`${head}.${payload}`).digest();
-  const sent = Buffer.from(signature, "base64url");
-  const isSigned = alg === "HS256" && sent.length === expected.length && timingSafeEqual(expected, sent);
-  if (!isSigned) return { statusCode: 401 };
-  const claims = JSON.parse(Buffer.from(payload, "base64url").toString());
-  if (!(claims.exp * 1_000 + 5_000 > Date.now()) || typeof claims.id !== "string") return { statusCode: 401 };
-
+  const userId = userOf(asked.authorization ?? "", secret);
+  if (userId === undefined) return { statusCode: 401 };
   const { subaccountId } = pathParameters;
   if (!/^[0-9a-f]{24}$/.test(subaccountId)) return { statusCode: 400 };
   if (queryStringParameters !== undefined) return { statusCode: 501 }; // not the default page
 
   const now = Date.now();
-  const window = Math.floor(now / 60_000);
+  const [cached, user, subaccount, epoch] = await askRedis(userId, subaccountId, now);
+  const headers: Record<string, string> = {
+    "content-type": "application/json",
+    "x-operation-id": operationId,
+    "cache-control": "no-store",
+    vary: "accept-encoding",
+    "x-content-type-options": "nosniff",
+  };
+  const [tighter, other] = [user.result, subaccount.result].sort(([one], [another]) => one - another);
+  headers["ratelimit-limit"] = String(tighter[1]);
+  headers["ratelimit-remaining"] = String(Math.max(0, tighter[0]));
+  headers["ratelimit-reset"] = String(Math.ceil(((windowOf(now) + 1) * WINDOW_MS - now) / 1_000));
+  if (tighter[0] < 0 || other[0] < 0) return { statusCode: 429, headers };
+  const isKnown = epoch.result[0] === remembered.epoch && Date.now() - remembered.readAt < 3_600_000;
+  if (!isKnown || !remembered.mayRead) return { statusCode: 403, headers };
+  const admit = Math.round(performance.now() - startedAt);
+
+  const all = Buffer.from(cached.result[0], "base64");
+  if (crc32(all.subarray(0, -4)) !== all.readUInt32LE(all.length - 4)) return { statusCode: 500 };
+  const stored = {
+    bytes: all.subarray(0, -12),
+    crc: all.readUInt32LE(all.length - 12),
+    length: all.readUInt32LE(all.length - 8),
+  };
+  if (!asked["accept-encoding"]?.includes("gzip")) return { statusCode: 501 };
+  headers["content-encoding"] = "gzip";
+  const duration = Math.round(performance.now() - startedAt);
+  const end = JSON.stringify({ cached: true, operationId, duration: `${duration}ms` });
+  const body = gzip(stored, `${end.slice(1)}}`).toString("base64");
+  writeLog({ operationId, requestId, userId, subaccountId, duration, admit });
+  return { statusCode: 200, headers, body, isBase64Encoded: true };
+}
+
+/** The user's id in a bearer token; undefined if the token is not valid. */
+function userOf(authorization: string, secret: string): string | undefined {
+  const [head = "", payload = "", signature = ""] = authorization.slice(7).split(".");
+  const { alg } = JSON.parse(Buffer.from(head, "base64url").toString());
+  const expected = createHmac("sha256", secret).update(`${head}.${payload}`).digest();
+  const sent = Buffer.from(signature, "base64url");
+  const isSigned = alg === "HS256" && sent.length === expected.length && timingSafeEqual(expected, sent);
+  if (!isSigned) return undefined;
+  const claims = JSON.parse(Buffer.from(payload, "base64url").toString());
+  return claims.exp * 1_000 + 5_000 > Date.now() && typeof claims.id === "string" ? claims.id : undefined;
+}
+
+const WINDOW_MS = 60_000;
+const windowOf = (now: number) => Math.floor(now / WINDOW_MS);
+
+/** One pipeline: the cached list, the two limits and the user's epoch. */
+async function askRedis(userId: string, subaccountId: string, now: number) {
+  const window = windowOf(now);
   const limit = (name: string, id: string) => [
     "EVALSHA",
     "sha",
     2,
     `${name}:${id}:${window}`,
     `${name}:${id}:${window - 1}`,
-    ...[100_000_000, now, 60_000, 1],
+    ...[100_000_000, now, WINDOW_MS, 1],
   ];
   const list = `list:${subaccountId}`;
   const commands = [
-    ["MGET", list, `${list}:generation`], // in the order of ours, whose answers come back
-    limit("user", claims.id),
+    ["MGET", list, `${list}:generation`], // in the order of ours, whose recorded answers are replayed
+    limit("user", userId),
     limit("list", subaccountId),
-    ["MGET", `epoch:${claims.id}`],
+    ["MGET", `epoch:${userId}`],
   ];
   const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
   http
@@ -200,37 +243,20 @@ async function answerByHand(
     .end(JSON.stringify(commands));
   const response = await promise;
   remembered.syncToken = String(response.headers["upstash-sync-token"] ?? "");
-  const [cached, user, subaccount, epoch] = JSON.parse(Buffer.concat(await response.toArray()).toString());
+  return JSON.parse(Buffer.concat(await response.toArray()).toString());
+}
 
-  const headers: Record<string, string> = {
-    "content-type": "application/json",
-    "x-operation-id": operationId,
-    "cache-control": "no-store",
-    vary: "accept-encoding",
-    "x-content-type-options": "nosniff",
-  };
-  const [tighter, other] = [user.result, subaccount.result].sort(([one], [another]) => one - another);
-  headers["ratelimit-limit"] = String(tighter[1]);
-  headers["ratelimit-remaining"] = String(Math.max(0, tighter[0]));
-  headers["ratelimit-reset"] = String(Math.ceil(((window + 1) * 60_000 - now) / 1_000));
-  if (tighter[0] < 0 || other[0] < 0) return { statusCode: 429, headers };
-  const isKnown = epoch.result[0] === remembered.epoch && Date.now() - remembered.readAt < 3_600_000;
-  if (!isKnown || !remembered.mayRead) return { statusCode: 403, headers };
-  const admit = Math.round(performance.now() - startedAt);
+interface Logged {
+  operationId: string;
+  requestId: string;
+  userId: string;
+  subaccountId: string;
+  duration: number;
+  admit: number;
+}
 
-  const all = Buffer.from(cached.result[0], "base64");
-  if (crc32(all.subarray(0, -4)) !== all.readUInt32LE(all.length - 4)) return { statusCode: 500 };
-  const stored = {
-    bytes: all.subarray(0, -12),
-    crc: all.readUInt32LE(all.length - 12),
-    length: all.readUInt32LE(all.length - 8),
-  };
-  if (!asked["accept-encoding"]?.includes("gzip")) return { statusCode: 501 };
-  headers["content-encoding"] = "gzip";
-  const duration = Math.round(performance.now() - startedAt);
-  const end = JSON.stringify({ cached: true, operationId, duration: `${duration}ms` });
-  const body = gzip(stored, `${end.slice(1)}}`).toString("base64");
-
+/** Writes the request's log line and its line of metrics. */
+function writeLog({ operationId, requestId, userId, subaccountId, duration, admit }: Logged): void {
   const line = {
     level: "INFO",
     message: "Request",
@@ -241,7 +267,7 @@ async function answerByHand(
     operation: "list",
     route: "GET /api/chats/{subaccountId}/list",
     coldStart: false,
-    userId: claims.id,
+    userId,
     subaccountId,
     cache: "hit",
     status: 200,
@@ -265,7 +291,6 @@ async function answerByHand(
     ...{ Stage: "bench", operationId, requestId, Operation: "list", Duration: duration, CacheHits: 1 },
   };
   process.stdout.write(`${JSON.stringify(measured)}\n`);
-  return { statusCode: 200, headers, body, isBase64Encoded: true };
 }
 
 if (import.meta.main) tell(await measure(job()));

@@ -6,7 +6,7 @@ const left = 330;
 const width = 960;
 const full = width - left - 190;
 
-/** Ours as bars, as shares of naive, which is the thin line of full length behind each. */
+/** A bar chart of ours as a share of naive. The thin line behind each bar is naive, 100 %. */
 export function chartOf(tables: Table[]): string {
   const lines: string[] = [];
   let y = 34;

@@ -2,16 +2,17 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { unlimited } from "../test/support/without-limits.ts";
 
-/** What all measurements are told. */
+/** The job of every measurement. */
 export interface Job {
   /** Fewer repetitions, smaller loads. */
   quick: boolean;
 }
 
 /**
- * Runs a program of this folder in a process of its own and gives what it `tell`s. Its log goes nowhere.
+ * Runs a program of this folder in a process of its own, and returns the result that it sends by `tell`. Its log is
+ * dropped.
  *
- * @throws When it ends without having told anything.
+ * @throws When it ends without a result.
  */
 export async function run<Result>(file: string, job: object, execArgv: string[] = []): Promise<Result> {
   const child = fork(new URL(file, import.meta.url), [JSON.stringify(job)], {
@@ -28,10 +29,10 @@ export async function run<Result>(file: string, job: object, execArgv: string[] 
   return result as Result;
 }
 
-/** What a program was told. */
+/** The job of this process. */
 export const job = <Wanted>() => JSON.parse(process.argv[2] ?? "{}") as Wanted;
 
-/** Ends a program with its result: to whoever forked it, else to the terminal. */
+/** Sends the result to the parent process, or prints it if there is none, and ends the process. */
 export function tell(result: unknown): void {
   if (process.send) process.send(result, () => process.exit(0));
   else process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));

@@ -12,14 +12,14 @@ import { type Job, job, tell } from "./child.ts";
 import { interleaved } from "./numbers.ts";
 import { aPlace } from "./place.ts";
 
-/** One bundle: its size, and ms from the start of the process, a number a round. */
+/** One bundle: its size, and times in ms from the start of the process, one number per round. */
 export interface Started {
   bytes: number;
   gzip: number;
-  /** Of Node's own modules and the program's. */
+  /** How many modules were loaded: Node's own and the program's. */
   modules: number;
   ready: number[];
-  /** The first answer. */
+  /** Time of the first answer. */
   answered: number[];
 }
 
@@ -29,8 +29,8 @@ const folder = fileURLToPath(new URL("../node_modules/.cache/bench/", import.met
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 /**
- * New processes, each with one bundle: ours as they are deployed, the naive ones as an ES module that esbuild minified,
- * and an empty handler of each kind. The caches are filled, and the services are on loopback.
+ * Starts new processes, each with one bundle: ours as deployed, the naive ones as ES modules minified by esbuild, and
+ * an empty handler of each kind. The caches are filled, and the services are on loopback.
  */
 async function measure({ quick }: Job): Promise<Cold> {
   const bundles = await bundled();
@@ -51,13 +51,13 @@ async function measure({ quick }: Job): Promise<Cold> {
   const start = async (name: string, file: string) => {
     const event = events[name.split(" ")[1] as Name];
     const runner = [here("runner.cjs"), file, ...(event ? [event] : [])];
-    // What it says comes over a pipe of its own: its log is on stdout.
+    // The result comes through file descriptor 3, because the log is on stdout.
     const script = 'exec 3>&1 >/dev/null; exec "$0" "$@"';
     const { stdout } = await promisify(execFile)("/bin/sh", ["-c", script, process.execPath, ...runner]);
     return JSON.parse(stdout) as { ready: number; modules: number; answered: number };
   };
   const tasks = Object.fromEntries(Object.entries(bundles).map(([name, file]) => [name, () => start(name, file)]));
-  await interleaved(1, tasks); // the files come from the disk once
+  await interleaved(1, tasks); // warm-up: reads the files from the disk
   const results = await interleaved(quick ? 5 : 21, tasks);
 
   const measured: Partial<Record<string, Started>> = {};
@@ -74,14 +74,14 @@ async function measure({ quick }: Job): Promise<Cold> {
   return measured as Cold;
 }
 
-/** A bundle's code: of ours there is a part beside it that is loaded when it is needed. */
+/** A bundle's code, including the part of ours that is loaded only when it is needed. */
 async function codeOf(file: string): Promise<Buffer> {
   const folder = basename(file) === "index.cjs" ? dirname(file) : undefined;
   const files = folder ? (await readdir(folder)).map((name) => join(folder, name)) : [file];
   return Buffer.concat(await Promise.all(files.map((path) => readFile(path))));
 }
 
-/** Files by name. */
+/** Builds all bundles. Returns their files by name. */
 async function bundled(): Promise<Record<string, string>> {
   await mkdir(folder, { recursive: true });
   const files: Record<string, string> = {
@@ -102,7 +102,7 @@ async function bundled(): Promise<Record<string, string>> {
       platform: "node",
       target: "node24",
       format: "esm",
-      // The driver is CommonJS and asks for Node's modules by require.
+      // The driver is CommonJS and loads Node's modules by require.
       banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
       logLevel: "error",
     });

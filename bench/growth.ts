@@ -7,7 +7,7 @@ import { type Job, job, tell } from "./child.ts";
 import { interleaved, type Spread, spread } from "./numbers.ts";
 import { aPlace, type OwnPlace } from "./place.ts";
 
-/** Pages of 100 in a subaccount of so many chats: ms, and documents that Mongo read. */
+/** Pages of 99 chats in a subaccount with this number of chats: times in ms, and documents that MongoDB read. */
 export interface Page {
   chats: number;
   first: Spread;
@@ -15,7 +15,7 @@ export interface Page {
   examined: number;
 }
 
-/** One send to a chat of so many messages: ms, and bytes in the replica set's journal. */
+/** One send to a chat with this number of messages: time in ms, and bytes in the replica set's journal. */
 export interface Send {
   messages: number;
   ms: Spread;
@@ -57,7 +57,7 @@ async function pages(api: Api, which: "naive" | "ours", place: OwnPlace, chats: 
   const newest = { start_timestamp: 1, chat_id: 1 } as const;
   const [before] = await place.db.collection("chats").find().sort(newest).skip(100).limit(1).toArray();
   const depth = chats / 100 - 1;
-  // A page that is never cached, first and last.
+  // The first and the last page. Pages with limit=99 are never cached.
   const first: Request = { query: { limit: "99" } };
   const cursor = before ? encodeCursor(before as never) : undefined;
   const last: Request = {
@@ -99,7 +99,7 @@ async function lengthen(db: Db, chatId: string, count: number, content: string):
   await db.collection("chats").updateOne({ chat_id: chatId }, { $set: { messages } });
 }
 
-/** Bytes that the replica set's journal holds of a place's chats. */
+/** Bytes in the replica set's journal about a place's chats. */
 async function journal({ db, mongo }: OwnPlace): Promise<number> {
   const [sum] = await mongo
     .db("local")

@@ -2,9 +2,9 @@ import { setTimeout } from "node:timers/promises";
 import { type Api, ask, load, type Place, succeed } from "./api.ts";
 import { job, tell } from "./child.ts";
 
-/** What the program below is told. */
+/** The job of this program. */
 export interface Wanted extends Place {
-  /** After how many requests the heap is measured, ascending. */
+  /** Numbers of requests after which the heap is measured, ascending. */
   at: number[];
 }
 
@@ -12,8 +12,8 @@ export interface Wanted extends Place {
 export type Measured = { requests: number; heapBytes: number }[];
 
 /**
- * One instance, asked for a mix of everything that it does and refuses; run with --expose-gc. What it prints at the end
- * shows whether it holds on to anything of a request.
+ * Sends one instance a mix of all requests, also ones that it refuses. Run with --expose-gc. The result shows whether
+ * memory stays in use after a request.
  */
 async function measure({ at, ...place }: Wanted): Promise<Measured> {
   const api = await load();
@@ -26,7 +26,7 @@ async function measure({ at, ...place }: Wanted): Promise<Measured> {
   return measured;
 }
 
-/** Some requests of every kind; how many. */
+/** Sends some requests of every kind. Returns their number. */
 async function aRound(api: Api, place: Place): Promise<number> {
   const created = await succeed(api, "create", place, {
     body: { agentId: place.agentId, metadata: { crm_id: "C-1" } },
@@ -47,11 +47,11 @@ async function aRound(api: Api, place: Place): Promise<number> {
     await ask(api, "list", { ...place, token: "none" }),
   ];
   const statuses = refused.map(({ status }) => status).join();
-  if (statuses !== "409,400,404,401") throw new Error(`Refused with ${statuses}`);
+  if (statuses !== "409,400,404,401") throw new Error(`The refusals have the statuses ${statuses}`);
   return 12 + refused.length;
 }
 
-/** What a weak reference or a finalizer holds is gone only after more than one collection. */
+/** Collects three times, because weak references and finalizers release memory only after several collections. */
 async function heapBytes(): Promise<number> {
   for (let i = 0; i < 3; i++) {
     globalThis.gc?.();

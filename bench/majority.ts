@@ -1,6 +1,6 @@
 /**
- * `node bench/majority.ts`: what it costs a send that its two writes are acknowledged by a majority, in a set of one and
- * of three on this machine. Both kinds take turns, so that what else the machine does falls on both.
+ * `node bench/majority.ts`: measures the two writes of a send with and without a majority, in replica sets of one and of
+ * three members on this machine. Both kinds alternate, so that other load on the machine affects both.
  */
 import { MongoClient, type WriteConcernSettings } from "mongodb";
 import { startReplicaSet } from "../dev/mongod/replica-set.ts";

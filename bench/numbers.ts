@@ -1,4 +1,4 @@
-/** The middle of some measurements, and the quartiles around it. */
+/** The median of measurements, and the quartiles. */
 export interface Spread {
   median: number;
   low: number;
@@ -18,7 +18,7 @@ function quantile(sorted: number[], share: number): number {
   return below + (above - below) * (at % 1);
 }
 
-/** Each in turn, several times round: what the machine does meanwhile then befalls all of them alike. */
+/** Runs the tasks in turn, for several rounds, so that other load on the machine affects all of them. */
 export async function interleaved<T>(
   times: number,
   tasks: Record<string, () => Promise<T>>,

@@ -4,7 +4,7 @@ import { encrypt } from "../lib/platform/crypto.ts";
 import { ensureIndexes } from "../lib/platform/indexes.ts";
 import type { Place } from "./api.ts";
 
-/** A subaccount of a measurement's own, and its database. */
+/** A subaccount that one measurement has for itself, and its database. */
 export interface OwnPlace extends Place {
   db: Db;
   mongo: MongoClient;

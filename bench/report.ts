@@ -37,7 +37,7 @@ export interface Table {
   rows: Row[];
 }
 
-const decimals = (value: number, count = 1) => value.toFixed(count).replace(/^-(?=[0.]+$)/, ""); // nothing has no sign
+const decimals = (value: number, count = 1) => value.toFixed(count).replace(/^-(?=[0.]+$)/, ""); // zero has no sign
 const kilobytes = (bytes: number) => `${decimals(bytes / 1_000)} kB`;
 const span = ({ median, low, high }: Spread, unit: string) =>
   `${decimals(median)} ${unit} (${decimals(low)} to ${decimals(high)})`;
@@ -72,12 +72,12 @@ function trips(measured: Trips): Table {
     `${decimals(all)} (U ${decimals(upstash)}, M ${decimals(mongo)}, R ${decimals(retell)})`;
   return {
     title: "Sequential trips, warm",
-    how: "ms that an answer comes later for each ms that the services (U Upstash, M Mongo, R Retell) are further away, all of them and one by one",
+    how: "by how many ms an answer is later per ms of delay in front of the services (U Upstash, M MongoDB, R Retell): in front of all of them, and of each alone",
     rows: Object.entries(measured).map(([what, { naive, ours }]) => ({
       what,
       naive: shown(naive),
       ours: shown(ours),
-      ...atMost(ours.all, depths[what] ?? 0, 0.3), // trips are whole: what is left of them is noise
+      ...atMost(ours.all, depths[what] ?? 0, 0.3), // trips are whole numbers: the rest is noise
       share: ours.all / naive.all,
     })),
   };
@@ -129,12 +129,12 @@ function starts(cold: Cold): Table {
   }
   return {
     title: "Start of a process",
-    how: "new processes, each with one bundle, in turn; list is answered from the cache. Median and quartiles",
+    how: "new processes, each with one bundle, in turn; list is answered from the cache; median and quartiles",
     rows,
   };
 }
 
-/** Round by round: what slows the machine down befalls both. */
+/** Compared round by round, since other load on the machine affects both. */
 const ratioOf = (ours: number[], others: number[]) => median(ours.map((ms, i) => ms / (others[i] ?? Number.NaN)));
 
 const budgets: Record<string, number> = {
@@ -166,7 +166,7 @@ function cpu({ naive, ours, byHand }: Chain): Table {
   const ratio = median(ours) / median(byHand);
   return {
     title: "CPU of the chain, without I/O",
-    how: "µs a request of a cached list, with what the services answered played back in the process; median and quartiles of the rounds",
+    how: "CPU per request of a cached list, in µs, while the services' recorded answers are replayed in the process; median and quartiles of the rounds",
     rows: [
       {
         what: "list, hit",
@@ -259,9 +259,9 @@ function sends({ sends: { naive, ours }, largest }: Growth): Table {
 function heap(measured: Measured): Table {
   const [early, late] = measured;
   const grown = ((late?.heapBytes ?? Number.NaN) - (early?.heapBytes ?? 0)) / 1e6;
-  const what = `heap after gc at ${count(late?.requests ?? 0)} mixed requests, more than at ${count(early?.requests ?? 0)}`;
+  const what = `growth of the heap from ${count(early?.requests ?? 0)} to ${count(late?.requests ?? 0)} mixed requests, after gc`;
   return {
-    title: "An instance that lives long",
+    title: "Memory of one instance",
     how: "one process, all endpoints and refusals in turn",
     rows: [{ what, naive: "", ours: `${decimals(grown, 2)} MB`, ...atMost(grown, 3), target: "≤ 3 MB" }],
   };
@@ -270,18 +270,18 @@ function heap(measured: Measured): Table {
 function throughput(measured: Throughput): Table[] {
   return Object.entries(measured).map(([what, { naive, ours }]) => ({
     title: `Throughput: ${what}`,
-    how: "one local gateway; who asks, Redis, Mongo and Retell share the machine with it, so read the CPU, which is the gateway's alone",
+    how: "one local gateway; clients, Redis, MongoDB and Retell share the machine with it, so compare the CPU, which is the gateway's alone",
     rows: ours.flatMap((load, i): Row[] => {
       const other = naive[i] ?? load;
       const connections = `${load.connections} connection${load.connections > 1 ? "s" : ""}`;
       return [
         {
-          what: `${connections}: requests a second`,
+          what: `${connections}: requests per second`,
           naive: decimals(other.perSecond, 0),
           ours: decimals(load.perSecond, 0),
         },
         {
-          what: `${connections}: CPU a request`,
+          what: `${connections}: CPU per request`,
           naive: `${decimals(other.cpu / 1_000, 2)} ms`,
           ours: `${decimals(load.cpu / 1_000, 2)} ms`,
           share: load.cpu / other.cpu,

@@ -11,13 +11,21 @@ import type { Wanted } from "./heap.ts";
 import { aPlace } from "./place.ts";
 import { asMarkdown, asText, type Results, tablesOf } from "./report.ts";
 
+const USAGE = `npm run bench [-- --quick]
+
+Measures every figure of docs/bench.md against a naive build, in about ten minutes, and writes docs/bench.md and bench.svg.
+--quick takes about three minutes and writes rough figures to node_modules/.cache/bench/.`;
+
 /**
- * Measures ours against naive, side by side, and writes tables and a chart: to docs/, or after a quick run, whose
- * figures are rough, to node_modules/.cache/bench/.
+ * Measures ours and naive in turn, and writes tables and a chart: to docs/, or after a quick run, whose figures are
+ * rough, to node_modules/.cache/bench/.
  */
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { quick: { type: "boolean", default: false } } });
-  const { quick } = values;
+  const { values } = parseArgs({
+    options: { quick: { type: "boolean", default: false }, help: { type: "boolean", default: false } },
+  });
+  const { quick, help } = values;
+  if (help) return console.log(USAGE);
   for (const name of ["MONGODB_URL", "UPSTASH_REDIS_REST_URL", "RETELL_BASE_URL"]) delete process.env[name];
   const services = await startServices({ onExit: (line) => console.error(line), say: (line) => console.error(line) });
   try {
@@ -41,7 +49,7 @@ async function main(): Promise<void> {
       `\`npm run bench${quick ? " -- --quick" : ""}\` on ${new Date().toISOString().slice(0, 10)}: ${minutes} minutes, Node ${process.versions.node},`,
       `${cpus().length} × ${cpus()[0]?.model.trim()}; mongod, ${services.upstash.source} and Retell's simulator on loopback, without TLS.`,
       "*Naive* is bench/naive/: the same endpoints with each step awaited in turn and everything imported at the top.",
-      "Both run in one run, in turn; trust ratios, not milliseconds.",
+      "Both are measured in turn in one run: ratios are reliable, milliseconds depend on the machine.",
     ].join("\n");
     await mkdir(folder, { recursive: true });
     await writeFile(join(folder, "bench.md"), asMarkdown(tables, about));
@@ -75,4 +83,11 @@ async function somewhere(): Promise<Place> {
   return { subaccountId, agentId, token };
 }
 
-await main();
+try {
+  await main();
+} catch (error) {
+  const isUsage = error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");
+  if (!isUsage) throw error;
+  console.error(`${error.message}\n\n${USAGE}`);
+  process.exitCode = 1;
+}

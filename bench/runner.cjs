@@ -1,5 +1,5 @@
-// Loads a bundle as Lambda does, calls it once if there is an event, and says how long after the process began it was
-// ready and had answered. CommonJS, so that an ES module costs here what it costs there.
+// Loads a bundle as Lambda does, calls it once if there is an event, and reports the times from the start of the process
+// until it was ready and until it had answered. CommonJS like Lambda's runtime, so an ES module costs the same here.
 const { readFileSync, writeFileSync } = require("node:fs");
 const [bundle, eventFile] = process.argv.slice(2);
 

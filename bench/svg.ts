@@ -1,4 +1,4 @@
-/** A picture by itself, white behind. */
+/** A complete SVG file with a white background. */
 export function picture(width: number, height: number, title: string, content: string[]): string {
   const size = `width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`;
   return [

@@ -8,13 +8,13 @@ import { type Spread, spread } from "./numbers.ts";
 import { aPlace } from "./place.ts";
 import type { Served } from "./serve.ts";
 
-/** What one gateway did while so many connections asked without a pause. */
+/** What one gateway did while this number of connections sent requests without a pause. */
 export interface Load {
   connections: number;
   perSecond: number;
-  /** Of the gateway's process alone, in µs a request. */
+  /** CPU time of the gateway's process alone, in µs per request. */
   cpu: number;
-  /** Of an answer, in ms. */
+  /** Time to an answer, in ms. */
   latency: Spread;
 }
 
@@ -35,7 +35,7 @@ async function measure({ quick }: Job): Promise<Throughput> {
     );
     const [{ url }] = (await once(gateway, "message")) as [{ url: string }];
     const api = await load(folders[which]);
-    // A chat a connection: a chat takes one message at a time.
+    // One chat per connection, because a chat takes one message at a time.
     const chats = await Promise.all(
       [...Array(50)].map(async () => {
         const { body } = await succeed(api, "create", place, { body: { agentId: place.agentId } });

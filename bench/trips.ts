@@ -3,7 +3,7 @@ import { type Job, job, tell } from "./child.ts";
 import { delayed } from "./delay.ts";
 import { aPlace } from "./place.ts";
 
-/** How many trips follow one another: all of them, and those to Upstash, to Mongo and to Retell. */
+/** The number of consecutive trips: all of them, and those to Upstash, to MongoDB and to Retell. */
 export interface Depth {
   all: number;
   upstash: number;
@@ -13,7 +13,7 @@ export interface Depth {
 
 export type Trips = Record<string, { naive: Depth; ours: Depth }>;
 
-/** Makes what a request is about, and gives the request. */
+/** Creates what a request needs, and returns the request. */
 type Prepare = (api: Api, place: Place) => Promise<Request>;
 
 const created: Prepare = async (api, place) => {
@@ -54,8 +54,8 @@ export const cases: { what: string; name: Name; prepare: Prepare }[] = [
 ];
 
 /**
- * Puts a delay in front of the services and sees by how much an answer comes later: a trip that others wait for adds
- * the delay, one that runs beside another adds nothing. The callers are known and all connections open.
+ * Puts a delay in front of the services and measures by how much an answer comes later: a consecutive trip adds the
+ * delay, a parallel one adds nothing. The instance knows the callers, and all connections are open.
  */
 async function measure({ quick }: Job): Promise<Trips> {
   const { UPSTASH_REDIS_REST_URL = "", MONGODB_URL = "", RETELL_BASE_URL = "" } = process.env;
@@ -66,7 +66,7 @@ async function measure({ quick }: Job): Promise<Trips> {
   Object.assign(process.env, {
     UPSTASH_REDIS_REST_URL: `http://127.0.0.1:${upstash.port}`,
     RETELL_BASE_URL: `http://127.0.0.1:${retell.port}`,
-    // Without it the driver would ask the node for its own address, and go there.
+    // Without directConnection, the driver would connect to the address that the node reports, past the proxy.
     MONGODB_URL: `mongodb://127.0.0.1:${mongo.port}${new URL(MONGODB_URL).pathname}?directConnection=true`,
   });
   const place = await aPlace();
@@ -75,7 +75,7 @@ async function measure({ quick }: Job): Promise<Trips> {
   const trips: Trips = {};
   for (const { what, name, prepare } of cases) {
     const depth = async (api: Api): Promise<Depth> => {
-      /** Time to the answer in ms, the least of several, while these services are so far away: what disturbs only adds. */
+      /** The least of several times to the answer, in ms, with these delays. The least, because disturbances only add. */
       const latency = async (of: typeof services, ms: number, times: number) => {
         const taken: number[] = [];
         for (let i = 0; i < times; i++) {
@@ -88,7 +88,7 @@ async function measure({ quick }: Job): Promise<Trips> {
         }
         return Math.min(...taken);
       };
-      // Between two delays, so that what timers cost falls out.
+      // The difference between two delays, so that the timers' own cost cancels out.
       const slope = async (of: typeof services, times: number) =>
         ((await latency(of, 50, times)) - (await latency(of, 10, times))) / 40;
       await latency([], 0, 2);

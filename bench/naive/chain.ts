@@ -11,9 +11,9 @@ import { z } from "zod";
 import { decrypt } from "../../lib/platform/crypto.ts";
 
 /**
- * What the same endpoints look like when each step is written down and awaited where it is needed: one call to Upstash
- * after the other, everything imported at the top, answers written anew from what the cache holds. It does what is asked
- * of it on a good day, and is here to be measured against.
+ * The same endpoints written in the simplest way: each step is awaited where it is needed, calls to Upstash follow one
+ * another, everything is imported at the top, and cached answers are serialized again. It works while nothing fails, and
+ * exists only for comparison.
  */
 const { MONGODB_URL = "", UPSTASH_REDIS_REST_URL, UPSTASH_REDIS_REST_TOKEN, RETELL_BASE_URL, JWT_SECRET } = process.env;
 
@@ -46,7 +46,7 @@ export interface Rules<Body> {
   body?: z.ZodType<Body>;
 }
 
-/** All checks, one after the other, and then what the endpoint does. */
+/** All checks, one after the other, then the endpoint's own work. */
 export function endpoint<Body>(rules: Rules<Body>, run: (call: Call<Body>) => Promise<object>) {
   const routeLimit = perMinute(rules.name, rules.requests);
   const handle = async (event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> => {
@@ -89,7 +89,7 @@ export function endpoint<Body>(rules: Rules<Body>, run: (call: Call<Body>) => Pr
   return rules.body ? chain.use(httpJsonBodyParser()) : chain;
 }
 
-/** The subaccount's Retell client, made anew for each request. */
+/** The subaccount's Retell client, created anew for each request. */
 export async function retellOf(subaccountId: string) {
   const account = await mongo
     .db()
