@@ -9,7 +9,7 @@ import { schedules } from "./schedules.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** Where `npm run build` puts them. */
+/** The folder for the bundles of `npm run build`. */
 export const dist = join(root, "dist");
 
 /** Every function that is deployed: the routes and the schedules. */
@@ -54,7 +54,7 @@ export async function bundle(program: string, folder: string): Promise<Metafile[
   const outputsOf = async (entryPoints: Record<string, string>, more: BuildOptions = {}) =>
     Object.values((await build({ ...options, ...more, metafile: true, entryPoints, outdir: folder })).metafile.outputs);
   const [index] = await outputsOf({ index: program });
-  if (!index) throw new Error(`esbuild made nothing of ${program}`);
+  if (!index) throw new Error(`esbuild wrote no output for ${program}`);
   if (!index.imports.some(({ path }) => path === driver.path)) return [index];
   return [index, ...(await outputsOf({ [driver.name]: join(root, "lib/platform/mongo-driver.ts") }, driver.options))];
 }

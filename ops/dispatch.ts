@@ -15,7 +15,7 @@ export type Row = { says: string } & (
     }
 );
 
-/** What one npm script can do. */
+/** The subcommands of one npm script. */
 export interface Group {
   /** As typed: `npm run ops`. */
   script: string;

@@ -72,7 +72,7 @@ describe(".env", () => {
     async (hidden) => {
       await writeFile(join(folder, ".env"), `STAGE=ada\n${hidden}MONGODB_URL=mongodb://u:sekret@127.0.0.1:9/named\n`);
       const { code, stdout, stderr } = await node("--import", `${dev}env.ts`, `${dev}start.ts`);
-      const said = ".env has a name that is not visible ASCII alone (?MONGODB_URL): nothing was started\n";
+      const said = ".env has a name with characters other than visible ASCII (?MONGODB_URL): nothing was started\n";
       expect([code, stdout, stderr]).toEqual([1, "", said]);
     },
   );

@@ -13,15 +13,18 @@ export const prove: Group = {
   script: "npm run prove",
   rows: {
     failures: proof(
-      "causes every failure of MongoDB, Redis and Retell, and compares with docs/failures.md; 4 min",
+      "causes every failure of MongoDB, Redis and Retell, and compares the answers with docs/failures.md; 4 min",
       "test/failures.proof.ts",
     ),
     outages: proof(
-      "stops MongoDB's answers, and waits for each deadline in real time; 1 min",
+      "stops MongoDB from answering, and waits for each deadline in real time; 1 min",
       "test/outages-mongo.proof.ts",
       "test/overtaken.proof.ts",
     ),
-    failover: proof("kills primaries of replica sets, and looks for what was acknowledged; 2 min", "test/failover/"),
+    failover: proof(
+      "kills primaries of replica sets, and checks that no acknowledged write is lost; 2 min",
+      "test/failover/",
+    ),
     "chaos short": proof("sends 80 messages while instances and services fail; 2 min", "test/chaos/chaos.proof.ts"),
     model: proof(
       "walks through every order of steps and crashes in a model of the turn protocol; 3 min",
@@ -32,7 +35,7 @@ export const prove: Group = {
       "test/large-chats.proof.ts",
     ),
     local: proof(
-      "starts npm start and mongod in real processes, and kills them in every way; 2 min",
+      "runs npm start and mongod in real processes, and kills them in every way; 2 min",
       "test/start.proof.ts",
       "test/mongod.proof.ts",
     ),
@@ -45,12 +48,12 @@ export const prove: Group = {
       "test/crash/crash.proof.ts",
     ),
     guards: proof(
-      "removes each line that keeps a promise, and sees its test fail; 4 min",
+      "removes each safeguard from the code, and checks that its test fails; 4 min",
       "test/guards/guards.proof.ts",
     ),
     all: proof("runs all of these; 20 min"),
     chaos: {
-      says: "runs clients that retry while instances and services fail, and counts broken promises; not part of all",
+      says: "as chaos short, as long as its flags say, with all parts (docs/chaos.md); not part of all",
       program: [new URL("chaos/main.ts", import.meta.url)],
     },
   },

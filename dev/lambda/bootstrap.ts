@@ -95,7 +95,7 @@ function load(): Handler {
   return handler as Handler;
 }
 
-/** Runs one invocation. The result is sent when the handler's promise resolves; then the process is frozen, even if work is left. */
+/** Runs one invocation. Its result is sent when the handler's promise resolves; then the process is frozen in any case. */
 async function serve(handler: Handler): Promise<void> {
   const { headers, body } = await runtime.ask("GET", "invocation/next");
   const awsRequestId = headers.get("lambda-runtime-aws-request-id") ?? "";

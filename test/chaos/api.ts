@@ -9,7 +9,7 @@ import { compact, type Trace } from "./trace.ts";
 type Name = "create" | "message" | "end" | "transcript";
 export type Data<N extends Name> = z.output<(typeof routes)[N]["data"]>;
 
-/** What a client may be told here, and what it makes of it. Any other code means that something was not thought of. */
+/** The codes that a client may get in a run, and how it reacts. Any other code is undocumented. */
 const passing: Record<Name, ErrorCode[]> = {
   create: ["REQUEST_IN_PROGRESS", "CHAT_CREATION_FAILED", "CHAT_RETRIEVE_FAILED"],
   message: ["CHAT_BUSY", "MESSAGE_SEND_FAILED"],
@@ -35,17 +35,17 @@ const Success = z.strictObject({
   meta: z.looseObject({ operationId: z.uuid(), duration: z.string() }),
 });
 
-/** What API Gateway itself answers for a function that has no answer. */
+/** API Gateway's own answers for a function without an answer. */
 const OwnAnswer = z.strictObject({ message: z.string() });
 
-/** How an API call came out for a client that repeats it until it knows. */
+/** The outcome of a call for a client that repeats it until it knows the outcome. */
 export type Known<N extends Name> =
   | { kind: "done"; data: Data<N>; meta: Record<string, unknown>; isReplay: boolean }
   | { kind: "ended" }
   | { kind: "undecided" }
   | { kind: "unanswered"; last: string };
 
-/** What to ask for. */
+/** The request. */
 export interface Request {
   chatId?: string;
   query?: string;
@@ -53,7 +53,7 @@ export interface Request {
   key?: string;
 }
 
-/** Where the API is, and who asks. */
+/** The API's instances, and the caller. */
 export interface Door {
   /** The instances. */
   urls: string[];
@@ -61,20 +61,20 @@ export interface Door {
   token: string;
   ledger: Ledger;
   trace?: Trace;
-  /** Whether an instance was stopped a moment ago: then API Gateway may have to answer for it. */
+  /** Whether an instance was stopped a moment ago: then an answer of API Gateway is allowed. */
   wasStopped(url: string): boolean;
   /** A call that has no answer by then counts as stuck. */
   patienceMs: number;
 }
 
-/** Retry-After says seconds; a run has not that much time. */
+/** Retry-After is in seconds, for which a run has no time: clients wait less. */
 const hurry = 0.05;
-/** A client that loses patience, as apps in a lift do: it asks again while its first request is still at work. */
+/** A client that gives up early, like an app with a bad connection, and repeats while its first request still runs. */
 const impatience = 0.04;
 
 type Told<N extends Name> = Exclude<Known<N>, { kind: "unanswered" }> | { kind: "again"; why: string; afterMs: number };
 
-/** Asks again and again, with the same key, until there is an answer that says how it stands. */
+/** Repeats a request with the same key until an answer gives its outcome. */
 export async function persist<N extends Name>(door: Door, dice: Dice, name: N, request: Request): Promise<Known<N>> {
   const until = Date.now() + door.patienceMs;
   let last = "nothing was asked";

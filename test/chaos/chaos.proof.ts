@@ -22,7 +22,7 @@ it("keeps every promise while all that may happen around it does", async () => {
   onTestFinished(() => rm(folder, { recursive: true }));
   const log = join(folder, "log");
   const size = ["--seed", "7", "--sends", "80", "--chats", "12", "--clients", "12", "--instances", "2", "--log", log];
-  // What others do in a chat, and lost primaries, take thousands of sends to say anything.
+  // Other parties and lost primaries are left out: they need thousands of sends to have an effect.
   size.push("--without", "strangers,old,failovers");
   const { stdout } = await promisify(execFile)(process.execPath, [program, ...size]).catch((failure) => failure);
   const found = stdout.split("\n").filter((line: string) => line.startsWith("!"));
@@ -30,7 +30,7 @@ it("keeps every promise while all that may happen around it does", async () => {
   for (const promise of promises) expect(stdout).toMatch(new RegExp(`^${promise} +0$`, "m"));
   expect(stdout).toMatch(/^sends tried +80$/m);
 
-  // The file's end holds these lines against what a line may tell, as it does those of any test.
+  // At the end of the file these lines are searched for private texts, like those of any test.
   for (const content of said) hide({ content });
   collectDying(await readFile(log, "utf8"));
   expect(logged.length).toBeGreaterThan(200);

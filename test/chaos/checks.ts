@@ -7,7 +7,7 @@ import { Chat, type Entry } from "../../packages/retell-simulator/src/schema.ts"
 import type { Accepted, Excuse, Ledger, Sent } from "./ledger.ts";
 import { guardedAgent, guardedWord, normal } from "./texts.ts";
 
-/** What is there at the end of a run, on both sides. */
+/** The chats at the end of a run, in our database and at Retell. */
 export interface Found {
   subaccountId: string;
   userId: string;
@@ -27,15 +27,15 @@ interface Message {
   internal?: { key?: string; turn?: string; failed?: true };
 }
 
-/** An entry of Retell's, and where it stands. */
+/** An entry of Retell's, and its place. */
 interface Placed {
   entry: Entry;
   place: number;
-  /** The send that it came of, or that it answers. */
+  /** The send that it belongs to, or that it answers. */
   sent: Sent | undefined;
 }
 
-/** One chat: ours, Retell's, and who sent what in it. */
+/** One chat as we store it and as Retell has it, with the sender of each entry. */
 interface Here {
   ledger: Ledger;
   chatId: string;
@@ -50,9 +50,9 @@ interface Here {
   idOf: (sent: Sent) => string;
 }
 
-/** Holds what is stored against what the simulator knows and against what clients were told. */
+/** Compares what is stored with what the simulator knows and with what clients were answered. */
 export function check(ledger: Ledger, found: Found): void {
-  // What only remembers that there was a chat is none.
+  // A tombstone is not a chat.
   const stored = found.documents.filter(({ internal }) => !internal?.tombstone);
   const documents = new Map(stored.map((document) => [String(document.chat_id), document]));
   const held = new Map(found.held.map((chat) => [chat.chat_id, chat]));
@@ -198,7 +198,7 @@ function checkEntries(here: Here, delivered: Message[]): void {
   const known = new Set(matches.values());
   for (const message of delivered.filter((one) => !known.has(one))) {
     const taken = message.internal?.key ? sentUnder(here, message.internal.key) : undefined;
-    // Of a send that Retell never had, its answer tells: it counts once.
+    // A send that Retell never had is counted where its answer is checked.
     if (taken && ledger.accepted.some(({ key }) => key === taken.key)) continue;
     ledger.breaks("doubled", `${chatId}: Retell has no such ${lineOf(message)}`, taken && excuseOf(here, taken));
   }
@@ -216,7 +216,7 @@ function sentUnder({ ledger, chatId, idOf }: Here, id: string): Sent | undefined
   return all.find((sent) => sent.chatId === chatId && idOf(sent) === id);
 }
 
-/** What a client was told with its 200 is what is stored, where it was told, and is the answer to what it said. */
+/** Each 200 equals what is stored, at the same place, and is the reply to the client's own message. */
 function checkTold(here: Here, accepted: Accepted, own: Placed): void {
   const { ledger, all, document, replies, entries } = here;
   const { told, content, chatId } = accepted;
@@ -249,7 +249,7 @@ function checkTold(here: Here, accepted: Accepted, own: Placed): void {
   }
 }
 
-/** Whether somebody else's entry, or an answer to one, stands between a message and the end of its reply. */
+/** Whether a stranger's entry, or a reply to one, stands between a message and the end of its reply. */
 function isInterrupted({ entries }: Here, own: Placed, replies: Placed[]): boolean {
   const end = replies.at(-1)?.place ?? own.place;
   const strangers = new Set(entries.filter(isStrangers).map(({ entry }) => entry.message_id));
@@ -258,7 +258,7 @@ function isInterrupted({ entries }: Here, own: Placed, replies: Placed[]): boole
     .some(({ entry }) => entry.truth?.isStrangers || strangers.has(entry.truth?.answers ?? ""));
 }
 
-/** Why what is wrong with a send breaks no promise, if docs/turns.md calls it undecidable. */
+/** The reason why a violation by a send is excused, if docs/turns.md calls the case undecidable. */
 function excuseOf(here: Here, sent: Sent): Excuse | undefined {
   const { ledger, entries, matches, idOf } = here;
   if (ledger.isOverwritten(sent.chatId, sent.from)) return "overwritten by the old server";
@@ -289,7 +289,7 @@ function isDisplaced({ ledger, entries }: Here, { key }: Sent): boolean {
   return accepted?.told.messages.some(({ message_id }) => strangers.has(message_id)) === true;
 }
 
-/** Whether the chat's agent shows what holds the word as a placeholder. */
+/** Whether the chat's agent has a guardrail, which shows a placeholder for texts with the word. */
 const isGuarded = ({ chat }: Here) => chat.agent_id === guardedAgent;
 
 /**
@@ -307,7 +307,7 @@ function isUndecided(here: Here, { key, content, from, to }: Sent): boolean {
   return isOpen && ledger.undecided.some((one) => one.key === key);
 }
 
-/** Why a stranger's entry is not here: the order gave it to a send that never arrived. */
+/** The reason why a stranger's entry is not stored: it was taken for a send that never arrived, by its place. */
 function excuseOfStranger({ ledger, chatId, entries }: Here, one: Placed): Excuse | undefined {
   const isGiven = ledger.accepted.some((sent) => sent.chatId === chatId && isTheFirst(entries, sent));
   return isStrangers(one) && isGiven ? "the first stranger" : undefined;
@@ -315,21 +315,21 @@ function excuseOfStranger({ ledger, chatId, entries }: Here, one: Placed): Excus
 
 const isStrangers = ({ entry }: Placed) => entry.role === "user" && entry.truth?.isStrangers === true;
 
-/** Whether a send never arrived, and a stranger spoke in the chat while its client asked after it. */
+/** Whether a send never arrived, and a stranger wrote in the chat while its client repeated it. */
 function isTheFirst(entries: Placed[], sent: Sent): boolean {
   const hasArrived = entries.some((one) => one.entry.truth?.said === sent.content && !isStrangers(one));
   const isMeanwhile = (at = 0) => at >= sent.from - slackMs && at <= sent.to + slackMs;
   return !hasArrived && entries.some((one) => isStrangers(one) && isMeanwhile(one.entry.created_timestamp));
 }
 
-/** Between the clock of who sends and that of the simulator, and what a request takes. */
+/** The difference between a sender's clock and the simulator's, and the time of a request. */
 const slackMs = 1_000;
 /** What was said so long before a send may have been read after it. */
 const readMs = 5 * 60_000;
 
 /**
- * A client that has been told of one message before it sent the next finds them in that order; and what came of our
- * sends stands in Retell's order. What strangers said may have been learned later.
+ * If a client got the answer to one message before it sent the next, they are stored in that order; and the entries of
+ * our sends are in Retell's order. Strangers' entries may have been learned later.
  */
 function checkOrder(here: Here, delivered: Message[]): void {
   const { ledger, chatId, entries, matches } = here;
@@ -350,7 +350,7 @@ function checkOrder(here: Here, delivered: Message[]): void {
     if (place === undefined || one.entry.truth?.isStrangers) continue;
     if (before && place < before.here) {
       const lines = [before.one, one].map(({ entry, place }) => `${place + 1} (${lineOf(entry)})`);
-      // A send that was taken for somebody else's may have been learned later, too.
+      // A send whose entry was taken for somebody else's may have been learned later too.
       const reasons = [before.one, one].map(({ sent }) => (sent ? excuseOf(here, sent) : undefined));
       const wasOverwritten = ledger.isOverwritten(chatId, 0) ? "overwritten by the old server" : undefined;
       const excuse = reasons.find((reason) => reason !== undefined) ?? wasOverwritten;
@@ -384,7 +384,7 @@ function checkCreates(ledger: Ledger, documents: Map<string, Document>, held: Ch
   }
 }
 
-/** What a key stands for in the data. */
+/** How a key is stored. */
 function idOf({ subaccountId, userId }: Found, chatId: string, key: string): string {
   const progress = { actor: { id: userId }, params: { subaccountId, chatId }, body: {}, key };
   return idempotencyOf(routes.message, progress as never)?.id ?? "";

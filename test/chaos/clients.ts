@@ -4,7 +4,7 @@ import type { Accepted, Ledger, Sent } from "./ledger.ts";
 import type { Others } from "./others.ts";
 import { textOf } from "./texts.ts";
 
-/** What the clients of a run do together. */
+/** The task of all clients of a run. */
 export interface Crowd {
   door: Door;
   seed: number;
@@ -21,16 +21,16 @@ export interface Crowd {
   onSend?: (done: number) => void;
 }
 
-/** A place in the crowd's list of chats. A client that finds its chat over puts another there. */
+/** A slot in the list of chats. A client whose chat has ended puts another chat into it. */
 interface Slot {
   chat: Promise<string> | undefined;
   chatNumber: number;
 }
 
-/** Rates of what clients do beside sending, per message. */
+/** Rates, per message, of what clients do besides sending. */
 const [reads, repeats, ends, lateRepeats, createRepeats] = [0.04, 0.08, 0.003, 0.04, 0.3];
 
-/** Has the clients send all messages, half of the clients to one chat, the others to all the others. */
+/** Lets the clients send all messages: half of the clients to one chat, the others to the other chats. */
 export async function crowd(run: Crowd): Promise<string[]> {
   const slots = Array.from(
     { length: run.chats },
@@ -51,7 +51,7 @@ async function client(run: Crowd, number: number, slots: Slot[], left: { sends: 
   for (let sent = 0; left.sends > 0; sent++) {
     left.sends -= 1;
     const key = `${seed}-${name}-${number}-${sent}`;
-    // What is decided for one message depends on nothing that happened before; how often it is asked for is drawn apart.
+    // The draws for one message do not depend on earlier events; the number of repeats has draws of its own.
     const will = plan(new Dice(seed, key, "plan"), slots.length, isHot);
     const dice = new Dice(seed, key);
     const slot = slots[will.place] as Slot;
@@ -64,7 +64,7 @@ async function client(run: Crowd, number: number, slots: Slot[], left: { sends: 
     const accepted = typeof outcome === "string" ? undefined : outcome;
     run.onSend?.(run.sends - left.sends);
     if (accepted) mine.push(accepted);
-    // An end is what a repeat is most likely to be told otherwise.
+    // A repeat is most likely to differ in whether the chat has ended.
     if (accepted && (will.repeat || accepted.told.chat_status !== "ongoing")) await repeat(door, dice, accepted);
     if (mine.length > 0 && will.repeatEarlier) await repeat(door, dice, dice.of(mine as [Accepted]));
     if (will.read) await read(run, dice, chatId, mine);
@@ -77,7 +77,7 @@ async function client(run: Crowd, number: number, slots: Slot[], left: { sends: 
   }
 }
 
-/** What a client does with one message, and beside it. */
+/** What a client does for one message, and besides. */
 function plan(dice: Dice, chats: number, isHot: boolean) {
   return {
     place: isHot || chats === 1 ? 0 : dice.between(1, chats - 1),
@@ -110,7 +110,7 @@ async function repeatCreate(door: Door, dice: Dice, key: string, body: object, t
   if (differ.length > 0) door.ledger.breaks("told otherwise", `a repeat of create ${key}: ${differ.join(", ")}`);
 }
 
-/** Sends until it is known what became of it, and notes that. */
+/** Sends a message until its outcome is known, and records it. */
 async function send(
   { ledger, ...door }: Door,
   dice: Dice,
@@ -133,11 +133,11 @@ async function send(
   return accepted;
 }
 
-/** A repeat with the same key must be told the same, field by field. */
+/** A repeat with the same key must get the same answer, field by field. */
 export async function repeat(door: Door, dice: Dice, told: Accepted): Promise<void> {
   const { key, chatId, content } = told;
   const { ledger } = door;
-  // Its key is gone with what the old server overwrote, and it would be sent again.
+  // The old server overwrote the message with its key, so a repeat would be sent again.
   if (overwritten(ledger, told)) return;
   const known = await persist(door, dice, "message", { chatId, key, body: { content } });
   ledger.repeats += 1;
@@ -153,7 +153,7 @@ export async function repeat(door: Door, dice: Dice, told: Accepted): Promise<vo
 const overwritten = (ledger: Ledger, { chatId, from }: Sent) =>
   ledger.isOverwritten(chatId, from) ? "overwritten by the old server" : undefined;
 
-/** What two answers differ in: paths, with both values. */
+/** The differences between two answers: paths, with both values. */
 function differences(first: unknown, again: unknown, path = "data"): string[] {
   if (first === again) return [];
   if (typeof first === "object" && typeof again === "object" && first !== null && again !== null) {
@@ -167,11 +167,11 @@ function differences(first: unknown, again: unknown, path = "data"): string[] {
   return [`${isContent ? correction : ""}${path} was ${JSON.stringify(first)}, is ${JSON.stringify(again)}`];
 }
 
-/** Retell had given the beginning of a text, and gives all of it now. */
+/** Whether the first answer had only the beginning of a text and this one has all of it. */
 const correction = "corrected: ";
 const isCorrection = (line: string) => line.startsWith(correction);
 
-/** What a client was told is in what it reads afterwards, where it was told. */
+/** A transcript contains what a client was answered, at the same place. */
 async function read({ door }: Crowd, dice: Dice, chatId: string, mine: Accepted[]): Promise<void> {
   const told = mine.filter((accepted) => accepted.chatId === chatId).slice(-5);
   const first = told[0];

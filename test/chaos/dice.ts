@@ -1,6 +1,6 @@
 import { hexOf, numbersFrom } from "../../packages/retell-simulator/src/random.ts";
 
-/** Draws that follow from the seed and a name alone: what one part of a run draws moves no other part's draws. */
+/** Random draws that depend only on the seed and a name, so the draws of one part of a run do not change another's. */
 export class Dice {
   readonly #next: () => number;
 

@@ -2,19 +2,19 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { ReplicaSet } from "../../dev/mongod/replica-set.ts";
 import { Dice } from "./dice.ts";
 
-/** A replica set that loses its primary again and again. */
+/** A replica set that loses its primary repeatedly. */
 export interface Failovers {
-  /** How often, by how it was lost. */
+  /** Number of losses, by kind. */
   troubles: Record<string, number>;
-  /** No more of it; resolves when all members are there. */
+  /** Stops the failovers. Resolves when all members run. */
   calm(): Promise<void>;
 }
 
 const peaceMs = [8_000, 25_000] as const;
-/** How long the primary goes on alone before it dies: what it acknowledges by itself is lost. */
+/** How long the primary runs alone before it is killed: writes that only it acknowledged are lost. */
 const aloneMs = [0, 1_000] as const;
 const deadMs = [500, 5_000] as const;
-/** Longer than an election takes: another one is primary when it goes on. */
+/** Longer than an election, so another member is primary when the frozen one continues. */
 const frozenMs = [2_500, 5_000] as const;
 
 /** Kills or freezes the primary at moments drawn from the seed. */
@@ -50,7 +50,7 @@ export function failovers(set: ReplicaSet, seed: number): Failovers {
       await lose();
     }
   })();
-  life.catch(() => {}); // told of by calm()
+  life.catch(() => {}); // calm() reports the error
 
   return {
     troubles,

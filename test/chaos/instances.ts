@@ -2,15 +2,15 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Child, startChild } from "../../dev/child.ts";
 import { Dice } from "./dice.ts";
 
-/** A process that is killed and started again, or stopped and let go on, until it is told to stay. */
+/** A process that is repeatedly killed and restarted, or stopped and continued, until the faults end. */
 export interface Mortal {
-  /** "" for one that does not listen. */
+  /** "" for a process that does not listen. */
   url: string;
   kills: number;
   stops: number;
-  /** It was stopped, and has not run for long since. */
+  /** Whether it was stopped and has continued only a short time ago. */
   wasStopped(): boolean;
-  /** No more deaths; resolves when it runs. */
+  /** Stops the kills. Resolves when the process runs. */
   stay(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -20,12 +20,12 @@ interface Options {
   name: string;
   args: string[];
   env: NodeJS.ProcessEnv;
-  /** How long it lives, at least and at most. */
+  /** Time between two kills, at least and at most. */
   livesMs: readonly [number, number];
-  /** How likely it is stopped for a while instead of killed. */
+  /** Probability that it is stopped for a while instead of killed. */
   stopRate: number;
   onLine(line: string): void;
-  /** It has ended, and not by our hand. */
+  /** Called when it has ended by itself. */
   onDeath(line: string): void;
 }
 
@@ -115,7 +115,7 @@ export async function mortal(file: URL, options: Options): Promise<Mortal> {
   };
 }
 
-/** Its port may be in use for a moment: a connection that somebody has opened may have got it. */
+/** Retries for a moment if the port is in use: an outgoing connection may have got it. */
 async function again<T>(start: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {

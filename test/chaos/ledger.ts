@@ -1,7 +1,7 @@
 import type * as z from "zod";
 import type { routes } from "../../lib/api/routes.ts";
 
-/** A message that a client has tried to send until it knew how it stands. */
+/** A message that a client has tried to send until it knew the outcome. */
 export interface Sent {
   /** The Idempotency-Key. */
   key: string;
@@ -14,12 +14,12 @@ export interface Sent {
   to: number;
 }
 
-/** A message that a client was told is stored, and what it was told of it. */
+/** A message that was answered with 200, and that answer. */
 export interface Accepted extends Sent {
   told: z.output<(typeof routes)["message"]["data"]>;
 }
 
-/** The promises that a run puts to the test; none may be broken. */
+/** The promises that a run checks. None may be broken. */
 export const promises = [
   "lost",
   "doubled",
@@ -38,13 +38,13 @@ export const promises = [
 export type Promised = (typeof promises)[number];
 
 /**
- * What docs/turns.md calls undecidable, and what it can lead to: that breaks no promise, and is counted apart. Each reason
- * is taken from what the simulator and the run itself know, not from what the API says.
+ * The cases that docs/turns.md calls undecidable, and the violations that each can cause. Those break no promise and are
+ * counted separately. Each reason is derived from what the simulator and the run know, not from what the API answers.
  */
 export const excuses = {
   /** The old server overwrote the messages after this send began. */
   "overwritten by the old server": ["misattributed", "told otherwise", "doubled under one key", "out of order"],
-  /** While this send was under way, a stranger said what cannot be told from it. */
+  /** During this send, a stranger wrote a text that cannot be distinguished from it. */
   "a stranger's equal text": ["misattributed", "out of order"],
   /** A stranger's entry stands between the message and the end of its reply. */
   "a stranger in the middle of a turn": ["misattributed", "told otherwise"],
@@ -56,13 +56,13 @@ export const excuses = {
 export type Excuse = keyof typeof excuses;
 export const reasons = Object.keys(excuses) as Excuse[];
 
-/** What the clients of a run have done and were told, and what was found to be wrong. */
+/** What the clients of a run did and were answered, and the violations that were found. */
 export class Ledger {
   readonly accepted: Accepted[] = [];
-  /** Told that the chat is over. */
+  /** Sends that were answered with CHAT_ENDED. */
   readonly refused: Sent[] = [];
   readonly unanswered: Sent[] = [];
-  /** Told that it cannot be decided whether Retell has it. */
+  /** Sends that were answered as undecided. */
   readonly undecided: Sent[] = [];
   /** By the key of its create. */
   readonly created = new Map<string, string>();
@@ -73,7 +73,7 @@ export class Ledger {
   /** Requests to send a message; a message takes as many as it needs. */
   requests = 0;
   replays = 0;
-  /** Repeats after a 200 that were held against it. */
+  /** Repeats after a 200 that were compared with it. */
   repeats = 0;
   /** Texts of which a client was first told the beginning. */
   corrected = 0;
@@ -86,7 +86,7 @@ export class Ledger {
     this.answers.set(answer, (this.answers.get(answer) ?? 0) + 1);
   }
 
-  /** Something that must not be, unless there is an excuse for just this. */
+  /** Records a violation, unless a reason excuses it. */
   breaks(promise: Promised, what: string, excuse?: Excuse): void {
     const covered: readonly Promised[] = excuse ? excuses[excuse] : [];
     if (excuse && covered.includes(promise)) this.undecidable.get(excuse)?.push(`${promise}: ${what}`);

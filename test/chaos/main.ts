@@ -1,6 +1,6 @@
 /**
- * `npm run prove -- chaos`: holds the promise that nothing is lost and nothing doubled against a world that misbehaves. What
- * happens to whom is drawn from the seed; how it mingles is up to the machine. Exits with 1 when a promise is broken.
+ * `npm run prove -- chaos`: checks that nothing is lost or doubled while everything around the API fails. The seed decides
+ * which faults occur; their interleaving varies from run to run. Exits with 1 when a promise is broken.
  */
 import { createWriteStream } from "node:fs";
 import { resolve } from "node:path";
@@ -18,6 +18,7 @@ const options = {
   without: { type: "string", default: "" },
   log: { type: "string" },
   trace: { type: "string" },
+  help: { type: "boolean" },
 } as const;
 
 const USAGE =
@@ -25,8 +26,9 @@ const USAGE =
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options });
+  if (values.help) return console.log(`${USAGE}\n\ndocs/chaos.md explains the flags and the output.`);
   const seed = values.seed === undefined ? Math.floor(Math.random() * 1e6) : whole(values.seed);
-  // It brings its own services and settings, whatever the shell is set to.
+  // The run has its own services and settings, regardless of the shell's.
   for (const name of Object.keys(settings)) delete process.env[name];
   const log = values.log === undefined ? undefined : createWriteStream(values.log);
   if (!log) process.env.POWERTOOLS_LOG_LEVEL = "ERROR"; // nobody reads the rest
@@ -57,7 +59,7 @@ function whole(text: string): number {
 
 function part(name: string): Part {
   const found = parts.find((known) => known === name);
-  if (!found) throw new Error(`${name} is no part of a run. There are ${parts.join(", ")}. Usage: ${USAGE}`);
+  if (!found) throw new Error(`${name} is not a part of a run. The parts are ${parts.join(", ")}. Usage: ${USAGE}`);
   return found;
 }
 

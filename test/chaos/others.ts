@@ -8,9 +8,9 @@ import { commonText, guardedWord } from "./texts.ts";
 /** Asks the simulator's control endpoint. */
 export type Control = (method: string, path: string, body?: object) => Promise<unknown>;
 
-/** Who else is at the chats of a run, past the API. */
+/** The other parties that use the chats of a run, past the API. */
 export interface Others {
-  /** How often each has done something. */
+  /** Number of actions, by party. */
   troubles: Record<string, number>;
   /** A message has been sent in a chat: now one of them may do something there, meanwhile. */
   meet(dice: Dice, chatId: string, door: Door): void;
@@ -31,7 +31,7 @@ interface Options {
 /** Per message. */
 const [speaks, overwrites, forgets] = [0.06, 0.15, 0.03];
 
-/** A stranger who speaks in the chats at Retell; the old server, which goes on with its chats; Retell's retention. */
+/** A stranger who writes in the chats at Retell, the old server, which continues its chats, and Retell's retention. */
 export function others({ parts, control, ledger, chats, oldChats }: Options): Others {
   const troubles = { "strangers spoke": 0, "the old server wrote": 0, "histories lost their beginning": 0 };
   const running = new Set<Promise<void>>();

@@ -1,6 +1,6 @@
 /**
- * `node --import` runs this in the instances of a run before anything else: their clock is off by CHAOS_CLOCK_MS, and
- * their connections to the ports in CHAOS_PORTS go to others, where a bad network stands before the same service.
+ * `node --import` runs this in the instances of a run before anything else. It shifts their clock by CHAOS_CLOCK_MS, and
+ * redirects connections to the ports in CHAOS_PORTS to proxies that put a bad network in front of the same service.
  */
 import { enableCompileCache, flushCompileCache } from "node:module";
 import { Socket } from "node:net";
@@ -22,7 +22,7 @@ globalThis.Date = new Proxy(RealDate, {
 
 const connect = Socket.prototype.connect;
 Socket.prototype.connect = function (this: Socket, ...args: unknown[]) {
-  // Node hands on what it has normalized: a list of the options and a callback.
+  // Node passes normalized arguments: a list of the options and a callback.
   const options = Array.isArray(args[0]) ? args[0][0] : args[0];
   const port = ports[options?.port];
   if (port !== undefined) options.port = port;

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { setTimeout as delay } from "node:timers/promises";
 import { Dice } from "./dice.ts";
 
-/** How often a piece of traffic meets what: probabilities per piece. */
+/** Probabilities of faults per chunk of traffic. */
 interface Rates {
   /** The connection is cut, and with it a request on its way there or an answer on its way back. */
   cut: number;
@@ -17,16 +17,16 @@ export interface BadNetwork {
   port: number;
   /** How often it has misbehaved, by kind. */
   troubles: Record<string, number>;
-  /** From now on everything passes. */
+  /** From now on everything passes unchanged. */
   calm(): Promise<void>;
   stop(): Promise<void>;
 }
 
 const slowMs = 400;
-/** How long an outage is: some outlive the 2.3 s that the API waits for Mongo. */
+/** The length of an outage: some are longer than the 2.3 s that the API waits for MongoDB. */
 const outageMs = [100, 3_000] as const;
 
-/** Puts a bad network in front of a port of 127.0.0.1: pieces of traffic are cut or slow, and at times nothing goes. */
+/** Puts a bad network in front of a port of 127.0.0.1: connections are cut or slow, and at times nothing passes. */
 export async function badNetwork(target: number, seed: number, name: string, rates: Rates): Promise<BadNetwork> {
   const sockets = new Set<Socket>();
   const troubles = { cut: 0, slow: 0, refused: 0, stalled: 0 };

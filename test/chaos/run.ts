@@ -20,11 +20,11 @@ import { type BadNetwork, badNetwork } from "./proxy.ts";
 import { guardedAgent, guardedWord } from "./texts.ts";
 import { compact, type Trace, traceTo, traceWrites } from "./trace.ts";
 
-/** What a run can do without, each by name. */
+/** The parts of a run that can be left out, by name. */
 export const parts = [
-  /** Somebody else speaks in the same chats at Retell. */
+  /** Somebody else writes in the same chats at Retell. */
   "strangers",
-  /** Retell refuses, with and without an effect, and so does what stands between. */
+  /** Retell, or a proxy in front of it, refuses calls, with and without an effect. */
   "refusals",
   /** MongoDB loses its primary. Without it there is one mongod. */
   "failovers",
@@ -34,9 +34,9 @@ export const parts = [
   "stages",
   /** The instances' clocks are a minute apart. */
   "clocks",
-  /** Instances are stopped for longer than a lease, and go on. */
+  /** Instances are stopped for longer than a lease, then continue. */
   "stops",
-  /** Retell tells entries twice, in halves, otherwise than they were said, or not any more; it reuses tool call ids. */
+  /** Retell's histories repeat entries, cut texts, change texts, or lose entries; tool call ids are reused. */
   "oddities",
 ] as const;
 export type Part = (typeof parts)[number];
@@ -56,7 +56,7 @@ export interface Size {
   onProgress?: (line: string) => void;
 }
 
-/** What a run has come to. */
+/** The result of a run. */
 export interface Report {
   ledger: Ledger;
   troubles: Record<string, number>;
@@ -82,7 +82,7 @@ const leaseSeconds = 3;
 const settleSeconds = 13;
 /** After a 500 the API waits 15 s, whatever the settings, and in the shared chat each waits for all the others. */
 const patienceMs = 180_000;
-/** One clock is that much ahead of the service's, one that much behind. */
+/** One instance's clock is this much ahead of the service's, another's this much behind. */
 const clockOffMs = 30_000;
 
 const rates = {
@@ -122,8 +122,8 @@ interface Stage {
 }
 
 /**
- * Runs it all: services, bad networks, mortal instances and clients; then peace, and the checks. Once in a process: the
- * configuration that it makes is read once.
+ * Runs everything: services, bad networks, instances that are killed, and clients; then stops the faults and checks the
+ * result. Only once per process, because the configuration is read once.
  */
 export async function run(size: Size): Promise<Report> {
   const { seed } = size;
@@ -154,7 +154,7 @@ export async function run(size: Size): Promise<Report> {
     const upstash = new URL(services.upstash.url);
     const toMongo = await Promise.all(
       set.members.map(({ host }, index) =>
-        // After an outage of Redis the API leaves it alone for 10 s: it needs longer times of peace to be used at all.
+        // After an outage the API does not call Redis for 10 s, so the time between two outages must be longer.
         badNetwork(Number(new URL(`http://${host}`).port), seed, `mongo ${index}`, {
           cut: 0.0015,
           slow: 0.005,
@@ -259,7 +259,7 @@ export async function run(size: Size): Promise<Report> {
     let orphansEnded = 0;
     for (const { sweeper, env } of stages) {
       await sweeper.stop();
-      // Chats younger than ten minutes are nobody's orphans yet: the last sweep runs twenty minutes later.
+      // Chats younger than ten minutes are not orphans yet, so the last sweep runs as if twenty minutes later.
       const args = ["--ahead-ms", String(20 * 60_000)];
       const options = { args, env, ...(size.onLine ? { onStdout: size.onLine, onStderr: size.onLine } : {}) };
       const last = await startChild<SweepResult>(new URL("./sweeper.ts", import.meta.url), options);
@@ -435,7 +435,7 @@ async function putOldChats(control: Control, chats: Collection, seed: number, co
 /** Ends a fifth of the chats, then reads every chat until nothing in it is pending. */
 async function bringToRest(door: Door, dice: Dice, open: string[], db: Db): Promise<void> {
   for (const chatId of open) if (dice.chance(0.2)) await endChat(door, dice, chatId);
-  // What only remembers that there was a chat is none.
+  // A tombstone is not a chat.
   const all = await db.collection("chats").distinct("chat_id", { "internal.tombstone": { $exists: false } });
   const until = Date.now() + 60_000;
   await Promise.all(all.map((chatId) => restOf(door, dice, String(chatId), until)));
@@ -451,7 +451,7 @@ async function restOf(door: Door, dice: Dice, chatId: string, until: number): Pr
   door.ledger.breaks("stuck", `${chatId} does not come to rest`);
 }
 
-/** Repeats some of what was accepted, now that much has happened since. */
+/** Repeats some of the accepted sends at the end of the run. */
 async function repeatSome([first, second]: Stage[], ledger: Ledger, seed: number): Promise<void> {
   const dice = new Dice(seed, "repeats");
   const rate = Math.min(1, 1_000 / ledger.accepted.length);

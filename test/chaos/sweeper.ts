@@ -1,6 +1,6 @@
 /**
- * Runs the scheduled sweep again and again, as a process that may be killed. With `--ahead-ms` once, as if it were so
- * much later: then what is too young to be judged an orphan now is old enough.
+ * Runs the scheduled sweep repeatedly, as a process that may be killed. With `--ahead-ms`, runs it once as if it were this
+ * much later, when chats that are still too young to be orphans are old enough.
  */
 import { parseArgs } from "node:util";
 import { serve } from "../../dev/service.ts";

@@ -1,12 +1,12 @@
 import type { Dice } from "./dice.ts";
 
 /**
- * Every other message has this text, as far as anybody but the checks can tell: the number of the send follows in white
- * space, which Retell's history leaves away.
+ * Every other message has this text. Its send's number follows as white space, which Retell's history does not show, so
+ * only the checks can distinguish these messages.
  */
 export const commonText = "ok";
 
-/** What holds this word the agent with a guardrail shows as a placeholder. */
+/** An agent with a guardrail shows a placeholder for texts with this word. */
 export const guardedWord = "secret";
 export const guardedAgent = "agent_quiet_guarded";
 
@@ -16,7 +16,7 @@ export function common(number: number): string {
   return `${commonText}${space}\n`;
 }
 
-/** What a client says: unlike what any other says, and now and then in a form that Retell does not keep. */
+/** A client's text: different from all others, and sometimes in a form that Retell does not keep. */
 export function textOf(dice: Dice, key: string, number: number, mayEnd: boolean): string {
   if (dice.chance(0.5)) return common(number);
   if (mayEnd && dice.chance(0.008)) return `goodbye ${key}`;
@@ -39,7 +39,7 @@ const kinds: [(key: string) => string, ...((key: string) => string)[]] = [
   (key) => `${guardedWord} of ${key}`,
 ];
 
-/** A text without what Retell may change of it. */
+/** A text without the parts that Retell may change. */
 export function normal(text: string | undefined): string {
   return (text ?? "").normalize("NFC").replace(/\s+/g, " ").trim();
 }

@@ -4,13 +4,13 @@ import type { Collection } from "mongodb";
 /** Writes one line of what happened in a run, of this kind. */
 export type Trace = (kind: string, what: object) => void;
 
-/** Several processes write into one file: each line in one call. */
+/** Writes each line in one call, because several processes write into one file. */
 export const traceTo =
   (file: string): Trace =>
   (kind, what) =>
     appendFileSync(file, `${JSON.stringify({ till: Date.now(), kind, ...what })}\n`);
 
-/** Messages and what is made of them, a line each: a whole run stays readable. */
+/** Messages in short form, one line each, so that the trace of a whole run is readable. */
 export function compact(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(compact);
   if (typeof value !== "object" || value === null || value instanceof Date) return value;

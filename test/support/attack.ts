@@ -15,12 +15,12 @@ import {
   type World,
 } from "./world.ts";
 
-/** Every row that asks for a permission: a new endpoint is attacked on the day that it appears. */
+/** Every route that requires a permission, so a new endpoint is attacked from its first day. */
 export const guarded = Object.values<Route>(routes)
   .filter(({ permission }) => permission)
   .map((route) => [route.name as Name, route] as const);
 
-/** A request of the subaccount's owner that is right in all but what an attack changes. */
+/** A valid request of the subaccount's owner, except for the parts that an attack changes. */
 export function rightRequest(world: World, chatId: string, route: Route, changes: Partial<Request> = {}): Request {
   return {
     token: world.owner.token,
@@ -31,11 +31,11 @@ export function rightRequest(world: World, chatId: string, route: Route, changes
   };
 }
 
-/** All that an attack could change of a tenant: its database, its central documents, and what Retell was asked. */
+/** Everything of a tenant that an attack could change: its database, its central documents, and the calls to Retell. */
 export async function stateOf({ db, subaccountId, apiKey }: World): Promise<unknown> {
   const names = (await db.listCollections().toArray()).map(({ name }) => name).sort();
   const collections = await Promise.all(names.map(async (name) => [name, await db.collection(name).find().toArray()]));
-  // An empty one is as good as none. What a sweep notes of the database may come of another test's sweep.
+  // An empty collection counts as none. The sweep's notes are left out: another test's sweep may write them.
   const own = collections.filter(([name, documents]) => documents?.length && name !== "chatsdatabase");
   const shared = await Promise.all(
     ["subaccounts", "usersubaccounts", "retellaccounts"].map((name) =>
@@ -49,7 +49,7 @@ export async function stateOf({ db, subaccountId, apiKey }: World): Promise<unkn
   return { own, shared, asked: requests.length };
 }
 
-/** What a caller sees of an answer, apart from what is another one each time. */
+/** An answer as its caller sees it, without the fields that differ each time. */
 export function shown({ status, headers, body }: Response): unknown {
   const { operationId: _id, duration: _duration, ...meta } = body.meta;
   const changing = /^(x-operation-id|ratelimit-.*|retry-after)$/;
@@ -68,7 +68,7 @@ export async function neighbours(): Promise<[World, World]> {
   return [one, { ...two, db: one.db }];
 }
 
-/** Sends what no client of ours would, byte for byte, to the function that API Gateway would choose. */
+/** Sends a request byte for byte, also a malformed one, to the function that API Gateway would choose. */
 export async function raw(request: HttpRequest): Promise<Response> {
   const match = findRoute(request.method, split(request.target)[0]);
   const { handler } = await import(`../../functions/${match.route.name}.ts`);

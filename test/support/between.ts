@@ -4,20 +4,20 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterAll, inject } from "vitest";
 
-// biome-ignore lint/suspicious/noExplicitAny: whatever Retell answers; tests look into it and change it
+// biome-ignore lint/suspicious/noExplicitAny: an answer of Retell, which tests read and change
 type Json = any;
 
-/** Stands between the API and the Retell simulator: holds up calls and answers, and changes answers. */
+/** A proxy between the API and the Retell simulator that can delay calls and answers, and change answers. */
 export interface Between {
-  /** What to do before a call (`/end-chat/chat_1`) is passed on. */
+  /** Called before a call (`/end-chat/chat_1`) is passed on. */
   before: (path: string) => unknown;
-  /** What to do with an answer before it is passed back; it may be changed in place. */
+  /** Called with an answer before it is passed back. It may change the answer in place. */
   after: (path: string, answer: Json) => unknown;
-  /** From now on everything passes as it is. */
+  /** From now on everything passes unchanged. */
   heal(): void;
 }
 
-/** Its instance of the API finds it by the environment: to be called before anything reads the configuration. */
+/** Sets RETELL_BASE_URL to the proxy. Call it before anything reads the configuration. */
 export async function aRetellBetween(): Promise<Between> {
   const { RETELL_BASE_URL: target } = inject("environment");
   const nothing = { before: () => {}, after: () => {} };

@@ -2,23 +2,23 @@ import { inject } from "vitest";
 import { isOfRequest, LogLine, RequestLine } from "../../ops/logs/line.ts";
 import { MetricLine } from "./emf.ts";
 
-/** In every key and content that the tests make up themselves: must stand in no line. */
+/** Part of every key and content that the tests invent. It must appear in no log line. */
 export const canary = "cAnArY";
 
-/** Bearer tokens, Retell's keys, cipher texts, a password in an address: whatever is in them. */
+/** Bearer tokens, Retell's keys, ciphertexts and passwords in addresses, with any content. */
 const shapes = [new RegExp(canary, "i"), /eyJ[\w-]{8,}/, /\bkey_\w/, /\bv2\.\w{8}\./, /mongodb(\+srv)?:\/\/\S*@/];
 
 /** Settings whose values are secrets. */
 const secrets = ["UPSTASH_REDIS_REST_TOKEN", "JWT_SECRET", "ENCRYPTION_KEY", "ENCRYPTION_KEYS_OLD"];
 
-/** Fields of requests and answers in which all belongs to the caller, except the ids that stand among the variables. */
+/** Fields of requests and answers whose content is the caller's, except the ids among the variables. */
 const ofCaller =
   /^(content|metadata|transcript|chat_analysis|retell_llm_dynamic_variables|collected_dynamic_variables|arguments)$/;
 const ids = /^(agent_id|subaccount_id|chat_id)$/;
 
 const told = new Set<string>();
 
-/** Has what is private in a body, sent or answered, be missed in the logs; all of it, where it is no JSON. */
+/** Registers the private texts of a body, sent or answered, which no log may contain: all of a body that is not JSON. */
 export function hide(body: unknown): void {
   if (typeof body === "string") mustNotBeLogged(body);
   for (const [name, inside] of entriesOf(body)) {
@@ -38,10 +38,10 @@ function mustNotBeLogged(value: unknown): void {
 
 const entriesOf = (value: unknown) => (typeof value === "object" && value !== null ? Object.entries(value) : []);
 
-/** Shorter texts, and those that could be part of an id, stand in innocent lines too. */
+/** Shorter texts, and texts that could be part of an id, appear in harmless lines too. */
 const isTelling = (text: string) => text.length >= 4 && /[^0-9a-f-]/i.test(text);
 
-/** One word at most, which a path may hold as well as a body; the key of its transcript in the cache then ends with it. */
+/** At most one word, which may be in a path as well as in a body; the cache key of a transcript then ends with it. */
 const isId = /^[\w-]{1,64}$/;
 const withoutId = ({ chatId, key, _aws, ...line }: Record<string, unknown>) => ({
   ...line,
@@ -50,7 +50,7 @@ const withoutId = ({ chatId, key, _aws, ...line }: Record<string, unknown>) => (
   route: "",
 });
 
-/** What is wrong with a logged line: it is not as it should be, or it tells what it must not. */
+/** The faults of a logged line: it does not fit the schema, or contains something private. */
 export function problemsOf(text: string): string[] {
   const line = JSON.parse(text);
   const schema = "_aws" in line ? MetricLine : isOfRequest(line) ? RequestLine : LogLine;
@@ -61,7 +61,7 @@ export function problemsOf(text: string): string[] {
   ];
 }
 
-/** What must not be told and stands in a value, however deep. */
+/** The private texts in a value, at any depth. */
 export function leaksOf(line: unknown): string[] {
   const environment = { ...inject("environment"), ...process.env };
   const keys = secrets.map((name) => environment[name]).filter((value) => value !== undefined && value.length > 10);
@@ -80,5 +80,5 @@ function textsOf(value: unknown): string[] {
   );
 }
 
-/** A frame in a file of the project or of Node; what somebody said does not look like one by chance. */
+/** A stack frame in a file of the project or of Node. No text of a chat looks like one by chance. */
 const isFrame = (text: string) => /^at (.* \()?(file:|node:|\/|async )[^()]*:\d+:\d+\)?$/.test(text);

@@ -8,32 +8,32 @@ import { aWorld, control, fault, type Request, type Response, type World } from 
 export const endpoints = ["create", "message", "end", "list", "transcript", "webhook"] as const;
 type Endpoint = (typeof endpoints)[number];
 
-/** One cell of docs/failures.md: what is asked for, in a tenant and to an instance of its own. */
+/** One cell of docs/failures.md: a request, in a tenant and to an instance of its own. */
 export interface Cell {
   asked: Endpoint | "sweep";
   world: World;
   chatId: string;
   instance: Instance;
-  /** Asks, with the same Idempotency-Key each time. */
+  /** Sends the request, with the same Idempotency-Key each time. */
   ask(): Promise<Told>;
 }
 
-/** How it was answered, in the words of the table. */
+/** The answer, in the words of the table. */
 export interface Told {
   text: string;
-  /** The same again, or later, may come to more. */
+  /** A repeat may have a further outcome later. */
   isOpen: boolean;
 }
 
 interface Prepared {
   instance: Instance;
-  /** Prepares it: the cell's own instance, or another if the cell's is to start cold. */
+  /** The instance that prepares the chat: the cell's own, or another if the cell's instance must start cold. */
   maker: Instance;
-  /** What the function has left. */
+  /** The function's remaining time. */
   remainingMs: number;
-  /** What the sweep has. */
+  /** The sweep's remaining time. */
   sweepMs: number;
-  /** Whether it is Redis that fails. Elsewhere a machine out of breath may keep it waiting, of which nothing is told. */
+  /** Whether Redis is the failing service. In other cells a busy machine may delay Redis, which the table ignores. */
   isRedisAway: boolean;
 }
 
@@ -41,7 +41,7 @@ export async function aCell(asked: Cell["asked"], prepared: Prepared): Promise<C
   const { instance, maker, remainingMs, sweepMs, isRedisAway } = prepared;
   const world = await aWorld();
   await maker.call("list", owned(world));
-  const chatId = await aChatBy(maker, world); // forgets the list: it is read anew
+  const chatId = await aChatBy(maker, world); // clears the cached list, so that it is read again
   const cell = { asked, world, chatId, instance };
   if (asked === "sweep") {
     await leaveOpen(world, chatId, maker);
@@ -64,7 +64,7 @@ async function aRequest(endpoint: Endpoint, world: World, chatId: string): Promi
   if (endpoint === "message") return async () => ({ ...inChat, headers, body: { content: "ping" } });
   if (endpoint !== "webhook") return async () => inChat;
 
-  // Retell ends the chat by itself, and tells.
+  // Retell ends the chat by itself, and sends the webhook.
   await control("retell", "PATCH", `/chats/${chatId}`, { status: "ended" });
   const authorization = `Bearer ${world.apiKey}`;
   const read = await fetch(new URL(`/get-chat/${chatId}`, process.env.TEST_RETELL_CONTROL), {
@@ -74,7 +74,7 @@ async function aRequest(endpoint: Endpoint, world: World, chatId: string): Promi
   return async () => ({ ...inChat, body, headers: { "x-retell-signature": await sign(body, world.apiKey) } });
 }
 
-/** A message that Retell has heard, and whose sender was told that nobody knows. */
+/** Sends a message that Retell receives and whose sender is told that the outcome is unknown. */
 async function leaveOpen(world: World, chatId: string, { call }: Instance): Promise<void> {
   await fault(world, "completion", { kind: "drop", effect: "before" });
   await fault(world, "retrieve", { kind: "drop" });
@@ -92,7 +92,7 @@ async function sweep({ world, chatId, instance }: Omit<Cell, "ask">, ms: number)
   return { text, isOpen: (await here({ asked: "message", world, chatId })) !== all };
 }
 
-/** Whatever fails: a code that is documented, with its status; limits that hold; one warning, and one of a stale list. */
+/** For every failure: a documented code with its status, limits that count, and the expected warnings. */
 function check(answer: Response, endpoint: Endpoint, isRedisAway: boolean): void {
   const { status, body, headers } = answer;
   if (status !== 200) {
@@ -119,7 +119,7 @@ function told({ status, body, headers }: Response, isRedisAway: boolean): Told {
   const words = [
     status === 200 ? "200" : `${status} ${body.code}`,
     body.details?.outcome === "unknown" && "outcome unknown",
-    retryAfter && (status === 409 ? "Retry-After" : `Retry-After ${retryAfter}`), // of a 409 it grows with the wait
+    retryAfter && (status === 409 ? "Retry-After" : `Retry-After ${retryAfter}`), // the value of a 409 depends on the wait
     headers["idempotent-replayed"] && "replayed",
     body.meta.stale && "stale",
     isDegraded && "limits degraded",
@@ -143,7 +143,7 @@ const heardIn = (chats: Held[]) => chats.flatMap(({ entries }) => entries).filte
 const all = "all of it";
 const allIf = (isAll: boolean) => (isAll ? all : "nothing");
 
-/** What of the request stands in our database. */
+/** How much of the request is stored in our database. */
 export async function here({ asked, world, chatId }: Pick<Cell, "asked" | "world" | "chatId">): Promise<string> {
   const chats = await world.db.collection("chats").find().toArray();
   const chat = chats.find(({ chat_id }) => chat_id === chatId);
@@ -164,7 +164,7 @@ export async function here({ asked, world, chatId }: Pick<Cell, "asked" | "world
   }
 }
 
-/** What of the request Retell has taken in. */
+/** How much of the request Retell has received. */
 export async function atRetell({ asked, world, chatId }: Cell): Promise<string> {
   const chats = await held(world);
   switch (asked) {
@@ -181,7 +181,7 @@ export async function atRetell({ asked, world, chatId }: Cell): Promise<string> 
   }
 }
 
-/** MongoDB's clock cannot be moved: what it has dated can. */
+/** Moves the stored times back, because MongoDB's clock cannot be moved. */
 export async function age({ world }: Cell, ms: number): Promise<void> {
   const chats = world.db.collection("chats");
   for (const [collection, field] of [
@@ -196,7 +196,7 @@ export async function age({ world }: Cell, ms: number): Promise<void> {
   }
 }
 
-/** When all is over: Retell has heard each message once, and whatever it holds we show, and nothing else. */
+/** At the end: Retell has each message once, and the API shows exactly what Retell has. */
 export async function nothingIsDoubledOrHidden({ asked, world, chatId }: Cell, { call }: Instance): Promise<void> {
   const chats = await held(world);
   if (asked === "message" || asked === "sweep") {

@@ -4,7 +4,7 @@ import { toEvent } from "../../dev/event.ts";
 import { aLog } from "./log.ts";
 import { aContext, call, control, type World } from "./world.ts";
 
-// biome-ignore lint/suspicious/noExplicitAny: what Retell holds of a chat; tests look into it
+// biome-ignore lint/suspicious/noExplicitAny: a chat at Retell, of which tests read fields
 type Any = any;
 
 /** A request of the subaccount's owner for a chat. */
@@ -23,7 +23,7 @@ export const stored = (world: World, chatId: string) => world.db.collection("cha
 export const atRetell = async ({ apiKey }: World): Promise<Any[]> =>
   (await control("retell", "GET", `/chats?key=${apiKey}`)).chats;
 
-/** What Retell has heard users say in a chat. */
+/** The user messages that Retell has in a chat. */
 export const heard = async (chatId: string): Promise<string[]> =>
   (await control("retell", "GET", `/chats/${chatId}`)).entries
     .filter(({ role }: Any) => role === "user")

@@ -6,8 +6,8 @@ const Unit = z.enum(["Seconds", "Milliseconds", "Count", "Percent", "None"]);
 const Value = z.union([z.number(), z.array(z.number()).min(1).max(100)]);
 
 /**
- * A line in CloudWatch's embedded metric format, as its specification has it: what a directive names stands at the
- * root, a dimension as text, a metric as a number or up to a hundred.
+ * A line in CloudWatch's embedded metric format, by its specification: each name in a directive is a field at the root,
+ * a dimension as text, a metric as a number or up to a hundred numbers.
  */
 export const MetricLine = z
   .looseObject({

@@ -11,14 +11,14 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** A gateway of a test's own; its routes are those of the API. */
+/** A gateway for one test, with the API's routes. */
 export async function aGateway(options: GatewayOptions = {}): Promise<Gateway> {
   const gateway = await startGateway({ port: 0, corsOrigins: ["*"], ...options });
   started.push(gateway);
   return gateway;
 }
 
-/** A gateway whose GET /health, and whatever no other route matches, runs this instead. */
+/** A gateway that runs this handler for GET /health and for requests that match no route. */
 export function behind(
   health: (event: APIGatewayProxyEventV2, context: Context) => unknown,
   options: GatewayOptions = {},
@@ -30,12 +30,12 @@ export function behind(
 export interface Asked {
   method?: string;
   headers?: Record<string, string>;
-  /** In pieces, it is sent without a length. */
+  /** Several pieces are sent without a content-length. */
   body?: string | Buffer | string[];
   agent?: Agent;
 }
 
-/** What came back. */
+/** An HTTP answer. */
 export interface Answered {
   status: number;
   headers: IncomingHttpHeaders;
@@ -43,7 +43,7 @@ export interface Answered {
   json(): unknown;
 }
 
-/** Asks, on a connection of its own unless an agent keeps some. */
+/** Sends a request, on a new connection unless an agent is given. */
 export async function ask(
   { url }: Gateway,
   path = "/health",
@@ -58,7 +58,7 @@ export async function ask(
   return { status: response.statusCode, headers: response.headers, body: bytes, json };
 }
 
-/** What only bytes on the wire can say. */
+/** Sends raw bytes, for requests that no HTTP client can send. */
 export async function open({ url }: Gateway, sends = ""): Promise<Socket> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
@@ -67,7 +67,7 @@ export async function open({ url }: Gateway, sends = ""): Promise<Socket> {
   return socket;
 }
 
-/** Keeps the terminal clean, and what was said for the test. */
+/** Keeps the output for the test instead of printing it. */
 export function muted() {
   return vi.spyOn(console, "error").mockImplementation(() => {});
 }

@@ -3,8 +3,8 @@ import { closeAll } from "../../lib/platform/mongo.ts";
 import { leaksOf, problemsOf } from "./canaries.ts";
 
 /**
- * Each test file is an instance of its own: here it gets its environment, before anything reads it. Its central database
- * is its own too, so that a sweep meets no other file's subaccounts. The log level is DEBUG, so that those lines are
+ * Each test file is an instance of its own. This module sets its environment before anything reads it. Its central
+ * database is its own too, so a sweep meets no other file's subaccounts. The log level is DEBUG, so that those lines are
  * searched as well.
  */
 const { MONGODB_URL = "", ...environment } = inject("environment");
@@ -12,17 +12,17 @@ const database = new URL(`/central_${crypto.randomUUID().slice(0, 8)}`, MONGODB_
 database.search = new URL(MONGODB_URL).search;
 Object.assign(process.env, environment, { MONGODB_URL: database.href, POWERTOOLS_LOG_LEVEL: "DEBUG" });
 
-/** The lines that this instance has logged, instead of a terminal full of them. */
+/** The lines that this instance has logged. They are not printed. */
 export const logged: string[] = [];
 /** Those of level DEBUG. */
 export const debugged: string[] = [];
-/** Its metrics, a line a request. */
+/** Its metrics, one line per request. */
 export const metered: string[] = [];
 
-/** Whatever else this process has written: nobody should, and Lambda would keep it. */
+/** Everything else that this process has written. It should be empty, since Lambda would keep it in the log. */
 export const printed: string[] = [];
 
-/** Takes the lines that the API has written to a stream, this process or another; returns what is none. */
+/** Collects the API's lines from the output of this process or another. Returns the rest. */
 export function collect(text: string): string {
   return text
     .split("\n")
@@ -34,7 +34,7 @@ export function collect(text: string): string {
     .join("\n");
 }
 
-/** The same, of processes that were killed: they may have died in the middle of a line. */
+/** The same for processes that were killed, whose last line may be incomplete. */
 export function collectDying(text: string): void {
   const whole = text.split("\n").filter((line) => line.endsWith("}"));
   collect(whole.join("\n"));
@@ -56,7 +56,7 @@ export function linesOf(operationId: string): Record<string, unknown>[] {
   return parsed(logged, operationId);
 }
 
-/** What one request has counted. */
+/** The metrics of one request. */
 export function metricsOf(operationId: string): Record<string, unknown>[] {
   return parsed(metered, operationId);
 }
@@ -65,7 +65,7 @@ function parsed(lines: string[], operationId: string): Record<string, unknown>[]
   return lines.map((line) => JSON.parse(line)).filter((line) => line.operationId === operationId);
 }
 
-/** What is wrong with what this instance has written so far. */
+/** The faults in everything that this instance has written so far. */
 export function problems(): string[] {
   const leaks = leaksOf(printed).map((leak) => `${leak} was printed`);
   return [...new Set([...[...logged, ...debugged, ...metered].flatMap(problemsOf), ...leaks])];

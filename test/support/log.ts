@@ -1,5 +1,5 @@
 import { RequestLog } from "../../lib/platform/logger.ts";
 
-/** The log of a request that no test has made. */
+/** A log for code that is called outside of a request. */
 export const aLog = (operation: string) =>
   new RequestLog({ operationId: crypto.randomUUID(), requestId: undefined, operation });

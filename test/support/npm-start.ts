@@ -10,14 +10,14 @@ import { descendantsOf } from "./processes.ts";
 
 const PROGRAMS = fileURLToPath(new URL("../../dev/", import.meta.url));
 
-/** What the tests' own environment holds and a developer's shell does not. */
+/** Variables of the tests' environment that a developer's shell does not have. */
 const OURS =
   /^(STAGE|MONGODB_URL|UPSTASH_\w+|RETELL_BASE_URL|JWT_\w+|ENCRYPTION_\w+|POWERTOOLS_LOG_LEVEL|NODE_OPTIONS|npm_lifecycle_event)$/;
 
-/** What runs, and its end. */
+/** A running program, and its end. */
 const children = new Map<ChildProcess, Promise<unknown>>();
 
-/** A program of dev/ in its real process, with the variable by which it knows that npm runs it. */
+/** Runs a program of dev/ in a process of its own, with the variable that tells it that npm runs it. */
 export function run(program: string, args: string[], env: NodeJS.ProcessEnv = {}) {
   return watch(process.execPath, [PROGRAMS + program, ...args], { npm_lifecycle_event: "start", ...env });
 }
@@ -54,7 +54,7 @@ function watch(command: string, args: string[], env: NodeJS.ProcessEnv) {
 interface StartOptions {
   args?: string[];
   env?: NodeJS.ProcessEnv;
-  /** Through npm itself, not only what npm runs. */
+  /** Start npm itself, not only the program that npm runs. */
   npm?: boolean;
 }
 
@@ -78,10 +78,10 @@ export async function npmStart(folder: string, { args = [], env = {}, npm = fals
   return { ...program, about };
 }
 
-/** Those of the shells that people paste into that are here. */
+/** The shells bash and zsh, if they are installed. */
 export const shells = () => ["bash", "zsh"].filter((shell) => spawnSync(shell, ["-c", "true"]).status === 0);
 
-/** For `afterEach`: ends what a failed test has left running. */
+/** For `afterEach`: ends what a failed test left running. */
 export async function endAll(): Promise<void> {
   for (const { pid = 0 } of children.keys()) process.kill(-pid, "SIGKILL");
   await Promise.all(children.values());

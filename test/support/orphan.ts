@@ -1,6 +1,6 @@
 import { control, type World } from "./world.ts";
 
-/** A chat that a create of ours has left at Retell a while ago; its id. */
+/** Creates a chat at Retell as a create of the API left it some time ago. Returns its id. */
 export async function anOrphan(world: World, ageMs = 15 * 60_000): Promise<string> {
   const { chat_id } = await control("retell", "POST", "/chats", {
     key: world.apiKey,

@@ -1,6 +1,6 @@
 /**
- * A Retell simulator of the file's own, for tests that move its clock: what is late, silent or analyzed in another
- * file would move along. Imported before anything that reads the configuration.
+ * A Retell simulator for one test file that moves the clock: with a shared one, delays, silences and analyses of other
+ * files would move too. Import it before anything that reads the configuration.
  */
 import { afterAll } from "vitest";
 import { startRetellSimulator } from "../../packages/retell-simulator/src/index.ts";

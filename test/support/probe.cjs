@@ -1,5 +1,5 @@
-// Loads a function's bundle in a process that does nothing else, runs it on the events it is given, and says what was
-// loaded by then: files, and modules of Node, its inner ones too.
+// Loads a function's bundle in a process of its own, runs it on the given events, and reports what was loaded: files, and
+// Node's modules, including internal ones.
 const { basename } = require("node:path");
 
 const [, , bundle, ...events] = process.argv;

@@ -5,12 +5,12 @@ import { vi } from "vitest";
 export interface Listed {
   pid: number;
   parent: number;
-  /** Its process group: what Ctrl-C in a terminal reaches is one of these. */
+  /** Its process group. Ctrl-C in a terminal reaches one group. */
   group: number;
   args: string;
 }
 
-/** Everything that a process has started, and what that has started. */
+/** All descendants of a process. */
 export function descendantsOf(ancestor: number): Listed[] {
   const listing = execFileSync("ps", ["-A", "-o", "pid=,ppid=,pgid=,args="], { encoding: "utf8" });
   const all = [...listing.matchAll(/^\s*(\d+)\s+(\d+)\s+(\d+)\s+(.*)$/gm)].map(([, pid, parent, group, args]) => ({
@@ -24,10 +24,10 @@ export function descendantsOf(ancestor: number): Listed[] {
   return all.filter(({ pid }) => pid !== ancestor && family.includes(pid) && !isListing(all, pid));
 }
 
-/** `ps` itself, when the ancestor is the process that asks. */
+/** Whether it is the `ps` that this process has started. */
 const isListing = (all: Listed[], pid: number) => all.some((one) => one.pid === pid && one.args.startsWith("ps -A"));
 
-/** Whether a process is there. One that is dead and not yet collected by its parent is not. */
+/** Whether a process runs. A zombie does not count. */
 export function isAlive(pid: number): boolean {
   try {
     return !execFileSync("ps", ["-o", "stat=", "-p", String(pid)], { encoding: "utf8" }).startsWith("Z");
@@ -36,7 +36,7 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** Resolves once all of them are gone. */
+/** Resolves when all of them have ended. */
 export function gone(pids: number[]): Promise<void> {
   return vi.waitFor(
     () => {

@@ -5,7 +5,7 @@ import { setImmediate, setTimeout } from "node:timers/promises";
 
 export type Service = "upstash" | "mongo" | "retell";
 
-/** One call over the wire. Of two moments the earlier has the smaller number; an answer that never came: Infinity. */
+/** One call over the wire. An earlier moment has a smaller number; an answer that never came has Infinity. */
 export interface Trip {
   to: Service;
   what: string;
@@ -14,19 +14,19 @@ export interface Trip {
 }
 
 /**
- * What becomes of a call. It never arrives: `hang`, nothing comes back; `cut`, the connection is closed; `garbage`,
- * something comes back that is no answer; `limited`, a 429 does, with a Retry-After of an hour (HTTP alone). It arrives:
- * `mute`, its answer is lost; `half`, half of its answer comes back, and then the connection is closed; `fail`, a 500
- * comes back, or in Mongo's case the connection is closed; `lateMs`, its answer comes so much later.
+ * How a proxy treats a call. Calls that do not arrive: `hang`, no answer; `cut`, the connection is closed; `garbage`, an
+ * unreadable answer; `limited`, a 429 with a Retry-After of an hour (HTTP only). Calls that arrive: `mute`, the answer is
+ * lost; `half`, the connection is closed after half of the answer; `fail`, the answer is a 500, or for MongoDB the
+ * connection is closed; `lateMs`, the answer comes this much later.
  */
 export type Treatment = "pass" | "hang" | "cut" | "garbage" | "limited" | "mute" | "half" | "fail" | { lateMs: number };
 
-/** What went over the wires of several proxies, in one order. */
+/** The calls of several proxies, in one order. */
 export class Recorder {
   trips: Trip[] = [];
   /**
-   * While it is set, an answer leaves only when nothing has come for so long. Then calls that do not wait for each other
-   * overlap, even if one of them has yet to connect.
+   * While it is set, an answer leaves only after no call has come for this long. So calls that do not wait for each other
+   * overlap, even if one of them still has to connect.
    */
   quietMs = 0;
   #moment = 0;
@@ -36,7 +36,7 @@ export class Recorder {
     return ++this.#moment;
   }
 
-  /** Something has come: a call, or the first signs of one. */
+  /** Notes that a call has come, or its first bytes. */
   arrive(): void {
     this.#lastArrival = this.now();
   }
@@ -48,12 +48,12 @@ export class Recorder {
     return trip;
   }
 
-  /** Resolves when nothing has come for so long. */
+  /** Resolves when no call has come for this long. */
   async quiet(ms = 100): Promise<void> {
     for (let seen = -1; seen !== this.#lastArrival; ) {
       seen = this.#lastArrival;
       await setTimeout(ms);
-      await setImmediate(); // after a pause of this process, first what has arrived meanwhile
+      await setImmediate(); // after a pause of this process, first reads what has arrived meanwhile
     }
   }
 
@@ -64,12 +64,12 @@ export class Recorder {
   }
 }
 
-/** Stands between the API and a service on loopback: records every call, and treats it as it is told. */
+/** A proxy between the API and a service on loopback: records every call, and treats it as configured. */
 export interface Proxy {
   port: number;
-  /** By what is called: `MGET EVALSHA`, `POST /create-chat`, `findAndModify chats`; Mongo's monitoring is `hello`. */
+  /** The treatment by call: `MGET EVALSHA`, `POST /create-chat`, `findAndModify chats`; Mongo's monitoring is `hello`. */
   treat: (what: string) => Treatment;
-  /** Closes the port and all connections: whoever connects now is refused. */
+  /** Closes the port and all connections: new connections are refused. */
   refuse(): Promise<void>;
   /** Opens the port again. */
   accept(): Promise<void>;
@@ -104,7 +104,7 @@ export async function httpProxy(to: Service, target: string, recorder: Recorder)
     if (treatment !== "mute") answer(res, given);
   }
 
-  // A connection each: a kept one may be closed by the other side just when it is used.
+  // One connection per call: a kept one may be closed by the other side just when it is used.
   async function ask({ method, url, headers: { connection: _, ...headers } }: IncomingMessage, body: Buffer) {
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     request(target + url, { method, headers, agent: false }, resolve)
@@ -119,7 +119,7 @@ export async function httpProxy(to: Service, target: string, recorder: Recorder)
     res.writeHead(response.statusCode ?? 500, headers).end(body);
   }
 
-  /** Of an answer without a body, half of its head. */
+  /** For an answer without a body, half of its head. */
   function answerHalf(socket: Socket, { response, body }: Awaited<ReturnType<typeof ask>>): void {
     const head = `HTTP/1.1 ${response.statusCode} OK\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
     const whole = Buffer.concat([Buffer.from(head), body]);
@@ -160,7 +160,7 @@ export async function mongoProxy(target: URL, recorder: Recorder): Promise<Proxy
     onMessages(server, async (message) => {
       const asked = open.get(message.readInt32LE(8));
       if (asked) await recorder.end(asked.trip);
-      const treatment = asked?.treatment ?? proxy.treat("hello"); // monitoring answers without being asked again
+      const treatment = asked?.treatment ?? proxy.treat("hello"); // monitoring streams answers without further requests
       if (typeof treatment === "object") await setTimeout(treatment.lateMs, undefined, { ref: false });
       if (client.destroyed) return;
       if (treatment === "fail") client.destroy();
@@ -232,7 +232,7 @@ async function aProxy(server: Server, recorder: Recorder): Promise<Proxy> {
     treat: () => "pass",
     async refuse() {
       await close();
-      // By the time that a new connection is refused, the other ends have seen theirs close.
+      // When a new connection is refused, the clients have already seen their own connections close.
       await new Promise((resolve) => connect(port, "127.0.0.1").once("error", resolve));
       await setImmediate();
     },

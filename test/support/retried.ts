@@ -2,7 +2,7 @@ import { expect, vi } from "vitest";
 import { handler as sweep } from "../../functions/sweep.ts";
 import { call, control, type Name, type Request, type Response, type World } from "./world.ts";
 
-// biome-ignore lint/suspicious/noExplicitAny: documents and entries, looked into by tests
+// biome-ignore lint/suspicious/noExplicitAny: documents and entries of which tests read fields
 type Any = any;
 
 export const at = (world: World, chatId?: string) => ({
@@ -19,7 +19,7 @@ export const stored = (world: World): Promise<Any[]> =>
 export const atRetell = async (world: World): Promise<Any[]> =>
   (await control("retell", "GET", `/chats?key=${world.apiKey}`)).chats;
 
-/** As if a sender or an attempt had begun that much earlier. */
+/** Moves the start of a turn or an attempt back by this time. */
 async function age(world: World, ms: number): Promise<void> {
   for (const [collection, field] of [
     ["chats", "internal.turn.at"],
@@ -30,7 +30,7 @@ async function age(world: World, ms: number): Promise<void> {
   }
 }
 
-/** What a client does that has got no answer: it asks again, at once, after LEASE and after SETTLE. */
+/** Repeats a request as a client without an answer does: at once, after LEASE and after SETTLE. */
 export async function retried(world: World, name: Name, request: Request): Promise<Response> {
   const told: unknown[] = [];
   const waits = [41_000, 331_000];
@@ -47,8 +47,8 @@ export async function retried(world: World, name: Name, request: Request): Promi
 }
 
 /**
- * The sweep, twenty minutes and a SETTLE later, when what was claimed is due again and an orphan is one; and once more
- * after an hour, when silent chats are looked at.
+ * Runs the sweep twenty minutes and a SETTLE later, when claimed chats are due again and orphans are old enough; and
+ * again after an hour, when silent chats are read.
  */
 export async function swept(world: World): Promise<void> {
   await age(world, 331_000);
@@ -68,7 +68,7 @@ async function sweptIn(minutes: number): Promise<void> {
 
 const line = ({ role, content }: Any) => `${role}: ${content ?? ""}`;
 
-/** What holds of every chat once all is done: our history is Retell's, in its order, and nothing is left open. */
+/** Holds for every chat at the end: our history equals Retell's, in its order, and no turn is open. */
 export async function agrees(world: World): Promise<void> {
   const ours = await stored(world);
   const theirs = await atRetell(world);

@@ -11,8 +11,8 @@ declare module "vitest" {
 }
 
 /**
- * Starts a mongod, the Upstash emulator and the Retell simulator once for all test files. TEST_SERVICES, what such a
- * setup has provided, uses those.
+ * Starts a mongod, the Upstash emulator and the Retell simulator once for all test files. If TEST_SERVICES has what an
+ * earlier setup provided, those services are used.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   if (process.env.TEST_SERVICES) {
@@ -21,10 +21,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide("control", control);
     return async () => {};
   }
-  // What the developer's shell is set to must not be what the tests write to.
+  // The tests must not write to services that the developer's shell names.
   for (const name of ["MONGODB_URL", "UPSTASH_REDIS_REST_URL", "RETELL_BASE_URL"]) delete process.env[name];
 
-  // In memory a new collection, of which the tests make thousands, costs a quarter of what it does on a disk.
+  // In memory, because the tests create thousands of collections, which takes a quarter of the time on a disk.
   if (freeBytes("/dev/shm") > 2 ** 32) process.env.TMPDIR = "/dev/shm";
   const services = await startServices({
     mongoArgs: ["--setParameter", "enableTestCommands=1"],
@@ -39,7 +39,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     UPSTASH_REDIS_REST_TOKEN: services.upstash.token,
     RETELL_BASE_URL: services.retell.url,
     JWT_SECRET: randomBytes(32).toString("hex"),
-    // The one that the documents of test/old were written with.
+    // The key that encrypted the documents of test/old.
     ENCRYPTION_KEY: "old-server-encryption-key-for-tests",
   });
   return () => services.stop();

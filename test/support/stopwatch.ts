@@ -1,4 +1,4 @@
-/** The longest gap between two ticks that counts in full: twice what it is while nothing else wants the processor. */
+/** The longest gap between two ticks that counts in full: twice the gap on an idle machine. */
 const mostMs = 20;
 
 let awakeMs = 0;
@@ -10,9 +10,9 @@ setInterval(() => {
 }, mostMs / 2).unref();
 
 /**
- * Starts to measure; the function that it returns tells the milliseconds since then in which this process was awake.
- * On a busy machine a wait takes longer than its deadline by the time in which its end had come and the process was not
- * let to see it: that time does not count. Neither does a pause of its own making; those are for the benchmark.
+ * Starts to measure. The function that it returns gives the milliseconds since then in which this process could run. On
+ * a busy machine a process sees the end of a wait too late; that delay does not count. Pauses that the process causes
+ * itself do not count either; the benchmark measures those.
  */
 export function stopwatch(): () => number {
   const start = awakeMs;

@@ -2,7 +2,7 @@ import { vi } from "vitest";
 import { handler as run } from "../../functions/sweep.ts";
 import { control, type World } from "./world.ts";
 
-/** A run of the sweep so many hours from now. */
+/** Runs the sweep as if it were this many hours later. */
 export async function runIn(hours: number) {
   vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + hours * 3_600_000 });
   try {
@@ -12,6 +12,6 @@ export async function runIn(hours: number) {
   }
 }
 
-/** The requests of one step that Retell had of a subaccount. */
+/** The requests of one step that Retell has got for a subaccount. */
 export const requests = async (world: World, step: string) =>
   (await control("retell", "GET", `/requests?step=${step}&key=${world.apiKey}`)).requests;

@@ -5,7 +5,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { getCACertificates, setDefaultCACertificates } from "node:tls";
 
-/** A certificate of 127.0.0.1 and its key, made for these tests: nobody else trusts it. */
+/** A certificate for 127.0.0.1 and its key, made for these tests: nothing else trusts it. */
 const pem = readFileSync(new URL("localhost.pem", import.meta.url), "utf8");
 const certificateAt = pem.indexOf("-----BEGIN CERTIFICATE-----");
 export const identity = { key: pem.slice(0, certificateAt), cert: pem.slice(certificateAt) };
@@ -16,8 +16,8 @@ export function trustIdentity(): void {
 }
 
 /**
- * A server in front of another that speaks TLS, and breaks it where it is told to: the request goes on and is done, and
- * in place of the answer comes a record that nobody can read.
+ * A TLS server in front of another server. On demand it breaks the connection: the request is passed on and carried out,
+ * and instead of the answer it sends a record that cannot be decrypted.
  */
 export async function tlsInFrontOf(url: string) {
   trustIdentity();
@@ -51,5 +51,5 @@ export async function tlsInFrontOf(url: string) {
   };
 }
 
-/** A TLS record of application data that was encrypted by no key of anybody's. */
+/** A TLS record of application data that no key decrypts. */
 const unreadable = Buffer.concat([Buffer.from([0x17, 3, 3, 0, 40]), Buffer.alloc(40, 7)]);

@@ -32,8 +32,8 @@ export function spawned(
 let last: Promise<unknown> = Promise.resolve();
 
 /**
- * The same in this process, with modules of its own: it takes a tenth of the time. One command at a time, because each
- * has its own environment, and all that is printed while it runs counts as its output.
+ * Runs a command in this process, with modules of its own, which takes a tenth of the time. Only one command at a time,
+ * because each has its own environment, and everything that is printed while it runs counts as its output.
  */
 export function tool(
   command: string,
@@ -70,7 +70,7 @@ async function runHere(args: string[], env: NodeJS.ProcessEnv, script: Script): 
   } finally {
     for (const undo of restore) undo();
     Object.assign(process, before);
-    vi.resetModules(); // what comes now has this file's own environment
+    vi.resetModules(); // modules that are imported now get this file's environment
   }
 }
 

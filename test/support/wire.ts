@@ -9,8 +9,8 @@ import { invoke, type Name, type Request, type Response, type World } from "./wo
 const letters: Record<Service, string> = { upstash: "U", mongo: "M", retell: "R" };
 
 /**
- * Puts a proxy in front of each service, and instances that start from now on behind them. Redis is one of this
- * file's own, so that it can be emptied and broken; to be called before anything reads the configuration.
+ * Puts a proxy in front of each service, for all instances that start from now on. The test file gets a Redis of its own,
+ * which it can empty and break. Call it before anything reads the configuration.
  */
 export async function aWire() {
   const { MONGODB_URL = "", RETELL_BASE_URL = "" } = process.env;
@@ -27,9 +27,9 @@ export async function aWire() {
     UPSTASH_REDIS_REST_URL: `http://127.0.0.1:${upstash.port}`,
     UPSTASH_REDIS_REST_TOKEN: emulator.token,
     RETELL_BASE_URL: `http://127.0.0.1:${retell.port}`,
-    // Without it the driver would ask the node for its own address, and go there.
+    // Without directConnection, the driver would connect to the address that the node reports, past the proxy.
     MONGODB_URL: `mongodb://127.0.0.1:${mongo.port}${central.pathname}?directConnection=true`,
-    // 32 bytes: a passphrase costs each new instance a pause, in which other things go on.
+    // 32 bytes, because deriving a key from a passphrase would pause each new instance.
     ENCRYPTION_KEY: randomBytes(32).toString("hex"),
   });
 
@@ -53,7 +53,7 @@ export async function aWire() {
     treat(service: Service, how: Treatment): void {
       proxies[service].treat = () => how;
     },
-    /** The same, while MongoDB's monitoring goes on: the process is there, and what it is asked goes wrong. */
+    /** The same, except MongoDB's monitoring: the process answers, but every operation fails. */
     treatWork(service: Service, how: Treatment): void {
       proxies[service].treat = (what) => (what === "hello" ? "pass" : how);
     },
@@ -67,7 +67,7 @@ export async function aWire() {
       const answer = await fetch(emulator.url, { method: "POST", headers, body: JSON.stringify(command) });
       return ((await answer.json()) as { result: unknown }).result;
     },
-    /** Everything is as it should be. */
+    /** Removes all faults. */
     async heal(): Promise<void> {
       for (const proxy of Object.values(proxies)) {
         proxy.treat = () => "pass";
@@ -75,9 +75,9 @@ export async function aWire() {
       }
       await control("fault", { kind: "none" });
     },
-    /** Resolves when nothing goes over the wires any more, also of what nobody has waited for. */
+    /** Resolves when no call is under way, including calls that no request waits for. */
     quiet: () => recorder.quiet(),
-    /** What went to a service meanwhile. */
+    /** The calls to a service while the function ran. */
     async callsTo(service: Service, work: () => Promise<unknown>): Promise<string[]> {
       recorder.trips = [];
       await work();
@@ -90,7 +90,7 @@ export async function aWire() {
       await work();
       recorder.quietMs = 0;
       const answeredAt = recorder.now();
-      // What was sent before this has arrived when it is answered.
+      // When this is answered, everything that was sent before it has arrived.
       await fetch(`http://127.0.0.1:${upstash.port}/_control/stats`);
       return stepsOf(recorder.trips, answeredAt);
     },
@@ -98,9 +98,9 @@ export async function aWire() {
 }
 
 /**
- * What went over the wire: U for an HTTP request to Upstash, M for a command to Mongo, R for a call to Retell. A call
- * stands as many steps from the beginning as calls had to end one after the other before it began; those of one step
- * are side by side. What was still under way when the answer left stands behind a bar.
+ * The calls over the wire: U for an HTTP request to Upstash, M for a command to MongoDB, R for a call to Retell. A call's
+ * step is the number of consecutive calls that ended before it began; calls of one step are parallel. Calls that were
+ * still under way when the answer left stand behind a bar.
  */
 function stepsOf(trips: Trip[], answeredAt: number): string {
   const steps: string[][] = [];
@@ -118,7 +118,7 @@ function stepsOf(trips: Trip[], answeredAt: number): string {
   return `${path.join(" → ")}${behind.length > 0 ? ` | ${behind.join("")}` : ""}`;
 }
 
-/** A warm Lambda more: its own modules, so its own caches, connections, breaker and settings. */
+/** A further instance: its own modules, so its own caches, connections, breaker and settings. */
 export interface Instance {
   call(name: Name, request?: Request): Promise<Response>;
   access: typeof import("../../lib/access/membership.ts");
@@ -128,13 +128,13 @@ export interface Instance {
 
 const instances = new Set<Instance>();
 
-/** @param settings Variables that this instance has besides those of all. */
+/** @param settings Variables that only this instance has. */
 export async function anInstance(settings: Record<string, string> = {}): Promise<Instance> {
   vi.resetModules();
   const before = { ...process.env };
   Object.assign(process.env, settings);
   const { config } = await import("../../lib/platform/config.ts");
-  config(); // read while the settings stand
+  config(); // reads the settings while they are set
   for (const name of Object.keys(settings)) {
     if (before[name] === undefined) delete process.env[name];
     else process.env[name] = before[name];
@@ -165,7 +165,7 @@ export async function anInstance(settings: Record<string, string> = {}): Promise
 /** A request of the subaccount's owner. */
 export const owned = ({ owner, subaccountId }: World) => ({ token: owner.token, subaccountId });
 
-/** A chat created through an instance; its id. */
+/** Creates a chat through an instance. Returns its id. */
 export async function aChatBy({ call }: Instance, world: World): Promise<string> {
   const { status, body } = await call("create", { ...owned(world), body: { agentId: world.agentId } });
   expect([status, body.code]).toEqual([200, undefined]);

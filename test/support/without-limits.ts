@@ -1,6 +1,6 @@
 import { settings } from "../../infra/settings.ts";
 
-/** Limits that nothing reaches: an environment for whoever sends more than a minute's worth. */
+/** An environment with limits that no test or measurement reaches. */
 export const unlimited = Object.fromEntries(
   Object.keys(settings)
     .filter((name) => name.startsWith("RATE_LIMIT_"))

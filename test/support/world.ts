@@ -17,13 +17,13 @@ const client = new MongoClient(process.env.MONGODB_URL ?? "");
 afterAll(() => client.close());
 export const central = client.db();
 
-/** A user of the API, and a token that says so. */
+/** A user of the API, with a token. */
 export interface User {
   id: string;
   token: string;
 }
 
-/** A subaccount of a test's own: database, agent, Retell account and users. */
+/** A subaccount for one test: database, agent, Retell account and users. */
 export interface World {
   subaccountId: string;
   agentId: string;
@@ -37,7 +37,7 @@ export interface World {
 
 let centralIsUnique: Promise<void> | undefined;
 
-/** Builds a tenant that nobody else uses, so that test files and tests share the services and nothing more. */
+/** Creates a tenant that no other test uses, so tests share only the services. */
 export async function aWorld(
   options: { agentId?: string; account?: object | null; subaccount?: object } = {},
 ): Promise<World> {
@@ -49,7 +49,7 @@ export async function aWorld(
   const db = client.db(databaseName);
 
   centralIsUnique ??= makeUnique(central, "central");
-  const unique = Promise.all([centralIsUnique, makeUnique(db, "tenant")]); // beside all that follows: it takes longest
+  const unique = Promise.all([centralIsUnique, makeUnique(db, "tenant")]); // in parallel with the rest, since it takes longest
   await central
     .collection("subaccounts")
     .insertOne({ _id: subaccount, databaseName, isActive: true, maintenanceMode: false, ...options.subaccount });
@@ -76,8 +76,8 @@ export async function aWorld(
 }
 
 /**
- * What two write at once is decided by the unique indexes, so tests have those. The others only save time, and would
- * cost each tenant more than all else that it is made of: a test that needs them makes them.
+ * Creates the unique indexes, which decide between two writes at once. The other indexes only save time and would take
+ * longer than the rest of the tenant, so a test that needs them creates them.
  */
 async function makeUnique(db: Db, kind: keyof typeof indexes): Promise<void> {
   const unique = indexes[kind].filter(({ options }) => options?.unique);
@@ -117,21 +117,21 @@ export function aToken(claims: Record<string, unknown>, { secret = process.env.J
   return token.sign(new TextEncoder().encode(secret));
 }
 
-/** What a request is made of, beside its route. */
+/** The parts of a request, without its route. */
 export interface Request {
   token?: string | undefined;
   /** Path parameters. */
   subaccountId?: string;
   chatId?: string;
   query?: Record<string, string>;
-  /** Sent as JSON; text is sent as it is. */
+  /** Sent as JSON, except a string, which is sent unchanged. */
   body?: unknown;
   headers?: Record<string, string>;
-  /** What the Lambda has left when it is invoked: less means that our deadlines come sooner. */
+  /** The function's remaining time at the start. With less, its deadlines come sooner. */
   remainingMs?: number;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: an answer is whatever came back; tests look into it
+// biome-ignore lint/suspicious/noExplicitAny: the body of an answer may be anything; tests read fields of it
 type Json = any;
 
 export interface Response {
@@ -145,15 +145,15 @@ export interface Response {
 }
 
 /**
- * Calls an endpoint by name, as API Gateway would: a real event, a real context, the deployed handler. What succeeds
- * is parsed with the route's own schemas, what fails must be our envelope.
+ * Calls an endpoint by name, as API Gateway would: a real event, a real context, the deployed handler. A success
+ * is parsed with the route's own schemas, an error must be in the API's envelope.
  */
 export async function call(name: Name, request: Request = {}): Promise<Response> {
   const { handler } = await import(`../../functions/${name}.ts`);
   return invoke(handler, name, request);
 }
 
-/** The same with a handler at hand, for a second instance of the modules. */
+/** The same with a given handler, for a second instance of the modules. */
 export async function invoke(
   handler: (event: unknown, context: unknown) => Promise<Json>,
   name: Name,
@@ -174,12 +174,12 @@ export function responseOf(answer: Json): Response {
   return { status, headers, body, wireBytes: bytes.length, lambdaBytes: Buffer.byteLength(JSON.stringify(answer)) };
 }
 
-/** What API Gateway makes of a function's body. */
+/** Decodes a function's body as API Gateway does. */
 export function bytesOf({ body, isBase64Encoded }: APIGatewayProxyStructuredResultV2): Buffer {
   return Buffer.from(body ?? "", isBase64Encoded ? "base64" : "utf8");
 }
 
-/** What Lambda tells of an invocation. */
+/** The context that Lambda passes with an invocation. */
 export function aContext(remainingMs = 29_000): Context {
   const end = Date.now() + remainingMs;
   const context = { awsRequestId: crypto.randomUUID(), getRemainingTimeInMillis: () => end - Date.now() };
@@ -219,7 +219,7 @@ function checkEnvelope(name: Name, { status, headers, body }: Response): void {
   route.meta?.parse(body.meta);
 }
 
-/** Asks the Retell simulator's or the Upstash emulator's control endpoint. */
+/** Calls the control API of the Retell simulator or the Upstash emulator. */
 export async function control(
   service: "retell" | "upstash",
   method: string,
@@ -236,12 +236,12 @@ export async function control(
   return answer.json();
 }
 
-/** Makes the Retell of one tenant misbehave in its next call of a step. */
+/** Injects a fault into the next call of one step by one tenant's Retell key. */
 export function fault(world: World, step: string, kind: object): Promise<unknown> {
   return control("retell", "POST", "/faults", { step, key: world.apiKey, ...kind });
 }
 
-/** A chat created through the API; its id. */
+/** Creates a chat through the API. Returns its id. */
 export async function aChat(world: World, body: object = {}): Promise<string> {
   const { status, body: answer } = await call("create", {
     token: world.owner.token,
@@ -253,6 +253,6 @@ export async function aChat(world: World, body: object = {}): Promise<string> {
       ...body,
     },
   });
-  expect([status, answer.code]).toEqual([200, undefined]); // else what comes of it fails, and does not say why
+  expect([status, answer.code]).toEqual([200, undefined]); // otherwise later steps fail without a reason
   return answer.data.chat_id;
 }
