@@ -46,10 +46,10 @@ describe("npm run ops -- smoke", () => {
       const { stdout } = await tool("smoke", [...args, ...more]);
       return /(ok|FAILED) +a browser's preflight +\d+ms *(.*)/.exec(stdout)?.slice(1).join(": ");
     };
-    expect(await preflight()).toBe("ok: whether your pages may call is tried with --origin");
+    expect(await preflight()).toBe("ok: not tested: use --origin to test a page of yours");
     expect(await preflight("--origin", "https://own.example")).toBe("ok: ");
     expect(await preflight("--origin", "https://app.example")).toMatch(
-      /^FAILED: does not allow https:\/\/app.example;/,
+      /^FAILED: the stage does not allow the origin https:\/\/app.example;/,
     );
   });
 
