@@ -4,7 +4,7 @@ import { Fault } from "./fault.ts";
 import type { Faults } from "./faults.ts";
 import { hasFields, type Journal } from "./journal.ts";
 import { notFound, parse, Refusal } from "./refusal.ts";
-import { Chat, ChatEvent, Entry, Profile, Settings, Webhook } from "./schema.ts";
+import { Chat, Entry, Profile, Settings, Webhook } from "./schema.ts";
 import { type Step, steps } from "./steps.ts";
 import type { Webhooks } from "./webhooks.ts";
 import { defined, type World } from "./world.ts";
@@ -57,12 +57,6 @@ const ChatPatch = Chat.partial()
   .strict();
 
 const Message = z.strictObject({ content: z.string().min(1) });
-
-const ageMs = z.int().optional();
-const Replay = z.union([
-  z.strictObject({ id: z.string(), ageMs }),
-  z.strictObject({ chat_id: z.string(), event: ChatEvent, ageMs }),
-]);
 
 /** The control API, by method and path. `{id}` is one segment. */
 export const COMMANDS: Record<string, Command> = {
@@ -196,10 +190,6 @@ export const COMMANDS: Record<string, Command> = {
       const wanted = pick(query, "key", "chat_id", "event");
       return { deliveries: await webhooks.findAtLeast(Number(query.get("atLeast")), wanted, signal) };
     },
-  },
-  "POST /deliveries/replay": {
-    does: "send a delivery again: {id} or {chat_id, event}; byte for byte, or signed as of ageMs ago",
-    run: ({ webhooks, body }) => webhooks.replay(parse(Replay, body)),
   },
 
   "PATCH /settings": {

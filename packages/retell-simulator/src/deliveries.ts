@@ -11,7 +11,6 @@ export type Attempt = {
   event: ChatEvent;
   /** From 1 to 1 + the retries. */
   attempt: number;
-  replay?: true;
   /** By the simulator's clock; the time in the signature is the real one. */
   at: number;
   url: string;
@@ -27,8 +26,8 @@ export type Outcome = Required<Pick<Attempt, "status">> | Required<Pick<Attempt,
 export const isSuccess = (outcome: Outcome) => "status" in outcome && outcome.status >= 200 && outcome.status < 300;
 
 /** @see retell-sdk, lib/webhook_auth: `v=<ms>,d=<HMAC-SHA256 of the body and ms>` */
-export function sign(body: string, { signingKeys }: Webhook, key: string, ageMs = 0): string {
-  const ms = Date.now() - ageMs;
+export function sign(body: string, { signingKeys }: Webhook, key: string): string {
+  const ms = Date.now();
   return `v=${ms},d=${createHmac("sha256", signingKeys?.[0] ?? key)
     .update(`${body}${ms}`)
     .digest("hex")}`;

@@ -3,15 +3,12 @@ import { hasFields, Journal } from "./journal.ts";
 import { keepUntilSettled } from "./keep.ts";
 import { oddBody, textOf } from "./odd.ts";
 import { kindAt, numbersOf } from "./random.ts";
-import { Refusal } from "./refusal.ts";
 import { type Chat, type ChatEvent, DISORDERS, type Disorder, Webhook } from "./schema.ts";
 import { history, showItem } from "./view.ts";
 import type { World } from "./world.ts";
 
 /** An event on its way. The body is of the time of the event; URL and signature are of the time of each attempt. */
 type Delivery = { chat: Chat; event: ChatEvent; body: string; signal: AbortSignal };
-
-type Which = { id: string } | { chat_id: string; event: ChatEvent };
 
 /**
  * Sends the events of chats to the webhooks of their workspaces as Retell does: a chat's events in their order, without
@@ -53,23 +50,6 @@ export class Webhooks {
     const isOver = ({ status, error }: Attempt) => status !== undefined || error !== undefined;
     const found = await this.#attempts.findAtLeast(count, (attempt) => isOver(attempt) && matches(attempt), signal);
     return found.map(shown);
-  }
-
-  /**
-   * Repeats an attempt, without retries: with its old signature, or signed again as if it were `ageMs` old.
-   *
-   * @returns   The new attempt with its outcome.
-   * @throws    404 if there was no such attempt.
-   */
-  async replay({ ageMs, ...which }: Which & { ageMs?: number }) {
-    const old = this.#attempts.find(hasFields<Attempt>(which)).at(-1);
-    if (!old) throw new Refusal(404, "There was no such delivery");
-    const { key, chat_id, event, url, body } = old;
-    const webhook = this.#world.webhooks.get(key) ?? Webhook.parse({ url });
-    const signature = (ageMs === undefined && old.signature) || sign(body, webhook, key, ageMs);
-    const attempt = this.#log({ key, chat_id, event, attempt: 1, replay: true, url, signature, body });
-    const outcome = await post(attempt, { timeoutMs: webhook.timeoutMs, signal: this.#running.signal });
-    return shown(this.#attempts.update(attempt, outcome));
   }
 
   /** Forgets all attempts, and gives up those under way. */

@@ -3,7 +3,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { symmetric } from "retell-sdk/lib/webhook_auth";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { aReceiver, eventsOf, isSigned } from "./support/receiver.ts";
 import { aSimulator } from "./support/simulator.ts";
@@ -107,39 +106,6 @@ describe("disorder", () => {
 
   test("rates that add up to more than 1 are refused", async () => {
     await expect(disorder({ drop: 0.6, swap: 0.6 })).rejects.toThrow("400");
-  });
-});
-
-describe("replays", () => {
-  const replay = (body: object) => retell.command("POST", "/deliveries/replay", body);
-
-  test("an old delivery comes again byte for byte, or signed as of another time", async () => {
-    await webhook();
-    const chat_id = await aChat();
-    const [old] = await deliveries(1);
-    expect(await replay({ id: old?.id })).toMatchObject({ event: "chat_started", replay: true, status: 204 });
-    const fresh = await replay({ chat_id, event: "chat_started", ageMs: 0 });
-    expect(fresh).toMatchObject({ chat_id, status: 204 });
-    await replay({ id: fresh.id, ageMs: 600_000 });
-
-    const [first, same, renewed, stale] = await receiver.arrived(4);
-    if (!first || !same || !renewed || !stale) throw new Error("one is missing");
-    expect(same).toEqual(first);
-    expect(renewed.raw).toBe(first.raw);
-    expect(await isSigned(renewed)).toBe(true);
-    expect(await isSigned(stale)).toBe(false);
-    const timestamp = Number(/^v=(\d+),/.exec(stale.signature)?.[1]);
-    expect(await symmetric.verify(stale.raw, "key_one", stale.signature, { timestamp })).toBe(true);
-  });
-
-  test("what was dropped can be sent after all; what never was cannot", async () => {
-    await webhook({ disorder: { seed: 1, rates: { drop: 1 } } });
-    const chat_id = await aChat();
-    await replay({ chat_id, event: "chat_started" });
-    const [told] = await receiver.arrived(1);
-    expect(told && (await isSigned(told))).toBe(true);
-    await expect(replay({ chat_id, event: "chat_ended" })).rejects.toThrow("404");
-    await expect(replay({ chat_id })).rejects.toThrow("400");
   });
 });
 
