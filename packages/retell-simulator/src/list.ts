@@ -4,40 +4,21 @@ import { type Chat, ChatStatus } from "./schema.ts";
 import { showItem } from "./view.ts";
 import type { World } from "./world.ts";
 
-const filter = <Type extends string, Op extends string, Value extends z.ZodType>(type: Type, ops: Op[], value: Value) =>
-  z.strictObject({ type: z.literal(type), op: z.enum(ops), value, key: z.string().optional() });
+const Times = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("number"), op: z.enum(["gt", "ge", "lt", "le"]), value: z.number() }),
+  z.strictObject({ type: z.literal("range"), op: z.literal("bt"), value: z.tuple([z.number(), z.number()]) }),
+]);
 
-const StringFilter = filter("string", ["eq", "ne", "sw", "ew", "co"], z.string());
-const NumberFilter = filter("number", ["eq", "ne", "gt", "ge", "lt", "le"], z.number());
-const RangeFilter = filter("range", ["bt"], z.tuple([z.number(), z.number()]));
-const BooleanFilter = filter("boolean", ["eq"], z.boolean());
-const EnumFilter = filter("enum", ["in"], z.array(z.string()));
-const PresentFilter = filter("present", ["pr", "np"], z.never().optional());
-
-const Texts = z.discriminatedUnion("type", [StringFilter, EnumFilter]);
-const Numbers = z.discriminatedUnion("type", [NumberFilter, RangeFilter]);
-const Filter = z.discriminatedUnion("type", [Texts, Numbers, BooleanFilter, PresentFilter]);
-type Filter = z.infer<typeof Filter>;
-
-/** Strict, so that a filter by metadata or by variables, which Retell does not have, is refused. */
+/** Strict, so that a filter that is not simulated, or that Retell does not have (by metadata), is refused. */
 const Criteria = z.strictObject({
   agent: z.array(z.strictObject({ agent_id: z.string(), version: z.array(z.number()).optional() })).optional(),
-  agent_tag: EnumFilter.optional(),
-  chat_id: Texts.optional(),
-  chat_status: EnumFilter.extend({ value: z.array(ChatStatus) }).optional(),
-  chat_successful: BooleanFilter.optional(),
-  combined_cost: Numbers.optional(),
-  custom_analysis_data: z.array(Filter).default([]),
-  custom_attributes: z.array(Filter).default([]),
-  disconnection_reason: EnumFilter.optional(),
-  duration_ms: Numbers.optional(),
-  start_timestamp: Numbers.optional(),
-  end_timestamp: Numbers.optional(),
-  user_sentiment: EnumFilter.optional(),
+  chat_status: z.strictObject({ type: z.literal("enum"), op: z.literal("in"), value: z.array(ChatStatus) }).optional(),
+  start_timestamp: Times.optional(),
+  end_timestamp: Times.optional(),
 });
 
 const ListBody = z.object({
-  filter_criteria: Criteria.default({ custom_analysis_data: [], custom_attributes: [] }),
+  filter_criteria: Criteria.default({}),
   limit: z.int().min(1).max(1_000).default(50),
   sort_order: z.enum(["ascending", "descending"]).default("descending"),
   pagination_key: z.string().optional(),
@@ -86,57 +67,23 @@ function decode(cursor: string): Position {
   }
 }
 
-function matches(chat: Chat, criteria: z.infer<typeof Criteria>): boolean {
-  const { agent, custom_analysis_data, custom_attributes, ...single } = criteria;
-  const values: Record<keyof typeof single, unknown> = {
-    agent_tag: chat.agent_tag,
-    chat_id: chat.chat_id,
-    chat_status: chat.status,
-    chat_successful: chat.analysis?.chat_successful,
-    combined_cost: chat.cost?.combined_cost,
-    disconnection_reason: chat.disconnection_reason,
-    duration_ms: chat.end_timestamp === undefined ? undefined : chat.end_timestamp - chat.start_timestamp,
-    start_timestamp: chat.start_timestamp,
-    end_timestamp: chat.end_timestamp,
-    user_sentiment: chat.analysis?.user_sentiment,
-  };
-  const names = Object.keys(values) as (keyof typeof values)[];
-  const passAll = (fields: Record<string, unknown> = {}, filters: Filter[]) =>
-    filters.every((filter) => passes(fields[filter.key ?? ""], filter));
-
+function matches(
+  chat: Chat,
+  { agent, chat_status, start_timestamp, end_timestamp }: z.infer<typeof Criteria>,
+): boolean {
   return (
     (!agent || agent.some((one) => one.agent_id === chat.agent_id && (one.version?.includes(chat.version) ?? true))) &&
-    names.every((name) => single[name] === undefined || passes(values[name], single[name])) &&
-    passAll(chat.custom_attributes, custom_attributes) &&
-    passAll(chat.analysis?.custom_analysis_data, custom_analysis_data)
+    (!chat_status || chat_status.value.includes(chat.status)) &&
+    isAt(chat.start_timestamp, start_timestamp) &&
+    isAt(chat.end_timestamp, end_timestamp)
   );
 }
 
-function passes(value: unknown, filter: Filter): boolean {
-  if (filter.type === "present") return (value !== undefined) === (filter.op === "pr");
-  if (filter.type === "boolean") return value === filter.value;
-  if (typeof value === "string") {
-    if (filter.type === "enum") return filter.value.includes(value);
-    return filter.type === "string" && STRING_OPS[filter.op](value, filter.value);
-  }
-  if (typeof value !== "number") return false;
-  if (filter.type === "range") return value >= filter.value[0] && value <= filter.value[1];
-  return filter.type === "number" && NUMBER_OPS[filter.op](value, filter.value);
+function isAt(time: number | undefined, wanted: z.infer<typeof Times> | undefined): boolean {
+  if (!wanted) return true;
+  if (time === undefined) return false;
+  if (wanted.type === "range") return time >= wanted.value[0] && time <= wanted.value[1];
+  return { gt: time > wanted.value, ge: time >= wanted.value, lt: time < wanted.value, le: time <= wanted.value }[
+    wanted.op
+  ];
 }
-
-const STRING_OPS = {
-  eq: (value: string, wanted: string) => value === wanted,
-  ne: (value: string, wanted: string) => value !== wanted,
-  sw: (value: string, wanted: string) => value.startsWith(wanted),
-  ew: (value: string, wanted: string) => value.endsWith(wanted),
-  co: (value: string, wanted: string) => value.includes(wanted),
-};
-
-const NUMBER_OPS = {
-  eq: (value: number, wanted: number) => value === wanted,
-  ne: (value: number, wanted: number) => value !== wanted,
-  gt: (value: number, wanted: number) => value > wanted,
-  ge: (value: number, wanted: number) => value >= wanted,
-  lt: (value: number, wanted: number) => value < wanted,
-  le: (value: number, wanted: number) => value <= wanted,
-};
