@@ -11,7 +11,6 @@ export const PRESETS: Preset[] = [
   { prefix: "agent_slow", hint: "replies after 3 s", profile: { replyDelayMs: 3_000 } },
   { prefix: "agent_brief", hint: "closes after 2 min of silence", profile: { end_chat_after_silence_ms: 120_000 } },
   { prefix: "agent_private", hint: "stores no history", profile: { storage: "basic_attributes_only" } },
-  { prefix: "agent_discreet", hint: "scrubs personal data", profile: { storage: "everything_except_pii" } },
   {
     prefix: "agent_guarded",
     hint: "blocks the word 'secret'",

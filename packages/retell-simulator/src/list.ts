@@ -49,7 +49,7 @@ export function list(world: World, key: string, body: unknown) {
   const last = page.at(-1);
   const has_more = rest.length > page.length;
   return {
-    items: page.map((chat) => showItem(chat, world.profileOf(chat), world.clock.now())),
+    items: page.map((chat) => showItem(chat, world.profileOf(chat))),
     has_more,
     ...(has_more && last && { pagination_key: encode(positionOf(last)) }),
     ...(include_total && { total: matching.length }),

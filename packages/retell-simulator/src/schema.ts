@@ -31,10 +31,7 @@ export const Entry = z.looseObject({
 });
 export type Entry = z.infer<typeof Entry>;
 
-const Storage = z.enum(["everything", "everything_except_pii", "basic_attributes_only"]);
-
-const PiiCategory = z.enum(["email", "phone_number", "credit_card", "ssn"]);
-export type PiiCategory = z.infer<typeof PiiCategory>;
+export const Storage = z.enum(["everything", "basic_attributes_only"]);
 
 const DelayMs = z.number().min(0);
 
@@ -60,8 +57,6 @@ export const Profile = z.strictObject({
    */
   ids: z.enum(["always", "never", "sometimes", "history"]).default("always"),
   storage: Storage.default("everything"),
-  scrub: z.array(PiiCategory).default(PiiCategory.options),
-  scrubDelayMs: DelayMs.default(0),
   /** How the history changes a user's text: trims it, turns CRLF into LF, composes (nfc) or decomposes (nfd) it. */
   userText: z.array(z.enum(["trim", "lf", "nfc", "nfd"])).default([]),
   /** "reused": the ids of tool calls start at call_0 in each turn, as with some models. */
@@ -212,7 +207,8 @@ export const Saved = z.object({
   clockOffsetMs: z.number(),
   created: z.number(),
   chats: z.array(Chat),
-  agents: z.record(z.string(), Profile),
+  /** An earlier version may have saved settings that are gone. */
+  agents: z.record(z.string(), Profile.strip()),
   settings: Settings,
   keySettings: z.record(z.string(), Settings.partial()),
   refusedKeys: z.record(z.string(), z.number()),

@@ -123,7 +123,7 @@ async function serveStep(
 function ownHistory(world: World, chatId = "") {
   const chat = world.chats.get(chatId);
   if (!chat) return [];
-  const { message_with_tool_calls: entries } = history(chat, world.profileOf(chat), world.clock.now());
+  const { message_with_tool_calls: entries } = history(chat, world.profileOf(chat));
   return entries.filter((_, index) => !chat.entries[index + (chat.forgotten ?? 0)]?.truth?.isStrangers);
 }
 

@@ -3,7 +3,7 @@ import { MISSING_AGENT } from "./agents.ts";
 import { converse, fill, greeting, type Reply } from "./conversation.ts";
 import { list } from "./list.ts";
 import { notFound, parse, Refusal } from "./refusal.ts";
-import { Attributes, type Chat, type Entry, Json, type Profile, Variables } from "./schema.ts";
+import { Attributes, type Chat, type Entry, Json, type Profile, Storage, Variables } from "./schema.ts";
 import { history, show, showEntry, storageOf, variablesOf } from "./view.ts";
 import type { World } from "./world.ts";
 
@@ -33,11 +33,9 @@ const CompletionBody = z.object({ chat_id: z.string().min(1), content: z.string(
 const UpdateBody = z.object({
   metadata: Metadata.optional(),
   override_dynamic_variables: Variables.nullable().optional(),
-  data_storage_setting: z.enum(["everything", "basic_attributes_only"]).optional(),
+  data_storage_setting: Storage.optional(),
   custom_attributes: Attributes.optional(),
 });
-
-const STRICTNESS = { everything: 0, everything_except_pii: 1, basic_attributes_only: 2 };
 
 const BLOCKED: Entry = { role: "agent", content: "I am sorry, I cannot talk about that." };
 
@@ -57,9 +55,8 @@ export const steps: Record<Step, (world: World, call: Call) => Answer | Promise<
     if (opening) void world.reply(chat, [opening], "ongoing", replyAfterMs ?? profile.openingDelayMs);
 
     // Also for an agent that stores no messages: the response is not read from storage.
-    const now = world.clock.now();
-    const { transcript: _, message_with_tool_calls: __, ...basics } = show(chat, profile, now);
-    const messages = world.settingsOf(key).openingInCreate ? history(chat, profile, now) : {};
+    const { transcript: _, message_with_tool_calls: __, ...basics } = show(chat, profile);
+    const messages = world.settingsOf(key).openingInCreate ? history(chat, profile) : {};
     return { status: 201, body: { ...basics, ...messages } };
   },
 
@@ -95,7 +92,7 @@ export const steps: Record<Step, (world: World, call: Call) => Answer | Promise<
     const chat = world.find(key, chatId);
     const given = parse(UpdateBody, body);
     const { data_storage_setting: storage, override_dynamic_variables: overrides } = given;
-    if (storage && STRICTNESS[storage] < STRICTNESS[storageOf(chat, world.profileOf(chat))]) {
+    if (storage === "everything" && storageOf(chat, world.profileOf(chat)) !== storage) {
       throw new Refusal(400, "data_storage_setting cannot be made less strict");
     }
 
@@ -149,7 +146,7 @@ function takeTurn(world: World, chat: Chat, profile: Profile, content: string, i
 }
 
 function shown(world: World, chat: Chat): Answer {
-  return { status: 200, body: show(chat, world.profileOf(chat), world.clock.now()) };
+  return { status: 200, body: show(chat, world.profileOf(chat)) };
 }
 
 function openingOf({ variables = {} }: Chat, profile: Profile): Entry | undefined {

@@ -1,22 +1,4 @@
-import type { Chat, Entry, PiiCategory, Profile } from "./schema.ts";
-
-const PERSONAL_DATA: Record<PiiCategory, RegExp> = {
-  email: /[\w.+-]+@[\w-]+(\.[\w-]+)+/g,
-  credit_card: /(?<![\w-])(\d{4}[ -]?){3}\d{4}(?![\w-])/g,
-  ssn: /(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])/g,
-  phone_number: /(?<![\w-])(\+\d[\d ().-]{7,}\d|\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4})(?![\w-])/g,
-};
-
-const SCRUBBED_FIELDS = ["metadata", "retell_llm_dynamic_variables", "collected_dynamic_variables", "chat_analysis"];
-
-function scrub(value: unknown, categories: PiiCategory[]): unknown {
-  if (typeof value === "string") {
-    return categories.reduce((text, category) => text.replace(PERSONAL_DATA[category], `[${category}]`), value);
-  }
-  if (Array.isArray(value)) return value.map((item) => scrub(item, categories));
-  if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, scrub(item, categories)]));
-}
+import type { Chat, Entry, Profile } from "./schema.ts";
 
 /** An entry as the API shows it: the agent's profile says whether it has an id and a time. */
 export function showEntry(entry: Entry, index: number, profile: Profile, where: "reply" | "history"): Entry {
@@ -52,11 +34,8 @@ export function variablesOf({ variables, overrides }: Pick<Chat, "variables" | "
   return variables || overrides ? { ...variables, ...overrides } : undefined;
 }
 
-/**
- * A chat as Retell's list shows it, without messages. Personal data is scrubbed here and not in what is stored, so that
- * the control API still shows what was said.
- */
-export function showItem(chat: Chat, profile: Profile, now: number): Record<string, unknown> {
+/** A chat as Retell's list shows it, without messages. */
+export function showItem(chat: Chat, profile: Profile): Record<string, unknown> {
   const hasEnded = chat.status !== "ongoing";
   const noEnd = profile.endTimestamp === "missing" ? undefined : null;
   const fields = {
@@ -75,44 +54,22 @@ export function showItem(chat: Chat, profile: Profile, now: number): Record<stri
     chat_analysis: chat.analysis,
     chat_cost: chat.cost,
   };
-  const scrubbed = isScrubbed(chat, profile, now) ? SCRUBBED_FIELDS : [];
-  return Object.fromEntries(
-    Object.entries(fields)
-      .filter(([, value]) => value !== undefined)
-      .map(([name, value]) => [name, scrubbed.includes(name) ? scrub(value, profile.scrub) : value]),
-  );
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
 /** A chat as get-chat shows it: with messages, if they are stored. */
-export function show(chat: Chat, profile: Profile, now: number): Record<string, unknown> {
-  const item = showItem(chat, profile, now);
-  return storageOf(chat, profile) === "basic_attributes_only" ? item : { ...item, ...history(chat, profile, now) };
+export function show(chat: Chat, profile: Profile): Record<string, unknown> {
+  const item = showItem(chat, profile);
+  return storageOf(chat, profile) === "basic_attributes_only" ? item : { ...item, ...history(chat, profile) };
 }
 
 /** The messages alone. */
-export function history(chat: Chat, profile: Profile, now: number) {
-  const isScrubbedNow = isScrubbed(chat, profile, now);
-  const entries = chat.entries
-    .map((entry, index) => showEntry(entry, index, profile, "history"))
-    .slice(chat.forgotten)
-    .map((entry) => {
-      if (!isScrubbedNow) return entry;
-      const { multimedia: _, ...rest } = entry;
-      for (const field of ["content", "arguments"]) if (field in rest) rest[field] = scrub(rest[field], profile.scrub);
-      return rest;
-    });
-  return { transcript: transcriptOf(entries), message_with_tool_calls: entries as Entry[] };
+export function history(chat: Chat, profile: Profile) {
+  const entries = chat.entries.map((entry, index) => showEntry(entry, index, profile, "history")).slice(chat.forgotten);
+  return { transcript: transcriptOf(entries), message_with_tool_calls: entries };
 }
 
 /** The chat's own storage setting, else its agent's. */
 export function storageOf(chat: Chat, profile: Profile) {
   return chat.storage ?? profile.storage;
-}
-
-function isScrubbed(chat: Chat, profile: Profile, now: number): boolean {
-  return (
-    chat.status !== "ongoing" &&
-    storageOf(chat, profile) === "everything_except_pii" &&
-    now >= (chat.end_timestamp ?? 0) + profile.scrubDelayMs
-  );
 }

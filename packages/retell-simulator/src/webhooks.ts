@@ -31,7 +31,7 @@ export class Webhooks {
 
   constructor(world: World) {
     this.#world = world;
-    world.onEvent = (chat, event, at) => this.#onEvent(chat, event, at);
+    world.onEvent = (chat, event) => this.#onEvent(chat, event);
   }
 
   /**
@@ -65,10 +65,10 @@ export class Webhooks {
     for (const map of [this.#sent, this.#awaited, this.#swapped]) map.clear();
   }
 
-  #onEvent(chat: Chat, event: ChatEvent, at: number): void {
+  #onEvent(chat: Chat, event: ChatEvent): void {
     const webhook = this.#webhookOf(chat);
     if (!webhook?.events.includes(event)) return;
-    const shownChat = payload(chat, event, this.#world, at);
+    const shownChat = payload(chat, event, this.#world);
     const body = textOf({ event, chat: webhook.odd.reduce<unknown>((odd, name) => oddBody(name, odd), shownChat) });
     const delivery = { chat, event, body, signal: this.#running.signal };
     const disorder = webhook.disorder && drawDisorder(webhook.disorder, chat);
@@ -146,10 +146,10 @@ export class Webhooks {
  * The chat at the time of the event. It has the messages even if the agent does not store them: this may be their only
  * copy.
  */
-function payload(chat: Chat, event: ChatEvent, world: World, at: number): Record<string, unknown> {
+function payload(chat: Chat, event: ChatEvent, world: World): Record<string, unknown> {
   const profile = world.profileOf(chat);
-  const item = showItem(chat, profile, at);
-  return event === "chat_started" ? item : { ...item, ...history(chat, profile, at) };
+  const item = showItem(chat, profile);
+  return event === "chat_started" ? item : { ...item, ...history(chat, profile) };
 }
 
 /** Depends on the seed, the chat's number and the event's place among the chat's events. */

@@ -23,7 +23,7 @@ export class World {
   readonly refusedKeys: Map<string, number>;
   readonly webhooks: Map<string, Webhook>;
   /** Called for each event of a chat, after the chat has changed. */
-  onEvent: (chat: Chat, event: ChatEvent, at: number) => void = () => {};
+  onEvent: (chat: Chat, event: ChatEvent) => void = () => {};
   /** Called after each change, for the state file. */
   onChange: () => void = () => {};
 
@@ -159,7 +159,7 @@ export class World {
   emit(chat: Chat, event: ChatEvent, at = this.clock.now()): void {
     chat.events.push({ event, at });
     this.reschedule(chat);
-    this.onEvent(chat, event, at);
+    this.onEvent(chat, event);
   }
 
   /** To be called after each change of a chat: what happens next may now happen at another time. */
