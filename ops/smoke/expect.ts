@@ -36,6 +36,23 @@ export function same(what: string, actual: unknown, expected: unknown): void {
   }
 }
 
+/** A check of one request that must succeed. `look` examines its answer, and may return a detail to print. */
+export const answered = (
+  name: string,
+  needs: readonly string[],
+  ask: (api: Api) => Promise<Answer>,
+  // biome-ignore lint/suspicious/noConfusingVoidType: most return no detail
+  look: (answer: Answer) => string | void = () => {},
+): Check => ({
+  name,
+  needs,
+  async run(api) {
+    const answer = await ask(api);
+    expectAnswer(answer, 200);
+    return look(answer) ?? undefined;
+  },
+});
+
 /** A check of one request that must be refused with this status and code. */
 export const refused = (
   name: string,

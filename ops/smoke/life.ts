@@ -1,5 +1,5 @@
 import type { Answer, Api } from "./api.ts";
-import { type Check, expectAnswer, refused, same, Wrong } from "./expect.ts";
+import { answered, type Check, refused, same, Wrong } from "./expect.ts";
 
 const content = "Hello! This is a test of the connection.";
 
@@ -42,27 +42,24 @@ class Chat {
 }
 
 const creating = (chat: Chat): Check[] => [
-  {
-    name: "create",
-    needs: ["the token"],
-    async run(api) {
-      const answer = await chat.create(api);
-      expectAnswer(answer, 200);
+  answered(
+    "create",
+    ["the token"],
+    (api) => chat.create(api),
+    (answer) => {
       chat.created = answer;
       return chat.id;
     },
-  },
-  {
-    name: "create, repeated",
-    needs: ["create"],
-    async run(api) {
-      const answer = await chat.create(api);
-      expectAnswer(answer, 200);
-      same("the chat", answer.body.data.chat_id, chat.id);
-      same("idempotent-replayed", answer.headers.get("idempotent-replayed"), "true");
-      return undefined;
+  ),
+  answered(
+    "create, repeated",
+    ["create"],
+    (api) => chat.create(api),
+    ({ body, headers }) => {
+      same("the chat", body.data.chat_id, chat.id);
+      same("idempotent-replayed", headers.get("idempotent-replayed"), "true");
     },
-  },
+  ),
   refused(
     "create, same key, another body",
     ["create"],
@@ -73,77 +70,62 @@ const creating = (chat: Chat): Check[] => [
 ];
 
 const talking = (chat: Chat): Check[] => [
-  {
-    name: "message",
-    needs: ["create"],
-    async run(api) {
-      const answer = await chat.send(api);
-      expectAnswer(answer, 200);
+  answered(
+    "message",
+    ["create"],
+    (api) => chat.send(api),
+    (answer) => {
       chat.sent = answer;
       return `${answer.body.data.messages.length} messages`;
     },
-  },
-  {
-    name: "message, repeated",
-    needs: ["message"],
-    async run(api) {
-      const answer = await chat.send(api);
-      expectAnswer(answer, 200);
-      same("data", answer.body.data, chat.sent?.body.data);
-      same("idempotent-replayed", answer.headers.get("idempotent-replayed"), "true");
-      return undefined;
+  ),
+  answered(
+    "message, repeated",
+    ["message"],
+    (api) => chat.send(api),
+    ({ body, headers }) => {
+      same("data", body.data, chat.sent?.body.data);
+      same("idempotent-replayed", headers.get("idempotent-replayed"), "true");
     },
-  },
-  {
-    name: "transcript",
-    needs: ["message"],
-    async run(api) {
-      const answer = await api.get(chat.path("transcript?consistency=strong"));
-      expectAnswer(answer, 200);
-      const said = answer.body.data.messages.filter((message: { role: string }) => message.role === "user");
-      same(
-        "what the user said",
-        said.map((message: { content: string }) => message.content),
-        [content],
-      );
-      return `${answer.body.data.messages.length} messages`;
+  ),
+  answered(
+    "transcript",
+    ["message"],
+    (api) => api.get(chat.path("transcript?consistency=strong")),
+    ({ body }) => {
+      const messages: { role: string; content: string }[] = body.data.messages;
+      const said = messages.filter(({ role }) => role === "user").map((message) => message.content);
+      same("what the user said", said, [content]);
+      return `${messages.length} messages`;
     },
-  },
-  {
-    name: "list, with the chat",
-    needs: ["create"],
-    async run(api) {
-      const answer = await api.get("list");
-      expectAnswer(answer, 200);
-      const listed = answer.body.data.map((one: { chat_id: string }) => one.chat_id);
+  ),
+  answered(
+    "list, with the chat",
+    ["create"],
+    (api) => api.get("list"),
+    ({ body }) => {
+      const listed = body.data.map((one: { chat_id: string }) => one.chat_id);
       if (!listed.includes(chat.id)) throw new Wrong("the chat is not in the list");
-      return undefined;
     },
-  },
+  ),
 ];
 
 const ending = (chat: Chat): Check[] => [
-  {
-    name: "end",
-    needs: ["create"],
-    async run(api) {
-      const answer = await api.post(chat.path("end"));
-      expectAnswer(answer, 200);
+  answered(
+    "end",
+    ["create"],
+    (api) => api.post(chat.path("end")),
+    (answer) => {
       same("chat_status", answer.body.data.chat_status, "ended");
       chat.ended = answer;
-      return undefined;
     },
-  },
-  {
-    name: "end, repeated",
-    needs: ["end"],
-    async run(api) {
-      const answer = await api.post(chat.path("end"));
-      expectAnswer(answer, 200);
-      same("data", answer.body.data, chat.ended?.body.data);
-      return undefined;
-    },
-  },
+  ),
+  answered(
+    "end, repeated",
+    ["end"],
+    (api) => api.post(chat.path("end")),
+    ({ body }) => same("data", body.data, chat.ended?.body.data),
+  ),
   refused(
     "message, to the ended chat",
     ["end"],
@@ -151,15 +133,13 @@ const ending = (chat: Chat): Check[] => [
     409,
     "CHAT_ENDED",
   ),
-  {
-    name: "transcript, from the cache",
-    needs: ["end"],
-    async run(api) {
+  answered(
+    "transcript, from the cache",
+    ["end"],
+    async (api) => {
       await api.get(chat.path("transcript"));
-      const answer = await api.get(chat.path("transcript"));
-      expectAnswer(answer, 200);
-      same("meta.cached", answer.body.meta.cached, true);
-      return undefined;
+      return api.get(chat.path("transcript"));
     },
-  },
+    ({ body }) => same("meta.cached", body.meta.cached, true),
+  ),
 ];

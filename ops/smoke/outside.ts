@@ -1,4 +1,4 @@
-import { type Check, expectAnswer, refused, same, Wrong } from "./expect.ts";
+import { answered, type Check, expectAnswer, refused, same, Wrong } from "./expect.ts";
 
 const lists = (value: string | undefined, ...wanted: string[]) => {
   const given = (value ?? "").toLowerCase().split(/\s*,\s*/);
@@ -10,14 +10,7 @@ const mayEnter = ["the token"];
 
 /** The checks that need no chat: refusals, headers, limits. */
 export const outside: Check[] = [
-  {
-    name: "health",
-    async run(api) {
-      const answer = await api.ask("GET", "/health", { token: null });
-      expectAnswer(answer, 200);
-      return undefined;
-    },
-  },
+  answered("health", [], (api) => api.ask("GET", "/health", { token: null })),
   {
     name: "the token",
     needs: isUp,
