@@ -10,10 +10,11 @@ import { mongoTarget } from "../ops/target.ts";
 import { startChild } from "./child.ts";
 import { demo, demoTokens, noTokens, ownerId, seedDemo } from "./seed/demo.ts";
 import { type Services, startServices } from "./services.ts";
-import { DEFAULT_FOLDER, given, makePrivate, secretsOf, takeFolder, writePrivate } from "./start/folder.ts";
+import { DEFAULT_FOLDER, given, makePrivate, takeFolder, writePrivate } from "./start/folder.ts";
 import { type DevJson, pasteLines, whatRuns } from "./start/greeting.ts";
 import { isIdleSweep, isMetric, readable } from "./start/log-line.ts";
 import { aboutProcess, isAlive } from "./start/process.ts";
+import { environmentOf } from "./start/running.ts";
 
 const GRACE_MS = 300;
 
@@ -48,8 +49,7 @@ async function start({ folder, port, seed, sweepSeconds, signal, end, cleanup }:
   cleanup.defer(() => services.stop());
   // With a JWT_SECRET of the user no tokens are made: they would be valid wherever else that secret is used.
   const isSecretOurs = given("JWT_SECRET") === undefined;
-  const secrets = await secretsOf(folder);
-  Object.assign(process.env, environment(services, secrets));
+  Object.assign(process.env, await environmentOf({ services: addressesOf(services) }, folder));
 
   const isOurs = services.mongodb.source !== "MONGODB_URL";
   if (seed && !isOurs) say(mongoTarget(services.mongodb.url, false).name);
@@ -75,7 +75,7 @@ async function start({ folder, port, seed, sweepSeconds, signal, end, cleanup }:
   });
   cleanup.defer(() => gateway.stop());
 
-  const ownSecret = isSecretOurs ? secrets.JWT_SECRET : undefined;
+  const ownSecret = isSecretOurs ? process.env.JWT_SECRET : undefined;
   const about = await aboutThis(gateway.about.url, services, { seeded: isOurs || seed, ownSecret });
   const file = join(folder, "dev.json");
   await writePrivate(file, about);
@@ -91,22 +91,10 @@ function logInto(file: string, { end, cleanup }: Pick<Run, "end" | "cleanup">): 
   return (line) => void log.write(`${line}\n`);
 }
 
-/** The settings of the gateway, added to this process's environment. */
-function environment({ mongodb, upstash, retell }: Services, secrets: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return {
-    STAGE: process.env.STAGE || "local",
-    MONGODB_URL: mongodb.url,
-    UPSTASH_REDIS_REST_URL: upstash.url,
-    UPSTASH_REDIS_REST_TOKEN: upstash.token,
-    RETELL_BASE_URL: retell.url,
-    ...secrets,
-  };
-}
-
 /** @param ownSecret The generated secret that signs tokens; undefined if JWT_SECRET was set by the user. */
 async function aboutThis(
   url: string,
-  { mongodb, upstash, retell }: Services,
+  services: Services,
   { seeded, ownSecret }: { seeded: boolean; ownSecret: string | undefined },
 ): Promise<DevJson> {
   return {
@@ -114,13 +102,15 @@ async function aboutThis(
     subaccountId: seeded ? demo.subaccountId : "",
     agentId: seeded ? demo.agentIds[0] : "",
     tokens: ownSecret === undefined ? noTokens : await demoTokens(ownSecret),
-    services: {
-      mongodb: mongodb.url,
-      upstash: { url: upstash.url, token: upstash.token },
-      retell: { url: retell.url, control: retell.control },
-    },
+    services: addressesOf(services),
   };
 }
+
+const addressesOf = ({ mongodb, upstash, retell }: Services): DevJson["services"] => ({
+  mongodb: mongodb.url,
+  upstash: { url: upstash.url, token: upstash.token },
+  retell: { url: retell.url, control: retell.control },
+});
 
 function greet(about: DevJson, services: Services, folder: string): void {
   const bold = (text: string) => styleText("bold", text, { stream: terminal ? process.stdout : process.stderr });

@@ -15,7 +15,7 @@ export const isOfDemo = ({ subaccountId }: DevJson) => subaccountId !== "";
 
 /** The settings of its functions. */
 export async function environmentOf(
-  { services: { mongodb, upstash, retell } }: DevJson,
+  { services: { mongodb, upstash, retell } }: Pick<DevJson, "services">,
   folder = DEFAULT_FOLDER,
 ): Promise<Record<string, string>> {
   return {
