@@ -1,5 +1,5 @@
 import { load as fill } from "../dev/seed/load.ts";
-import { longTalk, shopTalk } from "../dev/seed/talk.ts";
+import { longTalk, shopTalk } from "../test/support/talk.ts";
 import { type Api, load, type Name, type Request, succeed } from "./api.ts";
 import { type Job, job, tell } from "./child.ts";
 import { aPlace, type OwnPlace } from "./place.ts";

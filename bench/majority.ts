@@ -3,7 +3,7 @@
  * three members on this machine. Both kinds alternate, so that other load on the machine affects both.
  */
 import { MongoClient, type WriteConcernSettings } from "mongodb";
-import { startReplicaSet } from "../dev/mongod/replica-set.ts";
+import { startReplicaSet } from "../test/support/replica-set.ts";
 import { spread } from "./numbers.ts";
 
 const kinds: Record<string, WriteConcernSettings> = {

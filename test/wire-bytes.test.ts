@@ -2,12 +2,12 @@ import { randomBytes } from "node:crypto";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { load } from "../dev/seed/load.ts";
-import { longTalk, shopTalk } from "../dev/seed/talk.ts";
 import * as cache from "../lib/chat/cache.ts";
 import { fromText } from "../lib/platform/compress.ts";
 import { redis } from "../lib/platform/redis.ts";
 import { aGateway } from "./support/gateway.ts";
 import { aLog } from "./support/log.ts";
+import { longTalk, shopTalk } from "./support/talk.ts";
 import { aChat, aWorld, bytesOf, call, eventFor, type Request, type World } from "./support/world.ts";
 
 const log = aLog("list");

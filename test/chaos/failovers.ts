@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { ReplicaSet } from "../../dev/mongod/replica-set.ts";
+import type { ReplicaSet } from "../support/replica-set.ts";
 import { Dice } from "./dice.ts";
 
 /** A replica set that loses its primary repeatedly. */

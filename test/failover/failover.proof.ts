@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { MongoClient } from "mongodb";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type Member, type ReplicaSet, startReplicaSet } from "../../dev/mongod/replica-set.ts";
 import { atRetell, heard } from "../support/chats.ts";
+import { type Member, type ReplicaSet, startReplicaSet } from "../support/replica-set.ts";
 import { aTenantOn } from "../support/tenant-on.ts";
 import { owned, verdict } from "../support/wire.ts";
 import { call, fault, type Name, type Request, type World } from "../support/world.ts";

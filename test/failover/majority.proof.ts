@@ -1,7 +1,7 @@
 import { MongoClient } from "mongodb";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type ReplicaSet, startReplicaSet } from "../../dev/mongod/replica-set.ts";
 import { ensureIndexes } from "../../lib/platform/indexes.ts";
+import { type ReplicaSet, startReplicaSet } from "../support/replica-set.ts";
 import { aTenantOn } from "../support/tenant-on.ts";
 import { tool } from "../support/tool.ts";
 import { owned, verdict } from "../support/wire.ts";

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { MongoClient } from "mongodb";
-import { findMongod } from "./find.ts";
-import { refuse, runKept } from "./run.ts";
+import { findMongod } from "../../dev/mongod/find.ts";
+import { refuse, runKept } from "../../dev/mongod/run.ts";
 
 const NAME = "rs";
 const DATABASE = "scalai";
