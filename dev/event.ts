@@ -15,16 +15,9 @@ export interface HttpRequest {
 }
 
 /** They end at the gateway. */
-const hopByHop = new Set([
-  "connection",
-  "expect",
-  "keep-alive",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-]);
+const hopByHop = new Set(
+  "connection expect keep-alive proxy-connection te trailer transfer-encoding upgrade".split(" "),
+);
 
 /**
  * Bodies of these types come as text, all others in base64, form data too. AWS documents no list: this one is what
@@ -54,7 +47,8 @@ export function toEvent(request: HttpRequest, match?: Match): APIGatewayProxyEve
 
   const body = bytesOf(request.body);
   const { headers, cookies } = headersOf(request, body.length, sourceIp, now);
-  const isText = isTextType(headers.get("content-type")) && isUtf8(body);
+  const type = headers.get("content-type") ?? "";
+  const isText = textTypes.test(type) && !otherCharset.test(type) && isUtf8(body);
   const domainName = hostOf(headers).replace(/:\d+$/, "");
 
   return {
@@ -123,10 +117,6 @@ function hostOf(headers: Map<string, string>): string {
   return headers.get("host") ?? "localhost";
 }
 
-function isTextType(contentType = ""): boolean {
-  return textTypes.test(contentType) && !otherCharset.test(contentType);
-}
-
 function parse(query: string): Record<string, string> {
   const parameters = new Map<string, string>();
   for (const [name, value] of new URLSearchParams(query)) join(parameters, name, value);
@@ -142,10 +132,8 @@ function randomHex(): string {
   return crypto.randomUUID().replaceAll("-", "");
 }
 
-const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
 /** 12/Mar/2020:19:03:58 +0000 */
 function commonLogTime(date: Date): string {
-  const [year, month, rest = ""] = date.toISOString().split("-");
-  return `${rest.slice(0, 2)}/${months[Number(month) - 1]}/${year}:${rest.slice(3, 11)} +0000`;
+  const [, day, month, year, time] = date.toUTCString().split(" ");
+  return `${day}/${month}/${year}:${time} +0000`;
 }

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { type Child, startChild } from "./child.ts";
+import { startChild } from "./child.ts";
 import { findMongod } from "./mongod/find.ts";
 import { startMongod } from "./mongod.ts";
 
@@ -28,10 +28,6 @@ export interface Services {
   stop(): Promise<void>;
 }
 
-interface Stoppable {
-  stop(): Promise<void>;
-}
-
 /**
  * Starts MongoDB, the Upstash emulator and the Retell simulator at the same time, each only if its variable is not set
  * (MONGODB_URL; UPSTASH_REDIS_REST_URL and _TOKEN; RETELL_BASE_URL), and waits until all are ready.
@@ -41,7 +37,7 @@ interface Stoppable {
 export async function startServices(options: ServicesOptions = {}): Promise<Services> {
   const failed = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, failed.signal]) : failed.signal;
-  const started: Stoppable[] = [];
+  const started: Pick<Services, "stop">[] = [];
   const stop = async () => {
     await Promise.all(started.map((service) => service.stop()));
   };
@@ -64,7 +60,7 @@ export async function startServices(options: ServicesOptions = {}): Promise<Serv
 
 interface Run extends ServicesOptions {
   signal: AbortSignal;
-  keep(service: Stoppable): void;
+  keep(service: Pick<Services, "stop">): void;
 }
 
 async function mongodb({ dataDir, mongoArgs, onExit, say, signal, keep }: Run): Promise<Services["mongodb"]> {
@@ -93,17 +89,13 @@ async function upstash({ dataDir, ...run }: Run): Promise<Services["upstash"]> {
 async function retell({ dataDir, ...run }: Run): Promise<Services["retell"]> {
   const { RETELL_BASE_URL: url } = process.env;
   if (url) return { url, control: "" };
-  return child(
-    "retell",
-    "../packages/retell-simulator/src/cli.ts",
-    dataDir ? ["--state", join(dataDir, "retell.json")] : [],
-    run,
-  );
+  const state = dataDir ? ["--state", join(dataDir, "retell.json")] : [];
+  return child("retell", "../packages/retell-simulator/src/cli.ts", state, run);
 }
 
 async function child<About>(name: string, file: string, args: string[], run: Run): Promise<About> {
   const { onExit, log, signal, keep } = run;
-  const started: Child<About> = await startChild<About>(new URL(file, import.meta.url), {
+  const started = await startChild<About>(new URL(file, import.meta.url), {
     name,
     args,
     onExit,

@@ -20,6 +20,7 @@ export const demo = {
 
 /** The demo's users, named after what they may do. */
 export type DemoUser = keyof typeof users;
+const names = Object.keys(users) as DemoUser[];
 
 const allOf = (allowed: boolean) => ({ read: true, write: allowed, delete: allowed, admin: allowed });
 
@@ -83,17 +84,12 @@ export async function demoTokens(secret: string): Promise<Record<DemoUser, strin
     token.setProtectedHeader({ alg: "HS256", typ: "JWT" }).setIssuedAt().setExpirationTime("1d");
     return token.sign(new TextEncoder().encode(secret));
   };
-  return {
-    owner: await sign("owner"),
-    viewer: await sign("viewer"),
-    expired: await sign("expired"),
-    stranger: await sign("stranger"),
-    superAdmin: await sign("superAdmin"),
-  };
+  const tokens = await Promise.all(names.map(async (name) => [name, await sign(name)] as const));
+  return Object.fromEntries(tokens) as Record<DemoUser, string>;
 }
 
 /** The tokens of dev.json when none were made. */
-export const noTokens: Record<DemoUser, string> = { owner: "", viewer: "", expired: "", stranger: "", superAdmin: "" };
+export const noTokens = Object.fromEntries(names.map((name) => [name, ""])) as Record<DemoUser, string>;
 
 async function opens(account: Document | null): Promise<boolean> {
   if (typeof account?.apiKey !== "string") return false;

@@ -60,7 +60,7 @@ export const refused = (
   ask: (api: Api) => Promise<Answer>,
   status: number,
   code: string,
-  more?: Look,
+  more?: (answer: Answer) => void,
 ): Check => ({
   name,
   needs,
@@ -71,4 +71,3 @@ export const refused = (
     return `${status} ${code}`;
   },
 });
-type Look = (answer: Answer) => void;

@@ -1,4 +1,4 @@
-import { answered, type Check, expectAnswer, refused, same, Wrong } from "./expect.ts";
+import { answered, type Check, refused, same, Wrong } from "./expect.ts";
 
 const lists = (value: string | undefined, ...wanted: string[]) => {
   const given = (value ?? "").toLowerCase().split(/\s*,\s*/);
@@ -7,6 +7,7 @@ const lists = (value: string | undefined, ...wanted: string[]) => {
 
 const isUp = ["health"];
 const mayEnter = ["the token"];
+const operationId = crypto.randomUUID();
 
 /** The checks that need no chat: refusals, headers, limits. */
 export const outside: Check[] = [
@@ -63,19 +64,17 @@ export const outside: Check[] = [
     401,
     "INVALID_SIGNATURE",
   ),
-  {
-    name: "a list, and its headers",
-    needs: mayEnter,
-    async run(api) {
-      const operationId = crypto.randomUUID();
-      const answer = await api.get("list", { headers: { "x-operation-id": operationId } });
-      expectAnswer(answer, 200);
-      same("the operationId", answer.body.meta.operationId, operationId);
-      same("cache-control", answer.headers.get("cache-control"), "no-store");
-      same("meta.count", answer.body.meta.count, answer.body.data.length);
-      return `${answer.body.meta.count} chats`;
+  answered(
+    "a list, and its headers",
+    mayEnter,
+    (api) => api.get("list", { headers: { "x-operation-id": operationId } }),
+    ({ body, headers }) => {
+      same("the operationId", body.meta.operationId, operationId);
+      same("cache-control", headers.get("cache-control"), "no-store");
+      same("meta.count", body.meta.count, body.data.length);
+      return `${body.meta.count} chats`;
     },
-  },
+  ),
   {
     name: "the limits",
     needs: mayEnter,
