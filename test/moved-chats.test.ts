@@ -46,6 +46,21 @@ describe("a chat of ours into which the old server has written", () => {
     expect(await read(world, chatId)).toEqual(after);
   });
 
+  it("is imported again after its end, too: the agent ended it while the old server wrote", async () => {
+    const world = await aWorld();
+    const chatId = await aChat(world);
+    await send(world, chatId, "ping");
+    const before = await read(world, chatId);
+    await oldServerWrites(world, chatId, turn.slice(-1), turn);
+    await control("retell", "PATCH", `/chats/${chatId}`, { status: "ended" });
+    // The end is stored by who read the messages before the old server wrote.
+    const ended = { chat_status: "ended", end_timestamp: Date.now(), endedAt: new Date() };
+    await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: ended });
+    const contents = [...before.map(({ content }) => content), "from the old server", "answered there"];
+    expect((await read(world, chatId)).map(({ content }) => content)).toEqual(contents);
+    expect((await stored(world, chatId))?.messages.map(({ content }: Document) => content)).toEqual(contents);
+  });
+
   it("is imported again by the next send, which follows in order, and is sent once", async () => {
     const world = await aWorld();
     const chatId = await aChat(world);

@@ -32,6 +32,7 @@ async function aStoredChat(where: World, count: number, content = (i: number) =>
       role: i % 2 ? "user" : "agent",
       content: content(i + 1),
       created_timestamp: i,
+      internal: {},
     })),
     metadata: {},
     retell_llm_dynamic_variables: {},

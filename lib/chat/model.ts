@@ -222,10 +222,14 @@ export function isImported({ internal, messages: [first] }: Pick<StoredChat, "in
 
 /**
  * Whether Retell's history is still to be imported, as the old server keeps only the last turn's messages. A chat that
- * ended under the old server keeps the messages that it has.
+ * ended under the old server keeps the messages that it has. One that was ours before the old server overwrote it is
+ * imported again, also after its end.
  */
 export const needsImport = (chat: ChatSnapshot) =>
-  !isImported(chat) && (chat.chat_status === "ongoing" || chat.internal?.importPending === true);
+  !isImported(chat) &&
+  (chat.chat_status === "ongoing" ||
+    chat.internal?.importPending === true ||
+    chat.internal?.retellUserCount !== undefined);
 
 /** Whether the sender of a turn may still be alive. */
 export function isLive(turn: Turn | undefined, now: Date): boolean {
