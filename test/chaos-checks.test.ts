@@ -294,6 +294,11 @@ describe("the checks of a chaos run", () => {
       run.ledger.overwritten.push({ chatId, at: (first + second) / 2 });
     };
     expect(outcomeOf(besideOverwritten)).toEqual(undecided);
+    const overwrittenLater = (run: Run) => {
+      leaveUndecided(run);
+      run.ledger.overwritten.push({ chatId, at: at + 1_000_000 });
+    };
+    expect(outcomeOf(overwrittenLater).broken).toEqual([]);
     const blocked = (agent_id: string) => (run: Run) => {
       withoutStranger(run);
       Object.assign(run.chat, { agent_id });

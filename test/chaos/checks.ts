@@ -125,7 +125,9 @@ function checkChat(here: Here): void {
     }
   }
   for (const sent of ledger.undecided.filter((one) => one.chatId === chatId)) {
-    ledger.breaks("stuck", `${sent.key} in ${chatId} stays undecided`, excuseOf(here, sent));
+    // Whatever else happened to it, only what leaves a send undecided excuses this.
+    const excuse = isUndecided(here, sent) ? "undecided" : undefined;
+    ledger.breaks("stuck", `${sent.key} in ${chatId} stays undecided`, excuse);
   }
   for (const accepted of ledger.accepted.filter((one) => one.chatId === chatId)) {
     const [own] = timesOf(accepted);
