@@ -104,7 +104,7 @@ describe("CORS", () => {
       "access-control-allow-origin": origin,
       "access-control-allow-methods": "GET,POST,PUT,DELETE",
       "access-control-allow-headers":
-        "authorization,content-type,idempotency-key,x-operation-id," +
+        "authorization,content-type,idempotency-key,x-operation-id,prefer,if-none-match," +
         "traceparent,tracestate,baggage,sentry-trace,x-requested-with",
       "access-control-max-age": "86400",
     });
@@ -133,7 +133,7 @@ describe("CORS", () => {
       "access-control-allow-origin": origin,
       "access-control-expose-headers":
         "x-operation-id,retry-after,ratelimit-limit,ratelimit-remaining,ratelimit-reset,x-ratelimit-mode," +
-        "idempotent-replayed,date",
+        "idempotent-replayed,etag,date,location,preference-applied",
     });
     expect(corsOf((await ask(gateway, "/health", { headers: { Origin: "https://evil.example" } })).headers)).toEqual(
       {},

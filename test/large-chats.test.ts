@@ -31,6 +31,7 @@ describe("tool calls with huge arguments", () => {
     tool_call_id: `t-${i}`,
     name: "look_up",
     arguments: JSON.stringify({ text: "x".repeat(2_000_000) }),
+    internal: {},
   });
 
   it("are cut like any message, below 5.5 MB as Lambda counts it", async () => {
