@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { MongoClient } from "mongodb";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type MongodOptions, type RunningMongod, startMongod } from "../dev/mongod.ts";
-import { descendantsOf, gone } from "./support/processes.ts";
+import { descendantsOf, gone, killOne } from "./support/processes.ts";
 
 let folder: string;
 const running = new Set<RunningMongod>();
@@ -85,7 +85,7 @@ describe("nothing is left behind", () => {
   test("when the keeper is killed: the parent sees to mongod", async () => {
     const { child, pid, data } = await parent();
     const keeper = descendantsOf(child.pid ?? 0).find(({ args }) => args.includes("keeper.ts"));
-    process.kill(keeper?.pid ?? 0, "SIGKILL");
+    killOne(keeper);
     await gone([pid]);
     await expect.poll(() => access(data).catch(({ code }) => code)).toBe("ENOENT");
     child.kill("SIGKILL");

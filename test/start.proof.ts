@@ -11,7 +11,7 @@ import * as z from "zod";
 import { environmentOf, running } from "../dev/start/running.ts";
 import { storyOf } from "../ops/logs/story.ts";
 import { endAll, npmStart, run, shells } from "./support/npm-start.ts";
-import { gone } from "./support/processes.ts";
+import { gone, killOne } from "./support/processes.ts";
 
 const Url = z.url({ protocol: /^http$/, hostname: /^127\.0\.0\.1$/ });
 const Token = z.jwt();
@@ -275,14 +275,14 @@ describe("the end of npm start", () => {
   test.each([
     { service: "mongod", program: /\/mongod\S* --replSet/, line: "mongod ended: signal SIGKILL" },
     { service: "upstash", program: /\/upstash-emulator\/src\/cli\.ts/, line: "upstash ended (SIGKILL)" },
-    { service: "retell", program: /\/retell\.ts/, line: "retell ended (SIGKILL)" },
+    { service: "retell", program: /\/retell-simulator\/src\/cli\.ts/, line: "retell ended (SIGKILL)" },
     { service: "gateway", program: /\/gateway\.ts/, line: "gateway ended (SIGKILL)" },
   ])("a killed $service is said in one line, and ends it with exit code 1", async ({ program, line }) => {
     const { family, ended, output } = await npmStart(folder);
     const before = output.stderr;
     const all = family();
     const victim = all.find(({ args }) => program.test(args) && !args.includes("keeper.ts"));
-    process.kill(victim?.pid ?? 0, "SIGKILL");
+    killOne(victim);
     const { code, stderr } = await ended;
     expect({ code, said: stderr.slice(before.length) }).toEqual({ code: 1, said: `${line}\n` });
     await gone(all.map(({ pid }) => pid));

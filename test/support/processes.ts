@@ -27,6 +27,12 @@ export function descendantsOf(ancestor: number): Listed[] {
 /** Whether it is the `ps` that this process has started. */
 const isListing = (all: Listed[], pid: number) => all.some((one) => one.pid === pid && one.args.startsWith("ps -A"));
 
+/** Kills a process. Without one it throws: the pid 0 would stand for our whole process group. */
+export function killOne(found: Listed | undefined): void {
+  if (!found) throw new Error("There is no such process");
+  process.kill(found.pid, "SIGKILL");
+}
+
 /** Whether a process runs. A zombie does not count. */
 export function isAlive(pid: number): boolean {
   try {
