@@ -178,6 +178,8 @@ export const guards: Guard[] = [
     name: "an attempt past its time ends nothing: a repeat may have handed the chat out",
     file: "lib/chat/create-store.ts",
     text: "if (deadline.leftMs <= 0) throw error;",
+    // Without the line alone, the signal that has already expired may or may not keep the call from going out.
+    instead: "await retell.end(chat.chat_id, AbortSignal.timeout(5_000), { bypassBreaker: true });",
     test: [
       "test/races.test.ts",
       "a create that was stopped for longer than its lease",
@@ -271,7 +273,7 @@ export const guards: Guard[] = [
     name: "the tenant check of the list",
     file: "lib/chat/store/chats.ts",
     text: ".find(older ? { $or: older } : all)",
-    instead: ".find(older ? { $or: older } : isPresent)",
+    instead: ".find(older ? { $or: older } : {})",
     test: ["test/list.test.ts", "list", "shows only its own chats where subaccounts share a database"],
   },
   {
