@@ -1,7 +1,7 @@
 import { type Db, MongoClient } from "mongodb";
 import { loadSubaccount } from "../lib/access/membership.ts";
 import { connectionStringOf } from "../lib/access/tenant.ts";
-import { isPresent } from "../lib/chat/store/collection.ts";
+import { ofTenant } from "../lib/chat/store/collection.ts";
 import { central } from "../lib/platform/mongo.ts";
 import { defineCommand } from "./command.ts";
 import { reachable, whyNot } from "./failure.ts";
@@ -106,7 +106,7 @@ export function chatsOf(db: Db, subaccountId: string) {
     message_count: 1,
     bytes: { $bsonSize: "$$ROOT" },
   };
-  return db.collection("chats").find<Chat>({ subaccountId, ...isPresent }, { projection, batchSize: 1_000 });
+  return db.collection("chats").find<Chat>(ofTenant({ subaccountId }), { projection, batchSize: 1_000 });
 }
 
 async function sizeOf(db: Db): Promise<Size> {

@@ -7,7 +7,7 @@ import { type ChatSnapshot, type StoredChat, withReadableMessages } from "../mod
 import { durableMs, durablePollMs } from "../timing.ts";
 
 /** Leaves tombstones out. */
-export const isPresent = { "internal.tombstone": { $exists: false } };
+const isPresent = { "internal.tombstone": { $exists: false } };
 
 /** The chats of a subaccount, without tombstones. Every query for chats is built on it. */
 export const ofTenant = ({ subaccountId }: Pick<TenantContext, "subaccountId">) => ({ subaccountId, ...isPresent });
