@@ -1,10 +1,9 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { aRetellBetween } from "./support/between.ts";
 import { end, read, send } from "./support/chats.ts";
 import { aChat, aWorld, control, fault, type Response, type World } from "./support/world.ts";
 
 const retell = await aRetellBetween();
-afterEach(() => retell.heal());
 
 const shown = ({ body }: Response): [string, string | undefined][] =>
   body.data.messages.map(({ content, delivery }: Record<string, string>) => [content, delivery]);

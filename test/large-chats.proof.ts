@@ -1,5 +1,5 @@
 import type { Document } from "mongodb";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { aRetellBetween } from "./support/between.ts";
 import { at, send } from "./support/chats.ts";
 import { logged } from "./support/instance.ts";
@@ -7,7 +7,6 @@ import { aLog } from "./support/log.ts";
 import { aChat, aWorld, call, control, type Response, type World } from "./support/world.ts";
 
 const between = await aRetellBetween();
-afterEach(() => between.heal());
 
 /** All pages of a transcript. */
 async function pages(world: World, chatId: string): Promise<Document[]> {

@@ -1,10 +1,9 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import { aRetellBetween } from "./support/between.ts";
 import { at } from "./support/chats.ts";
 import { aChat, aWorld, call, control, fault, type Response, type World } from "./support/world.ts";
 
 const between = await aRetellBetween();
-afterEach(() => between.heal());
 
 /** Has Retell's chats read otherwise than they are. */
 function readAs(change: (chat: { message_with_tool_calls: unknown[] }) => unknown): void {

@@ -7,7 +7,6 @@ import { aChat, aWorld, call, central, control, fault, type Response, type World
 
 const retell = await aRetellBetween();
 afterEach(async () => {
-  retell.heal();
   vi.useRealTimers();
   await central.collection("subaccounts").deleteMany({}); // no later sweep looks at them
 });

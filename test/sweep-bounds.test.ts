@@ -15,7 +15,6 @@ beforeEach(async () => {
   await central.collection("subaccounts").deleteMany({});
 });
 afterEach(() => {
-  between.heal();
   vi.useRealTimers();
 });
 

@@ -6,7 +6,6 @@ import { aChat, aWorld, call, control, fault, type World } from "./support/world
 /** A webhook is a hint, and what get-chat says is the truth. */
 const between = await aRetellBetween();
 afterEach(() => {
-  between.heal();
   vi.useRealTimers();
 });
 

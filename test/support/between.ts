@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
-import { afterAll, inject } from "vitest";
+import { afterAll, afterEach, inject } from "vitest";
 
 // biome-ignore lint/suspicious/noExplicitAny: an answer of Retell, which tests read and change
 type Json = any;
@@ -17,7 +17,9 @@ export interface Between {
   heal(): void;
 }
 
-/** Sets RETELL_BASE_URL to the proxy. Call it before anything reads the configuration. */
+/**
+ * Sets RETELL_BASE_URL to the proxy, which heals after each test. Call it before anything reads the configuration.
+ */
 export async function aRetellBetween(): Promise<Between> {
   const { RETELL_BASE_URL: target } = inject("environment");
   const nothing = { before: () => {}, after: () => {} };
@@ -44,6 +46,7 @@ export async function aRetellBetween(): Promise<Between> {
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
+  afterEach(() => between.heal());
   afterAll(() => server.close());
   process.env.RETELL_BASE_URL = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return between;
