@@ -1,45 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { access, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { MongoClient } from "mongodb";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { type MongodOptions, type RunningMongod, startMongod } from "../dev/mongod.ts";
+import { describe, expect, test } from "vitest";
+import { folder, note, notes, start } from "./support/mongods.ts";
 import { descendantsOf, gone, killOne } from "./support/processes.ts";
-
-let folder: string;
-const running = new Set<RunningMongod>();
-
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "scalai-test-"));
-});
-afterEach(async () => {
-  vi.unstubAllEnvs();
-  await Promise.all([...running].map((mongod) => mongod.stop()));
-  running.clear();
-  await rm(folder, { recursive: true, force: true });
-});
-
-async function start(options: MongodOptions = {}): Promise<RunningMongod> {
-  const mongod = await startMongod(options);
-  running.add(mongod);
-  return mongod;
-}
-
-async function withNotes<T>(url: string, use: (notes: ReturnType<typeof notesOf>) => Promise<T>): Promise<T> {
-  const client = new MongoClient(url);
-  try {
-    return await use(notesOf(client));
-  } finally {
-    await client.close();
-  }
-}
-
-const notesOf = (client: MongoClient) => client.db().collection<{ _id: string }>("notes");
-const note = (url: string, _id: string) => withNotes(url, (notes) => notes.insertOne({ _id }));
-const notes = (url: string) => withNotes(url, async (all) => (await all.find().toArray()).map(({ _id }) => _id));
 
 describe("a mongod of ours", () => {
   test("that was killed is reported, and starts again with what it had acknowledged", async () => {

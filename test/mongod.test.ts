@@ -1,45 +1,12 @@
 import { once } from "node:events";
-import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, readdir, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MongoClient } from "mongodb";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { findMongod } from "../dev/mongod/find.ts";
-import { type MongodOptions, type RunningMongod, startMongod } from "../dev/mongod.ts";
+import { folder, note, notes, start } from "./support/mongods.ts";
 import { gone } from "./support/processes.ts";
-
-let folder: string;
-const running = new Set<RunningMongod>();
-
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "scalai-test-"));
-});
-afterEach(async () => {
-  vi.unstubAllEnvs();
-  await Promise.all([...running].map((mongod) => mongod.stop()));
-  running.clear();
-  await rm(folder, { recursive: true, force: true });
-});
-
-async function start(options: MongodOptions = {}): Promise<RunningMongod> {
-  const mongod = await startMongod(options);
-  running.add(mongod);
-  return mongod;
-}
-
-async function withNotes<T>(url: string, use: (notes: ReturnType<typeof notesOf>) => Promise<T>): Promise<T> {
-  const client = new MongoClient(url);
-  try {
-    return await use(notesOf(client));
-  } finally {
-    await client.close();
-  }
-}
-
-const notesOf = (client: MongoClient) => client.db().collection<{ _id: string }>("notes");
-const note = (url: string, _id: string) => withNotes(url, (notes) => notes.insertOne({ _id }));
-const notes = (url: string) => withNotes(url, async (all) => (await all.find().toArray()).map(({ _id }) => _id));
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
