@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,8 +14,8 @@ const PROGRAMS = fileURLToPath(new URL("../../dev/", import.meta.url));
 const OURS =
   /^(STAGE|MONGODB_URL|UPSTASH_\w+|RETELL_BASE_URL|JWT_\w+|ENCRYPTION_\w+|POWERTOOLS_LOG_LEVEL|NODE_OPTIONS|npm_lifecycle_event)$/;
 
-/** A running program, and its end. */
-const children = new Map<ChildProcess, Promise<unknown>>();
+/** The end of each running program, by its pid. */
+const children = new Map<number, Promise<unknown>>();
 
 /** Runs a program of dev/ in a process of its own, with the variable that tells it that npm runs it. */
 export function run(program: string, args: string[], env: NodeJS.ProcessEnv = {}) {
@@ -30,6 +30,8 @@ function watch(command: string, args: string[], env: NodeJS.ProcessEnv) {
     detached: true, // a process group of its own, as in a terminal
     stdio: ["ignore", "pipe", "pipe"],
   });
+  const { pid } = child;
+  if (pid === undefined) throw new Error(`${command} did not start`); // the pid 0 would stand for our own group
   const output = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const) {
     child[name].setEncoding("utf8").on("data", (text: string) => {
@@ -37,18 +39,18 @@ function watch(command: string, args: string[], env: NodeJS.ProcessEnv) {
     });
   }
   const ended = once(child, "close").then(([code]) => {
-    children.delete(child);
+    children.delete(pid);
     collect(`${output.stdout}\n${output.stderr}`);
     return { code: Number(code ?? -1), ...output };
   });
-  children.set(child, ended);
+  children.set(pid, ended);
   const kill = (signal: NodeJS.Signals) => {
     // Ctrl-C and a closed terminal reach the whole group.
     const isFromTerminal = signal === "SIGINT" || signal === "SIGHUP";
-    process.kill(isFromTerminal ? -(child.pid ?? 0) : (child.pid ?? 0), signal);
+    process.kill(isFromTerminal ? -pid : pid, signal);
     return ended;
   };
-  return { output, ended, kill, pid: child.pid ?? 0, family: () => descendantsOf(child.pid ?? 0) };
+  return { output, ended, kill, pid, family: () => descendantsOf(pid) };
 }
 
 interface StartOptions {
@@ -83,6 +85,6 @@ export const shells = () => ["bash", "zsh"].filter((shell) => spawnSync(shell, [
 
 /** For `afterEach`: ends what a failed test left running. */
 export async function endAll(): Promise<void> {
-  for (const { pid = 0 } of children.keys()) process.kill(-pid, "SIGKILL");
+  for (const pid of children.keys()) process.kill(-pid, "SIGKILL");
   await Promise.all(children.values());
 }
