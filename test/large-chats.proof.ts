@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { aRetellBetween } from "./support/between.ts";
 import { at, send } from "./support/chats.ts";
 import { logged } from "./support/instance.ts";
+import { aTenantThatAnswers } from "./support/large-replies.ts";
 import { aLog } from "./support/log.ts";
 import { aChat, aWorld, call, control, type Response, type World } from "./support/world.ts";
 
@@ -86,16 +87,6 @@ type Shown = { role: string; content: string; seq: number };
 const shown = ({ body }: Response): Shown[] => body.data.messages;
 
 describe("a reply that is too large", () => {
-  /** A chat whose agent answers "more" with these messages; `{{big}}` in them is a text of one character, repeated. */
-  const aTenant = async (messages: object[], character = "z", length = 200_000) => {
-    const agentId = `agent_large_${crypto.randomUUID()}`;
-    await control("retell", "PUT", `/agents/${agentId}`, { script: [{ says: "more", messages }] });
-    const tenant = await aWorld({ agentId });
-    const { token, subaccountId } = at(tenant, "");
-    const body = { agentId, retell_llm_dynamic_variables: { big: character.repeat(length) } };
-    const created = await call("create", { token, subaccountId, body });
-    return { tenant, chatId: created.body.data.chat_id as string };
-  };
   const filler = (bytes: number) => ({ role: "tool_call_result", message_id: "filler", content: "x".repeat(bytes) });
   const fill = (tenant: World, chatId: string, bytes: number) =>
     tenant.db
@@ -111,7 +102,7 @@ describe("a reply that is too large", () => {
       tool_call_id: `t${i}`,
       content: "{{big}}",
     }));
-    const { tenant, chatId } = await aTenant([...results, { role: "agent", content: "Done." }]);
+    const { tenant, chatId } = await aTenantThatAnswers([...results, { role: "agent", content: "Done." }]);
     await fill(tenant, chatId, 12_200_000);
     const where = at(tenant, chatId);
     const sent = await call("message", { ...where, body: { content: "more" } });
@@ -134,7 +125,7 @@ describe("a reply that is too large", () => {
   });
 
   it("of somebody else is stored shortened, too", async () => {
-    const { tenant, chatId } = await aTenant([]);
+    const { tenant, chatId } = await aTenantThatAnswers([]);
     await fill(tenant, chatId, 15_500_000);
     const content = "w".repeat(450_000);
     for (let i = 0; i < 3; i++) {

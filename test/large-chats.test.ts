@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { at } from "./support/chats.ts";
+import { aTenantThatAnswers } from "./support/large-replies.ts";
 import { aChat, aWorld, call, control, type Response } from "./support/world.ts";
 
 const world = await aWorld();
@@ -66,19 +67,12 @@ describe("the text of a chat that is over", () => {
 });
 
 describe("a reply that is too large", () => {
-  /** A chat whose agent answers "more" with these messages; `{{big}}` in them is a text of one character, repeated. */
-  const aTenant = async (messages: object[], character = "z", length = 200_000) => {
-    const agentId = `agent_large_${crypto.randomUUID()}`;
-    await control("retell", "PUT", `/agents/${agentId}`, { script: [{ says: "more", messages }] });
-    const tenant = await aWorld({ agentId });
-    const { token, subaccountId } = at(tenant, "");
-    const body = { agentId, retell_llm_dynamic_variables: { big: character.repeat(length) } };
-    const created = await call("create", { token, subaccountId, body });
-    return { tenant, chatId: created.body.data.chat_id as string };
-  };
-
   it("is cut for the answer where it is stored whole", async () => {
-    const { tenant, chatId } = await aTenant(Array(14).fill({ role: "agent", content: "{{big}}" }), '"', 120_000);
+    const { tenant, chatId } = await aTenantThatAnswers(
+      Array(14).fill({ role: "agent", content: "{{big}}" }),
+      '"',
+      120_000,
+    );
     const sent = await call("message", { ...at(tenant, chatId), body: { content: "more" } });
     expect([sent.status, sent.lambdaBytes < 5_700_000]).toEqual([200, true]);
     expect(shown(sent)).toHaveLength(14);
