@@ -219,7 +219,7 @@ async function askRedis(userId: string, subaccountId: string, now: number) {
   ];
   const list = `list:${subaccountId}`;
   const commands = [
-    ["MGET", list, `${list}:generation`], // in the order of ours, whose recorded answers are replayed
+    ["MGET", list, `${list}:generation`], // the order of the API's own command, whose recorded answers this replays
     limit("user", userId),
     limit("list", subaccountId),
     ["MGET", `epoch:${userId}`],
