@@ -22,6 +22,10 @@ declare module "sst" {
       "type": "sst.sst.Secret"
       "value": string
     }
+    "JwtSecretsOld": {
+      "type": "sst.sst.Secret"
+      "value": string
+    }
     "MongodbUrl": {
       "type": "sst.sst.Secret"
       "value": string

@@ -19,11 +19,13 @@ export default $config({
     const { cors, originsOf, allowHeadersOf }: Cors = await import("./lib/api/" + "cors.ts");
     const { secrets }: { secrets: Record<string, string> } = await import("./lib/platform/" + "config.ts");
     const { functionsOf }: Functions = await import("./infra/" + "functions.ts");
-    const { placeholderOf, problemsOf }: Settings = await import("./infra/" + "settings.ts");
-    const { readEnvFile }: { readEnvFile: (path: string) => unknown } = await import("./infra/" + "env-file.ts");
+    const { overriddenSettings, placeholderOf, problemsOf }: Settings = await import("./infra/" + "settings.ts");
+    const { readEnvFile }: { readEnvFile: (path: string) => Environment } = await import("./infra/" + "env-file.ts");
 
-    for (const file of [".env", `.env.${$app.stage}`]) readEnvFile(`${$cli.paths.root}/${file}`); // SST's own reading accepts any bytes
-    const problems = problemsOf(process.env, $app.stage);
+    // Read here too: SST's own reading accepts any bytes, and drops what another file overrides.
+    const shared = readEnvFile(`${$cli.paths.root}/.env`);
+    const own = readEnvFile(`${$cli.paths.root}/.env.${$app.stage}`);
+    const problems = [...overriddenSettings(shared, own, $app.stage), ...problemsOf(process.env, $app.stage)];
     if (problems.length > 0) throw new Error(["This stage cannot be deployed:", ...problems].join("\n  "));
 
     // The deploying workflow bundles in a job of its own, which may not take on the role in AWS.
@@ -178,6 +180,7 @@ interface Cors {
 
 /** What it uses of infra/settings.ts. */
 interface Settings {
+  overriddenSettings(shared: Environment, own: Environment, stage: string): string[];
   placeholderOf(setting: string, environment: Environment): string | undefined;
   problemsOf(environment: Environment, stage: string): string[];
 }

@@ -68,8 +68,7 @@ export function functionEnvironment(environment: Environment): Record<string, st
 
 /** The placeholder of a secret that may be left out; undefined for the others. */
 export function placeholderOf(setting: string, environment: Environment): string | undefined {
-  const isOptional =
-    setting === "ENCRYPTION_KEYS_OLD" || (setting === "JWT_SECRET" && environment.JWT_JWKS_URL?.trim());
+  const isOptional = setting.endsWith("S_OLD") || (setting === "JWT_SECRET" && environment.JWT_JWKS_URL?.trim());
   return isOptional ? "" : undefined;
 }
 
@@ -95,6 +94,18 @@ export function problemsOf(environment: Environment, stage: string): string[] {
   return [...missing, ...malformedSettings(environment), ...misplacedSettings(environment, stage)];
 }
 
+/**
+ * The settings of `.env.<stage>` that would have no effect, since SST prefers another value in `.env`: one line each.
+ *
+ * @param shared The variables of `.env`; an empty one is none.
+ * @param own    Those of `.env.<stage>`.
+ */
+export function overriddenSettings(shared: Environment, own: Environment, stage: string): string[] {
+  return Object.keys(own)
+    .filter((name) => shared[name] && shared[name] !== own[name])
+    .map((name) => `${name} of .env.${stage} has no effect: .env sets it too, and takes precedence; remove it there`);
+}
+
 /** The problems that depend neither on the stage nor on its secrets being known. */
 export function malformedSettings(environment: Environment): string[] {
   const schemas: Record<string, z.ZodType> = { ...settings, ...deploymentSettings };
@@ -116,8 +127,15 @@ export function malformedSettings(environment: Environment): string[] {
 
 /** Settings that a stage lacks, or must not have: one `.env` is used for all stages of a checkout. */
 function misplacedSettings(environment: Environment, stage: string): string[] {
-  if (stage === "production")
-    return environment.ALARM_EMAIL ? [] : ["ALARM_EMAIL is not set: production's alarms would tell nobody"];
+  if (stage === "production") {
+    const isOpen = (environment.CORS_ORIGINS?.trim() || "*").includes("*");
+    return [
+      ...(environment.ALARM_EMAIL ? [] : ["ALARM_EMAIL is not set: production's alarms would tell nobody"]),
+      ...(isOpen
+        ? ["CORS_ORIGINS must name production's origins: without it, or with *, pages of anybody may call"]
+        : []),
+    ];
+  }
   if (stage === "staging") return [];
   return ["DOMAIN", "RESERVED_CONCURRENCY"]
     .filter((name) => environment[name])

@@ -25,6 +25,7 @@ Object.assign(process.env, {
 });
 
 const { aToken, aWorld, call } = await import("./support/world.ts");
+const { anInstance } = await import("./support/wire.ts");
 const world = await aWorld();
 const claims = { id: world.owner.id, role: "user", aud: "scalai-chat" };
 
@@ -72,6 +73,65 @@ describe("tokens of a key set", () => {
     expect((await list(await by("https://evil.example"))).status).toBe(403);
     expect((await list(await by("https://trusted.example"))).status).toBe(200);
     expect((await list(await aToken(admin))).status).toBe(200);
+  });
+});
+
+describe("a token of an earlier secret", () => {
+  const secretOf = (name: string) => `${name}-`.repeat(8);
+  const [newest, previous, oldest, leaked] = [
+    secretOf("newest"),
+    secretOf("previous"),
+    secretOf("oldest"),
+    secretOf("leaked"),
+  ] as const;
+  const rotated = { JWT_SECRET: newest, JWT_SECRETS_OLD: `${previous}, ${oldest}` };
+  const before = { JWT_SECRET: process.env.JWT_SECRET, JWT_SECRETS_OLD: process.env.JWT_SECRETS_OLD };
+  afterEach(() => {
+    vi.restoreAllMocks();
+    for (const [name, value] of Object.entries(before)) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  });
+
+  /** What an instance with these secrets answers to a token of one secret, and how many signatures it computes. */
+  async function answerOf(secrets: Record<string, string>, secret: string, more: object = {}) {
+    const instance = await anInstance(secrets);
+    const verify = vi.spyOn(crypto.subtle, "verify");
+    const token = await aToken({ ...claims, ...more }, { secret });
+    const { status, body } = await instance.call("list", { token, subaccountId: world.subaccountId });
+    const tried = verify.mock.calls.length;
+    verify.mockRestore();
+    return [status, body.code, tried];
+  }
+
+  it.each([
+    ["the newest", newest, [200, undefined, 1]],
+    ["the previous", previous, [200, undefined, 2]],
+    ["the oldest", oldest, [200, undefined, 3]],
+    ["none of them", leaked, [401, "INVALID_ACCESS_TOKEN", 3]],
+  ])("is tried with the newest secret first: one of %s", async (_which, secret, answer) => {
+    expect(await answerOf(rotated, secret)).toEqual(answer);
+  });
+
+  it("is refused once its secret was removed", async () => {
+    expect(await answerOf({ ...rotated, JWT_SECRETS_OLD: "" }, previous)).toEqual([401, "INVALID_ACCESS_TOKEN", 1]);
+  });
+
+  it("has the rights that it had: also those of a super admin", async () => {
+    const admin = { id: world.superAdmin.id, role: "super_admin" };
+    expect(await answerOf(rotated, previous, admin)).toEqual([200, undefined, 2]);
+  });
+
+  it("is held to the same claims: one that is over is refused", async () => {
+    const instance = await anInstance(rotated);
+    const token = await aToken({ ...claims, exp: 1 }, { secret: previous, expires: "" });
+    expect((await instance.call("list", { token, subaccountId: world.subaccountId })).status).toBe(401);
+  });
+
+  it("is accepted while tokens move from a secret to a key set", async () => {
+    expect(await answerOf({ JWT_SECRET: "", JWT_SECRETS_OLD: previous }, previous)).toEqual([200, undefined, 1]);
+    expect(await answerOf({ JWT_SECRET: "", JWT_SECRETS_OLD: "" }, previous)).toEqual([401, "INVALID_ACCESS_TOKEN", 0]);
   });
 });
 

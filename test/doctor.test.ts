@@ -93,10 +93,12 @@ describe("npm run ops -- doctor", () => {
 
   it("looks at what is set for deploying, too, and goes on", async () => {
     await healthy();
-    const { wrong } = await wrongs({ RESERVED_CONCURRENCY: "massage=3", JWT_SECRET: "short" });
+    const JWT_SECRETS_OLD = `short,${"x".repeat(32)}`;
+    const { wrong } = await wrongs({ RESERVED_CONCURRENCY: "massage=3", JWT_SECRET: "short", JWT_SECRETS_OLD });
     expect(wrong).toEqual([
       expect.stringMatching(/^for deploying: RESERVED_CONCURRENCY is malformed: /),
       "JWT_SECRET: shorter than 32 bytes",
+      "JWT_SECRETS_OLD: shorter than 32 bytes",
     ]);
   });
 

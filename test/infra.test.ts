@@ -4,7 +4,7 @@ import { expect, describe as group, it } from "vitest";
 import { type Alarm, alarms, descriptionOf, expressionOf, maxDescription } from "../infra/alarms.ts";
 import { dashboard } from "../infra/dashboard.ts";
 import { queries } from "../infra/queries.ts";
-import { problemsOf } from "../infra/settings.ts";
+import { overriddenSettings, problemsOf } from "../infra/settings.ts";
 import type { Route } from "../lib/api/route.ts";
 import { routes } from "../lib/api/routes.ts";
 import { metrics, namespace } from "../lib/platform/metrics.ts";
@@ -252,6 +252,7 @@ group("what keeps a stage from being deployed", () => {
     const fine = {
       DOMAIN: "api.example.com",
       ALARM_EMAIL: "a@b.example",
+      CORS_ORIGINS: "https://app.example.com",
       RESERVED_CONCURRENCY: "message=300,sweep=2",
       TRACING: "active",
     };
@@ -353,7 +354,26 @@ group("what keeps a stage from being deployed", () => {
   });
 
   it("is production without anybody whom its alarms tell", () => {
-    expect(problemsOf(secrets, "production")).toEqual([expect.stringMatching(/^ALARM_EMAIL is not set/)]);
+    const others = { ...secrets, CORS_ORIGINS: "https://app.example.com" };
+    expect(problemsOf(others, "production")).toEqual([expect.stringMatching(/^ALARM_EMAIL is not set/)]);
+  });
+
+  it.each(["", " ", "*", "https://app.example.com, *", "https://*"])(
+    "is production whose API the pages of anybody may call: CORS_ORIGINS=%j",
+    (CORS_ORIGINS) => {
+      const others = { ...secrets, ALARM_EMAIL: "a@b.example", CORS_ORIGINS };
+      expect(problemsOf(others, "production")).toEqual([expect.stringMatching(/^CORS_ORIGINS must name/)]);
+      expect(problemsOf(others, "staging")).toEqual([]);
+    },
+  );
+
+  it("is a setting of a stage that .env overrides, without its values", () => {
+    const shared = { AWS_REGION: "us-east-1", DOMAIN: "", CORS_ORIGINS: "secret-1", TRACING: "active" };
+    const own = { AWS_REGION: "us-east-1", DOMAIN: "api.example.com", CORS_ORIGINS: "secret-2", RATE_LIMIT_LIST: "7" };
+    expect(overriddenSettings(shared, own, "production")).toEqual([
+      "CORS_ORIGINS of .env.production has no effect: .env sets it too, and takes precedence; remove it there",
+    ]);
+    expect(overriddenSettings({}, own, "production")).toEqual([]);
   });
 
   it("is a domain or reserved functions of another stage, which its .env was written for", () => {

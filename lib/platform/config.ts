@@ -8,6 +8,7 @@ export const secrets = {
   UPSTASH_REDIS_REST_URL: "UpstashRedisRestUrl",
   UPSTASH_REDIS_REST_TOKEN: "UpstashRedisRestToken",
   JWT_SECRET: "JwtSecret",
+  JWT_SECRETS_OLD: "JwtSecretsOld",
   ENCRYPTION_KEY: "EncryptionKey",
   ENCRYPTION_KEYS_OLD: "EncryptionKeysOld",
 } as const;
@@ -60,6 +61,7 @@ export const settings = {
   UPSTASH_REDIS_REST_TOKEN: Text,
   RETELL_BASE_URL: z.url({ protocol: /^https?$/ }).default("https://api.retellai.com"),
   JWT_SECRET: Text.optional(),
+  JWT_SECRETS_OLD: List.default([]),
   JWT_JWKS_URL: z.url({ protocol: /^https?$/ }).optional(),
   JWT_ISSUER: Text.optional(),
   JWT_AUDIENCE: Text.optional(),

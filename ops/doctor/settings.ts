@@ -37,19 +37,20 @@ const keySetMs = 2_000;
 
 const KeySet = z.object({ keys: z.array(z.looseObject({ kty: z.string() })).min(1) });
 
-/** What access tokens are verified by: the secret, or the key set, or both. */
+/** What access tokens are verified by: the secrets, or the key set, or both. */
 export async function tokens(): Promise<Finding[]> {
-  const { JWT_SECRET, JWT_JWKS_URL } = config();
+  const { JWT_SECRET, JWT_SECRETS_OLD, JWT_JWKS_URL } = config();
   return [
-    ...(JWT_SECRET === undefined ? [] : [secret(JWT_SECRET)]),
+    ...(JWT_SECRET === undefined ? [] : [secret("JWT_SECRET", JWT_SECRET)]),
+    ...JWT_SECRETS_OLD.map((text) => secret("JWT_SECRETS_OLD", text)),
     ...(JWT_JWKS_URL === undefined ? [] : [await keySet(JWT_JWKS_URL)]),
   ];
 }
 
-function secret(text: string): Finding {
-  if (Buffer.byteLength(text) >= secretBytes) return ok("JWT_SECRET");
+function secret(setting: "JWT_SECRET" | "JWT_SECRETS_OLD", text: string): Finding {
+  if (Buffer.byteLength(text) >= secretBytes) return ok(setting);
   const fix = "make a longer one, and change it at the same time where tokens are signed";
-  return wrong("JWT_SECRET", `shorter than ${secretBytes} bytes`, fix);
+  return wrong(setting, `shorter than ${secretBytes} bytes`, fix);
 }
 
 async function keySet(url: string): Promise<Finding> {

@@ -9,7 +9,7 @@ export const canary = "cAnArY";
 const shapes = [new RegExp(canary, "i"), /eyJ[\w-]{8,}/, /\bkey_\w/, /\bv2\.\w{8}\./, /mongodb(\+srv)?:\/\/\S*@/];
 
 /** Settings whose values are secrets. */
-const secrets = ["UPSTASH_REDIS_REST_TOKEN", "JWT_SECRET", "ENCRYPTION_KEY", "ENCRYPTION_KEYS_OLD"];
+const secrets = ["UPSTASH_REDIS_REST_TOKEN", "JWT_SECRET", "JWT_SECRETS_OLD", "ENCRYPTION_KEY", "ENCRYPTION_KEYS_OLD"];
 
 /** Fields of requests and answers whose content is the caller's, except the ids among the variables. */
 const ofCaller =

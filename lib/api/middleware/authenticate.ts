@@ -60,13 +60,14 @@ function bearerToken(header: string | undefined): string {
 }
 
 async function verifyToken(token: string): Promise<Actor> {
-  const { JWT_SECRET, JWT_JWKS_URL, JWT_ISSUER, JWT_AUDIENCE, JWT_ADMIN_ISSUERS } = config();
-  // The token's header only selects the secret or the key set. Each has fixed algorithms.
+  const { JWT_SECRET, JWT_SECRETS_OLD, JWT_JWKS_URL, JWT_ISSUER, JWT_AUDIENCE, JWT_ADMIN_ISSUERS } = config();
+  const [newest, ...older] = [JWT_SECRET ?? [], JWT_SECRETS_OLD].flat();
+  // The token's header only selects the secrets or the key set. Each has fixed algorithms.
   const symmetric = algorithm(token) === "HS256";
   let verified: CompactVerifyResult;
   try {
-    if (symmetric && JWT_SECRET) {
-      verified = await compactVerify(token, await secretKey(JWT_SECRET), { algorithms: ["HS256"] });
+    if (symmetric && newest !== undefined) {
+      verified = await verifyBySecret(token, newest, older);
     } else if (!symmetric && JWT_JWKS_URL) {
       verified = await compactVerify(token, keySet(JWT_JWKS_URL), { algorithms: asymmetric });
     } else throw new ApiError("INVALID_ACCESS_TOKEN");
@@ -91,6 +92,20 @@ async function verifyToken(token: string): Promise<Actor> {
   // A third party's key set must not mint super admins.
   const mayBeSuper = symmetric || (iss !== undefined && JWT_ADMIN_ISSUERS.includes(iss));
   return { id, role: role === "super_admin" && !mayBeSuper ? "user" : role };
+}
+
+/**
+ * Verifies by the secret, and if the signature is not by it, by each of the others. A token of the first secret costs
+ * one HMAC, as without others. How long it takes tells which secret signed, which is no secret.
+ */
+async function verifyBySecret(token: string, secret: string, others: string[]): Promise<CompactVerifyResult> {
+  try {
+    return await compactVerify(token, await secretKey(secret), { algorithms: ["HS256"] });
+  } catch (error) {
+    const [next, ...rest] = others;
+    if (next === undefined || !(error instanceof errors.JWSSignatureVerificationFailed)) throw error;
+    return verifyBySecret(token, next, rest);
+  }
 }
 
 function algorithm(token: string): unknown {
