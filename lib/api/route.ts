@@ -1,5 +1,6 @@
 import type * as z from "zod";
 import type { Permission } from "../access/membership.ts";
+import type { ErrorCode } from "../platform/errors.ts";
 
 /** Of a function, so that we answer before API Gateway's 30 s timeout. */
 export const defaultTimeoutSeconds = 29;
@@ -29,6 +30,10 @@ export interface Route {
   data: z.ZodType;
   /** Fields of `meta` besides operationId and duration. */
   meta?: z.ZodType;
+  /** The codes that its handler may answer with, besides those of the middleware and of the Retell account. */
+  errors?: readonly ErrorCode[];
+  /** Whether an Idempotency-Key lets it be repeated safely. */
+  idempotent?: true;
   /** Whether it calls Retell. Then the account is read along with the limits. */
   usesRetell?: boolean;
   /** The Lambda's memory, which also determines its share of a CPU. */

@@ -30,6 +30,14 @@ export const routes = table({
     body: CreateChatBody,
     data: CreatedChat,
     usesRetell: true,
+    errors: [
+      "AGENT_NOT_FOUND",
+      "CHAT_NOT_FOUND",
+      "REQUEST_IN_PROGRESS",
+      "IDEMPOTENCY_KEY_REUSED",
+      "CHAT_CREATION_FAILED",
+    ],
+    idempotent: true,
     memory: "1024 MB",
   },
   message: {
@@ -43,6 +51,8 @@ export const routes = table({
     body: SendMessageBody,
     data: SentMessage,
     usesRetell: true,
+    errors: ["CHAT_NOT_FOUND", "CHAT_BUSY", "CHAT_ENDED", "IDEMPOTENCY_KEY_REUSED", "MESSAGE_SEND_FAILED"],
+    idempotent: true,
     memory: "1024 MB",
   },
   end: {
@@ -55,6 +65,7 @@ export const routes = table({
     params: InChat,
     data: EndedChat,
     usesRetell: true,
+    errors: ["CHAT_NOT_FOUND", "CHAT_BUSY", "CHAT_END_FAILED"],
     memory: "1024 MB",
   },
   list: {
@@ -73,6 +84,7 @@ export const routes = table({
       hasMore: z.boolean(),
       nextCursor: z.string().optional(),
     }),
+    errors: ["CHAT_LIST_FAILED"],
     memory: "1024 MB",
   },
   transcript: {
@@ -92,6 +104,7 @@ export const routes = table({
       nextSeq: z.number().int().optional(),
     }),
     usesRetell: true,
+    errors: ["CHAT_NOT_FOUND", "CHAT_RETRIEVE_FAILED"],
     memory: "1024 MB",
   },
   webhook: {

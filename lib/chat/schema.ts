@@ -19,7 +19,7 @@ const version = "Must be an integer from 0, or a tag of 1 to 20 of a-z, 0-9, _ a
 
 export const SubaccountId = z
   .string()
-  .regex(/^[0-9a-f]{24}$/i, "Must be 24 hexadecimal characters")
+  .regex(/^[0-9a-fA-F]{24}$/, "Must be 24 hexadecimal characters")
   .transform((id) => id.toLowerCase())
   .meta({ description: "The tenant", example: "64b000000000000000000001" });
 
@@ -119,7 +119,8 @@ const QueryInteger = (min: number, max: number) =>
     .string()
     .regex(/^-?\d{1,9}$/, "Must be a whole number")
     .transform(Number)
-    .pipe(z.number().min(min).max(max));
+    .pipe(z.number().min(min).max(max))
+    .meta({ type: "integer", minimum: min, maximum: max });
 
 export const PageQuery = z.object({
   limit: QueryInteger(1, 500).default(100).meta({ description: "Chats per page", example: 100 }),

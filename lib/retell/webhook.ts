@@ -4,7 +4,8 @@ import type { RequestLog } from "../platform/logger.ts";
 import { dataOf, type LenientResult } from "./lenient.ts";
 import { type RetellChat, readHistory } from "./schema.ts";
 
-const Event = z.object({ event: z.string(), chat: z.unknown().optional() });
+/** A webhook's body, as far as it is read. */
+export const RetellEvent = z.looseObject({ event: z.string(), chat: z.unknown().optional() });
 
 /**
  * A webhook's event. Events have no id and no order: chat_analyzed may arrive before a repeated chat_ended, and each may
@@ -18,7 +19,7 @@ interface Event {
 
 /** The event in a signed body. If it cannot be read, the event `unreadable` without a chat, which is ignored. */
 export function readEvent(body: string, log: RequestLog): Event {
-  const { event, chat } = Event.safeParse(parseExactly(body)).data ?? { event: "unreadable", chat: undefined };
+  const { event, chat } = RetellEvent.safeParse(parseExactly(body)).data ?? { event: "unreadable", chat: undefined };
   return { event, chat: chat === undefined ? undefined : dataOf(readChat(chat), log) };
 }
 

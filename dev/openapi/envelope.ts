@@ -1,0 +1,62 @@
+import * as z from "zod";
+import type { Route } from "../../lib/api/route.ts";
+import { errors } from "../../lib/platform/errors.ts";
+
+/** What `middleware/respond.ts` writes around data and errors. Tests hold every answer against it. */
+const Meta = z.object({
+  operationId: z
+    .string()
+    .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
+    .meta({ description: "The request's id, as in `X-Operation-Id` and in the logs" }),
+  duration: z
+    .string()
+    .regex(/^\d+ms$/)
+    .meta({ description: "How long the API took", example: "12ms" }),
+});
+
+/** Every answer with status 200. */
+export const success = (route: Route) =>
+  z.object({
+    success: z.literal(true),
+    message: z.string().meta({ description: "For people; may change", example: route.message }),
+    data: route.data,
+    meta: route.meta instanceof z.ZodObject ? Meta.extend(route.meta.shape) : Meta,
+  });
+
+export const ErrorCode = z.enum(Object.keys(errors) as [keyof typeof errors]).meta({
+  description: "Stable: switch on it. Codes may be added, so treat an unknown one by its status",
+});
+
+export const FieldError = z.object({
+  field: z.string().meta({ description: "Such as `content`, `metadata.a.b`; `body` for the whole body" }),
+  in: z.enum(["body", "query", "path", "header"]),
+  message: z.string().meta({ description: "What is expected. It never repeats what was sent" }),
+});
+
+export const ErrorDetails = z.looseObject({
+  outcome: z.enum(["unknown", "undecided"]).optional().meta({
+    description: "`unknown`: it may have been done; retry with the key. `undecided`: it cannot be found out any more",
+  }),
+  turnId: z.string().optional(),
+  requiredPermission: z.string().optional().meta({ description: "Of PERMISSION_DENIED" }),
+  effectiveRole: z.string().optional().meta({ description: "Of PERMISSION_DENIED" }),
+  allow: z.array(z.string()).optional().meta({ description: "Of METHOD_NOT_ALLOWED" }),
+});
+
+export const ErrorAnswer = z
+  .object({
+    success: z.literal(false),
+    message: z.string().meta({ description: "For people; may change" }),
+    code: ErrorCode,
+    errors: z.array(FieldError).optional().meta({ description: "Of VALIDATION_ERROR: everything that is wrong" }),
+    details: ErrorDetails.optional(),
+    retryAfter: z.number().int().optional().meta({ description: "Seconds, as in `Retry-After`" }),
+    meta: Meta.extend({ operation: z.string().meta({ description: "The operation's name" }) }),
+  })
+  .meta({ description: "Every answer that is no success" });
+
+/** What API Gateway writes when it answers by itself. */
+export const GatewayAnswer = z.object({ message: z.string() }).meta({
+  description: "API Gateway's own answer: no function was asked, or none answered",
+  not: { properties: { success: {} }, required: ["success"] },
+});
