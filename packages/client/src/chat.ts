@@ -1,0 +1,167 @@
+import { ChatError } from "./errors.ts";
+import type { Outbox, PendingMessage } from "./outbox.ts";
+import { queryOf } from "./query.ts";
+import type { queues } from "./queue.ts";
+import type { Transport } from "./transport.ts";
+import type {
+  Answered,
+  EndedChat,
+  Message,
+  SentMessage,
+  Transcript,
+  TranscriptMeta,
+  TranscriptQuery,
+} from "./types.ts";
+import { type Bounds, defaultTimeouts, type Limits, uuid } from "./wait.ts";
+
+export interface SendOptions extends Limits {
+  /** The app's own id of the message, 1 to 128 characters; answers and transcripts repeat it. Default: the key. */
+  clientMessageId?: string;
+  /** The Idempotency-Key of an earlier send that is repeated (`error.key`), with the same text and id. */
+  key?: string;
+}
+
+export interface MessagesOptions extends Limits {
+  /** Only messages with a higher seq. */
+  after?: number;
+  /** Tool calls and their results too; needs the permission write. */
+  include?: "tools";
+  /** Messages per request; absent: as many as fit. */
+  limit?: number;
+}
+
+/** What became of a message that was pending. */
+export interface Resumed {
+  message: PendingMessage;
+  answer?: Answered<SentMessage>;
+  error?: ChatError;
+}
+
+export interface Chat {
+  readonly id: string;
+  /**
+   * Sends a message and resolves with the agent's reply. Sends of one chat go out one after another, in the order of
+   * the calls. The request is repeated under one key until there is an answer, so the message is sent once.
+   *
+   * @throws ChatError; `outcome` says what became of the message. While it is `unknown` the message stays pending.
+   */
+  send(content: string, options?: SendOptions): Promise<Answered<SentMessage>>;
+  /** Messages that a call of `send` left without an answer, perhaps before a reload; not those under way now. */
+  pending(): Promise<PendingMessage[]>;
+  /** Repeats the pending messages, each with its own key, before any message that is sent after this call. */
+  resume(options?: Limits): Promise<Resumed[]>;
+  /** Forgets a pending message. It may have reached the agent. */
+  discard(key: string): Promise<void>;
+  /** Ends the chat, after the messages that are under way. */
+  end(options?: Limits): Promise<Answered<EndedChat>>;
+  transcript(query?: TranscriptQuery, options?: Limits): Promise<Answered<Transcript, TranscriptMeta>>;
+  /** The stored messages, page by page. */
+  messages(options?: MessagesOptions): AsyncIterable<Message>;
+}
+
+/** What the chats of a client share. */
+export interface Shared {
+  transport: Transport;
+  outbox: Outbox;
+  enqueue: ReturnType<typeof queues>;
+  /** Keys of the sends that run or wait in this client. */
+  inFlight: Set<string>;
+}
+
+export function chatOf({ transport, outbox, enqueue, inFlight }: Shared, id: string): Chat {
+  const path = encodeURIComponent(id);
+
+  async function deliver(message: PendingMessage, { signal, deadline, mayBeDone }: Bounds & { mayBeDone: boolean }) {
+    const { key, content, clientMessageId } = message;
+    const body = { content, client_message_id: clientMessageId };
+    const ask = { operation: "send", method: "POST", path: `${path}/message`, body, key, mayBeDone } as const;
+    const { data, meta } = await transport.request(ask, { signal, deadline });
+    return { ...(data as SentMessage), meta };
+  }
+
+  /** Keeps the message in the outbox until its outcome is known. */
+  async function track<T>({ key }: PendingMessage, run: () => Promise<T>): Promise<T> {
+    inFlight.add(key);
+    try {
+      const answer = await run();
+      await outbox.remove(id, key);
+      return answer;
+    } catch (error) {
+      if (!(error instanceof ChatError) || error.outcome !== "unknown") await outbox.remove(id, key);
+      throw error;
+    } finally {
+      inFlight.delete(key);
+    }
+  }
+
+  async function send(content: string, options: SendOptions = {}) {
+    const { signal, timeoutMs, key = uuid(), clientMessageId = key } = options;
+    const message = { key, content, clientMessageId, createdAt: Date.now() };
+    const deadline = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
+    // The caller knows an earlier key only from an attempt, which may have been carried out.
+    const mayBeDone = options.key !== undefined;
+    return track(message, async () => {
+      const stored = outbox.add(id, message);
+      const turn = enqueue(id, { signal, deadline: deadline ?? Number.POSITIVE_INFINITY }, async () => {
+        await stored;
+        return deliver(message, { signal, deadline: deadline ?? Date.now() + defaultTimeouts.writeMs, mayBeDone });
+      });
+      return turn.catch((error: ChatError) => {
+        error.key = key; // also where it never left the queue
+        if (mayBeDone && error.outcome === "failed" && error.status === 0) error.outcome = "unknown";
+        throw error;
+      });
+    });
+  }
+
+  const pending = async () => (await outbox.read(id)).filter(({ key }) => !inFlight.has(key));
+
+  async function resume({ signal, timeoutMs = defaultTimeouts.writeMs }: Limits = {}) {
+    const forever = { signal, deadline: Number.POSITIVE_INFINITY };
+    return enqueue(id, forever, async () => {
+      const resumed: Resumed[] = [];
+      for (const message of await pending()) {
+        const limits = { signal, mayBeDone: true, deadline: Date.now() + timeoutMs };
+        resumed.push(
+          await track(message, () => deliver(message, limits)).then(
+            (answer) => ({ message, answer }),
+            (error: ChatError) => ({ message, error }),
+          ),
+        );
+      }
+      return resumed;
+    });
+  }
+
+  async function end({ signal, timeoutMs = defaultTimeouts.writeMs }: Limits = {}) {
+    const bounds = { signal, deadline: Date.now() + timeoutMs };
+    const ask = { operation: "end", method: "POST", path: `${path}/end` } as const;
+    const { data, meta } = await enqueue(id, bounds, () => transport.request(ask, bounds));
+    return { ...(data as EndedChat), meta };
+  }
+
+  async function transcript(
+    query: TranscriptQuery = {},
+    { signal, timeoutMs = defaultTimeouts.readMs }: Limits = {},
+  ): Promise<Answered<Transcript, TranscriptMeta>> {
+    const ask = { operation: "transcript", method: "GET", path: `${path}/transcript${queryOf({ ...query })}` } as const;
+    const { data, meta } = await transport.request(ask, { signal, deadline: Date.now() + timeoutMs });
+    return { ...(data as Transcript), meta: meta as unknown as TranscriptMeta };
+  }
+
+  async function* messages({ after, include, limit, ...limits }: MessagesOptions = {}) {
+    let next: number | undefined = after;
+    do {
+      const query = {
+        ...(include && { include }),
+        ...(limit && { limit }),
+        ...(next !== undefined && { after_seq: next }),
+      };
+      const page: Answered<Transcript, TranscriptMeta> = await transcript(query, limits);
+      yield* page.messages;
+      next = page.meta.hasMore ? page.meta.nextSeq : undefined;
+    } while (next !== undefined);
+  }
+
+  return { id, send, pending, resume, discard: (key) => outbox.remove(id, key), end, transcript, messages };
+}

@@ -1,0 +1,24 @@
+export type { Chat, MessagesOptions, Resumed, SendOptions } from "./chat.ts";
+export { type ChatList, type Client, type ClientOptions, type CreateOptions, createClient } from "./client.ts";
+export {
+  AbortError,
+  AuthError,
+  BusyError,
+  ChatEndedError,
+  ChatError,
+  type ClientErrorCode,
+  DeadlineError,
+  type ErrorCode,
+  NetworkError,
+  NotFoundError,
+  type Outcome,
+  PermissionError,
+  RateLimitError,
+  UnavailableError,
+  ValidationError,
+} from "./errors.ts";
+export type { PendingMessage, Storage } from "./outbox.ts";
+export type { TokenSource } from "./token.ts";
+export type { Fetch, Operation, RequestEvent } from "./transport.ts";
+export type * from "./types.ts";
+export type { Limits } from "./wait.ts";
