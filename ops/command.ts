@@ -18,6 +18,13 @@ const kinds = {
     must: "a URL that begins with http:// or https://",
     parse: (text: string) => (/^https?:\/\//.test(text) && URL.canParse(text) ? text : undefined),
   },
+  time: {
+    shown: "TIME",
+    must: "a time with an offset, such as 2026-11-30T12:00:00Z",
+    // Without an offset it would be this machine's time zone.
+    parse: (text: string) =>
+      /T.*(Z|[+-]\d\d:\d\d)$/.test(text) && !Number.isNaN(Date.parse(text)) ? Date.parse(text) : undefined,
+  },
   path: { shown: "PATH", must: "a path", parse: (text: string) => text || undefined },
 };
 
@@ -32,7 +39,11 @@ export interface Flag {
 
 export type Flags = Record<string, Flag>;
 
-type ValueOf<F extends Flag> = F["type"] extends "boolean" ? boolean : F["type"] extends "number" ? number : string;
+type ValueOf<F extends Flag> = F["type"] extends "boolean"
+  ? boolean
+  : F["type"] extends "number" | "time"
+    ? number
+    : string;
 type IsAlwaysThere = { type: "boolean" } | { required: true } | { default: string | number };
 
 /** What a command gets: a value for each flag; undefined where one was not given and has no default. */

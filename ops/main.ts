@@ -19,6 +19,14 @@ export const ops: Group = {
       load: () => import("./report.ts"),
     },
     sweep: { says: "runs the scheduled sweep once", load: () => import("./sweep.ts") },
+    pause: {
+      says: "pauses the sweep and the webhooks of a subaccount or of the stage, and on request its requests",
+      load: () => import("./pause.ts"),
+    },
+    resume: {
+      says: "ends a pause; after a restore it stores again what only Retell still has",
+      load: () => import("./resume.ts"),
+    },
     "keys rotate": {
       says: "encrypts every stored secret with the current ENCRYPTION_KEY",
       load: () => import("./rotate-keys.ts"),

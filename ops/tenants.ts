@@ -18,13 +18,15 @@ export async function subaccountsOf(id?: string): Promise<Subaccount[]> {
 
 /** Every subaccount, active or not. */
 export async function allSubaccounts(): Promise<Subaccount[]> {
-  const projection = { isActive: 1, databaseName: 1, mongodbUrl: 1, encryptionIV: 1 };
+  const projection = { isActive: 1, databaseName: 1, mongodbUrl: 1, encryptionIV: 1, chatPause: 1 };
   const documents = await (await central()).collection("subaccounts").find({}, { projection }).toArray();
   return documents.map((document) => ({ id: String(document._id), location: subaccountOf(document) }));
 }
 
 /** What a command gives to functions that log for a request. */
-export function commandContext(operation: "doctor" | "indexes" | "sweep"): Pick<TenantContext, "log" | "trailing"> {
+export function commandContext(
+  operation: "doctor" | "indexes" | "sweep" | "subaccount",
+): Pick<TenantContext, "log" | "trailing"> {
   const log = new RequestLog({ operationId: crypto.randomUUID(), requestId: undefined, operation });
   return { log, trailing: [] };
 }

@@ -60,7 +60,15 @@ describe.each(commands)("%s", (_name, named, command) => {
 
   it("refuses a wrong value, and a flag without one", () => {
     for (const [name, { type }] of Object.entries(command.flags)) {
-      const wrong = { boolean: "=x", id: "=123", number: "=-1", url: "=ftp://x", text: "=", path: "=" }[type];
+      const wrong = {
+        boolean: "=x",
+        id: "=123",
+        number: "=-1",
+        url: "=ftp://x",
+        time: "=2026-11-30",
+        text: "=",
+        path: "=",
+      }[type];
       expect(() => parse(named, command, [`--${name}${wrong}`])).toThrow(`--${name}`);
       if (type !== "boolean") expect(() => parse(named, command, [`--${name}`])).toThrow("needs a value");
       if (type !== "boolean") expect(() => parse(named, command, [`--${name}`, "--help="])).toThrow("needs a value");
@@ -146,6 +154,8 @@ describe("a dry run", async () => {
 
   it.each<[string, (world: Awaited<ReturnType<typeof aStageWithWork>>) => string[], RegExp]>([
     ["sweep", () => [], /"due":[1-9]/],
+    ["pause", () => ["--all"], /^would pause sweep and webhooks of [1-9]/],
+    ["resume", ({ subaccountId }) => ["--subaccount", subaccountId], /would be resumed; /],
     ["indexes", () => [], /^missing {3}t_\w+\.chats\.subaccountId_1_start_timestamp_-1_chat_id_-1$/m],
     ["keys rotate", () => [], /pending {2}retellaccounts/],
     ["forget cache", ({ subaccountId }) => ["--subaccount", subaccountId], /would drop the list and 1 transcript$/m],

@@ -31,6 +31,8 @@ const Subaccount = z.object({
   isActive: z.boolean(),
   maintenanceMode: z.boolean(),
   maintenanceMessage: z.string().optional(),
+  /** Set by an operator (`npm run ops -- pause`). `background`: sweep and webhooks. `all`: requests, too. */
+  paused: z.enum(["background", "all"]).optional(),
   databaseName: z.string().optional(),
   mongodbUrl: z.object({ text: z.string(), iv: z.string().optional() }).optional(),
   /** The name of a field that locates the data and is not text. Such a subaccount has no database. */
@@ -40,7 +42,7 @@ const Subaccount = z.object({
 const Access = z.object({
   /** When it was read in Mongo, epoch ms. Its age counts from then, in every cache. */
   readAt: z.number(),
-  /** The user's epoch at that time; "" when there was none. A new epoch invalidates what was read before. */
+  /** The user's and the subaccount's epoch then, one after the other. A new epoch invalidates what was read before. */
   epoch: z.string(),
   membership: Membership.nullable(),
   subaccount: Subaccount.nullable(),
@@ -54,15 +56,15 @@ export type Access = z.infer<typeof Access>;
 
 const memory = new Lru<Access>(10_000);
 
-/** What this process has cached. No I/O, so the user's epoch may have changed since: `accessInCaches` checks it. */
+/** What this process has cached. No I/O, so an epoch may have changed since: `accessInCaches` checks them. */
 export function accessInMemory(userId: string, subaccountId: string): Access | undefined {
   const access = memory.get(`${subaccountId}:${userId}`);
   return access && isFresh(access) ? access : undefined;
 }
 
 /**
- * Reads the user's epoch in Redis, and the cached access where this process has none. Never rejects: without Redis the
- * local copy is used for its minute, and without a copy the caller reads Mongo.
+ * Reads the epochs in Redis, and the cached access where this process has none. Never rejects: without Redis the local
+ * copy is used for its minute, and without a copy the caller reads Mongo.
  */
 export async function accessInCaches(
   userId: string,
@@ -70,9 +72,12 @@ export async function accessInCaches(
 ): Promise<{ access: Access | undefined; epoch: string | undefined; failure?: unknown }> {
   const local = accessInMemory(userId, subaccountId);
   try {
-    const keys = [epochKey(userId), ...(local ? [] : [accessKey(userId, subaccountId)])];
-    const [epochText, text] = await redis.mget(keys);
-    const epoch = epochText ?? "";
+    const epochs = [epochKey(userId), subaccountEpochKey(subaccountId)];
+    const [ofUser, ofSubaccount, text] = await redis.mget([
+      ...epochs,
+      ...(local ? [] : [accessKey(userId, subaccountId)]),
+    ]);
+    const epoch = `${ofUser ?? ""}${ofSubaccount ?? ""}`;
     const access = local ?? Access.safeParse(parseJson(text)).data; // unreadable counts as absent
     if (!access || access.epoch !== epoch || !isFresh(access)) return { access: undefined, epoch };
     memory.set(`${subaccountId}:${userId}`, access);
@@ -85,7 +90,7 @@ export async function accessInCaches(
 /**
  * Reads membership and subaccount in Mongo, in parallel, and caches them in this process and in Redis.
  *
- * @param epoch The user's epoch as read before; undefined when Redis did not answer. Then Redis is not written either.
+ * @param epoch The epochs as read before; undefined when Redis did not answer. Then Redis is not written either.
  * @throws CONNECTION_FAILED when Mongo does not answer: a permission that cannot be decided is refused.
  */
 export async function loadAccess(
@@ -133,6 +138,7 @@ export async function loadSubaccount(subaccountId: string): Promise<Access["suba
     isActive: 1,
     maintenanceMode: 1,
     maintenanceMessage: 1,
+    chatPause: 1,
     databaseName: 1,
     mongodbUrl: 1,
     encryptionIV: 1,
@@ -165,11 +171,13 @@ export function subaccountOf(document: Record<string, unknown>): NonNullable<Acc
   const text = (value: unknown) => (typeof value === "string" && value !== "" ? value : undefined);
   const [databaseName, url, iv] = [document.databaseName, document.mongodbUrl, document.encryptionIV].map(text);
   const maintenanceMessage = text(document.maintenanceMessage);
+  const pause = (document.chatPause ?? false) as { requests?: unknown } | false;
   const unreadable = ["databaseName", "mongodbUrl"].find((name) => typeof (document[name] ?? "") !== "string");
   return {
     isActive: document.isActive === true,
     maintenanceMode: (document.maintenanceMode ?? false) !== false,
     ...(maintenanceMessage ? { maintenanceMessage } : {}),
+    ...(pause ? { paused: pause.requests === false ? ("background" as const) : ("all" as const) } : {}),
     ...(databaseName ? { databaseName } : {}),
     ...(url ? { mongodbUrl: { text: url, ...(iv ? { iv } : {}) } } : {}),
     ...(unreadable ? { unreadable } : {}),
@@ -189,9 +197,20 @@ function orUnreachable<T extends readonly unknown[]>(reads: T) {
  * @throws RedisUnavailable. Then a change takes effect within PERMISSION_CACHE_SECONDS.
  */
 export async function forgetUser(userId: string): Promise<void> {
-  // An hour, which is longer than any access stays cached.
-  await redis.set(epochKey(canonicalUserId(userId)), crypto.randomUUID(), 3_600);
+  await redis.set(epochKey(canonicalUserId(userId)), crypto.randomUUID(), epochSeconds);
 }
+
+/**
+ * The same for a subaccount: its flags, its pause and where its data is.
+ *
+ * @throws RedisUnavailable. Then a change takes effect within PERMISSION_CACHE_SECONDS.
+ */
+export async function forgetSubaccount(subaccountId: string): Promise<void> {
+  await redis.set(subaccountEpochKey(subaccountId), crypto.randomUUID(), epochSeconds);
+}
+
+/** Longer than any access stays cached. */
+const epochSeconds = 3_600;
 
 export type PermissionCheck =
   | { allowed: true; effectiveRole: string }
@@ -227,4 +246,5 @@ function expiryOf(temporaryAccess: unknown): number | null {
 }
 
 const epochKey = (userId: string) => key("access", "epoch", userId);
+const subaccountEpochKey = (subaccountId: string) => key("access", "subaccount-epoch", subaccountId);
 const accessKey = (userId: string, subaccountId: string) => key("access", subaccountId, userId);

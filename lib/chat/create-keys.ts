@@ -11,6 +11,7 @@ import { cancelledClaimMs, keyMs, takenOverKeyMs } from "./timing.ts";
  */
 export interface IdempotencyRecord {
   _id: string;
+  /** "": not known, as the record was lost in a restore and made anew. */
   hash: string;
   /** The attempt that works on it. */
   owner: string;
@@ -89,6 +90,20 @@ export async function takeOver(
 /** Notes the chat that came of it. */
 export async function noteChat(tenant: TenantContext, id: string, chat_id: string): Promise<void> {
   await run(tenant, (records) => records.updateOne({ _id: id }, { $set: { chat_id } }));
+}
+
+/** Notes it of a create whose record was lost in a restore. The digest of its body is not known. */
+export async function restore(tenant: TenantContext, request: string, chat_id: string): Promise<void> {
+  const [_id = "", expires] = request.split(".");
+  const $setOnInsert = {
+    hash: "",
+    owner: "restored",
+    state: "unknown" as const,
+    at: new Date(),
+    chat_id,
+    expires: new Date(Number(expires)),
+  };
+  await run(tenant, (records) => records.updateOne({ _id }, { $setOnInsert }, { upsert: true }));
 }
 
 /** Frees the key: nothing came of it, for sure. */

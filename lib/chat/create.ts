@@ -173,7 +173,7 @@ async function replay(
   earlier: RecordSnapshot,
 ): Promise<Created | undefined> {
   const { tenant } = context;
-  if (earlier.hash !== key.hash) throw new ApiError("IDEMPOTENCY_KEY_REUSED");
+  if (earlier.hash !== "" && earlier.hash !== key.hash) throw new ApiError("IDEMPOTENCY_KEY_REUSED");
   if (!earlier.chat_id && isRunning(earlier)) throw inProgress(2);
 
   const retell = await retellFor(tenant);

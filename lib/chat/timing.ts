@@ -182,3 +182,11 @@ export const minTombstoneWaitMs = minute;
 
 /** Retell must refuse to show a chat for this long before the chat counts as deleted there. */
 export const deletedAtRetellMs = 7 * day;
+
+// After a restore
+
+/** Chats are searched from this much before the restore point on: Retell's clock is another one. */
+export const restoredMarginMs = 5 * minute;
+
+/** How long Retell's list of the chats since then may take. */
+export const restoredReadMs = 5 * minute;

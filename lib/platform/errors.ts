@@ -24,6 +24,7 @@ export const errors = {
   CHAT_RETRIEVE_FAILED: { status: 503, message: "The chat could not be retrieved" },
   CHAT_LIST_FAILED: { status: 503, message: "The chats could not be listed" },
   CONNECTION_FAILED: { status: 503, message: "The database cannot be reached" },
+  SUBACCOUNT_PAUSED: { status: 503, message: "This subaccount is paused for maintenance; try again shortly" },
   TIMEOUT: { status: 504, message: "The request took too long" },
   INTERNAL_ERROR: { status: 500, message: "Something went wrong on our side" },
 } as const satisfies Record<string, { status: number; message: string }>;

@@ -75,7 +75,7 @@ export class RequestLog {
   /** Writes a request's own line and its metrics. Both in one write: of a message's seven writes, this saves one. */
   finish(outcome: Fields & { duration: number }, error?: ApiError): void {
     process.stdout.cork();
-    if (error && error.status >= 500) this.error("Request failed", error, outcome);
+    if (error && isFailure(error)) this.error("Request failed", error, outcome);
     else this.info("Request", outcome);
     this.writeMetrics(outcome.duration, error);
     process.stdout.uncork();
@@ -87,7 +87,7 @@ export class RequestLog {
     this.metrics.put("Duration", durationMs);
     if (cache) this.metrics.add(cache === "hit" ? "CacheHits" : "CacheMisses");
     if (error) this.metrics.add("Errors");
-    if (error && error.status >= 500) this.metrics.add("Failures");
+    if (error && isFailure(error)) this.metrics.add("Failures");
     this.metrics.flush({ operationId, requestId, Operation: operation, Code: error?.code });
   }
 
@@ -95,6 +95,10 @@ export class RequestLog {
     return { ...this.fields, ...extra };
   }
 }
+
+/** A pause is an operator's own doing, and must not alarm anybody. */
+const isFailure = ({ status, code }: Pick<ApiError, "status" | "code">) =>
+  status >= 500 && code !== "SUBACCOUNT_PAUSED";
 
 interface Description {
   name: string;

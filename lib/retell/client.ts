@@ -40,10 +40,18 @@ export interface RetellChatRequest {
 /** What identifies a create's chat at Retell: the id of its Idempotency-Key, or without a key its operationId. */
 type CreateId = { request: string } | { subaccountId: string; operationId: string };
 
-/** A chat at Retell that one of our creates made, and that create's operationId. */
-interface CreatedChat {
+/** A chat at Retell that one of our creates made, with what its metadata says of that create. */
+export interface CreatedChat {
   chatId: string;
   operationId: string | undefined;
+  /** The name of the create, if it had an Idempotency-Key. */
+  request: string | undefined;
+}
+
+/** Two times, epoch ms. */
+interface TimeRange {
+  from: number;
+  to: number;
 }
 
 /**
@@ -142,19 +150,29 @@ export class RetellClient {
   }
 
   /**
-   * The ongoing chats, begun between two times (epoch ms), that carry our reserved key for this subaccount and stage.
-   * Another stage's chats are left out: our data may be a copy of that stage's, where they are known.
+   * The ongoing chats, begun between two times, that carry our reserved key for this subaccount and stage. Another
+   * stage's chats are left out: our data may be a copy of that stage's, where they are known.
    */
-  ongoingOf(subaccountId: string, { from, to }: { from: number; to: number }, signal: AbortSignal) {
-    const criteria = {
-      chat_status: { type: "enum" as const, op: "in" as const, value: ["ongoing" as const] },
-      start_timestamp: { type: "range" as const, op: "bt" as const, value: [from, to] },
-    };
+  ongoingOf(subaccountId: string, range: TimeRange, signal: AbortSignal): Promise<CreatedChat[]> {
+    const chat_status = { type: "enum" as const, op: "in" as const, value: ["ongoing" as const] };
+    return this.#createdBy(subaccountId, { ...startedIn(range), chat_status }, signal);
+  }
+
+  /** The same with the chats that are over. */
+  createdIn(subaccountId: string, range: TimeRange, signal: AbortSignal): Promise<CreatedChat[]> {
+    return this.#createdBy(subaccountId, startedIn(range), signal);
+  }
+
+  #createdBy(
+    subaccountId: string,
+    criteria: ChatListParams["filter_criteria"],
+    signal: AbortSignal,
+  ): Promise<CreatedChat[]> {
     return this.#call("CHAT_RETRIEVE_FAILED", { isRead: true, chatId: undefined }, async (retell) => {
       const chats: CreatedChat[] = [];
       for await (const { chat_id, ours } of this.#list(retell, criteria, signal)) {
-        const isOurs = ours?.subaccountId === subaccountId && ours.stage === config().STAGE;
-        if (isOurs) chats.push({ chatId: chat_id, operationId: ours.operationId });
+        if (ours?.subaccountId !== subaccountId || ours.stage !== config().STAGE) continue;
+        chats.push({ chatId: chat_id, operationId: ours.operationId, request: ours.request });
       }
       return chats;
     });
@@ -221,6 +239,10 @@ export class RetellClient {
     }
   }
 }
+
+const startedIn = ({ from, to }: TimeRange) => ({
+  start_timestamp: { type: "range" as const, op: "bt" as const, value: [from, to] },
+});
 
 function isCreatedBy(ours: z.infer<typeof ReservedMetadata>[typeof reservedKey], by: CreateId): boolean {
   if ("request" in by) return ours.request === by.request;

@@ -69,6 +69,8 @@ const Chat = z
     transcript: z.string().nullish(),
     /** Absent if the agent's storage setting keeps no history. */
     message_with_tool_calls: Entries.nullish(),
+    metadata: Details,
+    retell_llm_dynamic_variables: Details,
     collected_dynamic_variables: Details,
     chat_cost: Cost,
     chat_analysis: Details,

@@ -92,6 +92,8 @@ export const LogLine = z.strictObject({
   subaccounts: z.number().int().optional(),
   settled: z.number().int().optional(),
   orphansEnded: z.number().int().optional(),
+  /** Subaccounts that a sweep skipped, because an operator has paused them. */
+  paused: z.number().int().optional(),
   failed: z.number().int().optional(),
   oldestOpenSeconds: z.number().optional(),
 });

@@ -6,9 +6,12 @@ import type { Middleware } from "../call.ts";
 import type { GuardedRoute } from "../route.ts";
 import { countForRoute, enforce } from "./limit.ts";
 
+/** A pause for requests is meant to be short: a move takes seconds. */
+const pausedRetrySeconds = 5;
+
 /**
  * Awaits what was started before, and decides in this order: the user's limit, the permission, the subaccount's limit.
- * Then it opens the tenant's database.
+ * Then the pause of the subaccount, and it opens the tenant's database.
  */
 export function authorize(route: GuardedRoute): Middleware {
   return {
@@ -35,6 +38,8 @@ export function authorize(route: GuardedRoute): Middleware {
       const counted = await (counts.subaccount ?? countForRoute(route, subaccountId));
       if (counted) enforce(state, counted);
 
+      if (access.subaccount?.paused === "all")
+        throw new ApiError("SUBACCOUNT_PAUSED", { retryAfter: pausedRetrySeconds });
       state.tenant = await openTenant(subaccountId, access.subaccount ?? {}, state);
       log.spent.admit = performance.now() - state.startedAt;
     },

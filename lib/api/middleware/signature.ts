@@ -14,6 +14,9 @@ import type { Route } from "../route.ts";
 const signatureFormat = /^v=(\d{13}),d=[0-9a-f]{64}$/;
 const toleranceMs = 5 * 60_000;
 
+/** Retell's own waits between its deliveries are not documented: this is what we would like. */
+const pausedRetrySeconds = 60;
+
 /**
  * How many bytes of forged deliveries this instance hashes per subaccount and minute. Bytes and not deliveries are
  * counted, because webhooks contain transcripts and may be large. Each counts as 16 KiB or more.
@@ -53,6 +56,8 @@ export function signature(route: Route): Middleware {
 
       const subaccount = await log.time("mongo", loadSubaccount(subaccountId));
       if (!subaccount) throw refused();
+      // Retell repeats the delivery a few times. What it gives up, the sweep finds after the pause.
+      if (subaccount.paused) throw new ApiError("SUBACCOUNT_PAUSED", { retryAfter: pausedRetrySeconds });
       state.tenant = await openTenant(subaccountId, subaccount, state);
       Object.assign(state, { params, rawBody: body });
     },

@@ -69,3 +69,27 @@ export async function postpone(tenant: TenantContext, chatId: string, ms: number
   const $set = { "internal.nextSweepAt": msFromNow(ms) };
   await run(tenant, (chats) => chats.updateOne(oneChat(tenant, chatId), { $set }));
 }
+
+/** Ongoing chats that are due later, and whose sender is not at work. */
+const asleep = ({ subaccountId }: TenantContext) => ({
+  subaccountId,
+  "internal.nextSweepAt": { $gt: new Date() },
+  chat_status: "ongoing" as const,
+  "internal.turn": { $exists: false },
+});
+
+/** How many ongoing chats `wakeSome` would make due. */
+export const countAsleep = (tenant: TenantContext) => run(tenant, (chats) => chats.countDocuments(asleep(tenant)));
+
+/**
+ * Makes some ongoing chats due now that are due later. In pieces, so that each is done within the time of one operation.
+ *
+ * @returns How many; 0 when none is left.
+ */
+export async function wakeSome(tenant: TenantContext): Promise<number> {
+  const some = await run(tenant, (chats) => chats.find(asleep(tenant)).limit(500).project({ _id: 1 }).toArray());
+  if (some.length === 0) return 0;
+  const filter = { ...asleep(tenant), _id: { $in: some.map(({ _id }) => _id) } };
+  await run(tenant, (chats) => chats.updateMany(filter, { $set: { "internal.nextSweepAt": new Date() } }));
+  return some.length;
+}

@@ -2,7 +2,7 @@ import type { TenantContext } from "../../access/tenant.ts";
 import { bounded, central } from "../../platform/mongo.ts";
 import type { RetellError } from "../../retell/errors.ts";
 import * as chats from "../store/chats.ts";
-import { databaseId } from "../store/database-id.ts";
+import { markDatabase } from "../store/database-id.ts";
 import * as tombstones from "../store/tombstones.ts";
 import {
   claimMs,
@@ -20,9 +20,21 @@ import { endGivenUp } from "./tombstones.ts";
 interface DatabaseNote {
   /** `database of ` and the subaccount's id. */
   _id: string;
-  database: string;
-  /** The database was another one before: chats that started before this time may be stored there. */
+  /** Absent until the first search. */
+  database?: string;
+  /** The mark that was left in that database. If it has an older one now, it was restored. */
+  markedAt?: Date;
+  /** The database was another one before, or was restored: chats that started before this time may be stored elsewhere. */
   judgesFrom?: Date;
+}
+
+const databaseNotes = async () => (await central()).collection<DatabaseNote>("chatsweeps");
+const noteId = (subaccountId: string) => `database of ${subaccountId}`;
+
+/** From now on no chat of a subaccount that began before a time (epoch ms) is ended as an orphan. */
+export async function judgeOnlyFrom({ subaccountId }: TenantContext, from: number): Promise<void> {
+  const $max = { judgesFrom: new Date(from) };
+  await bounded((await databaseNotes()).updateOne({ _id: noteId(subaccountId) }, { $max }, { upsert: true }));
 }
 
 /** Searches a subaccount's account at Retell for orphans, if it is time to. */
@@ -44,26 +56,29 @@ export async function searchOrphans(subaccount: Subaccount, run: SweepRun): Prom
 
 /**
  * From when on (epoch ms) chats at Retell can be judged by a subaccount's database. The last run noted which database
- * that was. If it is another one now, chats that started before are stored in the old one, and none of them is ended.
+ * that was, and left its time there. If it is another one now, or if that time is missing, chats that started before may
+ * be stored in the old one, or have been stored in what a restore has replaced, and none of them is ended.
  */
 async function judgedFrom(tenant: TenantContext): Promise<number> {
   const { subaccountId, log } = tenant;
-  const notes = (await central()).collection<DatabaseNote>("chatsweeps");
-  const _id = `database of ${subaccountId}`;
-  const database = await databaseId(tenant);
-  const last = await bounded(
-    notes.findOneAndUpdate({ _id }, { $setOnInsert: { database } }, { upsert: true, returnDocument: "after" }),
-  );
-  let judgesFrom = last?.judgesFrom?.getTime() ?? 0;
-  if (last && last.database !== database) {
-    judgesFrom = Date.now() + movedDatabaseMs;
-    await bounded(notes.updateOne({ _id }, { $set: { database, judgesFrom: new Date(judgesFrom) } }));
-  }
-  if (Date.now() < judgesFrom) {
-    log.error("A subaccount's database is another one than before: no chat at Retell is ended for it", undefined);
+  const notes = await databaseNotes();
+  const _id = noteId(subaccountId);
+  const last = await bounded(notes.findOne({ _id })); // before the mark, which another run may write meanwhile
+  const now = new Date();
+  const { id, markedBefore } = await markDatabase(tenant, now);
+  const isOther = last?.database !== undefined && last.database !== id;
+  const isRestored = last?.markedAt !== undefined && !(markedBefore && markedBefore >= last.markedAt);
+  const judgesFrom = new Date(isOther || isRestored ? now.getTime() + movedDatabaseMs : (last?.judgesFrom ?? 0));
+  const $set = { database: id, ...(isOther || isRestored ? { judgesFrom } : {}) };
+  await bounded(notes.updateOne({ _id }, { $set, $max: { markedAt: now } }, { upsert: true }));
+  if (now < judgesFrom) {
+    log.error(
+      "A subaccount's database is another one than before, or was restored: no chat at Retell is ended",
+      undefined,
+    );
     log.metrics.add("ChangedDatabases");
   }
-  return judgesFrom;
+  return judgesFrom.getTime();
 }
 
 /**

@@ -22,6 +22,8 @@ export interface SweepResult {
   /** Chats that came of a create of ours, that we have not stored, and that were ended at Retell. */
   orphansEnded: number;
   failed: number;
+  /** Subaccounts that were skipped because an operator has paused them. */
+  paused: number;
   /** Age of the oldest turn that is still open; 0 when none is. */
   oldestOpenSeconds: number;
 }

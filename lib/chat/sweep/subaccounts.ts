@@ -7,6 +7,8 @@ import { bounded, central, driver } from "../../platform/mongo.ts";
 export interface Subaccount {
   id: string;
   location: Parameters<typeof openTenant>[1];
+  /** An operator has paused it: nothing is read or written for it. */
+  isPaused: boolean;
 }
 
 /** What the sweep notes for its next run. */
@@ -48,7 +50,8 @@ export async function* subaccountsRoundRobin(work: string, until: number): Async
         // Before the work: if this subaccount makes a run die, the next run does not start with it again.
         if (_id === page[0]?._id) await note(_id);
         last = _id;
-        yield { id: String(_id), location: subaccountOf(document) };
+        const location = subaccountOf(document);
+        yield { id: String(_id), location, isPaused: location.paused !== undefined };
       }
       page = page.length < pageSize || !last ? [] : await pageOf({ ...range, $gt: last });
     }
@@ -56,7 +59,7 @@ export async function* subaccountsRoundRobin(work: string, until: number): Async
 }
 
 async function pageOf(range: { $gt?: ObjectId; $lte?: ObjectId }) {
-  const projection = { isActive: 1, databaseName: 1, mongodbUrl: 1, encryptionIV: 1 };
+  const projection = { isActive: 1, databaseName: 1, mongodbUrl: 1, encryptionIV: 1, chatPause: 1 };
   const subaccounts = (await central()).collection<{ _id: ObjectId }>("subaccounts");
   return bounded(subaccounts.find({ _id: range }, { projection }).sort({ _id: 1 }).limit(pageSize).toArray());
 }

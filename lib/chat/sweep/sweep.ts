@@ -12,16 +12,28 @@ import { subaccountsRoundRobin } from "./subaccounts.ts";
  * row, is skipped until the next run.
  */
 export async function sweep(bounds: SweepBounds, log: RequestLog): Promise<SweepResult> {
-  const result: SweepResult = { subaccounts: 0, settled: 0, orphansEnded: 0, failed: 0, oldestOpenSeconds: 0 };
+  const result: SweepResult = {
+    subaccounts: 0,
+    settled: 0,
+    orphansEnded: 0,
+    failed: 0,
+    oldestOpenSeconds: 0,
+    paused: 0,
+  };
   // Due chats come first. A quarter of the time is kept for orphans, however many chats are due.
   const until = bounds.until - Math.max(0, bounds.until - Date.now()) / 4;
   const run: SweepRun = { bounds: { ...bounds, until }, log, result, failedSubaccounts: new Set() };
   for await (const subaccount of subaccountsRoundRobin("due chats", until)) {
+    if (subaccount.isPaused) {
+      result.paused += 1;
+      continue;
+    }
     result.subaccounts += 1;
     await withTenant(subaccount, run, (tenant) => sweepDueChats(tenant, run));
   }
   for await (const subaccount of subaccountsRoundRobin("orphans", bounds.until)) {
-    if (!run.failedSubaccounts.has(subaccount.id)) await searchOrphans(subaccount, { ...run, bounds });
+    if (!subaccount.isPaused && !run.failedSubaccounts.has(subaccount.id))
+      await searchOrphans(subaccount, { ...run, bounds });
   }
   return result;
 }

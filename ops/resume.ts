@@ -1,0 +1,67 @@
+import type { TenantContext } from "../lib/access/tenant.ts";
+import * as schedule from "../lib/chat/store/schedule.ts";
+import { adoptChatsSince } from "../lib/chat/sweep/restored.ts";
+import { central } from "../lib/platform/mongo.ts";
+import { defineCommand, writeFlags } from "./command.ts";
+import { reachable, whyNot } from "./failure.ts";
+import {
+  changeSubaccount,
+  type SubaccountDocument,
+  subaccountDocument,
+  subaccountDocuments,
+} from "./subaccount/change.ts";
+import { refuseWhich, whichFlags } from "./subaccount/which.ts";
+import { stageTarget } from "./target.ts";
+import { allSubaccounts, mapAtMost, withTenant } from "./tenants.ts";
+
+/** Subaccounts that are resumed at a time. */
+const atATime = 5;
+
+export const command = defineCommand({
+  details:
+    "The sweep then reads every ongoing chat at Retell, and so finds what webhooks would have told.\nWith --restored-to it first stores the chats that Retell has and the restored database lacks. It may be interrupted and repeated.",
+  flags: {
+    ...whichFlags,
+    "restored-to": { type: "time", description: "the database was restored, and has what was written until then" },
+    ...writeFlags,
+  },
+  refuse: refuseWhich,
+  target: stageTarget,
+  async run({ subaccount, "restored-to": restoredTo, "dry-run": isDryRun }) {
+    await reachable(central());
+    const chosen = subaccount
+      ? [await subaccountDocument(subaccount)]
+      : await (await subaccountDocuments()).find({}).toArray();
+    // A restored central database has forgotten the pause.
+    const isMeant = ({ chatPause }: SubaccountDocument) =>
+      subaccount || restoredTo !== undefined || chatPause?.isOfAll === true;
+    const places = new Map((await allSubaccounts()).map((place) => [place.id, place]));
+    const meant = chosen.filter(isMeant).flatMap(({ _id }) => places.get(_id.toHexString()) ?? []);
+    const outcomes = await mapAtMost(atATime, meant, async (place) => {
+      try {
+        const { adopted, woken } = await withTenant(place, "subaccount", (tenant) =>
+          prepare(tenant, restoredTo, isDryRun),
+        );
+        if (!isDryRun) await changeSubaccount(place.id, { $unset: { chatPause: "" } });
+        const would = isDryRun ? "would be " : "";
+        const stored = restoredTo === undefined ? "" : `${adopted} chats of Retell ${would}stored, `;
+        console.log(`${place.id}: ${would}resumed; ${stored}${woken} ongoing chats ${would}read by the sweep`);
+        return true;
+      } catch (error) {
+        console.error(`${place.id}: stays paused: ${whyNot(error)}`);
+        return false;
+      }
+    });
+    const others = chosen.filter((one) => one.chatPause && !isMeant(one));
+    for (const { _id } of others) console.log(`${_id.toHexString()}: was paused by itself, and stays so`);
+    return outcomes.every(Boolean);
+  },
+});
+
+async function prepare(tenant: TenantContext, restoredTo: number | undefined, isDryRun: boolean) {
+  const adopted = restoredTo === undefined ? 0 : await adoptChatsSince(tenant, restoredTo, isDryRun);
+  if (isDryRun) return { adopted, woken: await schedule.countAsleep(tenant) };
+  let woken = 0;
+  for (let some = await schedule.wakeSome(tenant); some > 0; some = await schedule.wakeSome(tenant)) woken += some;
+  return { adopted, woken };
+}
