@@ -60,7 +60,7 @@ Without a request it is the one that the function's route names. In a request, {
     event: { type: "path", description: "a file with a whole event as JSON, in place of a request" },
     token: {
       type: "text",
-      description: "owner, viewer, expired, stranger, superAdmin, none, or a token",
+      description: "owner, viewer, formerMember, stranger, superAdmin, none, or a token",
       default: "owner",
     },
     times: { type: "number", description: "how many invocations", default: 3 },

@@ -21,7 +21,7 @@ export interface DeployedFunction {
   environment: Record<string, string>;
 }
 
-/** Every function of a stage. Only those that serve a subaccount get secrets and settings. */
+/** Every function of a stage. Only those that serve a subaccount get secrets, and settings besides DOCS_URL. */
 export function functionsOf(stage: string, environment: Environment): DeployedFunction[] {
   const permissions =
     environment.TRACING === "active"
@@ -29,7 +29,8 @@ export function functionsOf(stage: string, environment: Environment): DeployedFu
         [{ actions: ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], resources: ["*"] }]
       : [];
   const common = (name: string) => ({ name, reserved: reservedConcurrency(environment)[name], permissions });
-  const standalone = { secrets: [], environment: { STAGE: stage } };
+  const { DOCS_URL } = environment;
+  const standalone = { secrets: [], environment: { STAGE: stage, ...(DOCS_URL ? { DOCS_URL } : {}) } };
   const connected = {
     secrets: Object.values(secrets),
     environment: { STAGE: stage, ...functionEnvironment(environment) },

@@ -72,7 +72,7 @@ describe("limits", () => {
     expect((await instance.call("list", { ...request, subaccountId: neighbour.subaccountId })).status).toBe(200);
 
     const refused = await instance.call("transcript", request);
-    expect(verdict(refused)).toEqual([429, "RATE_LIMIT_EXCEEDED"]);
+    expect([...verdict(refused), refused.body.details]).toEqual([429, "RATE_LIMIT_EXCEEDED", { limit: "user" }]);
     expect(refused.headers["ratelimit-limit"]).toBe("5");
     expect((await instance.call("transcript", { ...request, token: world.viewer.token })).status).toBe(200);
   });

@@ -187,6 +187,7 @@ describe("the limits", () => {
     const refused = answers.find(({ status }) => status === 429);
     expect(refused?.body.code).toBe("RATE_LIMIT_EXCEEDED");
     expect(refused?.body.retryAfter).toBeGreaterThanOrEqual(1);
+    expect(refused?.body.details).toEqual({ limit: "subaccount" });
     expect(refused?.headers).toMatchObject({
       "retry-after": String(refused?.body.retryAfter),
       "ratelimit-limit": String(requests),
@@ -244,6 +245,21 @@ describe("routes that do not exist", () => {
     expect([await ask(target), await ask("/health"), await ask("/nowhere"), await ask(`${target}/`)]).toEqual([
       200, 200, 404, 404,
     ]);
+  });
+
+  it("every error links to its explanation where DOCS_URL is set, also of functions without other settings", async () => {
+    process.env.DOCS_URL = "https://docs.example.com/errors";
+    try {
+      const { handler } = await import("../functions/default.ts");
+      const { toEvent } = await import("../dev/event.ts");
+      const { body = "" } = await handler(toEvent({ method: "GET", target: "/nowhere" }), aContext());
+      expect(JSON.parse(body).doc_url).toBe("https://docs.example.com/errors#NOT_FOUND");
+      const refused = await call("list", { token: "x", subaccountId: world.subaccountId });
+      expect(refused.body.doc_url).toBe("https://docs.example.com/errors#INVALID_ACCESS_TOKEN");
+    } finally {
+      delete process.env.DOCS_URL;
+    }
+    expect((await call("list", { token: "x", subaccountId: world.subaccountId })).body).not.toHaveProperty("doc_url");
   });
 
   it("GET /health needs no token and tells no secret", async () => {

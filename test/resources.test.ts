@@ -24,10 +24,12 @@ it("npm run ops -- resources prints what a stage's functions are made of, and no
 });
 
 it("a function may write its log and nothing else, and what works for no subaccount knows no secret", () => {
-  for (const { name, on, permissions, secrets: linked, environment } of functionsOf("ada", { RATE_LIMIT_LIST: "9" })) {
+  const DOCS_URL = "https://docs.example.com/errors";
+  const set = { RATE_LIMIT_LIST: "9", DOCS_URL };
+  for (const { name, on, permissions, secrets: linked, environment } of functionsOf("ada", set)) {
     const isApart = "route" in on && !on.route.includes("{subaccountId}");
     expect(permissions, name).toEqual([]);
     expect(linked, name).toEqual(isApart ? [] : all);
-    expect(environment, name).toEqual({ STAGE: "ada", ...(isApart ? {} : { RATE_LIMIT_LIST: "9" }) });
+    expect(environment, name).toEqual({ STAGE: "ada", DOCS_URL, ...(isApart ? {} : { RATE_LIMIT_LIST: "9" }) });
   }
 });

@@ -20,7 +20,7 @@ const DevJson = z.strictObject({
   url: Url,
   subaccountId: z.string().regex(/^[0-9a-f]{24}$/),
   agentId: z.string().min(1),
-  tokens: z.strictObject({ owner: Token, viewer: Token, expired: Token, stranger: Token, superAdmin: Token }),
+  tokens: z.strictObject({ owner: Token, viewer: Token, formerMember: Token, stranger: Token, superAdmin: Token }),
   services: z.strictObject({
     mongodb: z.string().startsWith("mongodb://127.0.0.1:"),
     upstash: z.strictObject({ url: Url, token: z.string().min(1) }),
@@ -103,7 +103,7 @@ describe("npm start", () => {
   test("makes no tokens with a secret that it was given, and says what to use instead", async () => {
     const JWT_SECRET = "a secret that signs tokens elsewhere, too";
     const { about, output, kill } = await npmStart(folder, { env: { JWT_SECRET } });
-    expect(about.tokens).toEqual({ owner: "", viewer: "", expired: "", stranger: "", superAdmin: "" });
+    expect(about.tokens).toEqual({ owner: "", viewer: "", formerMember: "", stranger: "", superAdmin: "" });
     expect(JSON.stringify(output) + (await readFile(join(folder, "secrets.json"), "utf8"))).not.toContain("eyJ");
     expect(output.stderr).toContain("JWT_SECRET is set, so no tokens were made");
     const ownerId = /the demo's owner has the id ([0-9a-f]{24})/.exec(output.stderr)?.[1];
@@ -159,7 +159,7 @@ describe("npm start", () => {
     expect(statuses).toEqual({
       owner: [200, 200],
       viewer: [200, 403],
-      expired: [403, 403],
+      formerMember: [403, 403],
       stranger: [403, 403],
       superAdmin: [200, 200],
     });

@@ -5,7 +5,7 @@ import { ensureIndexes } from "../../lib/platform/indexes.ts";
 
 const id = (last: number) => new ObjectId(`5ca1ab1e0000000000${last.toString(16).padStart(6, "0")}`);
 
-const users = { owner: id(1), viewer: id(2), expired: id(3), stranger: id(4), superAdmin: id(5) };
+const users = { owner: id(1), viewer: id(2), formerMember: id(3), stranger: id(4), superAdmin: id(5) };
 const subaccount = id(16);
 const retellAccount = id(17);
 const database = "demo_support";
@@ -29,7 +29,7 @@ const memberships = [
   { _id: id(33), user: users.viewer, role: "viewer", flags: allOf(false), access: { enabled: false } },
   {
     _id: id(34),
-    user: users.expired,
+    user: users.formerMember,
     role: "editor",
     flags: { ...allOf(false), write: true },
     access: { enabled: true, expiresAt: new Date("2025-12-31T23:59:59Z"), reason: "audit" },

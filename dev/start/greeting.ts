@@ -5,7 +5,7 @@ export interface DevJson {
   url: string;
   subaccountId: string;
   agentId: string;
-  tokens: { owner: string; viewer: string; expired: string; stranger: string; superAdmin: string };
+  tokens: { owner: string; viewer: string; formerMember: string; stranger: string; superAdmin: string };
   services: {
     mongodb: string;
     upstash: { url: string; token: string };
@@ -35,7 +35,7 @@ export function pasteLines({ url, subaccountId, agentId, tokens }: DevJson): [st
   const token = tokens.owner ? `TOKEN=${tokens.owner}; ` : "";
   return [
     `${token}CHAT=$(curl -s "${api}/create" ${auth} ${json} -d '{"agentId": "${agentId}"}' | ${showAndTell})`,
-    `curl -s "${api}/$CHAT/message" ${auth} ${json} -d '{"content": "Where is my order?"}' | ${show}`,
+    `curl -s "${api}/$CHAT/message" ${auth} ${json} -H "idempotency-key: $CHAT-1" -d '{"content": "Where is my order?"}' | ${show}`,
     `curl -s "${api}/$CHAT/transcript" ${auth} | ${show}`,
   ];
 }

@@ -28,7 +28,7 @@ export interface Route {
   body?: z.ZodType;
   /** The schema of `data` on success. Clients may rely on it, and tests parse answers with it. */
   data: z.ZodType;
-  /** Fields of `meta` besides operationId and duration. */
+  /** Fields of `meta` besides operationId, duration and time. */
   meta?: z.ZodType;
   /** The codes that its handler may answer with, besides those of the middleware and of the Retell account. */
   errors?: readonly ErrorCode[];

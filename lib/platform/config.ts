@@ -73,6 +73,11 @@ export const settings = {
   PERMISSION_CACHE_SECONDS: Seconds.max(60).default(60),
   TURN_LEASE_SECONDS: Seconds.default(40),
   TURN_SETTLE_SECONDS: Seconds.default(330),
+  // Read by stage.ts, for functions without secrets. Here it is checked, and passed on when deploying.
+  DOCS_URL: z
+    .url({ protocol: /^https?$/ })
+    .regex(/^[^#]+$/, "Must have no fragment")
+    .optional(),
 };
 
 /** The variable that overrides an endpoint's own limit. */

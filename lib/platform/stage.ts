@@ -11,3 +11,6 @@ export function stage(): string {
   if (typeof name !== "string" || name === "") throw new Error("SST_RESOURCE_App names no stage");
   return name;
 }
+
+/** The page that explains the error codes (DOCS_URL), with an anchor for each; undefined when there is none. */
+export const docsUrl = () => process.env.DOCS_URL?.trim() || undefined;

@@ -212,9 +212,11 @@ function checkEnvelope(name: Name, { status, headers, body }: Response): void {
   if (status !== 200) {
     expect(body).toMatchObject({ success: false, message: expect.any(String), code: expect.any(String) });
     expect(body.meta.operation).toBe(name);
+    if (status === 429) expect(body.details.limit).toMatch(/^(user|subaccount)$/);
     return;
   }
   expect(body).toMatchObject({ success: true, message: route.message });
+  expect(Number.isInteger(body.meta.time)).toBe(true);
   route.data.parse(body.data);
   route.meta?.parse(body.meta);
 }

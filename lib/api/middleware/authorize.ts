@@ -22,7 +22,7 @@ export function authorize(route: GuardedRoute): Middleware {
       const { subaccountId } = params;
 
       const peeked = accessInCaches(actor.id, subaccountId); // before the first await, so that Redis gets it together with the counts
-      enforce(state, await counts.user);
+      enforce(state, await counts.user, "user");
 
       const { access: cached, epoch, failure } = await peeked;
       if (failure !== undefined) log.warn("Permission not read from Redis", failure);
@@ -36,7 +36,7 @@ export function authorize(route: GuardedRoute): Middleware {
       if (typeof agentId === "string") log.fields.agentId = loggable(agentId);
 
       const counted = await (counts.subaccount ?? countForRoute(route, subaccountId));
-      if (counted) enforce(state, counted);
+      if (counted) enforce(state, counted, "subaccount");
 
       if (access.subaccount?.paused === "all")
         throw new ApiError("SUBACCOUNT_PAUSED", { retryAfter: pausedRetrySeconds });

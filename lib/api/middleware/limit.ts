@@ -17,7 +17,7 @@ export function limitUser(): Middleware {
       if (!actor) throw new Error("limitUser must run after authenticate");
       const limit = userLimit();
       const over = knownRefusal(limit, actor.id);
-      if (over) enforce(state, over);
+      if (over) enforce(state, over, "user");
       state.counts = { user: countRequest(limit, actor.id) };
     },
   };
@@ -45,9 +45,11 @@ export function countForRoute(route: Route, subaccountId: string): Promise<Limit
 /**
  * Writes a result into the answer's headers, unless they already have that of a tighter limit.
  *
+ * @param of Whose limit it is.
  * @throws RATE_LIMIT_EXCEEDED
  */
-export function enforce(state: RequestState, { success, limit, remaining, reset, degraded }: LimitResult): void {
+export function enforce(state: RequestState, result: LimitResult, of: "user" | "subaccount"): void {
+  const { success, limit, remaining, reset, degraded } = result;
   const { headers, log } = state;
   const seconds = Math.max(1, Math.ceil((reset - Date.now()) / 1_000));
 
@@ -63,5 +65,5 @@ export function enforce(state: RequestState, { success, limit, remaining, reset,
     log.fields.limits = "degraded";
     log.warn("Rate limits degraded: this instance counts by itself", degraded);
   }
-  if (!success) throw new ApiError("RATE_LIMIT_EXCEEDED", { retryAfter: seconds });
+  if (!success) throw new ApiError("RATE_LIMIT_EXCEEDED", { retryAfter: seconds, details: { limit: of } });
 }

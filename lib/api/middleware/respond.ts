@@ -4,6 +4,7 @@ import { acceptsGzip, fromText, gzip } from "../../platform/compress.ts";
 import { Deadline } from "../../platform/deadline.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { RequestLog } from "../../platform/logger.ts";
+import { docsUrl } from "../../platform/stage.ts";
 import type { Middleware, Reply, RequestState } from "../call.ts";
 import { headerOf, valuesOf } from "../headers.ts";
 import { defaultTimeoutSeconds, type Route, routeKey } from "../route.ts";
@@ -72,7 +73,7 @@ async function successResponse(
   await Promise.all(trailing);
   if (!reply.answer && reply.isReplay) headers["idempotent-replayed"] = "true";
 
-  const own = JSON.stringify({ ...reply.meta, operationId, duration: `${elapsed(state)}ms` });
+  const own = JSON.stringify({ ...reply.meta, operationId, duration: `${elapsed(state)}ms`, time: Date.now() });
   const tail = `${own.slice(1)}}`;
   if (state.acceptsGzip && head.length >= minGzipBytes) {
     const body = gzip(head.deflated(), tail).toString("base64");
@@ -98,10 +99,12 @@ function errorResponse(route: Route, state: RequestState, error: ApiError): APIG
   if (code === "ACCESS_TOKEN_REQUIRED" || code === "INVALID_ACCESS_TOKEN") headers["www-authenticate"] = "Bearer";
   if (code === "METHOD_NOT_ALLOWED" && Array.isArray(details?.allow)) headers.allow = details.allow.join(", ");
   const meta = { operationId: state.operationId, operation: route.name, duration: `${elapsed(state)}ms` };
+  const page = docsUrl();
+  const doc_url = page && `${page}#${code}`;
   return {
     statusCode: error.status,
     headers,
-    body: JSON.stringify({ success: false, message, code, errors, details, retryAfter, meta }),
+    body: JSON.stringify({ success: false, message, code, doc_url, errors, details, retryAfter, meta }),
   };
 }
 

@@ -69,7 +69,10 @@ function refuseForgeries(subaccountId: string): void {
   const { bytes, until } = forged.get(subaccountId) ?? { bytes: 0, until: 0 };
   const leftMs = until - Date.now();
   if (leftMs <= 0 || bytes < forgedBytes) return;
-  throw new ApiError("RATE_LIMIT_EXCEEDED", { retryAfter: Math.ceil(leftMs / 1_000) });
+  throw new ApiError("RATE_LIMIT_EXCEEDED", {
+    retryAfter: Math.ceil(leftMs / 1_000),
+    details: { limit: "subaccount" },
+  });
 }
 
 function countForged(subaccountId: string, bytes: number): void {

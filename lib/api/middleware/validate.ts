@@ -25,7 +25,7 @@ export function validate(route: Route): Middleware {
       const problems: FieldError[] = [];
       /** The user's limit is enforced first. */
       const refuse = async (error: ApiError): Promise<never> => {
-        if (internal.state.counts) enforce(internal.state, await internal.state.counts.user);
+        if (internal.state.counts) enforce(internal.state, await internal.state.counts.user, "user");
         throw error;
       };
 
