@@ -14,13 +14,17 @@ const Meta = z.object({
     .meta({ description: "How long the API took", example: "12ms" }),
 });
 
+const SuccessMeta = Meta.extend({
+  time: z.number().int().meta({ description: "The API's clock, epoch milliseconds", example: 1759398000000 }),
+});
+
 /** Every answer with status 200. */
 export const success = (route: Route) =>
   z.object({
     success: z.literal(true),
     message: z.string().meta({ description: "For people; may change", example: route.message }),
     data: route.data,
-    meta: route.meta instanceof z.ZodObject ? Meta.extend(route.meta.shape) : Meta,
+    meta: route.meta instanceof z.ZodObject ? SuccessMeta.extend(route.meta.shape) : SuccessMeta,
   });
 
 export const ErrorCode = z.enum(Object.keys(errors) as [keyof typeof errors]).meta({
@@ -40,6 +44,7 @@ export const ErrorDetails = z.looseObject({
   turnId: z.string().optional(),
   requiredPermission: z.string().optional().meta({ description: "Of PERMISSION_DENIED" }),
   effectiveRole: z.string().optional().meta({ description: "Of PERMISSION_DENIED" }),
+  limit: z.enum(["user", "subaccount"]).optional().meta({ description: "Of RATE_LIMIT_EXCEEDED: whose limit" }),
   allow: z.array(z.string()).optional().meta({ description: "Of METHOD_NOT_ALLOWED" }),
 });
 
@@ -48,6 +53,7 @@ export const ErrorAnswer = z
     success: z.literal(false),
     message: z.string().meta({ description: "For people; may change" }),
     code: ErrorCode,
+    doc_url: z.url().optional().meta({ description: "The code's explanation, where the deployment has set DOCS_URL" }),
     errors: z.array(FieldError).optional().meta({ description: "Of VALIDATION_ERROR: everything that is wrong" }),
     details: ErrorDetails.optional(),
     retryAfter: z.number().int().optional().meta({ description: "Seconds, as in `Retry-After`" }),
