@@ -26,9 +26,10 @@ const guardedCodes: ErrorCode[] = [
   "PERMISSION_DENIED",
   "PAYLOAD_TOO_LARGE",
   "RATE_LIMIT_EXCEEDED",
+  "SUBACCOUNT_PAUSED",
   "CONNECTION_FAILED",
 ];
-const signedCodes: ErrorCode[] = ["INVALID_SIGNATURE", "RATE_LIMIT_EXCEEDED", "CONNECTION_FAILED"];
+const signedCodes: ErrorCode[] = ["INVALID_SIGNATURE", "RATE_LIMIT_EXCEEDED", "SUBACCOUNT_PAUSED", "CONNECTION_FAILED"];
 const accountCodes: ErrorCode[] = ["RETELL_ACCOUNT_INACTIVE", "RETELL_FETCH_FAILED", "API_KEY_DECRYPTION_ERROR"];
 
 /** What API Gateway answers by itself, for every route. */

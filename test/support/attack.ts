@@ -3,6 +3,7 @@ import { type HttpRequest, split, toEvent } from "../../dev/event.ts";
 import { findRoute } from "../../dev/gateway/router.ts";
 import type { Route } from "../../lib/api/route.ts";
 import { routes } from "../../lib/api/routes.ts";
+import { checkAgainstReference } from "./reference.ts";
 import {
   aContext,
   aWorld,
@@ -72,5 +73,7 @@ export async function neighbours(): Promise<[World, World]> {
 export async function raw(request: HttpRequest): Promise<Response> {
   const match = findRoute(request.method, split(request.target)[0]);
   const { handler } = await import(`../../functions/${match.route.name}.ts`);
-  return responseOf(await handler(toEvent(request, match), aContext()));
+  const response = responseOf(await handler(toEvent(request, match), aContext()));
+  checkAgainstReference(match.route, response);
+  return response;
 }

@@ -1,12 +1,15 @@
 import { randomBytes } from "node:crypto";
 import { statfsSync } from "node:fs";
 import type { TestProject } from "vitest/node";
+import { type Document, openapi } from "../../dev/openapi/document.ts";
 import { startServices } from "../../dev/services.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
     environment: Record<string, string>;
     control: { retell: string; upstash: string };
+    /** What answers are held against. Made once, because it takes longer than many a test. */
+    openapi: Document;
   }
 }
 
@@ -15,6 +18,7 @@ declare module "vitest" {
  * earlier setup provided, those services are used.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  project.provide("openapi", openapi());
   if (process.env.TEST_SERVICES) {
     const { environment, control } = JSON.parse(process.env.TEST_SERVICES);
     project.provide("environment", environment);
