@@ -1,5 +1,4 @@
 import type { Db } from "mongodb";
-import { ApiError } from "../lib/platform/errors.ts";
 import { ensureIndexes, indexes, missingIndexes } from "../lib/platform/indexes.ts";
 import { central } from "../lib/platform/mongo.ts";
 import { defineCommand, writeFlags } from "./command.ts";
@@ -11,17 +10,13 @@ type Work = (db: Db, kind: "central" | "tenant") => Promise<{ created: number; a
 
 export const command = defineCommand({
   details: "An index that is there stays as it is: the command may be repeated.",
-  flags: {
-    ...writeFlags,
-    "skip-unreachable": { type: "boolean", description: "succeed also if a subaccount's database cannot be reached" },
-  },
+  flags: writeFlags,
   target: stageTarget,
-  async run({ "dry-run": isDryRun, "skip-unreachable": skipsUnreachable }) {
+  async run({ "dry-run": isDryRun }) {
     const work = isDryRun ? printMissing : create;
     const counts = [await work(await reachable(central()), "central")];
     const seen = new Set<string>();
     let failed = 0;
-    let skipped = 0;
     for (const subaccount of await allSubaccounts()) {
       const { id, location } = subaccount;
       try {
@@ -32,15 +27,13 @@ export const command = defineCommand({
           seen.add(place);
         });
       } catch (error) {
-        const isSkipped = skipsUnreachable && error instanceof ApiError && error.code === "CONNECTION_FAILED";
-        if (isSkipped) skipped += 1;
-        else failed += 1;
+        failed += 1;
         console.error(`subaccount ${id}: ${whyNot(error)}`);
       }
     }
     const sum = (name: "created" | "all") => counts.reduce((total, count) => total + count[name], 0);
     console.log(
-      `${sum("created")} ${isDryRun ? "missing" : "created"}, ${sum("all")} in all, ${failed} databases failed${skipped > 0 ? `, ${skipped} not reached` : ""}`,
+      `${sum("created")} ${isDryRun ? "missing" : "created"}, ${sum("all")} in all, ${failed} databases failed`,
     );
     return failed === 0;
   },

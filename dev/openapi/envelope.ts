@@ -18,7 +18,7 @@ const SuccessMeta = Meta.extend({
   time: z.number().int().meta({ description: "The API's clock, epoch milliseconds", example: 1759398000000 }),
 });
 
-/** Every answer with status 200, except bare ones. */
+/** Every answer with status 200. */
 export const success = (route: Route) =>
   z.object({
     success: z.literal(true),

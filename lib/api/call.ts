@@ -50,15 +50,7 @@ export type Reply<R extends Route = Route> =
       isReplay?: boolean;
       answer?: never;
     }
-  | { answer: AnswerHead; meta: Record<string, unknown>; data?: never }
-  | { document: PublicDocument; answer?: never; data?: never };
-
-/** JSON that is the same for everyone. */
-export interface PublicDocument {
-  text: string;
-  /** Quoted, as in the header. */
-  etag: string;
-}
+  | { answer: AnswerHead; meta: Record<string, unknown>; data?: never };
 
 /** The counts of one request against its limits. */
 export interface LimitResults {
@@ -75,8 +67,6 @@ export interface RequestState {
   operationId: string;
   log: RequestLog;
   deadline: Deadline;
-  /** The ETags that the client has. */
-  ifNoneMatch: string | undefined;
   /** Whether the client accepts gzip. */
   acceptsGzip: boolean;
   /** Response headers. Middleware add theirs. */

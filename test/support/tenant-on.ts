@@ -1,6 +1,7 @@
 import { type MongoClient, ObjectId } from "mongodb";
 import { encrypt } from "../../lib/platform/crypto.ts";
-import { aWorld, central, makeUnique, type World } from "./world.ts";
+import { indexes } from "../../lib/platform/indexes.ts";
+import { aWorld, central, type World } from "./world.ts";
 
 /**
  * A subaccount whose database is on a cluster of its own.
@@ -11,7 +12,9 @@ import { aWorld, central, makeUnique, type World } from "./world.ts";
 export async function aTenantOn(client: MongoClient, url: string): Promise<World> {
   const world = await aWorld();
   const db = client.db(world.db.databaseName);
-  await makeUnique(db, "tenant");
+  for (const { collection, key, options = {} } of indexes.tenant) {
+    if (options.unique) await db.collection(collection).createIndex(key, options);
+  }
   await db.collection("chatagents").insertOne({ agentId: world.agentId, subaccountId: world.subaccountId });
   const mongodbUrl = await encrypt(url, world.subaccountId);
   const _id = new ObjectId(world.subaccountId);

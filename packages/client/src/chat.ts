@@ -2,7 +2,7 @@ import { ChatError } from "./errors.ts";
 import type { Outbox, PendingMessage } from "./outbox.ts";
 import { queryOf } from "./query.ts";
 import type { queues } from "./queue.ts";
-import type { Transport } from "./transport.ts";
+import { answered, type Transport } from "./transport.ts";
 import type {
   Answered,
   EndedChat,
@@ -13,6 +13,7 @@ import type {
   TranscriptQuery,
 } from "./types.ts";
 import { type Bounds, defaultTimeouts, type Limits, uuid } from "./wait.ts";
+import { type ChatView, type WatchOptions, watch } from "./watch.ts";
 
 export interface SendOptions extends Limits {
   /** The app's own id of the message, 1 to 128 characters; answers and transcripts repeat it. Default: the key. */
@@ -57,6 +58,8 @@ export interface Chat {
   transcript(query?: TranscriptQuery, options?: Limits): Promise<Answered<Transcript, TranscriptMeta>>;
   /** The stored messages, page by page. */
   messages(options?: MessagesOptions): AsyncIterable<Message>;
+  /** The chat now and at each change, until it is over. It polls as often as the API says. */
+  watch(options?: WatchOptions): AsyncIterable<ChatView>;
 }
 
 /** What the chats of a client share. */
@@ -66,17 +69,23 @@ export interface Shared {
   enqueue: ReturnType<typeof queues>;
   /** Keys of the sends that run or wait in this client. */
   inFlight: Set<string>;
+  /** Called with the chat's id when a send or an end has its answer. */
+  listeners: Set<(chatId: string) => void>;
 }
 
-export function chatOf({ transport, outbox, enqueue, inFlight }: Shared, id: string): Chat {
+export function chatOf({ transport, outbox, enqueue, inFlight, listeners }: Shared, id: string): Chat {
   const path = encodeURIComponent(id);
+  const transcriptPath = (query: TranscriptQuery) => `${path}/transcript${queryOf({ ...query })}`;
+
+  const tellAnswer = () => {
+    for (const tell of listeners) tell(id);
+  };
 
   async function deliver(message: PendingMessage, { signal, deadline, mayBeDone }: Bounds & { mayBeDone: boolean }) {
     const { key, content, clientMessageId } = message;
     const body = { content, client_message_id: clientMessageId };
     const ask = { operation: "send", method: "POST", path: `${path}/message`, body, key, mayBeDone } as const;
-    const { data, meta } = await transport.request(ask, { signal, deadline });
-    return { ...(data as SentMessage), meta };
+    return answered<SentMessage>(await transport.request(ask, { signal, deadline }));
   }
 
   /** Keeps the message in the outbox until its outcome is known. */
@@ -91,6 +100,7 @@ export function chatOf({ transport, outbox, enqueue, inFlight }: Shared, id: str
       throw error;
     } finally {
       inFlight.delete(key);
+      tellAnswer();
     }
   }
 
@@ -136,17 +146,18 @@ export function chatOf({ transport, outbox, enqueue, inFlight }: Shared, id: str
   async function end({ signal, timeoutMs = defaultTimeouts.writeMs }: Limits = {}) {
     const bounds = { signal, deadline: Date.now() + timeoutMs };
     const ask = { operation: "end", method: "POST", path: `${path}/end` } as const;
-    const { data, meta } = await enqueue(id, bounds, () => transport.request(ask, bounds));
-    return { ...(data as EndedChat), meta };
+    const answer = await enqueue(id, bounds, () => transport.request(ask, bounds));
+    tellAnswer();
+    return answered<EndedChat>(answer);
   }
 
   async function transcript(
     query: TranscriptQuery = {},
     { signal, timeoutMs = defaultTimeouts.readMs }: Limits = {},
   ): Promise<Answered<Transcript, TranscriptMeta>> {
-    const ask = { operation: "transcript", method: "GET", path: `${path}/transcript${queryOf({ ...query })}` } as const;
-    const { data, meta } = await transport.request(ask, { signal, deadline: Date.now() + timeoutMs });
-    return { ...(data as Transcript), meta: meta as unknown as TranscriptMeta };
+    const ask = { operation: "transcript", method: "GET", path: transcriptPath(query) } as const;
+    const answer = await transport.request(ask, { signal, deadline: Date.now() + timeoutMs });
+    return answered<Transcript, TranscriptMeta>(answer);
   }
 
   async function* messages({ after, include, limit, ...limits }: MessagesOptions = {}) {
@@ -163,5 +174,21 @@ export function chatOf({ transport, outbox, enqueue, inFlight }: Shared, id: str
     } while (next !== undefined);
   }
 
-  return { id, send, pending, resume, discard: (key) => outbox.remove(id, key), end, transcript, messages };
+  const onAnswer = (tell: () => void) => {
+    const listener = (chatId: string) => {
+      if (chatId === id) tell();
+    };
+    listeners.add(listener);
+    return () => void listeners.delete(listener);
+  };
+  const poll = (signal: AbortSignal | undefined) => (query: TranscriptQuery, etag: string | undefined) => {
+    const ask = { operation: "transcript", method: "GET", path: transcriptPath(query), etag, once: true } as const;
+    return transport.request(ask, { signal, deadline: Date.now() + defaultTimeouts.readMs });
+  };
+
+  return {
+    ...{ id, send, pending, resume, end, transcript, messages },
+    discard: (key) => outbox.remove(id, key),
+    watch: (options = {}) => watch({ poll: poll(options.signal), options, onAnswer }),
+  };
 }

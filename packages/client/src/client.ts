@@ -3,7 +3,7 @@ import { memory, outboxIn, type Storage } from "./outbox.ts";
 import { queryOf } from "./query.ts";
 import { queues } from "./queue.ts";
 import { type TokenSource, tokensOf } from "./token.ts";
-import { type Fetch, type RequestEvent, type Transport, transportOf } from "./transport.ts";
+import { answered, type Fetch, type RequestEvent, type Transport, transportOf } from "./transport.ts";
 import type { Answered, ChatPage, CreateChat, CreatedChat, ListedChat, ListFilter, PageMeta } from "./types.ts";
 import { defaultTimeouts, type Limits, uuid } from "./wait.ts";
 
@@ -63,15 +63,20 @@ export function createClient(options: ClientOptions): Client {
   const tokens = tokensOf(token, onToken);
   const transport = transportOf({ baseUrl, subaccountId, tokens, fetch, attemptTimeoutMs, onRequest });
   const outbox = outboxIn(storage, `${storagePrefix}/${subaccountId.toLowerCase()}`, onStorageError);
-  const shared = { transport, outbox, enqueue: queues(), inFlight: new Set<string>() };
+  const shared = {
+    transport,
+    outbox,
+    enqueue: queues(),
+    inFlight: new Set<string>(),
+    listeners: new Set<(chatId: string) => void>(),
+  };
 
   return {
     chats: {
       create: async (input, { key = uuid(), signal, timeoutMs = defaultTimeouts.writeMs } = {}) => {
         const bounds = { signal, deadline: Date.now() + timeoutMs };
         const ask = { operation: "create", method: "POST", path: "create", body: input, key } as const;
-        const { data, meta } = await transport.request(ask, bounds);
-        return { ...(data as CreatedChat), meta };
+        return answered<CreatedChat>(await transport.request(ask, bounds));
       },
       list: (filter = {}, limits = {}) => listOf(transport, filter, limits),
     },
@@ -85,7 +90,7 @@ function listOf(transport: Transport, filter: ListFilter, { signal, timeoutMs = 
     const path = `list${queryOf({ ...filter, cursor })}`;
     const bounds = { signal, deadline: Date.now() + timeoutMs };
     const { data, meta } = await transport.request({ operation: "list", method: "GET", path }, bounds);
-    return { chats: data as ListedChat[], meta: meta as unknown as PageMeta };
+    return { chats: data as ListedChat[], meta: meta as PageMeta };
   };
   return {
     page: () => page(),

@@ -22,3 +22,4 @@ export type { TokenSource } from "./token.ts";
 export type { Fetch, Operation, RequestEvent } from "./transport.ts";
 export type * from "./types.ts";
 export type { Limits } from "./wait.ts";
+export type { ChatView, WatchOptions } from "./watch.ts";

@@ -1,4 +1,4 @@
-type Value = string | number | boolean | readonly (string | number)[] | undefined;
+type Value = string | number | boolean | readonly (string | number | boolean)[] | undefined;
 
 /** A query string; absent values are left out. Built by hand, since React Native's URLSearchParams is incomplete. */
 export function queryOf(values: { [name: string]: Value }): string {

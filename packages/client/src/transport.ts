@@ -1,7 +1,7 @@
 import { ChatError, type ErrorCode, type ErrorParts, errorOf, type Outcome } from "./errors.ts";
 import { retryDelay } from "./retry.ts";
 import type { Tokens } from "./token.ts";
-import type { FieldError, Meta } from "./types.ts";
+import type { Answered, FieldError, Meta } from "./types.ts";
 import { type Bounds, sleep, uuid, within } from "./wait.ts";
 
 /** As much of `fetch` as this client uses. */
@@ -9,6 +9,11 @@ export type Fetch = (
   url: string,
   init: { method: string; headers: Record<string, string>; body?: string; signal?: AbortSignal },
 ) => Promise<{ status: number; headers: { get(name: string): string | null }; text(): Promise<string> }>;
+
+/** The data of an answer with its meta, in the types that the API's reference gives them. */
+export function answered<Data extends object, DataMeta = Meta>({ data, meta }: Answer): Answered<Data, DataMeta> {
+  return { ...(data as Data), meta: meta as DataMeta };
+}
 
 export type Operation = "create" | "send" | "end" | "list" | "transcript";
 
@@ -24,13 +29,16 @@ export interface Ask {
   etag?: string | undefined;
   /** Whether an earlier attempt with this key may have done what is asked. */
   mayBeDone?: boolean;
+  /** Makes one attempt, and a second one after a 401. */
+  once?: boolean;
 }
 
 /** An answer without an error; 304 has no data. */
 export interface Answer {
   status: number;
   data: unknown;
-  meta: Meta & Record<string, unknown>;
+  /** The answer's own, as far as it has one: 304 has none. */
+  meta: Partial<Meta> & Pick<Meta, "operationId" | "replayed"> & Record<string, unknown>;
   etag: string | undefined;
 }
 
@@ -158,7 +166,7 @@ export function transportOf({ baseUrl, subaccountId, tokens, fetch, attemptTimeo
   async function request(ask: Ask, bounds: Bounds): Promise<Answer> {
     let mayBeDone = ask.mayBeDone ?? false;
     let last: ChatError | undefined;
-    let refused: string | undefined;
+    let wasRefused = false;
     for (let number = 1; ; number++) {
       const { result, event, token } = await attempt(ask, number, bounds);
       if (!(result instanceof ChatError)) {
@@ -167,14 +175,15 @@ export function transportOf({ baseUrl, subaccountId, tokens, fetch, attemptTimeo
       }
       if (result.outcome === "unknown") mayBeDone = true;
       else if (settled.has(result.code)) mayBeDone = false;
-      let waitMs = retryDelay(result, number);
-      if (result.status === 401 && token !== refused) {
-        refused = token;
+      let waitMs = ask.once ? undefined : retryDelay(result, number);
+      const isRefused = result.status === 401 && token !== "";
+      if (isRefused && !wasRefused) {
         waitMs = await within(tokens.renew(token), bounds).then(
           (next) => (next === token ? undefined : 0),
           () => undefined,
         );
       }
+      wasRefused = isRefused;
       const isOver = waitMs === undefined || Date.now() + waitMs >= bounds.deadline;
       if (!isOver) event.retryInMs = waitMs as number;
       onRequest?.(event);
@@ -216,11 +225,11 @@ function read(
 ): Answer | ChatError {
   const etag = headers.get("etag") ?? undefined;
   const replayed = headers.get("idempotent-replayed") === "true";
-  if (status === 304) return { status, data: undefined, etag, meta: { operationId, duration: "", replayed } };
+  if (status === 304) return { status, data: undefined, etag, meta: { operationId, replayed } };
   const body = parse(text);
   const meta = isObject(body) && isObject(body.meta) ? body.meta : undefined;
   if (status === 200 && isObject(body) && body.success === true && meta) {
-    return { status, data: body.data, etag, meta: { ...(meta as unknown as Meta), replayed } };
+    return { status, data: body.data, etag, meta: { ...(meta as Meta), replayed } };
   }
   const parts = { status, operationId, retryAfter: retryAfterOf(headers.get("retry-after"), body) };
   if (isObject(body) && body.success === false && typeof body.code === "string") return refusal(body, meta, parts);
@@ -231,7 +240,8 @@ function read(
 
 function refusal(body: Json, meta: Json | undefined, parts: Partial<ErrorParts> & { status: number }): ChatError {
   const details = isObject(body.details) ? body.details : {};
-  const { outcome = parts.status === 500 ? "unknown" : "failed" } = details as { outcome?: Outcome };
+  // After an error that nobody foresaw, the API itself does not know.
+  const { outcome = body.code === "INTERNAL_ERROR" ? "unknown" : "failed" } = details as { outcome?: Outcome };
   return errorOf({
     ...parts,
     ...{ code: String(body.code), message: String(body.message), details, outcome },

@@ -1,10 +1,18 @@
-import { describe, expect, test } from "vitest";
-import { anEmptySimulator } from "./support/simulator.ts";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { aSimulator } from "./support/simulator.ts";
 
 const HOUR_MS = 3_600_000;
 const MISSING = { status: 422, error: { status: "error", message: "Cannot find requested asset under given api key" } };
 
-const { retell, chats } = await anEmptySimulator();
+let retell: Awaited<ReturnType<typeof aSimulator>>;
+let chats: ReturnType<typeof retell.sdk>;
+
+beforeAll(async () => {
+  retell = await aSimulator();
+  chats = retell.sdk();
+});
+afterAll(() => retell.stop());
+beforeEach(() => retell.command("DELETE", "/chats"));
 
 const aChat = (agent_id = "agent_shop", more = {}) => chats.create({ agent_id, ...more });
 const say = async (chat_id: string, content: string) =>
