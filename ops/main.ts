@@ -27,6 +27,10 @@ export const ops: Group = {
       says: "ends a pause; after a restore it stores again what only Retell still has",
       load: () => import("./resume.ts"),
     },
+    "subaccount move": {
+      says: "moves a subaccount's chats to another database or cluster, while they go on",
+      load: () => import("./subaccount/move.ts"),
+    },
     "keys rotate": {
       says: "encrypts every stored secret with the current ENCRYPTION_KEY",
       load: () => import("./rotate-keys.ts"),

@@ -156,6 +156,11 @@ describe("a dry run", async () => {
     ["sweep", () => [], /"due":[1-9]/],
     ["pause", () => ["--all"], /^would pause sweep and webhooks of [1-9]/],
     ["resume", ({ subaccountId }) => ["--subaccount", subaccountId], /would be resumed; /],
+    [
+      "subaccount move",
+      ({ subaccountId }) => ["--subaccount", subaccountId, "--database", `to_${subaccountId}`],
+      /^would move 1 chats$/m,
+    ],
     ["indexes", () => [], /^missing {3}t_\w+\.chats\.subaccountId_1_start_timestamp_-1_chat_id_-1$/m],
     ["keys rotate", () => [], /pending {2}retellaccounts/],
     ["forget cache", ({ subaccountId }) => ["--subaccount", subaccountId], /would drop the list and 1 transcript$/m],

@@ -97,7 +97,10 @@ describe("a paused subaccount", () => {
   it("needs to be named, or all", async () => {
     for (const command of ["pause", "resume"]) {
       for (const args of [[], ["--all", "--subaccount", "5ca1ab1e00000000000000ff"]]) {
-        expect(await tool(command, args)).toMatchObject({ code: 1, stderr: /either --subaccount ID or --all/ });
+        expect(await tool(command, args)).toMatchObject({
+          code: 1,
+          stderr: expect.stringMatching(/either --subaccount ID or --all/),
+        });
       }
     }
   });

@@ -26,6 +26,10 @@ export const prove: Group = {
       "test/failover/",
     ),
     "chaos short": proof("sends 80 messages while instances and services fail; 2 min", "test/chaos/chaos.proof.ts"),
+    move: proof(
+      "moves a tenant to another cluster and back while clients send, and everything fails; 2 min",
+      "test/chaos/move.proof.ts",
+    ),
     model: proof(
       "walks through every order of steps and crashes in a model of the turn protocol; 3 min",
       "test/model/model.proof.ts",
@@ -51,7 +55,7 @@ export const prove: Group = {
       "removes each safeguard from the code, and checks that its test fails; 4 min",
       "test/guards/guards.proof.ts",
     ),
-    all: proof("runs all of these; 20 min"),
+    all: proof("runs all of these; 22 min"),
     chaos: {
       says: "as chaos short, as long as its flags say, with all parts (docs/chaos.md); not part of all",
       program: [new URL("chaos/main.ts", import.meta.url)],

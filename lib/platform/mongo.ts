@@ -90,6 +90,9 @@ function isConnectionError(error: unknown): boolean {
  * The server's errors about a request that is wrong or does not fit the stored data. Assertions without a name, which the
  * server calls `Location` and a number above 10,000, count as such, too. Lower numbers are Atlas's.
  *
+ * DocumentValidationFailure (121) is not in the list: the only validators are those that refuse the writes of a subaccount
+ * that has moved away, whose new address this instance learns within a minute.
+ *
  * InvalidNamespace (73) is not in the list: our collections have valid names, so the tenant's `databaseName` is wrong.
  *
  * @see github.com/mongodb/mongo, src/mongo/base/error_codes.yml
@@ -106,7 +109,6 @@ const requestErrors = new Set([
   66, // ImmutableField
   ...[67, 85, 86, 197], // an index that cannot be created
   72, // InvalidOptions
-  121, // DocumentValidationFailure
   ...[166, 167, 168], // not supported by a view or a pipeline
   241, // ConversionFailure
   10334, // BSONObjectTooLarge

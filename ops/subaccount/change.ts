@@ -18,6 +18,8 @@ export interface SubaccountDocument {
     requests: boolean;
     /** Set by `pause --all`, and lifted by `resume --all`. */
     isOfAll?: true;
+    /** Set by a move, which ends it. */
+    isOfMove?: true;
   };
 }
 

@@ -16,7 +16,10 @@ const passing: Record<Name, ErrorCode[]> = {
   end: ["CHAT_BUSY", "CHAT_END_FAILED"],
   transcript: ["CHAT_RETRIEVE_FAILED"],
 };
-const passingAnywhere: ErrorCode[] = ["CONNECTION_FAILED", "TIMEOUT", "RATE_LIMIT_EXCEEDED", "RETELL_FETCH_FAILED"];
+const passingAnywhere: ErrorCode[] = [
+  ...(["CONNECTION_FAILED", "TIMEOUT", "RATE_LIMIT_EXCEEDED", "RETELL_FETCH_FAILED"] as const),
+  "SUBACCOUNT_PAUSED", // while the tenant is moved
+];
 
 const Meta = z.looseObject({ operationId: z.uuid(), operation: z.string(), duration: z.string().regex(/^\d+ms$/) });
 const Failure = z.strictObject({

@@ -16,13 +16,14 @@ const options = {
   clients: { type: "string", default: "20" },
   instances: { type: "string", default: "3" },
   without: { type: "string", default: "" },
+  moves: { type: "string", default: "0" },
   log: { type: "string" },
   trace: { type: "string" },
   help: { type: "boolean" },
 } as const;
 
 const USAGE =
-  "npm run prove -- chaos [--seed N] [--sends N] [--chats N] [--clients N] [--instances N] [--without PART,PART] [--log FILE] [--trace FILE]";
+  "npm run prove -- chaos [--seed N] [--sends N] [--chats N] [--clients N] [--instances N] [--without PART,PART] [--moves N] [--log FILE] [--trace FILE]";
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options });
@@ -39,6 +40,7 @@ async function main(): Promise<void> {
     chats: whole(values.chats),
     clients: whole(values.clients),
     instances: whole(values.instances),
+    moves: whole(values.moves),
     without: values.without
       .split(",")
       .filter((name) => name !== "")

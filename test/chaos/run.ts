@@ -15,6 +15,7 @@ import { Dice } from "./dice.ts";
 import { type Failovers, failovers } from "./failovers.ts";
 import { type Mortal, mortal } from "./instances.ts";
 import { Ledger } from "./ledger.ts";
+import { movesOf } from "./moves.ts";
 import { type Control, others } from "./others.ts";
 import { type BadNetwork, badNetwork } from "./proxy.ts";
 import { guardedAgent, guardedWord } from "./texts.ts";
@@ -49,6 +50,8 @@ export interface Size {
   clients: number;
   instances: number;
   without: Part[];
+  /** How often the tenant is moved to another cluster, or back, while the clients send. */
+  moves: number;
   /** Gets every line that the instances log. */
   onLine?: (line: string) => void;
   /** Gets every history that Retell's simulator shows, every write, and every answer to a message. */
@@ -132,8 +135,11 @@ export async function run(size: Size): Promise<Report> {
   const startedAt = Date.now();
   const stops: (() => Promise<unknown>)[] = [];
   try {
+    if (size.moves > 0 && has("old")) throw new Error("The old server knows one database: moves need --without old");
     const set = await startReplicaSet({ members: has("failovers") ? 3 : 1 });
     stops.push(set.stop);
+    const otherSet = size.moves > 0 ? await startReplicaSet({ members: 1 }) : undefined;
+    if (otherSet) stops.push(otherSet.stop);
     await ownConcernOnly(set);
     process.env.MONGODB_URL = set.url;
     const { traceFile } = size;
@@ -152,8 +158,9 @@ export async function run(size: Size): Promise<Report> {
     const control: Control = (method, path, body) => ask(services.retell.control, method, path, body);
 
     const upstash = new URL(services.upstash.url);
+    const allMembers = [...set.members, ...(otherSet?.members ?? [])];
     const toMongo = await Promise.all(
-      set.members.map(({ host }, index) =>
+      allMembers.map(({ host }, index) =>
         // After an outage the API does not call Redis for 10 s, so the time between two outages must be longer.
         badNetwork(Number(new URL(`http://${host}`).port), seed, `mongo ${index}`, {
           cut: 0.0015,
@@ -169,7 +176,7 @@ export async function run(size: Size): Promise<Report> {
     });
     const networks = [...toMongo, toUpstash];
     stops.push(...networks.map(({ stop }) => stop));
-    const instead = set.members.map(({ host }, index) => [host.split(":")[1] ?? "", toMongo[index]?.port ?? 0]);
+    const instead = allMembers.map(({ host }, index) => [host.split(":")[1] ?? "", toMongo[index]?.port ?? 0]);
     const secret = randomBytes(32).toString("hex");
     const preloaded = {
       CHAOS_PORTS: JSON.stringify(Object.fromEntries(instead)),
@@ -226,9 +233,11 @@ export async function run(size: Size): Promise<Report> {
       oldChats: new Set(oldChats),
     });
     const failing = has("failovers") ? failovers(set, seed) : undefined;
+    const moving = otherSet && movesOf({ seed, home: set.url, away: otherSet.url, database });
     let toldAt = 0;
     const common = { seed, agentIds, others: there };
     const onSend = (done: number) => {
+      if (moving && done >= ((moving.begun + 1) * size.sends) / (size.moves + 2)) moving.begin(size.moves);
       if (Date.now() - toldAt < 10_000) return;
       toldAt = Date.now();
       say(`${Math.round((Date.now() - startedAt) / 1_000)} s: ${done} of ${size.sends} messages taken up`);
@@ -243,6 +252,7 @@ export async function run(size: Size): Promise<Report> {
     }
     const open = await Promise.all(crowds.map(crowd));
 
+    await moving?.done();
     say("Peace: faults stop, everything is settled");
     await there.rest();
     await Promise.all([
@@ -251,9 +261,12 @@ export async function run(size: Size): Promise<Report> {
       control("DELETE", "/chaos"),
       ...stages.flatMap(({ gateways, sweeper }) => [...gateways, sweeper].map((instance) => instance.stay())),
     ]);
+    const lastMongo = moving ? new MongoClient(moving.url()) : mongo;
+    stops.push(() => lastMongo.close());
+    const databases = [lastMongo.db(moving?.name() ?? database), mongo.db(secondDatabase)];
     for (const [index, stage] of stages.entries()) {
       const dice = new Dice(seed, "rest", index);
-      await bringToRest(stage.door, dice, open[index] ?? [], mongo.db(index === 0 ? database : secondDatabase));
+      await bringToRest(stage.door, dice, open[index] ?? [], databases[index] as Db);
     }
     await repeatSome(stages, ledger, seed);
     let orphansEnded = 0;
@@ -266,15 +279,19 @@ export async function run(size: Size): Promise<Report> {
       await last.stop();
       orphansEnded += last.about.orphansEnded;
     }
-    const documents = await Promise.all(
-      [database, secondDatabase].map((name) => mongo.db(name).collection("chats").find().toArray()),
-    );
+    const documents = await Promise.all(databases.map((db) => db.collection("chats").find().toArray()));
     const userId = String(decodeJwt((await demoTokens(secret)).owner).id);
     const { chats: held } = Held.parse(await control("GET", "/chats"));
     const found: Found = { subaccountId: demo.subaccountId, userId, documents: documents.flat(), held };
     if (trace) for (const one of [...found.documents, ...found.held]) trace("end", compact(one) as object);
     check(ledger, found);
-    const troubles = { ...deaths(stages), ...ofNetworks(toMongo, toUpstash), ...ofSet(failing), ...there.troubles };
+    const troubles = {
+      ...deaths(stages),
+      ...ofNetworks(toMongo, toUpstash),
+      ...ofSet(failing),
+      ...there.troubles,
+      ...moving?.troubles,
+    };
     return { ledger, troubles, orphansEnded, seconds: Math.round((Date.now() - startedAt) / 1_000) };
   } finally {
     for (const stop of stops.reverse()) await stop().catch(() => {});
