@@ -51,6 +51,10 @@ export const ops: Group = {
       says: "prints what happened to one request or in one chat, from the local log",
       load: () => import("./logs.ts"),
     },
+    cost: {
+      says: "calculates what a month of a stage costs, from measured units and list prices",
+      load: () => import("./cost.ts"),
+    },
     resources: {
       says: "prints the functions of a stage as a deployment would make them: memory, time, permissions, secrets",
       load: () => import("./resources.ts"),
