@@ -6,7 +6,7 @@ import { reservedKey } from "../lib/retell/client.ts";
 
 /** Starts a chat with one of the subaccount's agents. A repeat with the same key does not start another. */
 export const handler = endpoint(routes.create).handler(
-  async ({ body, actor, tenant, operationId, idempotency, deadline }) => {
+  async ({ body, actor, tenant, operationId, idempotency, deadline, begun }) => {
     const { chat_id: _unknownYet, ...given } = body.retell_llm_dynamic_variables;
     const { [reservedKey]: _ours, ...metadata } = body.metadata;
     const input = {
@@ -18,7 +18,7 @@ export const handler = endpoint(routes.create).handler(
       createdBy: actor.id,
       operationId,
     };
-    const { chat, account, isReplay } = await create({ tenant, deadline }, input, idempotency);
+    const { chat, account, isReplay } = await create({ tenant, deadline, begun }, input, idempotency);
 
     const { chat_id, agent_id, start_timestamp, retell_llm_dynamic_variables } = chat;
     return {

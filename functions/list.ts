@@ -3,6 +3,7 @@ import { routes } from "../lib/api/routes.ts";
 import * as cache from "../lib/chat/cache.ts";
 import { cursorAfter } from "../lib/chat/cursor.ts";
 import * as chats from "../lib/chat/store/chats.ts";
+import { pollIdleMs } from "../lib/chat/timing.ts";
 import { toListedChat } from "../lib/chat/view.ts";
 
 const defaults = routes.list.query.parse({});
@@ -12,7 +13,7 @@ export const handler = endpoint(routes.list, {
   cached: ({ params, query }) =>
     query.limit === defaults.limit && query.cursor === undefined ? cache.listKey(params.subaccountId) : undefined,
 }).handler(async ({ query, tenant, cached }) => {
-  if (cached?.hit) return { answer: cached.hit, meta: { cached: true } };
+  if (cached?.hit) return { answer: cached.hit, meta: { cached: true, poll_after_ms: pollIdleMs } };
 
   const found = await chats.page(tenant, query.limit + 1, query.cursor);
   const page = found.slice(0, query.limit);
@@ -22,7 +23,7 @@ export const handler = endpoint(routes.list, {
   return {
     data: page.map(toListedChat),
     page: { count: page.length, hasMore, nextCursor },
-    meta: { cached: false },
+    meta: { cached: false, poll_after_ms: pollIdleMs },
     fill: cached?.fill,
   };
 });

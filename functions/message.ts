@@ -5,8 +5,10 @@ import { send } from "../lib/chat/send.ts";
 import { retellFor } from "../lib/retell/client.ts";
 
 /** Sends what the user says and returns what the agent answers. A repeat with the same key sends nothing. */
-export const handler = endpoint(routes.message).handler(async ({ params, body, tenant, deadline, idempotency }) => {
-  const context = { tenant, chatId: params.chatId, retell: await retellFor(tenant), deadline };
-  const { messages, user, chat_status, isReplay } = await send(context, body.content, idempotency);
-  return { data: { chat_id: params.chatId, messages: replyOf(messages), user_message: user, chat_status }, isReplay };
-});
+export const handler = endpoint(routes.message).handler(
+  async ({ params, body, tenant, deadline, begun, idempotency }) => {
+    const context = { tenant, chatId: params.chatId, retell: await retellFor(tenant), deadline, begun };
+    const { messages, user, chat_status, isReplay } = await send(context, body, idempotency);
+    return { data: { chat_id: params.chatId, messages: replyOf(messages), user_message: user, chat_status }, isReplay };
+  },
+);

@@ -2,6 +2,7 @@ import { endpoint } from "../lib/api/endpoint.ts";
 import { routes } from "../lib/api/routes.ts";
 import * as cache from "../lib/chat/cache.ts";
 import { isFinal, isSeqProvisional, readChat, transcriptOf } from "../lib/chat/read.ts";
+import { pollIdleMs, pollTurnMs } from "../lib/chat/timing.ts";
 
 /** One chat in full. An ongoing chat is read from Retell first; one that is over is cached for five minutes. */
 export const handler = endpoint(routes.transcript, {
@@ -11,13 +12,13 @@ export const handler = endpoint(routes.transcript, {
       : undefined,
 }).handler(async ({ params, query, tenant, cached, deadline, requirePermission }) => {
   if (query.include === "tools") requirePermission("write");
-  if (cached?.hit) return { answer: cached.hit, meta: { cached: true } };
+  if (cached?.hit) return { answer: cached.hit, meta: { cached: true, poll_after_ms: pollIdleMs } };
 
   const { chat, stale } = await readChat(tenant, params.chatId, deadline, query.consistency === "strong");
   const window = { limit: query.limit, afterSeq: query.after_seq, withTools: query.include === "tools" };
   return {
     ...transcriptOf(chat, window, !isSeqProvisional(chat, stale)),
-    meta: { cached: false, ...(stale ? { stale } : {}) },
+    meta: { cached: false, poll_after_ms: chat.internal?.turn ? pollTurnMs : pollIdleMs, ...(stale ? { stale } : {}) },
     fill: isFinal(chat) && !stale ? cached?.fill : undefined,
   };
 });

@@ -3,6 +3,8 @@ import { describe, expect, it } from "vitest";
 import { atRetell } from "./support/chats.ts";
 import { aChat, aMembership, aUser, aWorld, call, control, fault, type Response, type World } from "./support/world.ts";
 
+const unknown = { outcome: "unknown", settles_by: expect.any(String) };
+
 const world = await aWorld();
 
 const send = (chatId: string, key: string, content = "ping", more: object = {}, where: World = world) =>
@@ -53,7 +55,9 @@ describe("a message with an Idempotency-Key", () => {
     const answers = await Promise.all([send(chatId, "k1"), send(chatId, "k1")]);
     expect(answers.map(({ status }) => status).sort()).toEqual([200, 409]);
     const told = answers.find(({ status }) => status === 409);
-    expect(told?.body).toMatchObject({ code: "CHAT_BUSY", retryAfter: 2 });
+    expect(told?.body).toMatchObject({ code: "REQUEST_IN_PROGRESS", retryAfter: 2 });
+    const sent = answers.find(({ status }) => status === 200)?.body.data.user_message;
+    expect(told?.body.details).toEqual({ user_message: sent });
     const again = await send(chatId, "k1");
     expect(again.body.data).toEqual(answers.find(({ status }) => status === 200)?.body.data);
     expect(await userEntries(chatId)).toHaveLength(1);
@@ -144,7 +148,7 @@ describe("a message with an Idempotency-Key", () => {
     const waiting = await send(chatId, "k1", "ping", {}, tenant);
     expect([waiting.status, waiting.body.code, Number(waiting.headers["retry-after"]) > 0]).toEqual([
       409,
-      "CHAT_BUSY",
+      "REQUEST_IN_PROGRESS",
       true,
     ]);
 
@@ -285,7 +289,7 @@ describe("a create with an Idempotency-Key", () => {
     await fault(none, "create", { kind: "status", status: 500 });
     for (const tenant of [made, none]) {
       const { status, body } = await create("k1", {}, tenant);
-      expect([status, body.code, body.details]).toEqual([503, "CHAT_CREATION_FAILED", { outcome: "unknown" }]);
+      expect([status, body.code, body.details]).toEqual([503, "CHAT_CREATION_FAILED", unknown]);
     }
     const adopted = await create("k1", {}, made);
     expect([adopted.status, adopted.headers["idempotent-replayed"]]).toEqual([200, "true"]);
@@ -305,7 +309,7 @@ describe("a create with an Idempotency-Key", () => {
     const tenant = await aWorld();
     await fault(tenant, "create", { kind: "late", ms: 60_000 });
     const lost = await create("k1", {}, tenant, { remainingMs: 5_300 });
-    expect([lost.status, lost.body.code, lost.body.details]).toEqual([504, "TIMEOUT", { outcome: "unknown" }]);
+    expect([lost.status, lost.body.code, lost.body.details]).toEqual([504, "TIMEOUT", unknown]);
     expect((await create("k1", {}, tenant)).body.code).toBe("REQUEST_IN_PROGRESS");
     await control("retell", "POST", "/clock", { advanceMs: 60_000 });
     const adopted = await create("k1", {}, tenant);
@@ -474,7 +478,7 @@ describe("a create that Retell answers with a 4xx of its own", () => {
       await fault(tenant, "create", { kind: "status", status: 422, effect });
       await fault(tenant, "list", { kind: "status", status: 503 });
       const { status, body } = await create("k1", {}, tenant);
-      expect([status, body.code, body.details]).toEqual([503, "CHAT_CREATION_FAILED", { outcome: "unknown" }]);
+      expect([status, body.code, body.details]).toEqual([503, "CHAT_CREATION_FAILED", unknown]);
     }
     const found = await create("k1", {}, made);
     expect([found.status, found.headers["idempotent-replayed"]]).toEqual([200, "true"]);
@@ -516,7 +520,7 @@ it.each([408, 409, 423, 424, 425, 499, 502])(
     const tenant = await aWorld();
     await fault(tenant, "create", { kind: "status", status, effect: "after", effectAfterMs: 60_000 });
     const lost = await create("k1", {}, tenant);
-    expect([lost.status, lost.body.details]).toEqual([504, { outcome: "unknown" }]);
+    expect([lost.status, lost.body.details]).toEqual([504, unknown]);
     expect((await create("k1", {}, tenant)).body.code).toBe("REQUEST_IN_PROGRESS");
     await control("retell", "POST", "/clock", { advanceMs: 60_000 });
     const found = await create("k1", {}, tenant);

@@ -1,6 +1,8 @@
 import "./support/own-retell.ts";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { aChat, aWorld, call, control, fault, type Response, type World } from "./support/world.ts";
+import { publicEndpoint } from "../lib/api/chain.ts";
+import { routes } from "../lib/api/routes.ts";
+import { aChat, aContext, aWorld, call, control, eventFor, fault, type Response, type World } from "./support/world.ts";
 
 const world = await aWorld();
 afterEach(() => void vi.useRealTimers());
@@ -39,6 +41,34 @@ describe("message", () => {
       user_message: { seq: 2 },
     });
     expect(await userEntries(chatId)).toEqual(["  ping 1\n"]);
+  });
+
+  it("gives the client's own id back: in the answer, in its repeat and in the transcript", async () => {
+    const chatId = await aChat(world);
+    const body = { content: "ping", client_message_id: "local 漢 1" };
+    const key = { headers: { "idempotency-key": "k1" } };
+    const first = await send(chatId, "", { body, ...key });
+    expect(first.body.data.user_message).toEqual({
+      message_id: expect.any(String),
+      seq: 2,
+      client_message_id: "local 漢 1",
+    });
+    expect((await send(chatId, "", { body, ...key })).body.data).toEqual(first.body.data);
+    const { messages } = (await read(chatId)).body.data;
+    expect(messages.map((m: { client_message_id?: string }) => m.client_message_id)).toEqual([
+      undefined,
+      "local 漢 1",
+      undefined,
+    ]);
+    // It is part of what a key stands for, and no key itself.
+    const other = { body: { ...body, client_message_id: "local 2" } };
+    expect((await send(chatId, "", { ...other, ...key })).body.code).toBe("IDEMPOTENCY_KEY_REUSED");
+    expect((await send(chatId, "", { body })).body.data.user_message).toMatchObject({ seq: 4 });
+  });
+
+  it.each(["", "x".repeat(129), "\ud800", 7])("refuses %j as a client_message_id", async (client_message_id) => {
+    const { status, body } = await send("chat_any", "", { body: { content: "ping", client_message_id } });
+    expect([status, body.errors[0]?.field]).toEqual([400, "client_message_id"]);
   });
 
   it("after three sends the stored history holds all messages, in order", async () => {
@@ -275,7 +305,7 @@ describe("message, when Retell fails", () => {
     await fault(tenant, "completion", { kind: "status", status: 400 });
     await fault(tenant, "retrieve", { kind: "status", status: 503 });
     const answer = await send(chatId, "lost", {}, tenant);
-    expect([answer.status, answer.body.details]).toEqual([503, undefined]);
+    expect([answer.status, answer.body.details.outcome]).toEqual([503, undefined]);
     expect((await stored(chatId, tenant))?.internal.turn).toMatchObject({ state: "unknown", refusedByRetell: true });
     expect((await send(chatId, "found", {}, tenant)).status).toBe(200);
     expect((await stored(chatId, tenant))?.messages.at(-3)).toMatchObject({ internal: { failed: true } });
@@ -295,6 +325,58 @@ describe("message, when Retell fails", () => {
     },
   );
 
+  it.each([
+    ["a 4xx", { kind: "status", status: 404 }, "failed"],
+    ["a 500", { kind: "status", status: 500 }, "pending"],
+    ["no answer", { kind: "drop" }, "pending"],
+  ])(
+    "%s names the message that is stored, so that the client can match what it shows",
+    async (_what, kind, delivery) => {
+      const tenant = await aWorld();
+      const chatId = await aChat(tenant);
+      await fault(tenant, "completion", kind);
+      const { status, body, headers } = await send(
+        chatId,
+        "ping",
+        { body: { content: "ping", client_message_id: "l-1" } },
+        tenant,
+      );
+      expect(status).toBeGreaterThanOrEqual(500);
+      const { messages } = (await read(chatId, tenant)).body.data;
+      const { message_id, seq, client_message_id } = messages.at(-1);
+      expect(messages.at(-1)).toMatchObject({ role: "user", delivery, client_message_id: "l-1" });
+      expect(body.details.user_message).toEqual({ message_id, seq, client_message_id });
+      if (delivery === "failed") return expect(body.details).not.toHaveProperty("settles_by");
+
+      const waitMs = Date.parse(body.details.settles_by) - Date.now();
+      const most = kind.kind === "status" ? 15_000 : 330_000;
+      expect(waitMs).toBeLessThanOrEqual(most);
+      expect(waitMs).toBeGreaterThan(most - 10_000);
+      expect([headers["retry-after"], body.retryAfter]).toEqual(["5", 5]);
+    },
+  );
+
+  it.each([
+    ["an error that nobody expected", 29_000, () => Promise.reject(new Error("a bug")), "INTERNAL_ERROR", {}],
+    [
+      "our own timeout",
+      2_020,
+      () => new Promise<never>(() => {}),
+      "TIMEOUT",
+      { settles_by: "2026-01-01T00:00:00.000Z" },
+    ],
+  ])("%s names the stored message, too", async (_what, remainingMs, fail, code, more) => {
+    const userMessage = { message_id: "msg_1", seq: 2 };
+    const handler = publicEndpoint(routes.message).handler(({ begun }) => {
+      Object.assign(begun, { userMessage, settlesBy: Date.parse("2026-01-01") });
+      return fail();
+    });
+    const { body = "" } = await handler(eventFor("message", {}) as never, aContext(remainingMs));
+    const answer = JSON.parse(body);
+    expect(answer).toMatchObject({ code, details: { user_message: userMessage, ...more } });
+    expect("settles_by" in answer.details).toBe(code === "TIMEOUT");
+  });
+
   it.each(["drop", "half", "garbage"])(
     "%s without an effect: 504 with an unknown outcome, and the chat waits",
     async (kind) => {
@@ -303,7 +385,7 @@ describe("message, when Retell fails", () => {
       await fault(tenant, "completion", { kind });
       const answer = await send(chatId, "ping", {}, tenant);
       expect([answer.status, answer.body.code]).toEqual([504, "MESSAGE_SEND_FAILED"]);
-      expect(answer.body.details).toEqual({ outcome: "unknown", turnId: expect.any(String) });
+      expect(answer.body.details).toMatchObject({ outcome: "unknown", turnId: expect.any(String) });
 
       const { body } = await read(chatId, tenant);
       expect(body.data.messages.at(-1)).toMatchObject({ content: "ping", delivery: "pending" });

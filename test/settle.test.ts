@@ -79,7 +79,8 @@ describe("a reply that Retell shows in pieces", () => {
   it("is waited for until the agent's words are there, and found in order", async () => {
     await anOpenTurn("order?", 20_000, "unknown");
     await change(chatId, { add: [{ role: "user", content: "order?" }, call] });
-    expect(shown(await read(world, chatId)).at(-1)).toEqual(["order?", "pending"]);
+    const waiting = await read(world, chatId);
+    expect([...(shown(waiting).at(-1) ?? []), waiting.body.meta.poll_after_ms]).toEqual(["order?", "pending", 1_000]);
     expect(verdict(await send(world, chatId, "ping"))).toEqual([409, "CHAT_BUSY"]);
     await change(chatId, { add: [result] });
     expect(shown(await read(world, chatId)).at(-1)).toEqual(["order?", "pending"]);
@@ -87,6 +88,7 @@ describe("a reply that Retell shows in pieces", () => {
     await change(chatId, { add: [agent("On its way.")] });
     expect(verdict(await send(world, chatId, "ping"))).toEqual([200, undefined]);
     const { body } = await read(world, chatId, { include: "tools" });
+    expect(body.meta.poll_after_ms).toBe(5_000);
     expect(body.data.messages.map((m: { role: string }) => m.role).slice(1)).toEqual([
       "user",
       "tool_call_invocation",

@@ -89,7 +89,7 @@ function headersOf(route: Route, status: Status, codes: ErrorCode[]): object {
   const names: (keyof typeof headers)[] = ["XOperationId"];
   if (route.permission && status !== 401) names.push(...limitHeaders);
   if (status === 200 && route.idempotent) names.push("IdempotentReplayed");
-  if ([409, 429, 503].includes(status)) names.push("RetryAfter");
+  if ([409, 429, 503, 504].includes(status)) names.push("RetryAfter");
   if (codes.includes("INVALID_ACCESS_TOKEN")) names.push("WWWAuthenticate");
   return Object.fromEntries(names.map((name) => [wireNames[name], { $ref: `#/components/headers/${name}` }]));
 }

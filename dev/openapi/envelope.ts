@@ -1,5 +1,6 @@
 import * as z from "zod";
 import type { Route } from "../../lib/api/route.ts";
+import { UserMessage } from "../../lib/chat/schema.ts";
 import { errors } from "../../lib/platform/errors.ts";
 
 /** What `middleware/respond.ts` writes around data and errors. Tests hold every answer against it. */
@@ -42,6 +43,10 @@ export const ErrorDetails = z.looseObject({
     description: "`unknown`: it may have been done; retry with the key. `undecided`: it cannot be found out any more",
   }),
   turnId: z.string().optional(),
+  settles_by: z.iso.datetime().optional().meta({
+    description: "Of an unknown outcome: by then it is known, if Retell can be read",
+  }),
+  user_message: UserMessage.optional().meta({ description: "The message of this request, if it is stored" }),
   requiredPermission: z.string().optional().meta({ description: "Of PERMISSION_DENIED" }),
   effectiveRole: z.string().optional().meta({ description: "Of PERMISSION_DENIED" }),
   limit: z.enum(["user", "subaccount"]).optional().meta({ description: "Of RATE_LIMIT_EXCEEDED: whose limit" }),

@@ -5,6 +5,7 @@ import type { LimitResult } from "../access/limits.ts";
 import type { Actor, Permission } from "../access/membership.ts";
 import type { TenantContext } from "../access/tenant.ts";
 import type { Cached } from "../chat/cache.ts";
+import type { Begun } from "../chat/context.ts";
 import type { IdempotencyKey } from "../chat/model.ts";
 import type { AnswerHead } from "../platform/compress.ts";
 import type { Deadline } from "../platform/deadline.ts";
@@ -34,6 +35,8 @@ export interface Call<R extends Route = Route> {
   operationId: string;
   log: RequestLog;
   deadline: Deadline;
+  /** The handler notes what it has stored, so that any error tells of it. */
+  begun: Begun;
 }
 
 /** What a handler returns: data to be serialized, or an answer from the cache, which already is. */
@@ -67,6 +70,7 @@ export interface RequestState {
   operationId: string;
   log: RequestLog;
   deadline: Deadline;
+  begun: Begun;
   /** Whether the client accepts gzip. */
   acceptsGzip: boolean;
   /** Response headers. Middleware add theirs. */

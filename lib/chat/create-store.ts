@@ -5,6 +5,7 @@ import { isDuplicate, isUnreachable } from "../platform/mongo.ts";
 import type { Account } from "../retell/account.ts";
 import type { RetellChatRequest, RetellClient } from "../retell/client.ts";
 import type { RetellChat } from "../retell/schema.ts";
+import type { Begun } from "./context.ts";
 import { type StoredChat, toStoredMessage } from "./model.ts";
 import * as chats from "./store/chats.ts";
 import * as tombstones from "./store/tombstones.ts";
@@ -20,6 +21,7 @@ export interface CreateChatInput extends RetellChatRequest {
 export interface CreateContext {
   tenant: TenantContext;
   deadline: Deadline;
+  begun: Begun;
 }
 
 /** @param request The name of the create, if it has a key. */

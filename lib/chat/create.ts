@@ -13,6 +13,7 @@ import { findDespiteRefusal, inProgress, isRunning, recoverChat } from "./create
 import { type CreateChatInput, type CreateContext, chatGone, documentOf, insertOrEndAtRetell } from "./create-store.ts";
 import type { IdempotencyKey, StoredChat } from "./model.ts";
 import * as chats from "./store/chats.ts";
+import { settleAfter500Ms, settleMs } from "./timing.ts";
 
 interface Created {
   chat: StoredChat;
@@ -146,10 +147,12 @@ async function createAtRetell(
   const ids = { operationId, subaccountId, stage: config().STAGE, ...(request ? { request } : {}) };
   const metadata = { ...input.metadata, [reservedKey]: ids };
   const since = new Date();
+  context.begun.settlesBy = since.getTime() + settleMs();
   try {
     return await retell.create({ ...input, metadata }, context.deadline.callSignal());
   } catch (cause) {
     if (!(cause instanceof RetellError)) throw cause;
+    if (cause.kind !== "unknown") context.begun.settlesBy = Date.now() + settleAfter500Ms;
     if (isRefusal(cause)) {
       const chat = await findDespiteRefusal(context, retell, input, { request, since, refusal: cause });
       if (chat) return chat;

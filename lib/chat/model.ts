@@ -15,6 +15,8 @@ export interface IdempotencyKey {
  * A message as it is stored: Retell's entry and our private fields. A message without `internal` is the old server's.
  */
 export interface StoredMessage extends RetellMessage {
+  /** On a user's message: the client's own id of it, shown as it is. */
+  client_message_id?: string;
   internal?: {
     /** The turn that it belongs to. */
     turn?: string;
@@ -175,9 +177,15 @@ export function toStoredMessage(entry: RetellMessage, turn?: string): StoredMess
   };
 }
 
+/** What a client sends. */
+export interface ClientMessage {
+  content: string;
+  client_message_id?: string | null | undefined;
+}
+
 /** A user's message as it is stored, before it is sent to Retell. */
 export function userMessage(
-  content: string,
+  { content, client_message_id }: ClientMessage,
   turnId: string,
   idempotency: IdempotencyKey | undefined,
 ): StoredMessage & { message_id: string } {
@@ -186,6 +194,7 @@ export function userMessage(
     role: "user",
     content,
     created_timestamp: Date.now(),
+    ...(typeof client_message_id === "string" ? { client_message_id } : {}),
     internal: {
       turn: turnId,
       hasLocalId: true,
@@ -193,6 +202,9 @@ export function userMessage(
     },
   };
 }
+
+/** The seq of the message at an index of the stored list. Messages that were put in front have a seq of 0 and below. */
+export const seqAt = (index: number, internal: StoredChat["internal"]) => index + 1 - (internal?.prependedCount ?? 0);
 
 export const newMessageId = () => `msg_${crypto.randomUUID()}`;
 

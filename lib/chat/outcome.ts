@@ -1,8 +1,8 @@
 import { ApiError } from "../platform/errors.ts";
 import { isUnreachable } from "../platform/mongo.ts";
 import type { RetellError } from "../retell/errors.ts";
-import { type ChatSnapshot, isLive, isUser, type Turn } from "./model.ts";
-import type { ChatStatus, Message } from "./schema.ts";
+import { type ChatSnapshot, isLive, isUser, type StoredMessage, type Turn } from "./model.ts";
+import type { ChatStatus, Message, UserMessage } from "./schema.ts";
 import { visibleMessages } from "./view.ts";
 
 /** What a turn came to. */
@@ -14,7 +14,7 @@ export interface Outcome {
 
 /** What a send came to. */
 export interface Sent extends Outcome {
-  user: { message_id: string; seq: number };
+  user: UserMessage;
   /** It was sent by an earlier request with the same Idempotency-Key. */
   isReplay: boolean;
 }
@@ -43,9 +43,18 @@ export function settledOutcome(chat: ChatSnapshot | null, turnId: string, cause?
  */
 export function replayOf(chat: ChatSnapshot, turnId: string): Sent {
   const [user] = messagesOf(chat, turnId).filter(isUser);
-  if (!user?.message_id) throw new Error("A settled turn without its user message");
-  if (user.delivery === "failed") throw undecidedOutcome(turnId);
-  return { ...outcomeOf(chat, turnId), user: { message_id: user.message_id, seq: user.seq }, isReplay: true };
+  if (!user) throw new Error("A settled turn without its user message");
+  const userMessage = toUserMessage(user, user.seq);
+  if (user.delivery === "failed") throw undecidedOutcome(turnId, userMessage);
+  return { ...outcomeOf(chat, turnId), user: userMessage, isReplay: true };
+}
+
+/** A user's message of ours as answers name it. It was stored with an id. */
+export function toUserMessage(
+  { message_id = "", client_message_id }: Pick<StoredMessage, "message_id" | "client_message_id">,
+  seq: number,
+): UserMessage {
+  return { message_id, seq, ...(client_message_id === undefined ? {} : { client_message_id }) };
 }
 
 /** What is stored of a turn. Only the turn in which the agent ended the chat tells of the end. */
@@ -73,22 +82,26 @@ export function refuseLiveTurn({ internal, now }: ChatSnapshot): void {
   if (internal?.turn && isLive(internal.turn, now)) throw chatBusy(internal.turn, now);
 }
 
-/** @param turn The open turn; undefined when it is not known which. */
-export function chatBusy(turn: Turn | undefined, now: Date): ApiError {
+/**
+ * @param turn The open turn; undefined when it is not known which.
+ * @param own  The message of the turn, if the request is a repeat of its send. Then the error is REQUEST_IN_PROGRESS.
+ */
+export function chatBusy(turn: Turn | undefined, now: Date, own?: UserMessage): ApiError {
   // A live turn is over in seconds. For an open one whose sender is gone, the wait grows with its age.
   const isWaiting = turn && !isLive(turn, now);
   const ageMs = turn ? now.getTime() - turn.at.getTime() : 0;
-  return new ApiError("CHAT_BUSY", {
+  return new ApiError(own ? "REQUEST_IN_PROGRESS" : "CHAT_BUSY", {
     retryAfter: isWaiting ? Math.min(60, Math.max(5, Math.round(ageMs / 4_000))) : 2,
+    ...(own ? { details: { user_message: own } } : {}),
   });
 }
 
 /** Final: a repeat is told the same, and sends nothing. */
-function undecidedOutcome(turnId: string): ApiError {
+function undecidedOutcome(turnId: string, userMessage?: UserMessage): ApiError {
   return new ApiError("MESSAGE_SEND_FAILED", {
     status: 504,
     message: "Others spoke in this chat, and it cannot be decided whether the agent got this message",
-    details: { outcome: "undecided", turnId },
+    details: { outcome: "undecided", turnId, ...(userMessage ? { user_message: userMessage } : {}) },
   });
 }
 

@@ -134,14 +134,16 @@ function usableEntries(
 }
 
 /**
- * A new part as it is stored. A part that is a send of ours that was given up takes over its turn and its key, so that
- * a repeat with the key gets the answer.
+ * A new part as it is stored. A part that is a send of ours that was given up takes over its turn, its key, so that a
+ * repeat with the key gets the answer, and the client's id.
  */
 function messagesOf({ user, rest, owner }: NewPart): StoredMessage[] {
   const { turn, key, hash } = owner?.internal ?? {};
   const message = toStoredMessage(user, turn);
   const internal = { ...message.internal, supersedes: turn, ...(key && hash ? { key, hash } : {}) };
-  return [turn ? { ...message, internal } : message, ...rest.map((entry) => toStoredMessage(entry, turn))];
+  const { client_message_id } = owner ?? {};
+  const own = { ...message, ...(client_message_id === undefined ? {} : { client_message_id }), internal };
+  return [turn ? own : message, ...rest.map((entry) => toStoredMessage(entry, turn))];
 }
 
 /** An entry that we learn of after its turn stands at the end. `after` says which of our user messages it follows. */

@@ -1,20 +1,11 @@
 import * as z from "zod";
-import { maxErrors } from "../platform/errors.ts";
-import { isLostInteger, members, pathOf, sourceOf } from "../platform/json.ts";
+import { sourceOf } from "../platform/json.ts";
 import { isVisible, Text } from "../platform/text.ts";
 import { Cursor } from "./cursor.ts";
+import { halved, isObject, isStorable, Metadata, unstorable } from "./metadata.ts";
 
-/** Retell takes 50 kB of metadata. This leaves room for our ids. */
-const maxMetadataBytes = 50_176;
-const maxMetadataLevels = 20;
-/** The shortest member of a list: a digit and a comma. */
-const minMemberBytes = 2;
 const maxVariables = 100;
 
-/** The driver recognises its own types by `_bsontype`, so a plain object with that name cannot be stored. */
-const reserved = new Set(["__proto__", "_bsontype"]);
-const unstorable = "Must not begin with $, hold a dot, NUL or half of a surrogate pair, or be __proto__ or _bsontype";
-const halved = "Must not hold half of a surrogate pair";
 const version = "Must be an integer from 0, or a tag of 1 to 20 of a-z, 0-9, _ and -";
 
 export const SubaccountId = z
@@ -51,24 +42,6 @@ const AgentId = Text(1, 128).meta({
 const AgentVersion = z
   .union([z.number().int().min(0), z.string().regex(/^[a-z0-9_-]{1,20}$/, version)], version)
   .meta({ description: "A version's number or a tag; absent: the latest", example: "prod" });
-
-const isObject = (given: unknown): given is object =>
-  typeof given === "object" && given !== null && !Array.isArray(given);
-
-/**
- * Checked before Zod copies it: the source texts of its numbers are known only for the objects that JSON was parsed to.
- */
-const Metadata = z.preprocess(
-  (given, context) => {
-    const problems = isObject(given) ? problemsOf(given).take(maxErrors) : [];
-    for (const problem of problems) context.addIssue({ code: "custom", ...problem });
-    return given;
-  },
-  z
-    .looseObject({}, "Must be an object")
-    .meta({ description: "Your own data, echoed back", example: { crm_id: "C-99" } })
-    .nullish(),
-);
 
 /**
  * A null counts as absent, unless the name is refused. A number with more digits than a double holds becomes the text
@@ -111,7 +84,17 @@ export const SendMessageBody = z.object({
     .refine(isVisible, "Must not be blank")
     .refine((text) => text.isWellFormed(), halved)
     .meta({ description: "Sent to the agent as given", example: "Where is my order?" }),
+  client_message_id: Text(1, 128)
+    .refine((text) => text.isWellFormed(), halved)
+    .meta({
+      description:
+        "Your own id of the message, which comes back with it: match what you show by it. No Idempotency-Key: two messages may have the same",
+      example: "local-17",
+    })
+    .nullish(),
 });
+
+const ClientMessageId = z.string().optional().meta({ description: "As the message was sent with it" });
 
 /** A number in a query string. A parameter given twice arrives as `1,2` and is refused. */
 const QueryInteger = (min: number, max: number) =>
@@ -149,11 +132,20 @@ export const Message = z.object({
   role: z.string().meta({ description: "`agent` or `user`; others only with `include=tools`" }),
   content: z.string().optional(),
   created_timestamp: Millis.optional(),
+  client_message_id: ClientMessageId,
   seq: z.number().int(),
   delivery: z.enum(["pending", "failed"]).optional(),
   truncated: z.literal(true).optional().meta({ description: "The text was too long for the chat and was cut" }),
 });
 export type Message = z.infer<typeof Message>;
+
+/** A user's message that is stored, whatever became of it. */
+export const UserMessage = z.object({
+  message_id: z.string(),
+  seq: z.number().int(),
+  client_message_id: ClientMessageId,
+});
+export type UserMessage = z.infer<typeof UserMessage>;
 
 const Variables = z.record(z.string(), z.string());
 const JsonObject = z.record(z.string(), z.unknown());
@@ -171,7 +163,7 @@ export const CreatedChat = z.object({
 export const SentMessage = z.object({
   chat_id: ChatId,
   messages: z.array(Message).meta({ description: "The agent's messages of this turn, in order" }),
-  user_message: z.object({ message_id: z.string(), seq: z.number().int() }),
+  user_message: UserMessage,
   chat_status: ChatStatus,
 });
 
@@ -187,6 +179,11 @@ export const ListedChat = z.object({
   message_count: z.number().int().nullable().meta({ description: "Messages of agent and user" }),
   createdAt: z.iso.datetime().nullable(),
 });
+
+export const PollAfter = z
+  .number()
+  .int()
+  .meta({ description: "Milliseconds after which it makes sense to ask again: fewer while a turn is open" });
 
 export const Transcript = z.object({
   chat_id: ChatId,
@@ -204,31 +201,3 @@ export const Transcript = z.object({
   chat_analysis: JsonObject.nullable(),
 });
 export type Transcript = z.infer<typeof Transcript>;
-
-/** What is wrong with metadata, and where in it. */
-function* problemsOf(metadata: object): Generator<{ path: string[]; message: string }> {
-  const tooLarge = { path: [], message: `Must be ${maxMetadataBytes} bytes of JSON at most` };
-  let bytes = 0;
-  for (const member of members(metadata)) {
-    const { name, value, parent, level } = member;
-    bytes += minMemberBytes;
-    if (bytes > maxMetadataBytes) return yield tooLarge; // the rest is not checked
-    const wrong = (message: string) => ({ path: pathOf(member), message });
-    if (level > maxMetadataLevels && typeof value === "object" && value !== null) {
-      yield { path: [], message: `Must be ${maxMetadataLevels} levels deep at most` };
-      return;
-    }
-    if (!Array.isArray(parent?.value) && !isStorable(name)) yield wrong(`The name: ${unstorable}`);
-    if (typeof value === "string" && !value.isWellFormed()) yield wrong(halved);
-    if (typeof value !== "number") continue;
-    if (!Number.isFinite(value)) yield wrong("Must be a finite number"); // JSON's 1e400
-    const source = parent && sourceOf(Object(parent.value), name);
-    if (source && isLostInteger(value, source))
-      yield wrong("Must be an integer that a double holds: send it as a string");
-  }
-  if (Buffer.byteLength(JSON.stringify(metadata)) > maxMetadataBytes) yield tooLarge;
-}
-
-function isStorable(name: string): boolean {
-  return !name.startsWith("$") && !/[.\0]/.test(name) && !reserved.has(name) && name.isWellFormed();
-}

@@ -1,58 +1,53 @@
-import { ApiError } from "../platform/errors.ts";
 import { isUnreachable } from "../platform/mongo.ts";
 import { sleep } from "../platform/time.ts";
 import { isRefusal, RetellError } from "../retell/errors.ts";
 import type { RetellMessage } from "../retell/schema.ts";
+import { type BegunTurn, begin } from "./begin.ts";
 import type { SendContext } from "./context.ts";
-import { chatForReplay, readFinalHistory, statusAfter } from "./end-status.ts";
-import { importLegacyChat } from "./legacy.ts";
+import { readFinalHistory, statusAfter } from "./end-status.ts";
 import {
+  type ClientMessage,
   type IdempotencyKey,
   isAgentOrUser,
-  isLive,
   isUser,
   type StoredMessage,
   toStoredMessage,
-  userMessage,
 } from "./model.ts";
-import { chatBusy, isOpen, type Outcome, replayOf, type Sent, settledOutcome, unknownOutcome } from "./outcome.ts";
+import { isOpen, type Outcome, type Sent, settledOutcome, unknownOutcome } from "./outcome.ts";
 import { type Settled, settle } from "./settle.ts";
 import { shortenStored } from "./shorten.ts";
 import { maxReplyBytes } from "./size.ts";
 import * as chats from "./store/chats.ts";
 import * as endings from "./store/endings.ts";
-import { findObstacle, type Obstacle } from "./store/obstacle.ts";
 import * as turns from "./store/turns.ts";
-import { endedChatMs, leaseMs, minCallMs, minSettleMs, minStoreMs, serverClocksMs, storeAgainMs } from "./timing.ts";
+import {
+  endedChatMs,
+  minSettleMs,
+  minStoreMs,
+  serverClocksMs,
+  settleAfter500Ms,
+  settleMs,
+  storeAgainMs,
+} from "./timing.ts";
 import { visibleMessages } from "./view.ts";
-
-/** A turn that has begun: the user's message is stored, and the chat is ours until it is finished or failed. */
-interface BegunTurn {
-  turnId: string;
-  content: string;
-  /** It may be repeated with its key, and is then told what the first answer told. */
-  isKeyed: boolean;
-  user: { message_id: string; seq: number };
-}
-
-const rounds = 3;
 
 /**
  * Sends what the user says, once, and returns what the agent answers. The message is stored before it is sent, the
  * reply before it is returned. With a key that was used before, the outcome of that send is returned.
  *
  * @see docs/turns.md
- * @throws CHAT_NOT_FOUND, CHAT_BUSY, CHAT_ENDED, PAYLOAD_TOO_LARGE (the chat is full), IDEMPOTENCY_KEY_REUSED;
- *         MESSAGE_SEND_FAILED, as a 504 with `details.outcome: "unknown"` when it may still arrive
+ * @throws CHAT_NOT_FOUND, CHAT_BUSY, CHAT_ENDED, PAYLOAD_TOO_LARGE (the chat is full), IDEMPOTENCY_KEY_REUSED,
+ *         REQUEST_IN_PROGRESS; MESSAGE_SEND_FAILED, as a 504 with `details.outcome: "unknown"` when it may still arrive
  */
-export async function send(context: SendContext, content: string, key: IdempotencyKey | undefined): Promise<Sent> {
+export async function send(context: SendContext, said: ClientMessage, key: IdempotencyKey | undefined): Promise<Sent> {
   const { fields, metrics } = context.tenant.log;
-  const begun = await begin(context, content, key);
+  const begun = await begin(context, said, key);
   if ("isReplay" in begun) {
     fields.turn = "replayed";
     return begun;
   }
   fields.turnId = begun.turnId;
+  Object.assign(context.begun, { userMessage: begun.user, settlesBy: Date.now() + settleMs() });
   try {
     const outcome = await callRetell(context, begun);
     fields.turn = "delivered";
@@ -61,65 +56,6 @@ export async function send(context: SendContext, content: string, key: Idempoten
     fields.turn = isOpen(error) ? "unknown" : "failed";
     if (isOpen(error)) metrics.add("UnknownTurns");
     throw error;
-  }
-}
-
-/** Stores what the user says and takes the chat's one turn. A turn that a dead sender left open is settled first. */
-async function begin(
-  context: SendContext,
-  content: string,
-  key: IdempotencyKey | undefined,
-): Promise<BegunTurn | Sent> {
-  const { tenant, chatId, deadline } = context;
-  const turnId = crypto.randomUUID();
-  const operationId = String(tenant.log.fields.operationId);
-  const message = userMessage(content, turnId, key);
-  const turn = { id: turnId, operationId, message, leaseMs: leaseMs() };
-
-  for (let round = 0; round < rounds; round++) {
-    // Settling and importing take time. Nothing has been sent.
-    if (round > 0 && deadline.callAt - Date.now() < minCallMs) throw new ApiError("TIMEOUT");
-    const begun = await turns.begin(tenant, chatId, turn).catch((error) => {
-      // It may have been stored without an answer, or be stored later. Nothing was sent, so nobody need wait for it.
-      // Not awaited: Mongo has just kept us waiting. If this fails, the turn is settled like a dead sender's.
-      turns.cancel(tenant, chatId, turnId).catch(() => {});
-      throw error;
-    });
-    if (begun) {
-      if (typeof begun.agentId === "string") tenant.log.fields.agentId = begun.agentId;
-      const user = { message_id: message.message_id, seq: begun.seq };
-      return { turnId, content, isKeyed: key !== undefined, user };
-    }
-    const found = await findObstacle(tenant, chatId, key);
-    if (found.kind === "sent") return replayOf(await chatForReplay(context, found.turnId), found.turnId);
-    await clearObstacle(found, context);
-  }
-  throw chatBusy(undefined, new Date());
-}
-
-/**
- * Removes what stands in the way of a turn, where that can be done, and throws what the client is told where it cannot.
- */
-async function clearObstacle(found: Exclude<Obstacle, { kind: "sent" }>, context: SendContext): Promise<void> {
-  const { deadline } = context;
-  switch (found.kind) {
-    case "missing":
-      throw new ApiError("CHAT_NOT_FOUND");
-    case "key reused":
-      throw new ApiError("IDEMPOTENCY_KEY_REUSED");
-    case "open turn": {
-      const isLeased = isLive(found.turn, found.now);
-      if (isLeased || (await settle(context, { signal: deadline.callSignal() })).openTurn)
-        throw chatBusy(found.turn, found.now);
-      return;
-    }
-    case "ended":
-      throw new ApiError("CHAT_ENDED");
-    case "not imported":
-      return importLegacyChat(context, "MESSAGE_SEND_FAILED", deadline.callSignal());
-    case "full":
-      throw new ApiError("PAYLOAD_TOO_LARGE", { message: "The chat is full; start a new one" });
-    case "none":
   }
 }
 
@@ -197,6 +133,7 @@ async function settleUnanswered(context: SendContext, { turnId }: BegunTurn, err
       ...(isRefused ? { refusedByRetell: true } : {}),
       ...(error.kind === "failed" ? { failedByRetell: true } : {}),
     });
+    if (error.kind === "failed") context.begun.settlesBy = Date.now() + settleAfter500Ms;
     if (deadline.leftMs > minSettleMs) {
       settled = await settle(context, { signal: deadline.answerSignal(), bypassBreaker: isRefused });
     }

@@ -87,6 +87,12 @@ export const durablePollMs = 20;
 /** Apps poll transcripts: within this time of an instance's last read at Retell, Mongo answers. */
 export const freshMs = second;
 
+/** After this, a client that polls asks again while a turn is open: its outcome may be there any moment. */
+export const pollTurnMs = second;
+
+/** The same while none is open, and for lists. */
+export const pollIdleMs = 5 * second;
+
 /** How long a transcript waits for Retell before it shows the stored copy. Retell reads in a fraction of a second. */
 export const readPatienceMs = 8 * second;
 

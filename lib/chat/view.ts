@@ -1,11 +1,10 @@
 import type * as z from "zod";
-import { isAgentOrUser, isUser, type StoredChat, type StoredMessage } from "./model.ts";
+import { isAgentOrUser, isUser, type StoredChat, type StoredMessage, seqAt } from "./model.ts";
 import { ChatStatus, type ListedChat, type Message } from "./schema.ts";
 import type { FoundChat } from "./store/chats.ts";
 
 /** Messages as clients may see them, with seq and delivery, which are computed. */
 export function visibleMessages(chat: Pick<StoredChat, "messages" | "internal">, withTools: boolean): Message[] {
-  const base = chat.internal?.prependedCount ?? 0;
   const isSuperseded = supersededIn(chat.messages);
   const shown: Message[] = [];
   for (const [index, message] of chat.messages.entries()) {
@@ -13,7 +12,7 @@ export function visibleMessages(chat: Pick<StoredChat, "messages" | "internal">,
     if (!withTools && !isAgentOrUser(message)) continue;
     if (isSuperseded(message)) continue;
     const delivery = deliveryOf(chat, message);
-    const seq = index + 1 - base;
+    const seq = seqAt(index, chat.internal);
     shown.push({
       message_id,
       role,

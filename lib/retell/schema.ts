@@ -6,7 +6,7 @@ import { type LenientResult, readLeniently } from "./lenient.ts";
 const maxLevels = 50;
 
 /** Our own fields of a message. They are removed from Retell's messages, should these ever have one of that name. */
-const reservedFields = new Set(["internal", "seq", "delivery"]);
+const reservedFields = new Set(["internal", "seq", "delivery", "client_message_id"]);
 
 const Name = z.string().min(1);
 const Time = z

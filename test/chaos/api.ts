@@ -12,7 +12,7 @@ export type Data<N extends Name> = z.output<(typeof routes)[N]["data"]>;
 /** The codes that a client may get in a run, and how it reacts. Any other code is undocumented. */
 const passing: Record<Name, ErrorCode[]> = {
   create: ["REQUEST_IN_PROGRESS", "CHAT_CREATION_FAILED", "CHAT_RETRIEVE_FAILED"],
-  message: ["CHAT_BUSY", "MESSAGE_SEND_FAILED"],
+  message: ["CHAT_BUSY", "REQUEST_IN_PROGRESS", "MESSAGE_SEND_FAILED"],
   end: ["CHAT_BUSY", "CHAT_END_FAILED"],
   transcript: ["CHAT_RETRIEVE_FAILED"],
 };
@@ -165,7 +165,7 @@ function judge<N extends Name>(name: N, status: number, headers: Headers, text: 
   if (!passing[name].includes(code) && !passingAnywhere.includes(code)) return undocumented("unexpected here");
   const header = headers.get("retry-after");
   if ((header === null) !== (retryAfter === undefined)) return undocumented("Retry-After in one place only");
-  if (code === "CHAT_BUSY" && retryAfter === undefined) return undocumented("busy for nobody knows how long");
+  if (status === 409 && retryAfter === undefined) return undocumented("busy for nobody knows how long");
   return { kind: "again", why: code, afterMs: (retryAfter ?? 1) * 1_000 * hurry };
 }
 

@@ -1,4 +1,5 @@
 import type { APIGatewayProxyStructuredResultV2 } from "aws-lambda";
+import type { Begun } from "../../chat/context.ts";
 import { SubaccountId } from "../../chat/schema.ts";
 import { acceptsGzip, fromText, gzip } from "../../platform/compress.ts";
 import { Deadline } from "../../platform/deadline.ts";
@@ -12,6 +13,8 @@ import { defaultTimeoutSeconds, type Route, routeKey } from "../route.ts";
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 /** A shorter body fits into one packet without compression. */
 const minGzipBytes = 1_024;
+/** After an unknown outcome: a repeat with the key reads at Retell what came of it. */
+const unknownRetrySeconds = 5;
 let coldStart = true;
 
 /** Runs first and last: sets the request's id, log and deadline, and turns the reply or the error into an answer. */
@@ -32,6 +35,7 @@ export function respond(route: Route): Middleware {
         operationId,
         log,
         deadline: new Deadline(context.getRemainingTimeInMillis?.() ?? defaultTimeoutSeconds * 1_000),
+        begun: {},
         trailing: [],
         acceptsGzip: acceptsGzip(headerOf(event, "accept-encoding")),
         headers: {
@@ -93,7 +97,10 @@ function headOf({ message }: Route, { data, page = {} }: Extract<Reply, { answer
 }
 
 function errorResponse(route: Route, state: RequestState, error: ApiError): APIGatewayProxyStructuredResultV2 {
-  const { code, message, errors, details, retryAfter } = error;
+  const { code, message, errors } = error;
+  const details = detailsOf(state.begun, error);
+  const isUnknown = details?.outcome === "unknown";
+  const retryAfter = error.retryAfter ?? (isUnknown ? unknownRetrySeconds : undefined);
   const headers = { ...state.headers };
   if (retryAfter !== undefined) headers["retry-after"] = String(retryAfter);
   if (code === "ACCESS_TOKEN_REQUIRED" || code === "INVALID_ACCESS_TOKEN") headers["www-authenticate"] = "Bearer";
@@ -106,6 +113,16 @@ function errorResponse(route: Route, state: RequestState, error: ApiError): APIG
     headers,
     body: JSON.stringify({ success: false, message, code, doc_url, errors, details, retryAfter, meta }),
   };
+}
+
+/** An error's own details, and what the request has begun, whatever the error is. */
+function detailsOf({ userMessage, settlesBy }: Begun, { details }: ApiError): Record<string, unknown> | undefined {
+  const isUnknown = details?.outcome === "unknown" && settlesBy !== undefined;
+  const begun = {
+    ...(userMessage ? { user_message: userMessage } : {}),
+    ...(isUnknown ? { settles_by: new Date(settlesBy).toISOString() } : {}),
+  };
+  return details || userMessage ? { ...details, ...begun } : undefined;
 }
 
 /** Unexpected errors return a generic message. */

@@ -1,5 +1,5 @@
 import type { TenantContext } from "../../access/tenant.ts";
-import { type ChatSnapshot, type IdempotencyKey, isImported, type StoredMessage, type Turn } from "../model.ts";
+import { type ChatSnapshot, type IdempotencyKey, isImported, type StoredMessage, seqAt, type Turn } from "../model.ts";
 import { maxChatBytes } from "../size.ts";
 import { findDurable, messageList, oneChat } from "./collection.ts";
 
@@ -23,8 +23,8 @@ export type Obstacle =
   | { kind: "key reused" }
   /** A message with this key was sent in a turn that is over. */
   | { kind: "sent"; turnId: string }
-  /** A turn is open. `now` is the server's clock. */
-  | { kind: "open turn"; turn: Turn; now: Date }
+  /** A turn is open. `now` is the server's clock. `own`: its message, if it was sent with this key. */
+  | { kind: "open turn"; turn: Turn; now: Date; own: { message: StoredMessage; seq: number } | undefined }
   | { kind: "ended" }
   | { kind: "not imported" }
   | { kind: "full" }
@@ -46,7 +46,7 @@ export async function findObstacle(
         bytes: { $bsonSize: "$$ROOT" },
         now: "$$NOW",
         first: { $slice: [messageList, 1] },
-        ...(key ? { messages: { $elemMatch: sentWith(key.id) } } : {}),
+        ...(key ? { messages: { $elemMatch: sentWith(key.id) }, openIndex } : {}),
       },
     }),
   );
@@ -54,14 +54,24 @@ export async function findObstacle(
 
   const { chat_status, internal, bytes, now, first } = found;
   const turn = internal?.turn;
-  const earlier = found.messages?.[0]?.internal;
+  const message = found.messages?.[0];
+  const earlier = message?.internal;
   if (earlier && earlier.hash !== key?.hash) return { kind: "key reused" };
   if (earlier?.turn && earlier.turn !== turn?.id) return { kind: "sent", turnId: earlier.turn };
-  if (turn) return { kind: "open turn", turn, now };
+  const own = message && { message, seq: seqAt(found.openIndex ?? 0, internal) };
+  if (turn) return { kind: "open turn", turn, now, own };
   if (chat_status !== "ongoing") return { kind: "ended" };
   if (!isImported({ internal, messages: first })) return { kind: "not imported" };
   return { kind: bytes >= maxChatBytes || internal?.overflows ? "full" : "none" };
 }
+
+/** The index of the open turn's user message, which is the first message of its turn. */
+const openIndex = {
+  $indexOfArray: [
+    { $map: { input: messageList, in: { $ifNull: ["$$this.internal.turn", null] } } },
+    "$internal.turn.id",
+  ],
+};
 
 /** What is read of the chat. */
 type Found = Pick<ChatSnapshot, "chat_status" | "internal" | "now"> & {
@@ -69,4 +79,5 @@ type Found = Pick<ChatSnapshot, "chat_status" | "internal" | "now"> & {
   first: StoredMessage[];
   /** The message that came with the key. */
   messages?: StoredMessage[];
+  openIndex?: number;
 };
