@@ -56,7 +56,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     headersTimeout: 10_000,
     requestTimeout: 30_000,
     connectionsCheckingInterval: 1_000,
-    maxHeaderSize: 32_768,
+    maxHeaderSize: 262_144,
   });
   const sockets = new Set<Socket>();
   const running = new Set<IncomingMessage>();

@@ -3,11 +3,9 @@ import { dispatch, type Group, type Row } from "../ops/dispatch.ts";
 
 const vitest = new URL("../node_modules/vitest/vitest.mjs", import.meta.url);
 
+const args = ["run", "--config", "vitest.proofs.config.ts"];
 /** Further arguments go to Vitest. */
-const proof = (says: string, ...files: string[]): Row => ({
-  says,
-  program: [vitest, "run", "--config", "vitest.proofs.config.ts", ...files],
-});
+const proof = (says: string, ...files: string[]): Row => ({ says, program: [vitest, ...args, ...files] });
 
 export const prove: Group = {
   script: "npm run prove",
@@ -55,7 +53,11 @@ export const prove: Group = {
       "removes each safeguard from the code, and checks that its test fails; 4 min",
       "test/guards/guards.proof.ts",
     ),
-    all: proof("runs all of these; 22 min"),
+    schemathesis: {
+      says: "lets schemathesis make requests of docs/openapi.json, and checks all answers; --seed N for others; 1 min",
+      program: [new URL("seeded.ts", import.meta.url), ...args, "test/schemathesis/"],
+    },
+    all: proof("runs all of these; 23 min"),
     chaos: {
       says: "as chaos short, as long as its flags say, with all parts (docs/chaos.md); not part of all",
       program: [new URL("chaos/main.ts", import.meta.url)],

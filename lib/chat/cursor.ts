@@ -44,12 +44,14 @@ const CursorParts = z
   .transform(([start_timestamp, chat_id, skip]): Position => ({ start_timestamp, chat_id, ...(skip ? { skip } : {}) }));
 
 /** An opaque text that becomes a position. Anything that `encodeCursor` did not write is refused. */
-export const Cursor = Text(1, maxCursorLength).transform((text, context): Position => {
-  const position = CursorParts.safeParse(parseJson(Buffer.from(text, "base64url").toString()));
-  if (position.success) return position.data;
-  context.addIssue({ code: "custom", message: "Must be a nextCursor of this list" });
-  return z.NEVER;
-});
+export const Cursor = Text(1, maxCursorLength)
+  .meta({ pattern: "^[A-Za-z0-9_-]+$" })
+  .transform((text, context): Position => {
+    const position = CursorParts.safeParse(parseJson(Buffer.from(text, "base64url").toString()));
+    if (position.success) return position.data;
+    context.addIssue({ code: "custom", message: "Must be a nextCursor of this list" });
+    return z.NEVER;
+  });
 
 /** A position as an opaque text. It holds nothing secret, and each query is limited to the subaccount anyway. */
 export function encodeCursor({ start_timestamp, chat_id, skip }: Position): string {
