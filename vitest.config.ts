@@ -8,14 +8,16 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts", "packages/*/test/**/*.test.ts"],
     globalSetup: ["test/support/services.ts"],
-    setupFiles: ["test/support/instance.ts"],
+    setupFiles: ["test/support/fresh.ts", "test/support/instance.ts"],
     // Otherwise printed text bypasses the streams in which test/support/instance.ts looks for secrets.
     disableConsoleIntercept: true,
     testTimeout: 60_000,
     hookTimeout: 120_000,
     expect: { poll: { timeout: 20_000 } }, // for a busy machine; the default is a second
-    // Each file has the modules, and so the caches and the circuit breaker, of an instance of its own.
-    isolate: true,
-    maxWorkers: 2,
+    // A worker runs many files; test/support/fresh.ts makes each of them an instance of its own.
+    isolate: false,
+    sequence: { setupFiles: "list" },
+    // Twice as many as two cores, because half of a test's time is a wait for a deadline or another process.
+    maxWorkers: 4,
   },
 });

@@ -1,7 +1,9 @@
 import { defineConfig } from "vitest/config";
 import base from "./vitest.config.ts";
 
-const { include: _, globalSetup, maxWorkers, ...rest } = base.test ?? {};
+const { include: _, globalSetup, ...rest } = base.test ?? {};
+/** Each file has a process of its own, in which nothing of another file is left. */
+const isolated = { ...rest, setupFiles: ["test/support/instance.ts"], isolate: true };
 const files = ["test/**/*.proof.ts", "packages/*/test/**/*.proof.ts"];
 
 /** What they find depends on the order in which things happen, so they have the machine for themselves. */
@@ -12,8 +14,17 @@ export default defineConfig({
   test: {
     globalSetup,
     projects: [
-      { test: { ...rest, name: "together", include: files, exclude: alone, maxWorkers, sequence: { groupOrder: 0 } } },
-      { test: { ...rest, name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 1 } } },
+      {
+        test: {
+          ...isolated,
+          name: "together",
+          include: files,
+          exclude: alone,
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      { test: { ...isolated, name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 1 } } },
     ],
   },
 });

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { createDecipheriv } from "node:crypto";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { once } from "node:events";
+import { appendFile, cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
@@ -349,3 +350,86 @@ function assertLogged(body: Json, log: string[]): void {
   assert.deepEqual([measured.operationId, measured.Stage], [body.meta.operationId, "ada"]);
   assert.deepEqual([operationId, level, typeof status], [body.meta.operationId, "INFO", "number"]);
 }
+
+/** An imitation of AWS that outlives one command, and the environment in which SST's CLI works on it. */
+async function anAws(folders: string[]): Promise<{ aws: ChildProcess; env: NodeJS.ProcessEnv }> {
+  const script = `
+import json, os, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+import rig
+rig.setup()
+for folder in sys.argv[2:]: rig.install_platform(pathlib.Path(folder), "staging")
+with rig.emulated_aws("us-east-1") as url:
+    credentials = {"AWS_ACCESS_KEY_ID": "rig", "AWS_SECRET_ACCESS_KEY": "rig", "AWS_REGION": "us-east-1"}
+    none = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "SST_AWS_NO_PROFILE": "1"}
+    print(json.dumps(rig.rig_env({"AWS_ENDPOINT_URL": url, "SST_RIG_SECRETS": "strict", **credentials, **none})), flush=True)
+    sys.stdin.read()`;
+  const home = process.env.SST_RIG_HOME ?? join(homedir(), ".cache/sst-rig");
+  const aws = spawn(join(home, "venv/bin/python"), ["-c", script, rig, ...folders], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  const [line] = await once(aws.stdout, "data");
+  return { aws, env: JSON.parse(String(line)) };
+}
+
+test("a release that does not work takes itself back, step by step", async (context) => {
+  const builds = { earlier: join(folder, "earlier"), later: join(folder, "later") };
+  const record = join(folder, "release.json");
+  for (const [name, path] of Object.entries(builds)) {
+    const left = /\/(\.git|\.sst|\.local|\.env.*|node_modules)$/;
+    await cp(project, path, { recursive: true, filter: (source) => !left.test(source) });
+    await symlink(join(project, "node_modules"), join(path, "node_modules"));
+    await run("node", ["infra/build.ts", "--quiet"], { cwd: path });
+    await appendFile(join(path, "dist/health/index.cjs"), `\n// the ${name} build`);
+    // Stands in for the commands: there is nothing here whose indexes or answers could be looked at.
+    const says = `console.log("ops", process.argv[2], "of the ${name} build; stage", JSON.parse(process.env.SST_RESOURCE_App ?? "{}").stage)`;
+    const ends = name === "later" ? 'process.exitCode = process.argv[2] === "smoke" ? 1 : 0' : "";
+    await writeFile(join(path, "ops/main.ts"), `${says};\n${ends};\n`);
+  }
+  const { aws, env } = await anAws(Object.values(builds));
+  context.after(() => aws.stdin?.end());
+  const options = { env: { ...env, SMOKE_TOKEN: "a-token", SST_RIG_RECORD: record } };
+  for (const name of Object.values(links)) {
+    const set = ["secret", "set", name, secretOf(name), "--stage", "staging"];
+    await run(join(project, "node_modules/.bin/sst"), set, { ...options, cwd: builds.earlier });
+  }
+
+  /** Releases a build. Returns its exit code, the steps that it took, and the code that function health has then. */
+  const release = async (cwd: string, ...more: string[]) => {
+    const flags = ["--stage", "staging", "--subaccount", "s", "--agent", "a", ...more];
+    const ended = run("node", ["infra/release.ts", ...flags], { ...options, cwd });
+    const { code = 0, stdout } = await ended.catch((error) => error);
+    const steps: string[] = stdout.split("\n").filter((text: string) => /^(===|::|ops )/.test(text));
+    for (const text of steps) context.diagnostic(text.replaceAll(`${folder}/`, ""));
+    const { resources } = JSON.parse(await readFile(record, "utf8"));
+    const { inputs } = resources.find(({ name }: Json) => name === "ApiRouteHealthHandlerFunction");
+    context.diagnostic(`health runs ${inputs.s3Key.slice(-16)}`);
+    return { code, steps, s3Key: inputs.s3Key };
+  };
+
+  const first = await release(builds.earlier);
+  assert.deepEqual([first.code, first.steps.at(-1)], [0, "::notice::staging runs this build"]);
+  const second = await release(builds.later, "--previous", builds.earlier);
+  assert.deepEqual([second.code, second.s3Key], [1, first.s3Key]);
+  assert.deepEqual(
+    second.steps.filter((text) => !text.startsWith("===")),
+    [
+      "ops indexes of the later build; stage staging",
+      "ops indexes of the later build; stage staging",
+      "ops smoke of the later build; stage undefined",
+      "ops indexes of the earlier build; stage staging",
+      "ops smoke of the earlier build; stage undefined",
+      "::error::staging runs the previous build again: this one did not work",
+    ],
+  );
+});
+
+test("the role of the deploying workflow may use every service of which something is deployed", async () => {
+  const role = await readFile(join(project, "infra/ci-role.yaml"), "utf8");
+  const actions = new Set([...role.matchAll(/"([a-z0-9]+):\*"/g)].map(([, service]) => service));
+  const services = { apigatewayv2: "apigateway", cloudwatch: "cloudwatch", logs: "logs" } as Record<string, string>;
+  for (const { type } of production.resources) {
+    const [, service = ""] = /^aws:(\w+)\//.exec(type) ?? [];
+    if (service && service !== "index") assert.ok(actions.has(services[service] ?? service), type);
+  }
+});

@@ -8,6 +8,8 @@ import { runCommand } from "../ops/run-command.ts";
 import { Cors } from "./gateway/cors.ts";
 import { exchange, type Setup } from "./gateway/exchange.ts";
 import type { LambdaHandler } from "./gateway/invoke.ts";
+import { type LocalConsole, pagesOf } from "./gateway/pages.ts";
+import { demo, demoTokens } from "./seed/demo.ts";
 import { serve } from "./service.ts";
 
 const GRACE_MS = 1_000;
@@ -26,6 +28,8 @@ export interface GatewayOptions {
   functionMs?: number;
   /** When API Gateway stops waiting for it. */
   integrationMs?: number;
+  /** Serve the console and the reference page as well. */
+  console?: LocalConsole;
 }
 
 /** A running gateway. */
@@ -60,10 +64,11 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   });
   const sockets = new Set<Socket>();
   const running = new Set<IncomingMessage>();
+  const pages = options.console && pagesOf(server, options.console);
   const take = (request: IncomingMessage, response: ServerResponse) => {
     running.add(request);
     response.once("close", () => running.delete(request));
-    void exchange(setup, request, response);
+    if (!pages?.take(request, response)) void exchange(setup, request, response);
   };
   server.on("request", take).on("checkContinue", take);
   server.on("connection", (socket: Socket) => {
@@ -83,6 +88,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     const force = setTimeout(() => server.closeAllConnections(), GRACE_MS);
     await closed;
     clearTimeout(force);
+    await pages?.stop();
   };
   const address = server.address();
   return { url: `http://${host}:${typeof address === "object" ? address?.port : port}`, stop };
@@ -105,9 +111,12 @@ export const command = defineCommand({
       default: FUNCTION_MS,
     },
     "sweep-seconds": { type: "number", description: "run the sweep this often; 0 is never", default: 0 },
+    demo: { type: "boolean", description: "give the console the demo tenant and tokens of its users" },
+    "retell-control": { type: "url", description: "the simulator's control API, for the console" },
   },
-  async run({ port = portOf(process.env.PORT), "function-ms": functionMs, "sweep-seconds": sweepSeconds }) {
-    const { url, stop } = await startGateway({ port, functionMs }).catch((error: unknown) => {
+  async run({ port = portOf(process.env.PORT), "function-ms": functionMs, "sweep-seconds": sweepSeconds, ...flags }) {
+    const local = { demo: flags.demo ? aboutDemo : undefined, retellControl: flags["retell-control"] };
+    const { url, stop } = await startGateway({ port, functionMs, console: local }).catch((error: unknown) => {
       throw new Error(`Gateway: ${whyNot(error)}`);
     });
     if (sweepSeconds > 0) void sweepEvery(sweepSeconds);
@@ -117,6 +126,11 @@ export const command = defineCommand({
     return new Promise<never>(() => {});
   },
 });
+
+/** Made for each request, so that the console has valid tokens also after a day. */
+async function aboutDemo(): Promise<object> {
+  return { ...demo, tokens: await demoTokens(process.env.JWT_SECRET ?? "") };
+}
 
 /** Runs the sweep repeatedly, one run after the other. A run that fails logs the reason. */
 async function sweepEvery(seconds: number): Promise<never> {

@@ -63,7 +63,12 @@ async function start({ folder, port, seed, sweepSeconds, signal, end, cleanup }:
   // A database or a Retell account of the user has chats that another stage sweeps.
   const isAllOurs = isOurs && services.retell.control !== "";
   const gateway = await startChild<{ url: string }>(new URL("gateway.ts", import.meta.url), {
-    args: ["--port", String(port), ...(isAllOurs ? ["--sweep-seconds", String(sweepSeconds)] : [])],
+    args: [
+      ...["--port", String(port)],
+      ...(isAllOurs ? ["--sweep-seconds", String(sweepSeconds)] : []),
+      ...(isSecretOurs && (isOurs || seed) ? ["--demo"] : []),
+      ...(services.retell.control ? ["--retell-control", services.retell.control] : []),
+    ],
     onExit: end,
     onStdout: onLog,
     onStderr: (line) => {

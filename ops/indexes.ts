@@ -1,4 +1,5 @@
 import type { Db } from "mongodb";
+import { ApiError } from "../lib/platform/errors.ts";
 import { ensureIndexes, indexes, missingIndexes } from "../lib/platform/indexes.ts";
 import { central } from "../lib/platform/mongo.ts";
 import { defineCommand, writeFlags } from "./command.ts";
@@ -10,13 +11,17 @@ type Work = (db: Db, kind: "central" | "tenant") => Promise<{ created: number; a
 
 export const command = defineCommand({
   details: "An index that is there stays as it is: the command may be repeated.",
-  flags: writeFlags,
+  flags: {
+    ...writeFlags,
+    "skip-unreachable": { type: "boolean", description: "succeed also if a subaccount's database cannot be reached" },
+  },
   target: stageTarget,
-  async run({ "dry-run": isDryRun }) {
+  async run({ "dry-run": isDryRun, "skip-unreachable": skipsUnreachable }) {
     const work = isDryRun ? printMissing : create;
     const counts = [await work(await reachable(central()), "central")];
     const seen = new Set<string>();
     let failed = 0;
+    let skipped = 0;
     for (const subaccount of await allSubaccounts()) {
       const { id, location } = subaccount;
       try {
@@ -27,13 +32,15 @@ export const command = defineCommand({
           seen.add(place);
         });
       } catch (error) {
-        failed += 1;
+        const isSkipped = skipsUnreachable && error instanceof ApiError && error.code === "CONNECTION_FAILED";
+        if (isSkipped) skipped += 1;
+        else failed += 1;
         console.error(`subaccount ${id}: ${whyNot(error)}`);
       }
     }
     const sum = (name: "created" | "all") => counts.reduce((total, count) => total + count[name], 0);
     console.log(
-      `${sum("created")} ${isDryRun ? "missing" : "created"}, ${sum("all")} in all, ${failed} databases failed`,
+      `${sum("created")} ${isDryRun ? "missing" : "created"}, ${sum("all")} in all, ${failed} databases failed${skipped > 0 ? `, ${skipped} not reached` : ""}`,
     );
     return failed === 0;
   },

@@ -176,7 +176,7 @@ describe.each(withBody)("the body of %s", (_name, route) => {
   });
 
   it("is refused when it is packed, and is not unpacked: a bomb is as small as it is", async () => {
-    const bomb = gzipSync(Buffer.alloc(200_000_000, 0x20));
+    const bomb = Buffer.concat(Array(20).fill(gzipSync(Buffer.alloc(10_000_000, 0x20))));
     expect(bomb.length).toBeLessThan(262_144);
     for (const packed of [gzipSync(good), bomb]) {
       const before = process.memoryUsage().arrayBuffers;

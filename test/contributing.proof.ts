@@ -8,7 +8,7 @@ import { expect, inject, it } from "vitest";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const sources = [
-  ...["lib", "functions", "infra", "ops", "dev", "packages", "test"],
+  ...["lib", "functions", "infra", "ops", "dev", "packages", "test", "docs"],
   ...["package.json", "tsconfig.json", "vitest.config.ts"],
 ];
 

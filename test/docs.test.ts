@@ -15,7 +15,20 @@ const pages = [
   ...["README.md", "CONTRIBUTING.md", "CHANGELOG.md"],
   ...(await readdir(new URL("docs", root))).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`),
 ];
-const folders = ["functions", "lib", "infra", "ops", "dev", "packages", "test", "bench", "docs", ".ci", ".github"];
+const folders = [
+  "functions",
+  "lib",
+  "infra",
+  "ops",
+  "dev",
+  "packages",
+  "console",
+  "test",
+  "bench",
+  "docs",
+  ".ci",
+  ".github",
+];
 const files = (
   await Promise.all(
     folders.map(async (folder) => {

@@ -326,6 +326,18 @@ describe("npm run ops -- indexes", () => {
   });
 });
 
+it("npm run ops -- indexes goes on past a tenant that cannot be reached, and may count it as no failure", async () => {
+  const down = new ObjectId();
+  const mongodbUrl = await encrypt("mongodb://127.0.0.1:9/x?serverSelectionTimeoutMS=100", down.toHexString());
+  await central.collection("subaccounts").insertMany([{ _id: down, mongodbUrl }, { databaseName: "t_up" }]);
+  const strict = await tool("indexes", ["--yes"]);
+  const lenient = await tool("indexes", ["--yes", "--skip-unreachable"]);
+  expect([strict.code, strict.stdout]).toEqual([1, expect.stringMatching(/, 1 databases failed\n$/)]);
+  expect([lenient.code, lenient.stdout]).toEqual([0, expect.stringMatching(/, 0 databases failed, 1 not reached\n$/)]);
+  for (const { stdout } of [strict, lenient]) expect(stdout).toMatch(/^(created|there {3}) {2}t_up\.chats/m);
+  for (const { stderr } of [strict, lenient]) expect(stderr).toContain(`subaccount ${down}: MongoDB cannot be reached`);
+});
+
 describe("what it finds", () => {
   it("is a clock within five seconds, either way", () => {
     expect([-5_000, 0, 5_000].map((off) => clock("x", 1e12 + off, 1e12).isOk)).toEqual([true, true, true]);

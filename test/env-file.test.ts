@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { readEnvFile } from "../infra/env-file.ts";
 
 const dev = fileURLToPath(new URL("../dev/", import.meta.url));
 const ops = fileURLToPath(new URL("../ops/", import.meta.url));
@@ -26,8 +27,11 @@ async function node(...args: string[]) {
   );
   return ended.promise;
 }
-const loaded = () =>
-  node("--import", `${dev}env.ts`, "-e", "console.log(process.env.MONGODB_URL, process.env.STAGE, process.env.PORT)");
+const write = async (content: string | Uint8Array): Promise<string> => {
+  const path = join(folder, ".env");
+  await writeFile(path, content);
+  return path;
+};
 
 describe(".env", () => {
   it.each<[string, string]>([
@@ -37,13 +41,13 @@ describe(".env", () => {
     ["files that were joined, each with its mark", text.replace("MONGODB_URL", "\ufeff\ufeffMONGODB_URL")],
     ["lines that end in CR alone", text.replace(/\r?\n/g, "\r")],
     ["a last line without an end", `PORT=7\n${text.trimEnd()}`],
-  ])("is read as %s; the environment comes first", async (_what, content) => {
-    await writeFile(join(folder, ".env"), content.includes("PORT") ? content : `${content}PORT=7\n`);
-    expect(await loaded()).toMatchObject({ code: 0, stdout: "mongodb://127.0.0.1:9/named ada 0\n" });
+  ])("is read as %s", async (_what, content) => {
+    const { PORT: _, ...variables } = readEnvFile(await write(content));
+    expect(variables).toEqual({ MONGODB_URL: "mongodb://127.0.0.1:9/named", STAGE: "ada" });
   });
 
-  it("need not be there", async () => {
-    expect(await loaded()).toMatchObject({ code: 0, stdout: "undefined undefined 0\n" });
+  it("need not be there", () => {
+    expect(readEnvFile(join(folder, ".env"))).toEqual({});
   });
 
   it.each<[string, Uint8Array]>([
@@ -52,33 +56,46 @@ describe(".env", () => {
     ["UTF-16 LE without its mark", Buffer.from("STAGE=ada\n", "utf16le")],
     ["UTF-16 BE without its mark", Buffer.from("STAGE=ada\n", "utf16le").swap16()],
     ["ISO 8859-1", Buffer.from(text, "latin1")],
-  ])("in %s is said in one line, and nothing starts", async (_what, bytes) => {
-    await writeFile(join(folder, ".env"), bytes);
-    const programs = [
-      ["--import", `${dev}env.ts`, `${dev}start.ts`],
-      [`${ops}main.ts`, "doctor"],
-      [`${dev}local.ts`, "gateway"],
-    ].map(async (program) => {
-      const { code, stdout, stderr } = await node(...program);
-      expect([code, stdout]).toEqual([1, ""]);
-      expect(stderr).toMatch(/^\.env is not UTF-8 text .* nothing was started\n$/);
-    });
-    await Promise.all(programs);
-    expect(await node(`${ops}main.ts`, "resources", "--stage", "ada")).toMatchObject({ code: 1, stdout: "" });
+  ])("in %s is refused", async (_what, bytes) => {
+    const path = await write(bytes);
+    expect(() => readEnvFile(path)).toThrow(/^\S+ is not UTF-8 text .* nothing was started$/);
   });
 
   it.each(["\u00a0", "\u200b", "\u2060"])(
     "whose name begins with %j is refused, not taken for another",
     async (hidden) => {
-      await writeFile(join(folder, ".env"), `STAGE=ada\n${hidden}MONGODB_URL=mongodb://u:sekret@127.0.0.1:9/named\n`);
-      const { code, stdout, stderr } = await node("--import", `${dev}env.ts`, `${dev}start.ts`);
-      const said = ".env has a name with characters other than visible ASCII (?MONGODB_URL): nothing was started\n";
-      expect([code, stdout, stderr]).toEqual([1, "", said]);
+      const path = await write(`STAGE=ada\n${hidden}MONGODB_URL=mongodb://u:sekret@127.0.0.1:9/named\n`);
+      const said = "has a name with characters other than visible ASCII (?MONGODB_URL): nothing was started";
+      expect(() => readEnvFile(path)).toThrow(`${path} ${said}`);
     },
   );
 
-  it("that is no file is said, too", async () => {
-    await mkdir(join(folder, ".env"));
-    expect(await loaded()).toMatchObject({ code: 1, stderr: ".env cannot be read (EISDIR): nothing was started\n" });
+  it("that is no file is refused", async () => {
+    const path = join(folder, ".env");
+    await mkdir(path);
+    expect(() => readEnvFile(path)).toThrow(`${path} cannot be read (EISDIR): nothing was started`);
+  });
+});
+
+describe("a program", () => {
+  const loaded = () =>
+    node("--import", `${dev}env.ts`, "-e", "console.log(process.env.MONGODB_URL, process.env.STAGE, process.env.PORT)");
+
+  it("has the variables of .env, if there is one; the environment comes first", async () => {
+    expect(await loaded()).toMatchObject({ code: 0, stdout: "undefined undefined 0\n" });
+    await write(`${text}PORT=7\n`);
+    expect(await loaded()).toMatchObject({ code: 0, stdout: "mongodb://127.0.0.1:9/named ada 0\n" });
+  });
+
+  it.each([
+    [["--import", `${dev}env.ts`, `${dev}start.ts`]],
+    [[`${ops}main.ts`, "doctor"]],
+    [[`${dev}local.ts`, "gateway"]],
+    [[`${ops}main.ts`, "resources", "--stage", "ada"]],
+  ])("says in one line what is wrong with .env, and does not start: %j", async (program) => {
+    await write(utf16);
+    const { code, stdout, stderr } = await node(...program);
+    expect([code, stdout]).toEqual([1, ""]);
+    expect(stderr).toMatch(/^\.env is not UTF-8 text .* nothing was started\n$/);
   });
 });

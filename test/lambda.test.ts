@@ -58,6 +58,7 @@ const events: Partial<Record<Name | "sweep", (world: World) => Promise<unknown>>
     return toEvent({ method: "POST", target: `/api/webhooks/retell/${world.subaccountId}`, headers, body });
   },
   health: async () => eventFor("health", {}),
+  openapi: async () => toEvent({ method: "GET", target: "/openapi.json" }), // not compressed
   default: async () => toEvent({ method: "OPTIONS", target: "/health" }),
   sweep: async () => ({}),
 };

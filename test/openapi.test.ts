@@ -1,7 +1,9 @@
 import { readFile } from "node:fs/promises";
+import { gunzipSync } from "node:zlib";
 import { createConfig, lintFromString } from "@redocly/openapi-core";
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { text } from "../dev/openapi.ts";
+import { aGateway, ask } from "./support/gateway.ts";
 
 const written = await readFile(new URL("../docs/openapi.json", import.meta.url), "utf8");
 
@@ -13,4 +15,29 @@ it("Redocly's linter finds nothing in it, by its strictest rules", async () => {
   const config = await createConfig({ extends: ["recommended-strict"] });
   const problems = await lintFromString({ source: written, absoluteRef: "docs/openapi.json", config });
   expect(problems.map(({ ruleId, message, location }) => [ruleId, message, location[0]?.pointer])).toEqual([]);
+});
+
+describe("GET /openapi.json", () => {
+  const get = async (headers: Record<string, string> = {}) => ask(await aGateway(), "/openapi.json", { headers });
+
+  it("answers docs/openapi.json to everyone, compressed if the client accepts it", async () => {
+    const { status, headers, json } = await get();
+    expect([status, headers["content-type"], json()]).toEqual([200, "application/json", JSON.parse(written)]);
+    const compressed = await get({ "accept-encoding": "gzip" });
+    expect(JSON.parse(gunzipSync(compressed.body).toString())).toEqual(JSON.parse(written));
+  });
+
+  it("answers 304 to whoever has it", async () => {
+    const { etag = "" } = (await get()).headers;
+    for (const has of [etag, `W/${etag}`, `"another", ${etag}`, "*"]) {
+      const { status, headers, body } = await get({ "if-none-match": has });
+      expect([status, headers.etag, headers["cache-control"], body.length]).toEqual([
+        304,
+        etag,
+        "public, max-age=60",
+        0,
+      ]);
+    }
+    expect((await get({ "if-none-match": '"another"' })).status).toBe(200);
+  });
 });

@@ -1,6 +1,7 @@
 import { MongoClient } from "mongodb";
 import { afterAll, describe, expect, it } from "vitest";
 import { startMongod } from "../dev/mongod.ts";
+import { sleep } from "../lib/platform/time.ts";
 import { aTenantOn } from "./support/tenant-on.ts";
 import { aChatBy, anInstance, aWire, type Instance, owned, verdict } from "./support/wire.ts";
 import { control, type World } from "./support/world.ts";
@@ -29,7 +30,7 @@ async function holdBack(world: World, collection: string, work: () => Promise<un
   await admin.command({ configureFailPoint: "failCommand", mode: { times: 1 }, data });
   const until = Date.now() + 4_500;
   await work();
-  await new Promise((resolve) => setTimeout(resolve, until - Date.now()));
+  await sleep(until - Date.now());
   await wire.quiet();
 }
 

@@ -2,6 +2,7 @@ import { ObjectId } from "mongodb";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { sweep } from "../lib/chat/sweep/sweep.ts";
 import { ensureIndexes } from "../lib/platform/indexes.ts";
+import { sleep } from "../lib/platform/time.ts";
 import { aRetellBetween } from "./support/between.ts";
 import { linesOf } from "./support/instance.ts";
 import { aLog } from "./support/log.ts";
@@ -213,7 +214,7 @@ describe("a run of the sweep", () => {
     const world = await busy(1);
     const orphan = await anOrphan(world);
     vi.useFakeTimers({ toFake: ["Date"] }); // the time stands still
-    between.before = () => new Promise((resolve) => setTimeout(resolve, 50));
+    between.before = () => sleep(50);
     expect(await run(Date.now() + 1)).toMatchObject({ settled: 1, orphansEnded: 1, failed: 0 });
     const [chat] = await world.db.collection("chats").find().toArray();
     expect(chat?.internal.nextSweepAt.getTime()).toBeGreaterThan(Date.now() + 60 * minuteMs); // it was read

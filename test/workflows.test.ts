@@ -66,24 +66,76 @@ describe("the smoke test's token", () => {
   ])("%s: known before anything is deployed", async (_what, SMOKE_TOKEN, code, says) => {
     const ended = await step("The smoke test's token", { SMOKE_TOKEN, STAGE: "staging" });
     expect(ended).toEqual({ code, said: expect.stringMatching(says) });
-    expect(deploy.indexOf("name: The smoke test's token")).toBeLessThan(deploy.indexOf("npx sst deploy"));
+    expect(deploy.indexOf("name: The smoke test's token")).toBeLessThan(deploy.indexOf("infra/release.ts"));
+  });
+});
+
+describe("a build of an earlier run", () => {
+  const runs = "33 22 11";
+  const builds = async (rollback: string, known = runs) => {
+    await program("gh", `echo "$@" > asked; printf "%s\\n" ${known}`);
+    const env = { GITHUB_OUTPUT: join(work, "output"), EVENT: "workflow_dispatch", ROLLBACK: rollback };
+    const { code, said } = await step("Builds of earlier runs", env);
+    expect(await readFile(join(work, "asked"), "utf8")).toMatch(/--event workflow_dispatch --status success/);
+    return { code, said, output: await readFile(join(work, "output"), "utf8").catch(() => "") };
+  };
+
+  it.each([
+    ["of the last success is what a deployment goes back to", "", runs, "again=\nprevious=33\n"],
+    ["is none before the first success", "", "", "again=\nprevious=\n"],
+    ["is, of `previous`, the one before the last success", "previous", runs, "again=22\n"],
+    ["may be any that succeeded", "11", runs, "again=11\n"],
+  ])("%s", async (_what, rollback, known, output) => {
+    expect(await builds(rollback, known)).toEqual({ code: 0, said: "", output });
+  });
+
+  it.each([
+    ["44", runs],
+    ["2", runs],
+    ["previous", "33"],
+    ["22; gh auth token", runs],
+    ["*", runs],
+  ])("is refused if it is none of them: %s", async (rollback, known) => {
+    expect(await builds(rollback, known)).toMatchObject({
+      code: 1,
+      said: expect.stringMatching(/^::error::/),
+      output: "",
+    });
+  });
+
+  it("needs no tests and no build, and this run keeps it", () => {
+    const { test = "", build = "", deploy: job = "" } = jobsOf(deploy);
+    for (const skipped of [test, build]) expect(skipped).toMatch(/if: \$\{\{ !inputs\.rollback \}\}/);
+    expect(job).toMatch(/run-id: \$\{\{ needs\.tried\.outputs\.again \|\| github\.run_id \}\}/);
+    expect(job).toMatch(/upload-artifact@.*\n +if: inputs\.rollback/);
   });
 });
 
 it.each([
-  ["CORS_ORIGINS=https://app.example.com, https://b.example\n", ["--origin", "https://app.example.com"]],
-  ["CORS_ORIGINS=*\n", []],
-  ["AWS_REGION=eu-central-1\n", []],
-])("the smoke test comes from an origin that may: %j", async (settings, origin) => {
-  await mkdir(join(work, ".sst"));
-  await writeFile(join(work, ".sst/outputs.json"), '{"url":"https://api.example"}');
-  await writeFile(join(work, ".env"), settings);
-  await program("npm", 'printf "%s\\n" "$@"');
-  const { said } = await step("Smoke", { SMOKE_TOKEN: "t", SUBACCOUNT: "s", AGENT: "a" });
-  expect(said.trimEnd().split("\n").slice(2)).toEqual([
-    ...["--", "smoke", "--url", "https://api.example", "--subaccount", "s", "--agent", "a"],
-    ...origin,
+  ["with the earlier build where there is one", true],
+  ["alone where there is none", false],
+])("the release gets the stage and its smoke test's tenant, %s", async (_what, isThere) => {
+  if (isThere) await mkdir(join(work, "previous/infra"), { recursive: true });
+  await program("node", 'printf "%s\\n" "$@"');
+  const env = { STAGE: "staging", SUBACCOUNT: "s", AGENT: "a", RUNNER_TEMP: work };
+  const { said } = await step("Release", env);
+  expect(said.trimEnd().split("\n")).toEqual([
+    ...["infra/release.ts", "--stage", "staging", "--subaccount", "s", "--agent", "a"],
+    ...(isThere ? ["--previous", join(work, "previous")] : []),
   ]);
+});
+
+it("the scheduled smoke test has an environment of its own, and its packages run no install scripts", async () => {
+  const smoke = await read("smoke.yml");
+  expect(smoke).toContain("environment: smoke\n");
+  for (const [command] of smoke.matchAll(/npm (ci|install|i)\b.*/g)) expect(command).toContain("--ignore-scripts");
+  expect(smoke).not.toContain("id-token");
+});
+
+it("the role in AWS trusts one environment of one repository", async () => {
+  const role = await readFile(new URL("../infra/ci-role.yaml", import.meta.url), "utf8");
+  expect(role).toMatch(/sub: !Sub "repo:\$\{Repository\}:environment:\$\{Stage\}"\n/);
+  expect(role).not.toContain("StringLike");
 });
 
 /** The jobs of a workflow: what stands under each. */
@@ -101,8 +153,7 @@ it("one job may take on the role in AWS, and neither it nor one with secrets ins
 
   // What it runs was installed by the lock file and without install scripts, in a job that hands it over.
   expect(build).toMatch(/npm ci --ignore-scripts\n(.*\n)*.*npm run build\n(.*\n)*.*upload-artifact@/);
-  expect(job).toMatch(/needs: \[test, build\]\n(.*\n)*.*download-artifact@(.*\n)*.*sst deploy/);
-  expect(job).toContain('PREBUILT: "true"');
+  expect(job).toMatch(/needs: \[tried, test, build\]\n(.*\n)*.*download-artifact@(.*\n)*.*infra\/release\.ts/);
   expect(await readFile(new URL("../sst.config.ts", import.meta.url), "utf8")).toContain("process.env.PREBUILT");
 });
 

@@ -65,6 +65,8 @@ export const headers = {
     description: "`true`: the answer of an earlier request with the same key",
     schema: { type: "string", enum: ["true"] },
   },
+  ETag: { description: "For If-None-Match", schema: { type: "string" } },
+  CacheControl: { description: "How long the answer may be kept", schema: { type: "string" } },
   WWWAuthenticate: {
     description: "With every 401 that concerns the token",
     schema: { type: "string", enum: ["Bearer"] },
@@ -80,6 +82,8 @@ const wireNames: Record<keyof typeof headers, string> = {
   XRateLimitMode: "X-RateLimit-Mode",
   RetryAfter: "Retry-After",
   IdempotentReplayed: "Idempotent-Replayed",
+  ETag: "ETag",
+  CacheControl: "Cache-Control",
   WWWAuthenticate: "WWW-Authenticate",
 };
 
@@ -88,6 +92,7 @@ const limitHeaders = ["RateLimitLimit", "RateLimitRemaining", "RateLimitReset", 
 function headersOf(route: Route, status: Status, codes: ErrorCode[]): object {
   const names: (keyof typeof headers)[] = ["XOperationId"];
   if (route.permission && status !== 401) names.push(...limitHeaders);
+  if (status < 400) names.push("CacheControl", ...(route.hasEtag ? (["ETag"] as const) : []));
   if (status === 200 && route.idempotent) names.push("IdempotentReplayed");
   if ([409, 429, 503, 504].includes(status)) names.push("RetryAfter");
   if (codes.includes("INVALID_ACCESS_TOKEN")) names.push("WWWAuthenticate");
@@ -111,6 +116,9 @@ export function answersOf(route: Route, schema: object, links: object): Record<s
       content: { "application/json": { schema } },
       ...(Object.keys(links).length > 0 ? { links } : {}),
     },
+    ...(route.hasEtag
+      ? { 304: { description: "The client has this answer", headers: headersOf(route, 304, []) } }
+      : {}),
     ...Object.fromEntries(failures.map(([status, codes]) => [status, failure(route, status, codes)])),
   };
 }

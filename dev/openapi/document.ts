@@ -35,7 +35,7 @@ export function openapi(): Document {
     for (const [part, schema] of Object.entries({ Params: route.params, Query: route.query, Body: bodyOf(route) })) {
       if (schema) requests[nameOf(schema, capitalized(route.name) + part)] = schema;
     }
-    answers[`${capitalized(route.name)}Answer`] = success(route);
+    answers[`${capitalized(route.name)}Answer`] = route.isBare ? route.data : success(route);
   }
   const asked = convert(requests, "input");
   const answered = convert(answers, "output");

@@ -19,7 +19,7 @@ const SuccessMeta = Meta.extend({
   time: z.number().int().meta({ description: "The API's clock, epoch milliseconds", example: 1759398000000 }),
 });
 
-/** Every answer with status 200. */
+/** Every answer with status 200, except bare ones. */
 export const success = (route: Route) =>
   z.object({
     success: z.literal(true),

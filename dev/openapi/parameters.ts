@@ -19,6 +19,13 @@ export const headerParameters = {
     schema: { type: "string", format: "uuid" },
     example: "58c6f541-689d-487f-87fb-eb7fa4f1bc66",
   },
+  IfNoneMatch: {
+    name: "If-None-Match",
+    in: "header",
+    description: "The ETag of the answer that the client has. If it is current, the answer is 304 without a body",
+    schema: { type: "string" },
+    example: '"pT4bB0rX5cWc2mEo"',
+  },
   AcceptEncoding: {
     name: "Accept-Encoding",
     in: "header",
@@ -35,11 +42,12 @@ export function parametersOf(
   route: Route,
   schemaOf: (schema: z.ZodType, part: "Params" | "Query") => Schema,
 ): object[] {
-  const { params, query, permission, idempotent } = route;
+  const { params, query, permission, idempotent, hasEtag } = route;
   return [
     ...(params ? parametersIn("path", schemaOf(params, "Params")) : []),
     ...(query ? parametersIn("query", schemaOf(query, "Query")) : []),
     ...(idempotent ? [component("IdempotencyKey")] : []),
+    ...(hasEtag ? [component("IfNoneMatch")] : []),
     ...(permission ? [component("XOperationId"), component("AcceptEncoding")] : []),
   ];
 }

@@ -17,6 +17,7 @@ export interface DevJson {
 export function whatRuns({ mongodb, upstash, retell }: Services, url: string, folder: string): string[] {
   const own = mongodb.source === "MONGODB_URL";
   return [
+    `  Console  ${url}/  (talk to an agent, look at chats; ${url}/reference describes the API)`,
     `  API      ${url}`,
     `  MongoDB  ${own ? "MONGODB_URL" : `${mongodb.url}  (${mongodb.source})`}`,
     `  Upstash  ${upstash.url}  (${upstash.source})`,

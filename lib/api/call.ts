@@ -53,7 +53,15 @@ export type Reply<R extends Route = Route> =
       isReplay?: boolean;
       answer?: never;
     }
-  | { answer: AnswerHead; meta: Record<string, unknown>; data?: never };
+  | { answer: AnswerHead; meta: Record<string, unknown>; data?: never }
+  | { document: PublicDocument; answer?: never; data?: never };
+
+/** JSON that is the same for everyone. */
+export interface PublicDocument {
+  text: string;
+  /** Quoted, as in the header. */
+  etag: string;
+}
 
 /** The counts of one request against its limits. */
 export interface LimitResults {
@@ -71,6 +79,8 @@ export interface RequestState {
   log: RequestLog;
   deadline: Deadline;
   begun: Begun;
+  /** The ETags that the client has. */
+  ifNoneMatch: string | undefined;
   /** Whether the client accepts gzip. */
   acceptsGzip: boolean;
   /** Response headers. Middleware add theirs. */

@@ -11,6 +11,10 @@ export function headerOf(event: HasHeaders | undefined, name: string): string | 
   return typeof value === "string" ? value : undefined;
 }
 
+/** Whether the value of an If-None-Match names an ETag, by weak comparison (RFC 9110, 13.1.2). */
+export const namesEtag = (ifNoneMatch: string | undefined, etag: string) =>
+  ifNoneMatch?.split(",").some((one) => ["*", etag].includes(one.trim().replace(/^W\//, ""))) ?? false;
+
 interface Spelling {
   /** How many commas one value contains, outside of quotes. */
   commas?: number;

@@ -13,6 +13,10 @@ export interface Route {
   path: `/${string}` | "$default";
   /** Whether HEAD is answered, without a body. API Gateway has no route for HEAD, so functions/default.ts answers. */
   answersHead?: true;
+  /** Whether answers have an ETag, and If-None-Match with a current one is answered with 304. */
+  hasEtag?: true;
+  /** Whether a success is `data` alone, without the envelope. */
+  isBare?: true;
   /** A heading for the API reference. */
   summary: string;
   /** The envelope's `message` on success. */

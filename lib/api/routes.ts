@@ -137,6 +137,17 @@ export const routes = table({
     memory: "256 MB",
     timeoutSeconds: 5,
   },
+  openapi: {
+    method: "GET",
+    path: "/openapi.json",
+    hasEtag: true,
+    isBare: true,
+    summary: "This description of the API",
+    message: "OK",
+    data: z.looseObject({ openapi: z.string() }),
+    memory: "256 MB",
+    timeoutSeconds: 5,
+  },
   default: {
     method: "ANY",
     path: "$default",
@@ -151,7 +162,7 @@ export const routes = table({
 /** The methods of the routes that match a path; none where there is no such route. */
 export function methodsOf(path: string): string[] {
   return Object.values<Route>(routes)
-    .filter((route) => new RegExp(`^${route.path.replace(/\{\w+\}/g, "[^/]+")}$`).test(path))
+    .filter((route) => new RegExp(`^${route.path.replaceAll(".", "\\.").replace(/\{\w+\}/g, "[^/]+")}$`).test(path))
     .flatMap(({ method, answersHead }) => (answersHead ? [method, "HEAD"] : [method]));
 }
 

@@ -109,7 +109,7 @@ export const RequestLine = LogLine.required({
   admit: true,
   mongo: true,
   retell: true,
-}).refine(({ status, code }) => (status === 200) === (code === undefined), { error: "An error has its code" });
+}).refine(({ status, code }) => status < 400 === (code === undefined), { error: "An error has its code" });
 
 /** Whether a line is a `RequestLine`. */
 export const isOfRequest = ({ message }: { message?: unknown }) =>

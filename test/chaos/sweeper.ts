@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { serve } from "../../dev/service.ts";
 import { handler } from "../../functions/sweep.ts";
 import { closeAll } from "../../lib/platform/mongo.ts";
+import { sleep } from "../../lib/platform/time.ts";
 
 const { values } = parseArgs({ options: { "ahead-ms": { type: "string" } } });
 const aheadMs = Number(values["ahead-ms"] ?? 0);
@@ -20,6 +21,6 @@ if (aheadMs > 0) {
   serve({}, [], () => {});
   for (;;) {
     await handler().catch(() => {}); // without Mongo there is nothing to sweep; the next run comes soon
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await sleep(700);
   }
 }

@@ -14,7 +14,7 @@ import { type Guard, guards } from "./guards.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const sources = [
-  ...["lib", "functions", "infra", "ops", "dev", "packages", "test"],
+  ...["lib", "functions", "infra", "ops", "dev", "packages", "test", "docs"],
   ...["package.json", "tsconfig.json", "vitest.config.ts"],
 ];
 const vitest = join(root, "node_modules/vitest/vitest.mjs");

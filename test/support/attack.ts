@@ -52,7 +52,7 @@ export async function stateOf({ db, subaccountId, apiKey }: World): Promise<unkn
 
 /** An answer as its caller sees it, without the fields that differ each time. */
 export function shown({ status, headers, body }: Response): unknown {
-  const { operationId: _id, duration: _duration, ...meta } = body.meta;
+  const { operationId: _id, duration: _duration, time: _time, ...meta } = body.meta;
   const changing = /^(x-operation-id|ratelimit-.*|retry-after)$/;
   const fixed = Object.entries(headers).filter(([name]) => !changing.test(name));
   return { status, headers: Object.fromEntries(fixed), body: { ...body, meta } };

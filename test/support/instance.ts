@@ -3,9 +3,9 @@ import { closeAll } from "../../lib/platform/mongo.ts";
 import { leaksOf, problemsOf } from "./canaries.ts";
 
 /**
- * Each test file is an instance of its own. This module sets its environment before anything reads it. Its central
- * database is its own too, so a sweep meets no other file's subaccounts. The log level is DEBUG, so that those lines are
- * searched as well.
+ * Each test file is an instance of its own (fresh.ts). This module sets its environment before anything reads it. Its
+ * central database is its own too, so a sweep meets no other file's subaccounts. The log level is DEBUG, so that those
+ * lines are searched as well.
  */
 const { MONGODB_URL = "", ...environment } = inject("environment");
 const database = new URL(`/central_${crypto.randomUUID().slice(0, 8)}`, MONGODB_URL);

@@ -1,7 +1,6 @@
 import { type MongoClient, ObjectId } from "mongodb";
 import { encrypt } from "../../lib/platform/crypto.ts";
-import { indexes } from "../../lib/platform/indexes.ts";
-import { aWorld, central, type World } from "./world.ts";
+import { aWorld, central, makeUnique, type World } from "./world.ts";
 
 /**
  * A subaccount whose database is on a cluster of its own.
@@ -12,9 +11,7 @@ import { aWorld, central, type World } from "./world.ts";
 export async function aTenantOn(client: MongoClient, url: string): Promise<World> {
   const world = await aWorld();
   const db = client.db(world.db.databaseName);
-  for (const { collection, key, options = {} } of indexes.tenant) {
-    if (options.unique) await db.collection(collection).createIndex(key, options);
-  }
+  await makeUnique(db, "tenant");
   await db.collection("chatagents").insertOne({ agentId: world.agentId, subaccountId: world.subaccountId });
   const mongodbUrl = await encrypt(url, world.subaccountId);
   const _id = new ObjectId(world.subaccountId);

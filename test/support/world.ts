@@ -80,7 +80,7 @@ export async function aWorld(
  * Creates the unique indexes, which decide between two writes at once. The other indexes only save time and would take
  * longer than the rest of the tenant, so a test that needs them creates them.
  */
-async function makeUnique(db: Db, kind: keyof typeof indexes): Promise<void> {
+export async function makeUnique(db: Db, kind: keyof typeof indexes): Promise<void> {
   const unique = indexes[kind].filter(({ options }) => options?.unique);
   const byCollection = Map.groupBy(unique, ({ collection }) => collection);
   await Promise.all(

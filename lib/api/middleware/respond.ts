@@ -1,14 +1,16 @@
 import type { APIGatewayProxyStructuredResultV2 } from "aws-lambda";
 import type { Begun } from "../../chat/context.ts";
 import { SubaccountId } from "../../chat/schema.ts";
-import { acceptsGzip, fromText, gzip } from "../../platform/compress.ts";
+import { type AnswerHead, acceptsGzip, fromText, gzip } from "../../platform/compress.ts";
 import { Deadline } from "../../platform/deadline.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { RequestLog } from "../../platform/logger.ts";
 import { docsUrl } from "../../platform/stage.ts";
-import type { Middleware, Reply, RequestState } from "../call.ts";
-import { headerOf, valuesOf } from "../headers.ts";
+import type { Middleware, PublicDocument, Reply, RequestState } from "../call.ts";
+import { headerOf, namesEtag, valuesOf } from "../headers.ts";
 import { defaultTimeoutSeconds, type Route, routeKey } from "../route.ts";
+
+type EnvelopedReply = Exclude<Reply, { document: PublicDocument }>;
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 /** A shorter body fits into one packet without compression. */
@@ -37,6 +39,7 @@ export function respond(route: Route): Middleware {
         deadline: new Deadline(context.getRemainingTimeInMillis?.() ?? defaultTimeoutSeconds * 1_000),
         begun: {},
         trailing: [],
+        ifNoneMatch: headerOf(event, "if-none-match"),
         acceptsGzip: acceptsGzip(headerOf(event, "accept-encoding")),
         headers: {
           "content-type": "application/json",
@@ -50,8 +53,11 @@ export function respond(route: Route): Middleware {
 
     after: async (request) => {
       const { state } = request.internal;
-      request.response = await successResponse(route, state, request.response as Reply);
-      finish(state, 200);
+      const reply = request.response as Reply;
+      const response =
+        "document" in reply ? documentResponse(state, reply.document) : await successResponse(route, state, reply);
+      request.response = response;
+      finish(state, response.statusCode ?? 200);
     },
 
     onError: async (request) => {
@@ -69,7 +75,7 @@ export function respond(route: Route): Middleware {
 async function successResponse(
   route: Route,
   state: RequestState,
-  reply: Reply,
+  reply: EnvelopedReply,
 ): Promise<APIGatewayProxyStructuredResultV2> {
   const { headers, trailing, operationId } = state;
   const head = reply.answer ?? fromText(headOf(route, reply));
@@ -78,8 +84,16 @@ async function successResponse(
   if (!reply.answer && reply.isReplay) headers["idempotent-replayed"] = "true";
 
   const own = JSON.stringify({ ...reply.meta, operationId, duration: `${elapsed(state)}ms`, time: Date.now() });
-  const tail = `${own.slice(1)}}`;
-  if (state.acceptsGzip && head.length >= minGzipBytes) {
+  return withBody(state, head, `${own.slice(1)}}`);
+}
+
+/** An answer with this body, compressed if the client accepts it and it is smaller then. */
+function withBody(
+  { acceptsGzip, headers }: RequestState,
+  head: AnswerHead,
+  tail: string,
+): APIGatewayProxyStructuredResultV2 {
+  if (acceptsGzip && head.length >= minGzipBytes) {
     const body = gzip(head.deflated(), tail).toString("base64");
     // Lambda sends base64, so a text that hardly shrinks is sent as it is.
     if (body.length < head.length) {
@@ -90,8 +104,14 @@ async function successResponse(
   return { statusCode: 200, headers, body: head.text() + tail };
 }
 
+function documentResponse(state: RequestState, { text, etag }: PublicDocument): APIGatewayProxyStructuredResultV2 {
+  Object.assign(state.headers, { etag, "cache-control": "public, max-age=60" });
+  if (namesEtag(state.ifNoneMatch, etag)) return { statusCode: 304, headers: state.headers };
+  return withBody(state, fromText(text), "");
+}
+
 /** The beginning of the envelope, up to the fields of `meta` that only this request has. It is what the cache stores. */
-function headOf({ message }: Route, { data, page = {} }: Extract<Reply, { answer?: never }>): string {
+function headOf({ message }: Route, { data, page = {} }: Extract<EnvelopedReply, { answer?: never }>): string {
   const about = JSON.stringify(page).slice(1, -1);
   return `{"success":true,"message":"${message}","data":${JSON.stringify(data)},"meta":{${about}${about && ","}`;
 }

@@ -148,6 +148,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/openapi.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * This description of the API
+         * @description Needs no token. There is no limit.
+         */
+        get: operations["openapi"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -285,6 +305,13 @@ export interface components {
              */
             outcome?: "unknown" | "undecided";
             turnId?: string;
+            /**
+             * Format: date-time
+             * @description Of an unknown outcome: by then it is known, if Retell can be read
+             */
+            settles_by?: string;
+            /** @description The message of this request, if it is stored */
+            user_message?: components["schemas"]["UserMessage"];
             /** @description Of PERMISSION_DENIED */
             requiredPermission?: string;
             /** @description Of PERMISSION_DENIED */
@@ -365,6 +392,7 @@ export interface components {
                 cached: boolean;
                 hasMore: boolean;
                 nextCursor?: string;
+                poll_after_ms: components["schemas"]["PollAfter"];
             };
         };
         ListedChat: {
@@ -383,6 +411,8 @@ export interface components {
             role: string;
             content?: string;
             created_timestamp?: components["schemas"]["Millis"];
+            /** @description As the message was sent with it */
+            client_message_id?: string;
             seq: number;
             /** @enum {string} */
             delivery?: "pending" | "failed";
@@ -421,6 +451,13 @@ export interface components {
          * @example 1759398000000
          */
         Millis: number;
+        OpenapiAnswer: {
+            openapi: string;
+        } & {
+            [key: string]: unknown;
+        };
+        /** @description Milliseconds after which it makes sense to ask again: fewer while a turn is open */
+        PollAfter: number;
         RetellEvent: {
             event: string;
             chat?: unknown;
@@ -433,15 +470,13 @@ export interface components {
              * @example Where is my order?
              */
             content: string;
+            client_message_id?: string | null;
         };
         SentMessage: {
             chat_id: components["schemas"]["ChatId"];
             /** @description The agent's messages of this turn, in order */
             messages: components["schemas"]["Message"][];
-            user_message: {
-                message_id: string;
-                seq: number;
-            };
+            user_message: components["schemas"]["UserMessage"];
             chat_status: components["schemas"]["ChatStatus"];
         };
         /**
@@ -463,6 +498,8 @@ export interface components {
                 role: string;
                 content?: string;
                 created_timestamp?: components["schemas"]["Millis"];
+                /** @description As the message was sent with it */
+                client_message_id?: string;
                 seq?: number;
                 /** @enum {string} */
                 delivery?: "pending" | "failed";
@@ -519,7 +556,14 @@ export interface components {
                 stale?: true;
                 hasMore?: boolean;
                 nextSeq?: number;
+                poll_after_ms: components["schemas"]["PollAfter"];
             };
+        };
+        UserMessage: {
+            message_id: string;
+            seq: number;
+            /** @description As the message was sent with it */
+            client_message_id?: string;
         };
         WebhookAnswer: {
             /** @constant */
@@ -562,6 +606,11 @@ export interface components {
          */
         XOperationId: string;
         /**
+         * @description The ETag of the answer that the client has. If it is current, the answer is 304 without a body
+         * @example "pT4bB0rX5cWc2mEo"
+         */
+        IfNoneMatch: string;
+        /**
          * @description `gzip` compresses answers over 1 kB. Browsers send it by themselves
          * @example gzip
          */
@@ -583,6 +632,10 @@ export interface components {
         RetryAfter: number;
         /** @description `true`: the answer of an earlier request with the same key */
         IdempotentReplayed: "true";
+        /** @description For If-None-Match */
+        ETag: string;
+        /** @description How long the answer may be kept */
+        CacheControl: string;
         /** @description With every 401 that concerns the token */
         WWWAuthenticate: "Bearer";
     };
@@ -630,6 +683,7 @@ export interface operations {
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
                     "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Cache-Control": components["headers"]["CacheControl"];
                     "Idempotent-Replayed": components["headers"]["IdempotentReplayed"];
                     [name: string]: unknown;
                 };
@@ -860,6 +914,7 @@ export interface operations {
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
                     "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -912,6 +967,7 @@ export interface operations {
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
                     "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Cache-Control": components["headers"]["CacheControl"];
                     "Idempotent-Replayed": components["headers"]["IdempotentReplayed"];
                     [name: string]: unknown;
                 };
@@ -995,6 +1051,8 @@ export interface operations {
             /**
              * @description `CHAT_BUSY`: The chat is busy with another message; try again shortly
              *
+             *     `REQUEST_IN_PROGRESS`: A request with this key is still running
+             *
              *     `CHAT_ENDED`: The chat has ended
              */
             409: {
@@ -1010,7 +1068,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorAnswer"] & {
                         /** @enum {unknown} */
-                        code?: "CHAT_BUSY" | "CHAT_ENDED";
+                        code?: "CHAT_BUSY" | "REQUEST_IN_PROGRESS" | "CHAT_ENDED";
                     };
                 };
             };
@@ -1146,6 +1204,7 @@ export interface operations {
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
                     "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1188,6 +1247,7 @@ export interface operations {
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
                     "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Cache-Control": components["headers"]["CacheControl"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1396,6 +1456,7 @@ export interface operations {
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
                     "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1445,6 +1506,7 @@ export interface operations {
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
                     "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Cache-Control": components["headers"]["CacheControl"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1610,6 +1672,7 @@ export interface operations {
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
                     "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1661,6 +1724,7 @@ export interface operations {
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
                     "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Cache-Control": components["headers"]["CacheControl"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1851,6 +1915,7 @@ export interface operations {
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
                     "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1882,6 +1947,7 @@ export interface operations {
             200: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    "Cache-Control": components["headers"]["CacheControl"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1978,6 +2044,7 @@ export interface operations {
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2002,6 +2069,7 @@ export interface operations {
             200: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    "Cache-Control": components["headers"]["CacheControl"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2065,6 +2133,7 @@ export interface operations {
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2089,6 +2158,7 @@ export interface operations {
             200: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    "Cache-Control": components["headers"]["CacheControl"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -2137,9 +2207,116 @@ export interface operations {
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    openapi: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The ETag of the answer that the client has. If it is current, the answer is 304 without a body
+                 * @example "pT4bB0rX5cWc2mEo"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenapiAnswer"];
+                };
+            };
+            /** @description The client has this answer */
+            304: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description API Gateway's own answer: a body over 10 MB, or an event over Lambda's 6 MB */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description API Gateway's own answer: throttling */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description API Gateway's own answer: headers over 10 kB */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `INTERNAL_ERROR`: Something went wrong on our side
+             *
+             *     API Gateway's own answer: a function that could not run or was stopped
+             */
+            500: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "INTERNAL_ERROR";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description API Gateway's own answer: no answer after 30 s, or no capacity */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description `TIMEOUT`: The request took too long */
+            504: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "TIMEOUT";
+                    };
+                };
             };
         };
     };

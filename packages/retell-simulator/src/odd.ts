@@ -77,8 +77,9 @@ const ENCODINGS = {
   gzipEmpty: () => encoded("gzip", Buffer.alloc(0)),
   gzipTruncated: (text) => encoded("gzip", gzipSync(text).subarray(0, -12)),
   gzipMislabelled: (text) => encoded("gzip", Buffer.from(text)),
-  /** 300 kB that decompress to 300 MB. */
-  gzipBomb: (text) => encoded("gzip", gzipSync(Buffer.concat([Buffer.from(text), Buffer.alloc(300_000_000, " ")]))),
+  /** 300 kB that decompress to 300 MB: the text, and many equal parts, which are compressed once. */
+  gzipBomb: (text) =>
+    encoded("gzip", Buffer.concat([gzipSync(text), ...Array(30).fill(gzipSync(Buffer.alloc(10_000_000, " ")))])),
   deflate: (text) => encoded("deflate", deflateSync(text)),
   brotli: (text) => encoded("br", brotliCompressSync(text)),
   encodingUnknown: (text) => encoded("rot13", Buffer.from(text)),

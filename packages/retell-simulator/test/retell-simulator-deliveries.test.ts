@@ -3,42 +3,20 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { aReceiver, eventsOf, isSigned } from "./support/receiver.ts";
+import { describe, expect, test } from "vitest";
+import { eventsOf, isSigned } from "./support/receiver.ts";
 import { aSimulator } from "./support/simulator.ts";
-
-const MINUTE_MS = 60_000;
-
-let retell: Awaited<ReturnType<typeof aSimulator>>;
-let chats: ReturnType<typeof retell.sdk>;
-let receiver: Awaited<ReturnType<typeof aReceiver>>;
-const stops: (() => Promise<void>)[] = [];
-
-beforeAll(async () => {
-  retell = await aSimulator();
-  chats = retell.sdk();
-});
-afterAll(async () => {
-  await retell.stop();
-  for (const stop of stops) await stop();
-});
-beforeEach(async () => {
-  await retell.command("DELETE", "/chats");
-  receiver = await aReceiver();
-  stops.push(receiver.stop);
-});
-
-/** Retries come at once here, and no machine is too slow to answer. */
-const webhook = (settings = {}) =>
-  retell.command("PUT", "/webhooks/key_one", {
-    url: receiver.url,
-    retryDelayMs: 0,
-    timeoutMs: 10 * MINUTE_MS,
-    ...settings,
-  });
-const aChat = async () => (await chats.create({ agent_id: "agent_shop" })).chat_id;
-const say = (chat_id: string, content: string) => chats.createChatCompletion({ chat_id, content });
-const deliveries: typeof retell.deliveries = (...asked) => retell.deliveries(...asked);
+import {
+  aChat,
+  anotherReceiver,
+  chats,
+  deliveries,
+  receiver,
+  retell,
+  say,
+  stops,
+  webhook,
+} from "./support/webhooks.ts";
 
 describe("disorder", () => {
   const disorder = (rates: object, more = {}) =>
@@ -143,7 +121,7 @@ describe("nothing about a webhook hurts the simulator", () => {
   });
 
   test("one that is not there has failed, with the reason, and the caller is answered", async () => {
-    const gone = await aReceiver();
+    const gone = await anotherReceiver();
     await gone.stop();
     await webhook({ url: gone.url, retries: 0, beforeAnswer: true, events: ["chat_started", "chat_ended"] });
     await chats.end(await aChat());

@@ -1,21 +1,13 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { Clock } from "../src/clock.ts";
-import { aSimulator } from "./support/simulator.ts";
+import { anEmptySimulator, aSimulator } from "./support/simulator.ts";
 
 /** Delays are long, so that a slow machine does not reach them in real time. */
 const MINUTE_MS = 60_000;
 
-let retell: Awaited<ReturnType<typeof aSimulator>>;
-let chats: ReturnType<typeof retell.sdk>;
+const { retell, chats } = await anEmptySimulator();
 let chat_id: string;
-
-beforeAll(async () => {
-  retell = await aSimulator();
-  chats = retell.sdk();
-});
-afterAll(() => retell.stop());
 beforeEach(async () => {
-  await retell.command("DELETE", "/chats");
   ({ chat_id } = await chats.create({ agent_id: "agent_quiet" }));
 });
 

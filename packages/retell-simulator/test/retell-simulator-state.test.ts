@@ -5,28 +5,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import Retell from "retell-sdk";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { load, StateFile } from "../src/state-file.ts";
 import { World } from "../src/world.ts";
-import { aSimulator } from "./support/simulator.ts";
+import { anEmptySimulator, aSimulator } from "./support/simulator.ts";
 
 const HOUR_MS = 3_600_000;
 const PROGRAM = join(import.meta.dirname, "../src/cli.ts");
 
-let retell: Awaited<ReturnType<typeof aSimulator>>;
-let chats: ReturnType<typeof retell.sdk>;
-let directory: string;
-
-beforeAll(async () => {
-  retell = await aSimulator();
-  chats = retell.sdk();
-  directory = await mkdtemp(join(tmpdir(), "retell-simulator-"));
-});
-afterAll(async () => {
-  await retell.stop();
-  await rm(directory, { recursive: true });
-});
-beforeEach(() => retell.command("DELETE", "/chats"));
+const { retell, chats } = await anEmptySimulator();
+const directory = await mkdtemp(join(tmpdir(), "retell-simulator-"));
+afterAll(() => rm(directory, { recursive: true }));
 
 describe("list", () => {
   const START = 1_700_000_000_000;

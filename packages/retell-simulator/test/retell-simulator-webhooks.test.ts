@@ -1,47 +1,11 @@
 import { symmetric } from "retell-sdk/lib/webhook_auth";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { eventsOf, isSigned, aReceiver as startReceiver } from "./support/receiver.ts";
-import { aSimulator } from "./support/simulator.ts";
+import { describe, expect, test } from "vitest";
+import { eventsOf, isSigned } from "./support/receiver.ts";
+import { aChat, anotherReceiver, chats, deliveries, receiver, retell, say, webhook } from "./support/webhooks.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 const ALL = ["chat_started", "chat_ended", "chat_analyzed"];
-
-let retell: Awaited<ReturnType<typeof aSimulator>>;
-let chats: ReturnType<typeof retell.sdk>;
-let receiver: Awaited<ReturnType<typeof startReceiver>>;
-const stops: (() => Promise<void>)[] = [];
-
-const aReceiver = async () => {
-  const started = await startReceiver();
-  stops.push(started.stop);
-  return started;
-};
-
-beforeAll(async () => {
-  retell = await aSimulator();
-  chats = retell.sdk();
-});
-afterAll(async () => {
-  await retell.stop();
-  for (const stop of stops) await stop();
-});
-beforeEach(async () => {
-  await retell.command("DELETE", "/chats");
-  receiver = await aReceiver();
-});
-
-/** Retries come at once here, unless a test wants to move the clock in between, and no machine is too slow to answer. */
-const webhook = (settings = {}, key = "key_one") =>
-  retell.command("PUT", `/webhooks/${key}`, {
-    url: receiver.url,
-    retryDelayMs: 0,
-    timeoutMs: 10 * MINUTE_MS,
-    ...settings,
-  });
-const aChat = async (agent_id = "agent_shop", more = {}) => (await chats.create({ agent_id, ...more })).chat_id;
-const say = (chat_id: string, content: string) => chats.createChatCompletion({ chat_id, content });
-const deliveries: typeof retell.deliveries = (...asked) => retell.deliveries(...asked);
 
 describe("what is told", () => {
   test("may be odd, and is signed as it is sent", async () => {
@@ -151,7 +115,7 @@ describe("what is told", () => {
   });
 
   test("an agent's own URL replaces the workspace's, and needs none", async () => {
-    const own = await aReceiver();
+    const own = await anotherReceiver();
     await retell.agent("agent_own", { webhook_url: own.url });
     await aChat("agent_own");
     await webhook({ signingKeys: ["key_badge"] });

@@ -1,18 +1,10 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { aSimulator } from "./support/simulator.ts";
+import { describe, expect, test } from "vitest";
+import { anEmptySimulator } from "./support/simulator.ts";
 
 const HOUR_MS = 3_600_000;
 const MISSING = { status: 422, error: { status: "error", message: "Cannot find requested asset under given api key" } };
 
-let retell: Awaited<ReturnType<typeof aSimulator>>;
-let chats: ReturnType<typeof retell.sdk>;
-
-beforeAll(async () => {
-  retell = await aSimulator();
-  chats = retell.sdk();
-});
-afterAll(() => retell.stop());
-beforeEach(() => retell.command("DELETE", "/chats"));
+const { retell, chats } = await anEmptySimulator();
 
 const aChat = (agent_id = "agent_shop", more = {}) => chats.create({ agent_id, ...more });
 const say = async (chat_id: string, content: string) =>

@@ -1,4 +1,5 @@
 import Retell from "retell-sdk";
+import { afterAll, beforeEach } from "vitest";
 import * as z from "zod";
 import { startRetellSimulator } from "../../src/index.ts";
 import { Chat, Json } from "../../src/schema.ts";
@@ -45,4 +46,12 @@ export async function aSimulator(options: Parameters<typeof startRetellSimulator
     deliveries: async (atLeast = 0, more = "") =>
       Deliveries.parse((await command("GET", `/deliveries?atLeast=${atLeast}${more}`)).deliveries),
   };
+}
+
+/** A simulator for the tests of a file, without chats at the start of each, and the SDK. Registers the hooks. */
+export async function anEmptySimulator() {
+  const retell = await aSimulator();
+  beforeEach(() => retell.command("DELETE", "/chats"));
+  afterAll(retell.stop);
+  return { retell, chats: retell.sdk() };
 }

@@ -1,0 +1,36 @@
+/** Where the API is: /config.json, which `npm start` answers and a deployment writes. */
+export interface Config {
+  apiUrl: string;
+  /** The demo of `npm start`, and what it has around it. */
+  local?: LocalSetup;
+}
+
+export interface LocalSetup {
+  /** Absent: no demo data, or the tokens come from a login service. */
+  demo?: Demo;
+  /** Whether Retell is simulated, so that it can be told to fail. */
+  faults: boolean;
+}
+
+export interface Demo {
+  subaccountId: string;
+  agentIds: string[];
+  /** By user. */
+  tokens: Record<string, string>;
+}
+
+/** @throws When the file is missing or malformed. */
+export async function loadConfig(): Promise<Config> {
+  const { apiUrl, local } = await getJson("/config.json");
+  if (typeof apiUrl !== "string") throw new Error("config.json does not say where the API is");
+  const config = { apiUrl: new URL(apiUrl, location.origin).href.replace(/\/$/, "") };
+  if (local !== true) return config;
+  const { faults, ...demo } = await getJson("/_local/demo");
+  return { ...config, local: { faults: faults === true, ...(demo.tokens ? { demo: demo as unknown as Demo } : {}) } };
+}
+
+async function getJson(path: string): Promise<Record<string, unknown>> {
+  const response = await fetch(path, { cache: "no-store" });
+  if (!response.ok) throw new Error(`${path} was answered with ${response.status}`);
+  return response.json();
+}

@@ -1,0 +1,297 @@
+import type { Answered, ChatError, Transcript, TranscriptMeta } from "@scalai/chat";
+import type { ComponentChildren } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useApi } from "../api.ts";
+import { Faults } from "../parts/faults.tsx";
+import { Json } from "../parts/json.tsx";
+import { MessageItem, OutgoingItem } from "../parts/messages.tsx";
+import { ErrorNotice, Notice, useWaiting, WaitingNotice } from "../parts/notice.tsx";
+import { Requests } from "../parts/requests.tsx";
+import { ChatStatusBadge } from "../parts/status.tsx";
+import { Tabs } from "../parts/tabs.tsx";
+import { dateTime, duration } from "../time.ts";
+import { errorOf, useConversation } from "../use-conversation.ts";
+
+type Panel = "talk" | "details" | "requests" | "retell" | "json";
+type Chat = Answered<Transcript, TranscriptMeta>;
+
+/** One chat: its messages, a field to write in while it goes on, and all that is known of it. */
+export function ChatPage({ chatId }: { chatId: string }) {
+  const { config } = useApi();
+  const [panel, setPanel] = useState<Panel>(isSmall() ? "talk" : "details");
+  const [withTools, setWithTools] = useState(false);
+  const conversation = useConversation(chatId, withTools);
+  const { chat, messages } = conversation;
+  const panels: { name: Panel; label: string; isForSmall?: boolean }[] = [
+    { name: "talk", label: "Conversation", isForSmall: true },
+    { name: "details", label: "Details" },
+    { name: "requests", label: "Requests" },
+    ...(config.local?.faults ? [{ name: "retell" as const, label: "Retell" }] : []),
+    { name: "json", label: "JSON" },
+  ];
+  return (
+    <div class="chat" data-panel={panel}>
+      <div class="chat-head">
+        <div class="row">
+          <h1 tabIndex={-1} class="mono">
+            {chatId}
+          </h1>
+          <ChatStatusBadge status={chat?.chat_status} />
+        </div>
+        <div class="row">
+          <label class="check">
+            <input
+              type="checkbox"
+              checked={withTools}
+              onChange={({ currentTarget }) => setWithTools(currentTarget.checked)}
+            />
+            Tool calls
+          </label>
+          {chat?.chat_status === "ongoing" && <EndButton chatId={chatId} onEnded={conversation.reload} />}
+        </div>
+      </div>
+      <Tabs tabs={panels} current={panel} onChange={setPanel} />
+      <Conversation {...conversation} chatId={chatId} />
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard must reach it */}
+      <section class="panel" role="tabpanel" id="panel" aria-labelledby={`tab-${panel}`} tabIndex={0}>
+        {(panel === "details" || panel === "talk") && (chat ? <Details chat={chat} /> : <Bones />)}
+        {panel === "requests" && <Requests />}
+        {panel === "retell" && <Faults />}
+        {panel === "json" &&
+          (chat ? <Json label="The chat as the API gives it" value={jsonOf(chat, messages)} /> : <Bones />)}
+      </section>
+    </div>
+  );
+}
+
+/** Whether the conversation and the panel share one place, as in the stylesheet. */
+const isSmall = () => matchMedia("(max-width: 60rem)").matches;
+
+/** The messages of all readings stand in for those of the last one. */
+function jsonOf({ meta: _, ...chat }: Chat, messages: { isOverdue?: boolean }[]) {
+  return { ...chat, messages: messages.map(({ isOverdue: _, ...message }) => message) };
+}
+
+type ConversationProps = ReturnType<typeof useConversation> & { chatId: string };
+
+function Conversation({ chat, messages, outgoing, error, send, drop, reload, chatId }: ConversationProps) {
+  const log = useRef<HTMLElement>(null);
+  const shown = new Set(messages.map((message) => message.client_message_id));
+  const unseen = outgoing.filter(({ key }) => !shown.has(key));
+  const count = messages.length + unseen.length;
+  const isAtEnd = useRef(true);
+  useLayoutEffect(() => {
+    if (log.current && isAtEnd.current) log.current.scrollTop = log.current.scrollHeight;
+  }, [count]);
+  const noteScroll = ({ currentTarget: { scrollTop, scrollHeight, clientHeight } }: { currentTarget: HTMLElement }) => {
+    isAtEnd.current = scrollHeight - scrollTop - clientHeight < 80;
+  };
+
+  return (
+    <div class="talk">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard must reach it */}
+      <section class="log" role="log" ref={log} onScroll={noteScroll} aria-label="Conversation" tabIndex={0}>
+        {!chat && !error && <Bones />}
+        {chat && count === 0 && (
+          <div class="empty">
+            <strong>Nothing has been said yet</strong>
+            {chat.chat_status === "ongoing" && "This agent waits for the first message."}
+          </div>
+        )}
+        <ol>
+          {messages.map((message, index) => (
+            <MessageItem key={message.message_id ?? message.seq ?? index} message={message} />
+          ))}
+          {unseen.map((message) => (
+            <OutgoingItem key={message.key} message={message} />
+          ))}
+        </ol>
+      </section>
+      <div class="composer">
+        <Notices {...{ chat, outgoing, error, send, drop, reload, chatId }} />
+        {chat?.chat_status === "ongoing" && <Composer onSend={send} />}
+        {chat && chat.chat_status !== "ongoing" && (
+          <div class="row spread">
+            <span class="muted">This chat is over.</span>
+            <a class="button" href="#/">
+              Start a new one
+            </a>
+          </div>
+        )}
+      </div>
+    </div>
+  );
+}
+
+/** Why something waits or has failed, nearest to where the next message is written. */
+function Notices({ chat, outgoing, error, send, drop, reload, chatId }: Omit<ConversationProps, "messages">) {
+  const ofChat = (url: string) => url.includes(`/${encodeURIComponent(chatId)}/`);
+  const sending = useWaiting(({ operation, url }) => operation === "send" && ofChat(url));
+  const reading = useWaiting(({ operation, url }) => operation === "transcript" && ofChat(url));
+  const failed = outgoing.filter((message) => message.error);
+  const isSending = outgoing.length > failed.length;
+  return (
+    <div class="stack">
+      {error && <ErrorNotice error={error} onRetry={reload} />}
+      {!error && reading && !isSending && <WaitingNotice request={reading} />}
+      {chat?.meta.stale && !error && (
+        <Notice tone="warn" title="This may be out of date" operationId={chat.meta.operationId}>
+          Retell does not answer. You see what was stored last.
+        </Notice>
+      )}
+      {isSending && sending && <WaitingNotice request={sending} />}
+      {failed.map(({ key, content, error }) => (
+        <ErrorNotice
+          key={key}
+          error={error as ChatError}
+          onRetry={() => void send(content, key)}
+          action={
+            <button type="button" onClick={() => drop(key)}>
+              Give up
+            </button>
+          }
+        />
+      ))}
+    </div>
+  );
+}
+
+function Composer({ onSend }: { onSend: (content: string) => Promise<void> }) {
+  const [text, setText] = useState("");
+  const field = useRef<HTMLTextAreaElement>(null);
+  useEffect(() => field.current?.focus(), []);
+  const submit = (event: Event) => {
+    event.preventDefault();
+    if (text.trim() === "") return;
+    void onSend(text);
+    setText("");
+    field.current?.focus();
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    // Input methods confirm with Enter, too.
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
+  };
+  return (
+    <form onSubmit={submit}>
+      <div class="field">
+        <label class="sr-only" for="message">
+          Message
+        </label>
+        <textarea
+          id="message"
+          ref={field}
+          rows={1}
+          maxLength={10_000}
+          placeholder="Write a message"
+          title="Enter sends, Shift and Enter begins a new line"
+          dir="auto"
+          value={text}
+          onInput={({ currentTarget }) => setText(currentTarget.value)}
+          onKeyDown={onKeyDown}
+        />
+      </div>
+      <button type="submit" class="primary" disabled={text.trim() === ""}>
+        Send
+      </button>
+    </form>
+  );
+}
+
+function EndButton({ chatId, onEnded }: { chatId: string; onEnded: () => void }) {
+  const { client } = useApi();
+  const [isBusy, setIsBusy] = useState(false);
+  const [error, setError] = useState<ChatError>();
+  const end = async () => {
+    setIsBusy(true);
+    setError(undefined);
+    try {
+      await client.chat(chatId).end();
+    } catch (failure) {
+      setError(errorOf(failure));
+    }
+    setIsBusy(false);
+    onEnded();
+  };
+  return (
+    <>
+      {error && <ErrorNotice error={error} />}
+      <button type="button" class="danger" disabled={isBusy} onClick={end}>
+        {isBusy ? "Ending …" : "End the chat"}
+      </button>
+    </>
+  );
+}
+
+function Details({ chat }: { chat: Chat }) {
+  const { start_timestamp: start, end_timestamp: end, chat_analysis: analysis, chat_cost: cost } = chat;
+  return (
+    <>
+      <Section title="Chat">
+        <Facts
+          facts={{
+            Agent: chat.agent_id,
+            Started: dateTime(start),
+            Ended: dateTime(end),
+            Duration: start !== null && end !== null ? duration(end - start) : null,
+            Messages: chat.message_count,
+            Cost: costOf(cost),
+          }}
+        />
+      </Section>
+      <Section title="Analysis">
+        {factsOf(analysis, chat.chat_status === "ongoing" ? "After the end." : "None yet.")}
+      </Section>
+      <Section title="Metadata">{factsOf(chat.metadata, "None.")}</Section>
+      <Section title="Dynamic variables">{factsOf(chat.retell_llm_dynamic_variables, "None.")}</Section>
+      <Section title="Collected variables">{factsOf(chat.collected_dynamic_variables, "None.")}</Section>
+    </>
+  );
+}
+
+/** Retell gives US cents. */
+function costOf(cost: Record<string, unknown> | null): string | null {
+  const cents = cost?.combined_cost;
+  return typeof cents === "number" ? `$${(cents / 100).toFixed(4)}` : null;
+}
+
+function Section({ title, children }: { title: string; children: ComponentChildren }) {
+  return (
+    <div class="section">
+      <h2>{title}</h2>
+      {children}
+    </div>
+  );
+}
+
+function factsOf(values: Record<string, unknown> | null, none: string) {
+  if (!values || Object.keys(values).length === 0) return <p class="muted small">{none}</p>;
+  return <Facts facts={values} />;
+}
+
+function Facts({ facts }: { facts: Record<string, unknown> }) {
+  return (
+    <dl class="facts">
+      {Object.entries(facts).map(([name, value]) => (
+        <div key={name} class="fact">
+          <dt>{name}</dt>
+          <dd>{textOf(value)}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function textOf(value: unknown): string {
+  if (value === null || value === undefined || value === "") return "–";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+function Bones() {
+  return (
+    <div class="stack" role="status" aria-label="The chat is being read">
+      {[70, 90, 60].map((width) => (
+        <div key={width} class={`bone w${width}`} />
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,25 @@
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vite";
+
+/** What the pages load from node_modules. */
+const packages = ["preact", "swagger-ui-dist", "vite"];
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
+/** Used by `npm start` (dev/gateway/pages.ts), and by the build for a deployment. */
+export default defineConfig({
+  oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+  // All packages are ES modules: nothing needs to be bundled before the first page.
+  optimizeDeps: { noDiscovery: true, include: [] },
+  // Its source: the client needs no build step either.
+  resolve: { alias: { "@scalai/chat": here("../packages/client/src/index.ts") } },
+  server: {
+    // Not the whole project: .local/ holds secrets.
+    fs: { allow: [here("."), here("../packages/client"), ...packages.map((name) => here(`../node_modules/${name}`))] },
+  },
+  build: {
+    target: "es2022",
+    assetsInlineLimit: 0, // scripts and styles from data: are against the Content-Security-Policy
+    modulePreload: { polyfill: false },
+    rolldownOptions: { input: { console: here("index.html"), reference: here("reference/index.html") } },
+  },
+});
