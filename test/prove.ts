@@ -28,6 +28,10 @@ export const prove: Group = {
       "moves a tenant to another cluster and back while clients send, and everything fails; 2 min",
       "test/chaos/move.proof.ts",
     ),
+    client: proof(
+      "sends 1,000 messages by the client, in Node and Chromium, while instances and services fail; 2 min",
+      "test/client/client.proof.ts",
+    ),
     model: proof(
       "walks through every order of steps and crashes in a model of the turn protocol; 3 min",
       "test/model/model.proof.ts",
