@@ -29,8 +29,8 @@ export const prove: Group = {
       "test/chaos/move.proof.ts",
     ),
     client: proof(
-      "sends 1,000 messages by the client, in Node and Chromium, while instances and services fail; 2 min",
-      "test/client/client.proof.ts",
+      "sends 1,000 messages by the client while instances and services fail, and packs it; 2 min",
+      "test/client/",
     ),
     model: proof(
       "walks through every order of steps and crashes in a model of the turn protocol; 3 min",
