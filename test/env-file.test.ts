@@ -1,22 +1,16 @@
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { readEnvFile } from "../infra/env-file.ts";
+import { folder } from "./support/folder.ts";
 
 const dev = fileURLToPath(new URL("../dev/", import.meta.url));
 const ops = fileURLToPath(new URL("../ops/", import.meta.url));
 const text = "# Wörter\nMONGODB_URL=mongodb://127.0.0.1:9/named\r\nSTAGE=ada\n";
 const utf16 = Buffer.from(text, "utf16le");
 const bigEndian = Buffer.from(utf16).swap16();
-
-let folder: string;
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "scalai-env-"));
-});
-afterEach(() => rm(folder, { recursive: true, force: true }));
 
 /** Runs Node where the `.env` is, with nothing of the tests' environment. */
 async function node(...args: string[]) {

@@ -4,7 +4,8 @@ import { access, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { describe, expect, test } from "vitest";
-import { folder, note, notes, start } from "./support/mongods.ts";
+import { folder } from "./support/folder.ts";
+import { note, notes, start } from "./support/mongods.ts";
 import { descendantsOf, gone, killOne } from "./support/processes.ts";
 
 describe("a mongod of ours", () => {

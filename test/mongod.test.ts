@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { MongoClient } from "mongodb";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { findMongod } from "../dev/mongod/find.ts";
-import { folder, note, notes, start } from "./support/mongods.ts";
+import { folder } from "./support/folder.ts";
+import { note, notes, start } from "./support/mongods.ts";
 import { gone } from "./support/processes.ts";
 
 async function freePort(): Promise<number> {

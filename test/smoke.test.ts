@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { aGateway } from "./support/gateway.ts";
 import { linesOf } from "./support/instance.ts";
-import { spawned as tool } from "./support/tool.ts";
+import { spawned, tool } from "./support/tool.ts";
 import { aWorld, control, fault, type World } from "./support/world.ts";
 
 const gateway = await aGateway();
 
 const smoke = ({ subaccountId, agentId, owner }: World, more: string[] = [], url = gateway.url) =>
-  tool("smoke", ["--url", url, "--token", owner.token, "--subaccount", subaccountId, "--agent", agentId, ...more]);
+  spawned("smoke", ["--url", url, "--token", owner.token, "--subaccount", subaccountId, "--agent", agentId, ...more]);
 const lastLine = ({ stdout }: { stdout: string }) => stdout.trimEnd().split("\n").at(-1);
 /** Without times. */
 const rows = (outcome: string, { stdout }: { stdout: string }) =>
@@ -34,7 +34,7 @@ describe("npm run ops -- smoke", () => {
   it("tries without an agent what costs nothing, and says what it left out; its token may stand in SMOKE_TOKEN", async () => {
     const { subaccountId, owner } = await aWorld();
     const args = ["--url", gateway.url, "--subaccount", subaccountId];
-    const ended = await tool("smoke", args, { SMOKE_TOKEN: owner.token });
+    const ended = await spawned("smoke", args, { SMOKE_TOKEN: owner.token });
     expect([ended.code, lastLine(ended)]).toEqual([0, "14 ok, 0 failed; a whole chat is tried with --agent"]);
   });
 
@@ -43,7 +43,7 @@ describe("npm run ops -- smoke", () => {
     const own = await aGateway({ corsOrigins: ["https://own.example"] });
     const args = ["--url", own.url, "--token", owner.token, "--subaccount", subaccountId];
     const preflight = async (...more: string[]) => {
-      const { stdout } = await tool("smoke", [...args, ...more]);
+      const { stdout } = await spawned("smoke", [...args, ...more]);
       return /(ok|FAILED) +a browser's preflight +\d+ms *(.*)/.exec(stdout)?.slice(1).join(": ");
     };
     expect(await preflight()).toBe("ok: not tested: use --origin to test a page of yours");

@@ -1,15 +1,15 @@
 /** `npm start` in real processes, which a dozen tests kill in as many ways; `start.test.ts` has what is quick. */
 import { execFile } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { decodeJwt, SignJWT } from "jose";
 import { MongoClient } from "mongodb";
-import { afterEach, beforeEach, describe, expect, inject, test } from "vitest";
+import { afterEach, describe, expect, inject, test } from "vitest";
 import * as z from "zod";
 import { environmentOf, running } from "../dev/start/running.ts";
 import { storyOf } from "../ops/logs/story.ts";
+import { folder } from "./support/folder.ts";
 import { endAll, npmStart, run, shells } from "./support/npm-start.ts";
 import { gone, killOne } from "./support/processes.ts";
 
@@ -28,14 +28,7 @@ const DevJson = z.strictObject({
   }),
 });
 
-let folder: string;
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "scalai-test-"));
-});
-afterEach(async () => {
-  await endAll();
-  await rm(folder, { recursive: true, force: true, maxRetries: 5 });
-});
+afterEach(endAll);
 
 interface Caller {
   url: string;

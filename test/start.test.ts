@@ -1,22 +1,14 @@
 import { once } from "node:events";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { isIdleSweep, readable } from "../dev/start/log-line.ts";
+import { folder } from "./support/folder.ts";
 import { endAll, npmStart, run } from "./support/npm-start.ts";
 import { gone } from "./support/processes.ts";
 
 describe("the end of npm start", () => {
-  let folder: string;
-  beforeEach(async () => {
-    folder = await mkdtemp(join(tmpdir(), "scalai-test-"));
-  });
-  afterEach(async () => {
-    await endAll();
-    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
-  });
+  afterEach(endAll);
 
   test("SIGINT: quietly, with everything gone", async () => {
     const { family, kill, output, pid } = await npmStart(folder);

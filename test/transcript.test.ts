@@ -203,7 +203,7 @@ describe("transcript", () => {
     ["text that needs escaping twice", '"\n\\'],
     ["text of several bytes a character", "漢👍x"],
   ])("cuts an answer below 5.5 MB as Lambda counts it, at a message: %s", async (_name, unit) => {
-    const chatId = await aStoredChat(world, 60, () => unit.repeat(200_000 / Buffer.byteLength(unit)));
+    const chatId = await aStoredChat(world, 30, () => unit.repeat(200_000 / Buffer.byteLength(unit)));
     const seen: number[] = [];
     let after = "0";
     for (;;) {
@@ -214,7 +214,7 @@ describe("transcript", () => {
       if (!answer.body.meta.hasMore) break;
       after = String(answer.body.meta.nextSeq);
     }
-    expect(seen).toEqual([...Array(60).keys()].map((i) => i + 1));
+    expect(seen).toEqual([...Array(30).keys()].map((i) => i + 1));
   });
 
   it.each([

@@ -1,22 +1,12 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { MongoClient } from "mongodb";
-import { afterEach, beforeEach, vi } from "vitest";
+import { afterEach, vi } from "vitest";
 import { type MongodOptions, type RunningMongod, startMongod } from "../../dev/mongod.ts";
 
-/** A folder of each test's own. Registers the hooks that make it and remove it, and that stop what the test started. */
-export let folder: string;
 const running = new Set<RunningMongod>();
-
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "scalai-test-"));
-});
 afterEach(async () => {
   vi.unstubAllEnvs();
   await Promise.all([...running].map((mongod) => mongod.stop()));
   running.clear();
-  await rm(folder, { recursive: true, force: true });
 });
 
 /** Starts a mongod that is stopped after the test. */
