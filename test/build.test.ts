@@ -27,12 +27,12 @@ describe("a bundle's size", () => {
     list: 780,
     webhook: 800,
     health: 160,
-    default: 160,
+    default: 163,
     openapi: 300,
     sweep: 790,
   };
   /** Of an endpoint that has none of its own. */
-  const budget = 860;
+  const budget = 864;
 
   it.each(functions)("%s keeps within its budget", (name) => {
     const { bytes, packages } = bundles.find((bundle) => bundle.name === name) as Bundle;

@@ -140,7 +140,7 @@ describe("compression", () => {
     const { bytes: deflated } = fromText(head).deflated();
     expect(bytes.subarray(10, 10 + deflated.length)).toEqual(deflated);
     expect(gunzipSync(bytes).toString()).toMatch(
-      /^no JSON at all 漢{1000}"cached":true,"operationId":"[-0-9a-f]{36}","duration":"\d+ms","time":\d{13}}}$/,
+      /^no JSON at all 漢{1000}"cached":true,"poll_after_ms":5000,"operationId":"[-0-9a-f]{36}","duration":"\d+ms","time":\d{13}}}$/,
     );
   });
 

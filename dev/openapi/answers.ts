@@ -65,7 +65,7 @@ export const headers = {
     description: "`true`: the answer of an earlier request with the same key",
     schema: { type: "string", enum: ["true"] },
   },
-  ETag: { description: "For If-None-Match", schema: { type: "string" } },
+  ETag: { description: "For If-None-Match. Absent while the answer is stale", schema: { type: "string" } },
   CacheControl: { description: "How long the answer may be kept", schema: { type: "string" } },
   WWWAuthenticate: {
     description: "With every 401 that concerns the token",

@@ -45,7 +45,7 @@ export type Reply<R extends Route = Route> =
       data: z.input<R["data"]>;
       /** Fields of `meta` about the data. Cached along with it. */
       page?: Record<string, unknown>;
-      /** Fields of `meta` about this request. */
+      /** Fields of `meta` about this request. `stale`: the data is not current, and the answer has no ETag. */
       meta?: Record<string, unknown>;
       /** Stores the answer in the cache. */
       fill?: Cached["fill"] | undefined;

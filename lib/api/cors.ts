@@ -1,8 +1,8 @@
 /**
  * Which pages of other origins may call the API, and which headers of its answers they can read. Each deployment sets
  * the origins (`CORS_ORIGINS`) and more request headers (`CORS_HEADERS`). API Gateway answers preflights and adds the
- * CORS headers; it drops those of a function. Headers of conditional and of asynchronous requests are allowed ahead of
- * their use: apps and deployments need no change then.
+ * CORS headers; it drops those of a function. Headers of asynchronous requests are allowed ahead of their use: apps and
+ * deployments need no change then.
  */
 export const cors = {
   allowMethods: ["GET", "POST", "PUT", "DELETE"],

@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import { type AnswerHead, type Deflated, fromCache } from "../platform/compress.ts";
+import { type AnswerHead, digestBytes, fromCache } from "../platform/compress.ts";
 import type { RequestLog } from "../platform/logger.ts";
 import { key, redis } from "../platform/redis.ts";
 
@@ -88,7 +88,7 @@ export async function forgetOrThrow(cacheKeys: CacheKey[]): Promise<void> {
 }
 
 async function fill(cacheKey: CacheKey, generation: string, answer: AnswerHead, log: RequestLog): Promise<void> {
-  const text = toText(answer.deflated());
+  const text = toText(answer);
   if (text.length > maxBytes) return;
   try {
     await redis.eval(fillScript, [cacheKey.name, generationOf(cacheKey)], [generation, text, cacheKey.ttlSeconds]);
@@ -98,21 +98,28 @@ async function fill(cacheKey: CacheKey, generation: string, answer: AnswerHead, 
   }
 }
 
-/** The deflated bytes, the checksum and length of their text, and a checksum of all of it. */
-function toText({ bytes, crc, length }: Deflated): string {
-  const all = Buffer.concat([bytes, Buffer.alloc(12)]);
-  all.writeUInt32LE(crc, bytes.length);
-  all.writeUInt32LE(length, bytes.length + 4);
-  all.writeUInt32LE(crc32(all.subarray(0, -4)), bytes.length + 8);
+/** What follows the deflated bytes: the digest, the checksum and length of the text, and a checksum of all of it. */
+const trailerBytes = digestBytes + 12;
+/** Changes the last checksum, so that a value of another format is a miss. */
+const format = 2;
+
+function toText(answer: AnswerHead): string {
+  const { bytes, crc, length } = answer.deflated();
+  const all = Buffer.concat([bytes, answer.digest(), Buffer.alloc(12)]);
+  all.writeUInt32LE(crc, all.length - 12);
+  all.writeUInt32LE(length, all.length - 8);
+  all.writeUInt32LE(crc32(all.subarray(0, -4), format), all.length - 4);
   return all.toString("base64");
 }
 
-/** A damaged value, or one of an older format, is a miss: a hit goes to the client unread. */
+/** A damaged value, or one of another format, is a miss: a hit goes to the client unread. */
 function parse(text: string | null | undefined): AnswerHead | undefined {
   const all = Buffer.from(text ?? "", "base64");
-  if (all.length < 12 || crc32(all.subarray(0, -4)) !== all.readUInt32LE(all.length - 4)) return undefined;
-  const bytes = all.subarray(0, -12);
-  return fromCache({ bytes, crc: all.readUInt32LE(bytes.length), length: all.readUInt32LE(bytes.length + 4) });
+  if (all.length < trailerBytes) return undefined;
+  if (crc32(all.subarray(0, -4), format) !== all.readUInt32LE(all.length - 4)) return undefined;
+  const bytes = all.subarray(0, -trailerBytes);
+  const [crc, length] = [all.readUInt32LE(all.length - 12), all.readUInt32LE(all.length - 8)];
+  return fromCache({ bytes, crc, length }, all.subarray(-trailerBytes, -12));
 }
 
 /** A prefix, not a suffix: a chat's id may hold colons, and so end like a suffix. */

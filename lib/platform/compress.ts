@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { constants, crc32, deflateRawSync, inflateRawSync } from "node:zlib";
 
 /**
@@ -13,9 +14,13 @@ import { constants, crc32, deflateRawSync, inflateRawSync } from "node:zlib";
 export interface AnswerHead {
   text(): string;
   deflated(): Deflated;
+  /** `digestBytes` bytes that differ where the text differs. */
+  digest(): Buffer;
   /** The text's length, approximately. */
   length: number;
 }
+
+export const digestBytes = 16;
 
 export interface Deflated {
   bytes: Buffer;
@@ -25,23 +30,28 @@ export interface Deflated {
   length: number;
 }
 
-/** A new head. It is deflated on first use. */
+/** A new head. It is deflated, and digested, on first use. */
 export function fromText(text: string): AnswerHead {
   let deflated: Deflated | undefined;
+  let digest: Buffer | undefined;
   return {
     text: () => text,
     deflated: () => {
       deflated ??= deflate(text);
       return deflated;
     },
+    digest: () => {
+      digest ??= createHash("sha256").update(text).digest().subarray(0, digestBytes);
+      return digest;
+    },
     length: text.length,
   };
 }
 
-/** A head from the cache. */
-export function fromCache(deflated: Deflated): AnswerHead {
+/** A head from the cache, which has its digest as well: neither is computed again. */
+export function fromCache(deflated: Deflated, digest: Buffer): AnswerHead {
   const text = () => inflateRawSync(deflated.bytes, { finishFlush: constants.Z_SYNC_FLUSH }).toString();
-  return { text, deflated: () => deflated, length: deflated.length };
+  return { text, deflated: () => deflated, digest: () => digest, length: deflated.length };
 }
 
 /** Level 6: level 9 takes twice the time for 1% less, level 1 a third of it for 20% more. */

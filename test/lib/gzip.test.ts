@@ -18,8 +18,10 @@ describe("gzip", () => {
   it("keeps a head as it was written, with any number of ends", () => {
     const text = JSON.stringify({ data: Array(1_000).fill("漢 👍") });
     const { bytes, crc, length } = fromText(text).deflated();
-    const head = fromCache({ bytes, crc, length });
+    const head = fromCache({ bytes, crc, length }, fromText(text).digest());
     expect(head.text()).toBe(text);
+    expect(head.digest()).toEqual(fromText(text).digest());
+    expect(head.digest()).not.toEqual(fromText(`${text} `).digest());
     for (const tail of ['"1"}', '"2"}']) expect(gunzipSync(gzip(head.deflated(), tail)).toString()).toBe(text + tail);
   });
 });

@@ -82,6 +82,11 @@ async function successResponse(
   if (!reply.answer && reply.fill) trailing.push(reply.fill(head));
   await Promise.all(trailing);
   if (!reply.answer && reply.isReplay) headers["idempotent-replayed"] = "true";
+  if (route.hasEtag && !reply.meta?.stale) {
+    const etag = `"${head.digest().toString("base64url")}"`;
+    headers.etag = `W/${etag}`; // weak, as the fields of `meta` that only this request has are not in it
+    if (namesEtag(state.ifNoneMatch, etag)) return unchanged(state);
+  }
 
   const own = JSON.stringify({ ...reply.meta, operationId, duration: `${elapsed(state)}ms`, time: Date.now() });
   return withBody(state, head, `${own.slice(1)}}`);
@@ -104,9 +109,15 @@ function withBody(
   return { statusCode: 200, headers, body: head.text() + tail };
 }
 
+/** A 304, which has no body. */
+function unchanged({ headers }: RequestState): APIGatewayProxyStructuredResultV2 {
+  const { "content-type": _ofTheBody, ...kept } = headers;
+  return { statusCode: 304, headers: kept };
+}
+
 function documentResponse(state: RequestState, { text, etag }: PublicDocument): APIGatewayProxyStructuredResultV2 {
   Object.assign(state.headers, { etag, "cache-control": "public, max-age=60" });
-  if (namesEtag(state.ifNoneMatch, etag)) return { statusCode: 304, headers: state.headers };
+  if (namesEtag(state.ifNoneMatch, etag)) return unchanged(state);
   return withBody(state, fromText(text), "");
 }
 

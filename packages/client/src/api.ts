@@ -632,7 +632,7 @@ export interface components {
         RetryAfter: number;
         /** @description `true`: the answer of an earlier request with the same key */
         IdempotentReplayed: "true";
-        /** @description For If-None-Match */
+        /** @description For If-None-Match. Absent while the answer is stale */
         ETag: string;
         /** @description How long the answer may be kept */
         CacheControl: string;
@@ -1481,6 +1481,11 @@ export interface operations {
             };
             header?: {
                 /**
+                 * @description The ETag of the answer that the client has. If it is current, the answer is 304 without a body
+                 * @example "pT4bB0rX5cWc2mEo"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
                  * @description A UUID that identifies the request in the logs. Absent, or no UUID: the API makes one
                  * @example 58c6f541-689d-487f-87fb-eb7fa4f1bc66
                  */
@@ -1507,11 +1512,26 @@ export interface operations {
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
                     "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
                     "Cache-Control": components["headers"]["CacheControl"];
+                    ETag: components["headers"]["ETag"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListAnswer"];
                 };
+            };
+            /** @description The client has this answer */
+            304: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description `VALIDATION_ERROR`: The request is not valid */
             400: {
@@ -1698,6 +1718,11 @@ export interface operations {
             };
             header?: {
                 /**
+                 * @description The ETag of the answer that the client has. If it is current, the answer is 304 without a body
+                 * @example "pT4bB0rX5cWc2mEo"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
                  * @description A UUID that identifies the request in the logs. Absent, or no UUID: the API makes one
                  * @example 58c6f541-689d-487f-87fb-eb7fa4f1bc66
                  */
@@ -1725,11 +1750,26 @@ export interface operations {
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
                     "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
                     "Cache-Control": components["headers"]["CacheControl"];
+                    ETag: components["headers"]["ETag"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["TranscriptAnswer"];
                 };
+            };
+            /** @description The client has this answer */
+            304: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /**
              * @description `VALIDATION_ERROR`: The request is not valid
