@@ -27,6 +27,26 @@ export const ops: Group = {
       says: "ends a pause; after a restore it stores again what only Retell still has",
       load: () => import("./resume.ts"),
     },
+    "subaccount list": {
+      says: "lists the subaccounts: whether each is active or paused, and where its chats are",
+      load: () => import("./subaccount/list.ts"),
+    },
+    "subaccount add": {
+      says: "adds a subaccount: its database, Retell account, agents and members; checks everything first",
+      load: () => import("./subaccount/add.ts"),
+    },
+    "subaccount rekey": {
+      says: "replaces a subaccount's Retell key, or adds a key that signs its webhooks",
+      load: () => import("./subaccount/rekey.ts"),
+    },
+    "subaccount disable": {
+      says: "refuses a subaccount's requests",
+      load: async () => ({ command: (await import("./subaccount/active.ts")).disable }),
+    },
+    "subaccount enable": {
+      says: "takes a subaccount's requests again",
+      load: async () => ({ command: (await import("./subaccount/active.ts")).enable }),
+    },
     "subaccount move": {
       says: "moves a subaccount's chats to another database or cluster, while they go on",
       load: () => import("./subaccount/move.ts"),

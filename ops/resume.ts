@@ -1,6 +1,6 @@
 import type { TenantContext } from "../lib/access/tenant.ts";
 import * as schedule from "../lib/chat/store/schedule.ts";
-import { adoptChatsSince } from "../lib/chat/sweep/restored.ts";
+import { adoptChatsSince, catchUp } from "../lib/chat/sweep/restored.ts";
 import { central } from "../lib/platform/mongo.ts";
 import { defineCommand, writeFlags } from "./command.ts";
 import { reachable, whyNot } from "./failure.ts";
@@ -19,7 +19,7 @@ const atATime = 5;
 
 export const command = defineCommand({
   details:
-    "The sweep then reads every ongoing chat at Retell, and so finds what webhooks would have told.\nWith --restored-to it first stores the chats that Retell has and the restored database lacks. It may be interrupted and repeated.",
+    "The sweep then reads every ongoing chat at Retell, and so finds what webhooks would have told.\nWith --restored-to it first stores the chats that Retell has and the restored database lacks, and reads what was said in all others. It may be interrupted and repeated; a subaccount for which that fails stays paused.",
   flags: {
     ...whichFlags,
     "restored-to": { type: "time", description: "the database was restored, and has what was written until then" },
@@ -45,7 +45,8 @@ export const command = defineCommand({
         if (!isDryRun) await changeSubaccount(place.id, { $unset: { chatPause: "" } });
         const would = isDryRun ? "would be " : "";
         const stored = restoredTo === undefined ? "" : `${adopted} chats of Retell ${would}stored, `;
-        console.log(`${place.id}: ${would}resumed; ${stored}${woken} ongoing chats ${would}read by the sweep`);
+        const reader = restoredTo === undefined ? " by the sweep" : "";
+        console.log(`${place.id}: ${would}resumed; ${stored}${woken} ongoing chats ${would}read${reader}`);
         return true;
       } catch (error) {
         console.error(`${place.id}: stays paused: ${whyNot(error)}`);
@@ -58,9 +59,11 @@ export const command = defineCommand({
   },
 });
 
+/** Everything that must be done before a request may come. */
 async function prepare(tenant: TenantContext, restoredTo: number | undefined, isDryRun: boolean) {
   const adopted = restoredTo === undefined ? 0 : await adoptChatsSince(tenant, restoredTo, isDryRun);
   if (isDryRun) return { adopted, woken: await schedule.countAsleep(tenant) };
+  if (restoredTo !== undefined) return { adopted, woken: await catchUp(tenant) };
   let woken = 0;
   for (let some = await schedule.wakeSome(tenant); some > 0; some = await schedule.wakeSome(tenant)) woken += some;
   return { adopted, woken };

@@ -27,7 +27,7 @@ export const command = defineCommand({
 type Outcome = "ok" | "FAILED" | "skipped";
 
 /** Runs all checks, and prints the outcome of each as soon as it is known. Returns whether all are ok. */
-async function smoke(api: Api): Promise<boolean> {
+export async function smoke(api: Api): Promise<boolean> {
   const life = aLife();
   const checks = api.agentId === undefined ? outside : [...outside, ...life.checks];
   const width = Math.max(...checks.map(({ name }) => name.length));

@@ -161,6 +161,14 @@ describe("a dry run", async () => {
       ({ subaccountId }) => ["--subaccount", subaccountId, "--database", `to_${subaccountId}`],
       /^would move 1 chats$/m,
     ],
+    [
+      "subaccount add",
+      ({ subaccountId }) => ["--name", "New", "--database", `new_${subaccountId}`, "--agents", "agent_x"],
+      /^would be added$/m,
+    ],
+    ["subaccount rekey", ({ subaccountId }) => ["--subaccount", subaccountId], /would have a new API key, 1 keys/],
+    ["subaccount disable", ({ subaccountId }) => ["--subaccount", subaccountId], /would be inactive/],
+    ["subaccount enable", ({ subaccountId }) => ["--subaccount", subaccountId], /is active$/m],
     ["indexes", () => [], /^missing {3}t_\w+\.chats\.subaccountId_1_start_timestamp_-1_chat_id_-1$/m],
     ["keys rotate", () => [], /pending {2}retellaccounts/],
     ["forget cache", ({ subaccountId }) => ["--subaccount", subaccountId], /would drop the list and 1 transcript$/m],
@@ -169,7 +177,8 @@ describe("a dry run", async () => {
     const world = await aStageWithWork();
     recorder.trips = [];
     const newKey = { ENCRYPTION_KEY: "0".repeat(64), ENCRYPTION_KEYS_OLD: process.env.ENCRYPTION_KEY ?? "" };
-    const { code, stdout, stderr } = await tool(name, [...args(world), "--dry-run"], { ...env, ...newKey });
+    const secrets = { SUBACCOUNT_RETELL_KEY: world.apiKey };
+    const { code, stdout, stderr } = await tool(name, [...args(world), "--dry-run"], { ...env, ...newKey, ...secrets });
     expect([code, withoutTarget(stderr)]).toEqual([0, []]);
     expect(stderr).toMatch(/^Stage test: .*; dry run, nothing is written\n$/);
     expect(stdout).toMatch(says);

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { expect, it } from "vitest";
+import { tool } from "./support/tool.ts";
 import { aUser, aWorld, call } from "./support/world.ts";
 
 const guide = await readFile(new URL("../docs/deploying.md", import.meta.url), "utf8");
@@ -37,10 +38,16 @@ it("the token that the guide makes is of the issuer and for the audience that ar
   expect(claims).toMatchObject({ iss: "an-issuer", aud: "an-audience" });
 });
 
-it("in the subaccount that the guide makes, its agent answers", async () => {
-  const agentId = "agent_shop";
-  const subaccountId = await run("encrypt", { args: ["Acme", agentId], input: "key_of_the_guide" });
-  const { token } = await aUser({ role: "super_admin" });
+it("the subaccount that the guide adds has an agent that answers its member", async () => {
+  const [, args = ""] = /npm run ops -- (subaccount add .*?) --stdin --yes/s.exec(guide.replaceAll("\\\n", "")) ?? [];
+  const [userId, agentId, database] = ["64a000000000000000000001", "agent_0123456789", `guide_${Date.now()}`];
+  expect(args).toContain(`--members ${userId}:owner`);
+  expect(args).toContain(`--agents ${agentId}`);
+  const words = args.replace('"Acme"', "Acme").replace("--database acme", `--database ${database}`).split(/\s+/);
+  const env = { SUBACCOUNT_RETELL_KEY: "key_of_the_guide" };
+  const { stdout } = await tool("subaccount add", [...words.slice(2), "--yes"], env);
+  const [, subaccountId = ""] = /^([0-9a-f]{24}): added$/m.exec(stdout) ?? [];
+  const { token } = await aUser({ id: userId });
   const { body } = await call("create", { token, subaccountId, body: { agentId } });
   expect(body.data).toMatchObject({ chat_status: "ongoing", retellAccount: { accountName: "Acme" } });
 });

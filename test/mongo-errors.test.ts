@@ -64,7 +64,7 @@ describe("an error of MongoDB's", () => {
     },
   );
 
-  it.each([2, 9, 14, 28, 40, 52, 56, 57, 10_334, 40_415])(
+  it.each([2, 9, 14, 28, 40, 52, 56, 57, 121, 10_334, 40_415])(
     "that says that a request was wrong (%i) is a bug of ours: 500",
     async (errorCode) => {
       await failNext(["findAndModify"], { errorCode }, { times: 2 }); // after a TypeMismatch (14) it is tried again

@@ -32,6 +32,10 @@ export const prove: Group = {
       "sends 1,000 messages by the client while instances and services fail, and packs it; 2 min",
       "test/client/",
     ),
+    restore: proof(
+      "restores a backup of a stage, and of one tenant, while clients send; 1 min",
+      "test/restore.proof.ts",
+    ),
     model: proof(
       "walks through every order of steps and crashes in a model of the turn protocol; 3 min",
       "test/model/model.proof.ts",

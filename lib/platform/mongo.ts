@@ -78,7 +78,7 @@ export async function drainSocketEvents(): Promise<void> {
 function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { name, code, codeName } = error as { name: string; code?: unknown; codeName?: unknown };
-  if (name === "MongoWriteConcernError") return true;
+  if (name === "MongoWriteConcernError" || isFenced(error)) return true;
   if (typeof code === "number")
     return !requestErrors.has(code) && !(code > 10_000 && /^Location/.test(String(codeName)));
   if (driverErrors.test(name)) return !misuseErrors.test(name);
@@ -87,11 +87,17 @@ function isConnectionError(error: unknown): boolean {
 }
 
 /**
+ * Whether a write was refused because the subaccount has moved to another database (ops/subaccount/fence.ts). This
+ * instance has the old address, and learns the new one within a minute.
+ */
+function isFenced(error: Error & { code?: unknown; errInfo?: unknown }): boolean {
+  const { specifiedAs } = (error.errInfo as { details?: { specifiedAs?: object } } | undefined)?.details ?? {};
+  return error.code === 121 && JSON.stringify(specifiedAs)?.startsWith('{"subaccountId":{"$nin":') === true;
+}
+
+/**
  * The server's errors about a request that is wrong or does not fit the stored data. Assertions without a name, which the
  * server calls `Location` and a number above 10,000, count as such, too. Lower numbers are Atlas's.
- *
- * DocumentValidationFailure (121) is not in the list: the only validators are those that refuse the writes of a subaccount
- * that has moved away, whose new address this instance learns within a minute.
  *
  * InvalidNamespace (73) is not in the list: our collections have valid names, so the tenant's `databaseName` is wrong.
  *
@@ -109,6 +115,7 @@ const requestErrors = new Set([
   66, // ImmutableField
   ...[67, 85, 86, 197], // an index that cannot be created
   72, // InvalidOptions
+  121, // DocumentValidationFailure
   ...[166, 167, 168], // not supported by a view or a pipeline
   241, // ConversionFailure
   10334, // BSONObjectTooLarge

@@ -22,7 +22,8 @@ export async function account(subaccountId: string): Promise<Finding[]> {
   }
 }
 
-async function accepted(what: string, apiKey: string, name: string): Promise<Finding> {
+/** Whether Retell accepts a key. */
+export async function accepted(what: string, apiKey: string, name: string): Promise<Finding> {
   try {
     const retell = new Retell({ apiKey, baseURL: config().RETELL_BASE_URL, maxRetries: 0, logLevel: "off" });
     await retell.chat.list({ limit: 1 }, { timeout: timeoutMs });

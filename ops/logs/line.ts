@@ -32,7 +32,7 @@ export const LogLine = z.strictObject({
   operationId: z.guid(),
   /** Lambda's request id. Absent outside of Lambda: `npm run ops -- sweep`. */
   requestId: Id.optional(),
-  operation: z.enum([...Object.values(routes).map(({ name }) => name), "sweep", "indexes", "doctor"]),
+  operation: z.enum([...Object.values(routes).map(({ name }) => name), "sweep", "indexes", "doctor", "subaccount"]),
 
   // Of a request: what was known when the line was written.
   route: z.enum(Object.values<Route>(routes).map(routeKey)).optional(),

@@ -58,6 +58,13 @@ export async function existing(tenant: TenantContext, chatIds: string[]): Promis
   return new Set(found.map(({ chat_id }) => chat_id));
 }
 
+/** The ids of all chats that are ongoing, as far as we know. */
+export async function ongoingIds(tenant: TenantContext): Promise<string[]> {
+  const filter = { ...ofTenant(tenant), chat_status: "ongoing" as const };
+  const found = await run(tenant, (chats) => chats.find(filter).project({ _id: 0, chat_id: 1 }).toArray());
+  return found.map(({ chat_id }) => String(chat_id));
+}
+
 /** Bytes of BSON. */
 export async function sizeOf(tenant: TenantContext, chatId: string): Promise<number> {
   const projection = { _id: 0, bytes: { $bsonSize: "$$ROOT" } };

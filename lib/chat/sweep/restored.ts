@@ -14,6 +14,8 @@ import { callSignal } from "./run.ts";
 
 /** Chats that are looked up in one query. */
 const lookedUp = 500;
+/** Chats that are read at Retell at a time. */
+const readAtATime = 5;
 
 /**
  * After a restore: stores the chats that creates of ours began since a time, that Retell has, and that the database
@@ -43,6 +45,26 @@ export async function adoptChatsSince(tenant: TenantContext, since: number, isDr
     }
   }
   return adopted;
+}
+
+/**
+ * After a restore: reads at Retell what was said in the ongoing chats that the database has. It must be done before the
+ * next send: a reply that is stored first would stand before what was said until then.
+ *
+ * @returns How many chats were read.
+ * @throws  RetellError for the first chat that cannot be read. What is read so far stays.
+ */
+export async function catchUp(tenant: TenantContext): Promise<number> {
+  const retell = await retellFor(tenant);
+  const ids = await chats.ongoingIds(tenant);
+  for (let at = 0; at < ids.length; at += readAtATime) {
+    const some = ids.slice(at, at + readAtATime).map(async (chatId) => {
+      const { failure } = await settle({ tenant, chatId, retell }, { signal: callSignal() });
+      if (failure && failure.kind !== "refused") throw failure; // a refusal is an answer: Retell has deleted it
+    });
+    await Promise.all(some);
+  }
+  return ids.length;
 }
 
 /** False where a tombstone has its place, or where Retell shows it no more. */
