@@ -409,6 +409,8 @@ test("a release that does not work takes itself back, step by step", async (cont
 
   const first = await release(builds.earlier);
   assert.deepEqual([first.code, first.steps.at(-1)], [0, "::notice::staging runs this build"]);
+  const alone = await release(builds.later); // nothing takes it back, so its code stays
+  assert.notEqual(alone.s3Key, first.s3Key);
   const second = await release(builds.later, "--previous", builds.earlier);
   assert.deepEqual([second.code, second.s3Key], [1, first.s3Key]);
   assert.deepEqual(

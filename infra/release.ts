@@ -76,13 +76,13 @@ function originOf(folder: string, stage: string): string[] {
   return origin ? ["--origin", origin] : [];
 }
 
-/** Runs a program of the folder's own packages. Returns whether it succeeded. */
+/** Runs a program, that of the folder's own packages if they have it. Returns whether it succeeded. */
 function step(name: string, folder: string, [program = "", ...args]: string[]): boolean {
   console.log(`\n=== ${name}, ${folder}`);
   const { PATH, XDG_CONFIG_HOME } = process.env;
   const tools = join(folder, ".config"); // SST's own tools, if the build brings them
   try {
-    execFileSync(join(folder, "node_modules/.bin", program), args, {
+    execFileSync(program, args, {
       cwd: folder,
       stdio: "inherit",
       env: {

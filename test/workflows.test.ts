@@ -71,18 +71,26 @@ describe("the smoke test's token", () => {
 });
 
 describe("a build of an earlier run", () => {
-  const runs = "33 22 11";
+  /** A run whose id ends in 9 is of a commit that is not on main. */
+  const runs = "39 33 29 22 11";
   const builds = async (rollback: string, known = runs) => {
-    await program("gh", `echo "$@" > asked; printf "%s\\n" ${known}`);
-    const env = { GITHUB_OUTPUT: join(work, "output"), EVENT: "workflow_dispatch", ROLLBACK: rollback };
+    const list = `for id in ${known}; do echo $id sha$id; done`;
+    const compare = "[[ $2 == */sha*9...main ]] && echo diverged || echo ahead";
+    await program("gh", `echo "$@" >> asked; if [[ $1 == run ]]; then ${list}; else ${compare}; fi`);
+    const env = {
+      GITHUB_OUTPUT: join(work, "output"),
+      GH_REPO: "o/r",
+      EVENT: "workflow_dispatch",
+      ROLLBACK: rollback,
+    };
     const { code, said } = await step("Builds of earlier runs", env);
     expect(await readFile(join(work, "asked"), "utf8")).toMatch(/--event workflow_dispatch --status success/);
     return { code, said, output: await readFile(join(work, "output"), "utf8").catch(() => "") };
   };
 
   it.each([
-    ["of the last success is what a deployment goes back to", "", runs, "again=\nprevious=33\n"],
-    ["is none before the first success", "", "", "again=\nprevious=\n"],
+    ["of the last success is what a deployment goes back to", "", runs, "previous=33\n"],
+    ["is none before the first success", "", "", "previous=\n"],
     ["is, of `previous`, the one before the last success", "previous", runs, "again=22\n"],
     ["may be any that succeeded", "11", runs, "again=11\n"],
   ])("%s", async (_what, rollback, known, output) => {
@@ -92,15 +100,19 @@ describe("a build of an earlier run", () => {
   it.each([
     ["44", runs],
     ["2", runs],
-    ["previous", "33"],
+    ["39", runs],
+    ["previous", "39 33 29"],
     ["22; gh auth token", runs],
     ["*", runs],
-  ])("is refused if it is none of them: %s", async (rollback, known) => {
-    expect(await builds(rollback, known)).toMatchObject({
-      code: 1,
-      said: expect.stringMatching(/^::error::/),
-      output: "",
-    });
+  ])("is refused if it is none of them, or of a commit that is not on main: %s", async (rollback, known) => {
+    const refused = { code: 1, said: expect.stringMatching(/^::error::/), output: "" };
+    expect(await builds(rollback, known)).toEqual(refused);
+  });
+
+  it("is not taken for none where GitHub does not answer", async () => {
+    await program("gh", "exit 4");
+    const env = { GITHUB_OUTPUT: join(work, "output"), GH_REPO: "o/r", EVENT: "push", ROLLBACK: "" };
+    expect((await step("Builds of earlier runs", env)).code).not.toBe(0);
   });
 
   it("needs no tests and no build, and this run keeps it", () => {
