@@ -1,5 +1,6 @@
 import type { Route } from "../../lib/api/route.ts";
 import { type ErrorCode, errors } from "../../lib/platform/errors.ts";
+import recorded from "./examples.json" with { type: "json" };
 import { reference } from "./schemas.ts";
 
 type Status = number;
@@ -99,6 +100,22 @@ function headersOf(route: Route, status: Status, codes: ErrorCode[]): object {
   return Object.fromEntries(names.map((name) => [wireNames[name], { $ref: `#/components/headers/${name}` }]));
 }
 
+/** What the API has answered: test/openapi-examples.test.ts records it. */
+const answers: Partial<Record<string, object>> = recorded.answers;
+
+/** An example of each error, by its code. */
+export const examples = Object.fromEntries(
+  Object.entries(recorded.errors).map(([code, value]) => [code, { summary: value.message, value }]),
+);
+
+const exampleOf = ({ name }: Route) => (answers[name] ? { example: answers[name] } : {});
+
+function examplesOf(codes: ErrorCode[]): object {
+  const known = codes.filter((code) => code in examples);
+  if (known.length === 0) return {};
+  return { examples: Object.fromEntries(known.map((code) => [code, { $ref: `#/components/examples/${code}` }])) };
+}
+
 /** Every answer of a route by its status. `schema` is that of a success. */
 export function answersOf(route: Route, schema: object, links: object): Record<string, object> {
   const byStatus = new Map<Status, ErrorCode[]>(Object.keys(gatewayAnswers).map((status) => [Number(status), []]));
@@ -113,7 +130,7 @@ export function answersOf(route: Route, schema: object, links: object): Record<s
     200: {
       description: route.message,
       headers: headersOf(route, 200, []),
-      content: { "application/json": { schema } },
+      content: { "application/json": { schema, ...exampleOf(route) } },
       ...(Object.keys(links).length > 0 ? { links } : {}),
     },
     ...(route.hasEtag
@@ -134,6 +151,6 @@ function failure(route: Route, status: Status, codes: ErrorCode[]): object {
   return {
     description: lines.join("\n\n"),
     headers: codes.length > 0 ? headersOf(route, status, codes) : {},
-    content: { "application/json": { schema: kinds.length > 1 ? { anyOf: kinds } : kinds[0] } },
+    content: { "application/json": { schema: kinds.length > 1 ? { anyOf: kinds } : kinds[0], ...examplesOf(codes) } },
   };
 }

@@ -2,7 +2,7 @@ import type * as z from "zod";
 import type { Route } from "../../lib/api/route.ts";
 import { routes } from "../../lib/api/routes.ts";
 import { RetellEvent } from "../../lib/retell/webhook.ts";
-import { answersOf, headers } from "./answers.ts";
+import { answersOf, examples, headers } from "./answers.ts";
 import { success } from "./envelope.ts";
 import { headerParameters, parametersOf } from "./parameters.ts";
 import { convert, nameOf, reference, type Schema, type Schemas } from "./schemas.ts";
@@ -71,7 +71,7 @@ export function openapi(): Document {
     servers: [{ url: "/", description: "The deployment that serves this document" }],
     tags,
     paths,
-    components: { securitySchemes, parameters: headerParameters, headers, schemas },
+    components: { securitySchemes, parameters: headerParameters, headers, examples, schemas },
   };
   return withoutUnused(document);
 }

@@ -12,6 +12,7 @@ const ajv = new Ajv2020({
   validateSchema: false,
   allErrors: true,
   formats: {
+    uri: true,
     "date-time": /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/,
     uuid: /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/,
   },

@@ -688,6 +688,43 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "success": true,
+                     *       "message": "Chat created successfully",
+                     *       "data": {
+                     *         "chat_id": "chat_000000000000000000000001",
+                     *         "agent_id": "agent_demo_shop",
+                     *         "chat_status": "ongoing",
+                     *         "start_timestamp": 1759398000000,
+                     *         "retell_llm_dynamic_variables": {
+                     *           "phone_number": "",
+                     *           "customer_name": "Ana",
+                     *           "agent_id": "agent_demo_shop",
+                     *           "subaccount_id": "64b000000000000000000001",
+                     *           "chat_id": "chat_000000000000000000000001"
+                     *         },
+                     *         "messages": [
+                     *           {
+                     *             "message_id": "message_000000000000000000000002",
+                     *             "role": "agent",
+                     *             "content": "Hello, Ana! You have reached Fernwood Lamps. How can I help you today?",
+                     *             "created_timestamp": 1759398001000,
+                     *             "seq": 1
+                     *           }
+                     *         ],
+                     *         "retellAccount": {
+                     *           "accountName": "Test Retell",
+                     *           "accountId": "64b000000000000000000002"
+                     *         }
+                     *       },
+                     *       "meta": {
+                     *         "operationId": "5f3c0a58-0000-4000-8000-000000000003",
+                     *         "duration": "12ms",
+                     *         "time": 1759398095000
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["CreateAnswer"];
                 };
             };
@@ -972,6 +1009,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "success": true,
+                     *       "message": "Message sent successfully",
+                     *       "data": {
+                     *         "chat_id": "chat_000000000000000000000001",
+                     *         "messages": [
+                     *           {
+                     *             "message_id": "message_000000000000000000000002",
+                     *             "role": "agent",
+                     *             "content": "I have found order 1042, Ana: it is on its way and due tomorrow. Can I do anything else for you?",
+                     *             "created_timestamp": 1759398005000,
+                     *             "seq": 5
+                     *           }
+                     *         ],
+                     *         "user_message": {
+                     *           "message_id": "msg_5f3c0a58-0000-4000-8000-000000000003",
+                     *           "seq": 2,
+                     *           "client_message_id": "app-17"
+                     *         },
+                     *         "chat_status": "ongoing"
+                     *       },
+                     *       "meta": {
+                     *         "operationId": "5f3c0a58-0000-4000-8000-000000000004",
+                     *         "duration": "12ms",
+                     *         "time": 1759398095000
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["MessageAnswer"];
                 };
             };
@@ -1251,6 +1317,22 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "success": true,
+                     *       "message": "Chat ended successfully",
+                     *       "data": {
+                     *         "chat_id": "chat_000000000000000000000001",
+                     *         "chat_status": "ended",
+                     *         "end_timestamp": 1759398090000
+                     *       },
+                     *       "meta": {
+                     *         "operationId": "5f3c0a58-0000-4000-8000-000000000002",
+                     *         "duration": "12ms",
+                     *         "time": 1759398095000
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["EndAnswer"];
                 };
             };
@@ -1516,6 +1598,33 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "success": true,
+                     *       "message": "Chats retrieved successfully",
+                     *       "data": [
+                     *         {
+                     *           "chat_id": "chat_000000000000000000000001",
+                     *           "agent_id": "agent_demo_shop",
+                     *           "chat_status": "ended",
+                     *           "start_timestamp": 1759398000000,
+                     *           "end_timestamp": 1759398090000,
+                     *           "message_count": 3,
+                     *           "createdAt": "2025-10-02T09:40:00.000Z"
+                     *         }
+                     *       ],
+                     *       "meta": {
+                     *         "count": 1,
+                     *         "hasMore": true,
+                     *         "nextCursor": "WzE3NTkzOTgwMDAwMDAsImNoYXRfMiJd",
+                     *         "cached": false,
+                     *         "poll_after_ms": 5000,
+                     *         "operationId": "5f3c0a58-0000-4000-8000-000000000002",
+                     *         "duration": "12ms",
+                     *         "time": 1759398095000
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["ListAnswer"];
                 };
             };
@@ -1754,6 +1863,65 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "success": true,
+                     *       "message": "Chat transcript retrieved successfully",
+                     *       "data": {
+                     *         "chat_id": "chat_000000000000000000000001",
+                     *         "agent_id": "agent_demo_shop",
+                     *         "chat_status": "ongoing",
+                     *         "start_timestamp": 1759398000000,
+                     *         "end_timestamp": null,
+                     *         "message_count": 3,
+                     *         "metadata": {
+                     *           "crm_id": "C-99"
+                     *         },
+                     *         "retell_llm_dynamic_variables": {
+                     *           "phone_number": "",
+                     *           "customer_name": "Ana",
+                     *           "agent_id": "agent_demo_shop",
+                     *           "subaccount_id": "64b000000000000000000001",
+                     *           "chat_id": "chat_000000000000000000000001"
+                     *         },
+                     *         "collected_dynamic_variables": {},
+                     *         "chat_cost": null,
+                     *         "chat_analysis": null,
+                     *         "transcript": "Agent: Hello, Ana! You have reached Fernwood Lamps. How can I help you today?\nUser: Where is my order?\nAgent: I have found order 1042, Ana: it is on its way and due tomorrow. Can I do anything else for you?\n",
+                     *         "messages": [
+                     *           {
+                     *             "message_id": "message_000000000000000000000002",
+                     *             "role": "agent",
+                     *             "content": "Hello, Ana! You have reached Fernwood Lamps. How can I help you today?",
+                     *             "created_timestamp": 1759398001000,
+                     *             "seq": 1
+                     *           },
+                     *           {
+                     *             "message_id": "msg_5f3c0a58-0000-4000-8000-000000000004",
+                     *             "role": "user",
+                     *             "content": "Where is my order?",
+                     *             "created_timestamp": 1759398002000,
+                     *             "client_message_id": "app-17",
+                     *             "seq": 2
+                     *           },
+                     *           {
+                     *             "message_id": "message_000000000000000000000003",
+                     *             "role": "agent",
+                     *             "content": "I have found order 1042, Ana: it is on its way and due tomorrow. Can I do anything else for you?",
+                     *             "created_timestamp": 1759398005000,
+                     *             "seq": 5
+                     *           }
+                     *         ]
+                     *       },
+                     *       "meta": {
+                     *         "cached": false,
+                     *         "poll_after_ms": 5000,
+                     *         "operationId": "5f3c0a58-0000-4000-8000-000000000005",
+                     *         "duration": "12ms",
+                     *         "time": 1759398095000
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["TranscriptAnswer"];
                 };
             };
@@ -1991,6 +2159,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "success": true,
+                     *       "message": "Webhook received",
+                     *       "data": {
+                     *         "received": true
+                     *       },
+                     *       "meta": {
+                     *         "operationId": "5f3c0a58-0000-4000-8000-000000000001",
+                     *         "duration": "12ms",
+                     *         "time": 1759398095000
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["WebhookAnswer"];
                 };
             };
@@ -2113,6 +2295,21 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "success": true,
+                     *       "message": "OK",
+                     *       "data": {
+                     *         "status": "ok",
+                     *         "version": "1.0.0"
+                     *       },
+                     *       "meta": {
+                     *         "operationId": "5f3c0a58-0000-4000-8000-000000000001",
+                     *         "duration": "12ms",
+                     *         "time": 1759398095000
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["HealthAnswer"];
                 };
             };
