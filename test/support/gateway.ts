@@ -50,6 +50,7 @@ export async function ask(
   { method, headers, body, agent }: Asked = {},
 ): Promise<Answered> {
   const request = httpRequest(url + path, { method: method ?? "GET", headers: headers ?? {}, agent: agent ?? false });
+  request.on("error", () => {}); // the gateway may answer and close before all of the body is sent; `once` reports others
   for (const piece of Array.isArray(body) ? body : []) request.write(piece);
   request.end(Array.isArray(body) ? undefined : body);
   const [response] = await once(request, "response");
