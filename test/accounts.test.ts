@@ -222,7 +222,8 @@ describe("an account that is found changed when Retell refuses its key (401)", (
     await accounts.updateOne(filter, change);
     await fault(world, "completion", { kind: "status", status: 401 });
     const answer = await send(world, chatId, "lost");
-    expect([answer.status, answer.body.code, answer.body.details]).toEqual([status, code, undefined]);
+    const details = { user_message: { message_id: expect.any(String), seq: 2 } };
+    expect([answer.status, answer.body.code, answer.body.details]).toEqual([status, code, details]);
 
     const chat = await stored(world, chatId);
     expect(chat?.internal.turn).toBeUndefined();

@@ -208,7 +208,7 @@ describe("while a Retell is left alone,", () => {
       "7",
       7,
     ]);
-    expect(answer.body.details).toBeUndefined();
+    expect(answer.body.details).toEqual({ user_message: { message_id: expect.any(String), seq: 2 } });
     expect(await sent(request.chatId)).toBe(before);
     expect(logOf(answer, "WARN")).toEqual([]);
     expect(logOf(answer, "ERROR")).toMatchObject([

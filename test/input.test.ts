@@ -266,7 +266,8 @@ describe("a body of nothing but mistakes", () => {
 });
 
 describe("an event as no gateway makes it", () => {
-  it.each(Object.keys(routes) as Name[])("(an empty test event) still gets our envelope: %s", async (name) => {
+  const inEnvelope = (Object.keys(routes) as Name[]).filter((name) => name !== "openapi"); // it answers a document
+  it.each(inEnvelope)("(an empty test event) still gets our envelope: %s", async (name) => {
     const { handler }: { handler: Handler } = await import(`../functions/${name}.ts`);
     for (const event of [{}, { requestContext: {} }, { headers: {}, requestContext: { http: {} } }]) {
       const { statusCode, headers, body } = await handler(event as never, aContext());
