@@ -118,11 +118,16 @@ export default $config({
       api,
       logs: logs.map(([, group]) => group),
       isWatched: isProduction || $app.stage === "staging",
-      email: isProduction ? process.env.ALARM_EMAIL || undefined : undefined, // staging only shows its alarms
+      emails: alarmEmails(isProduction ? process.env : {}), // staging only shows its alarms
     });
     return { url: api.url, accessLog: api.nodes.logGroup.name, ...Object.fromEntries(logs) };
   },
 });
+
+/** Who is told of alarms: those that page go to PAGE_EMAIL if there is one. */
+function alarmEmails({ ALARM_EMAIL, PAGE_EMAIL }: Environment) {
+  return { page: PAGE_EMAIL || ALARM_EMAIL || undefined, look: ALARM_EMAIL || undefined };
+}
 
 /** Bundles all functions as `npm run build` does: SST passes on too few of esbuild's options to do it by itself. */
 async function build(): Promise<void> {

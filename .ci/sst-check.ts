@@ -7,7 +7,8 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
-import { alarms, maxDescription } from "../infra/alarms.ts";
+import { type Alarm, maxDescription } from "../infra/alarm.ts";
+import { alarms, defaultConcurrencyLimit } from "../infra/alarms.ts";
 import { queries } from "../infra/queries.ts";
 import { cors } from "../lib/api/cors.ts";
 import { type Route, routeKey } from "../lib/api/route.ts";
@@ -102,6 +103,7 @@ test("it deploys to a personal stage and to production, without problems", async
       "DOMAIN=api.example.com",
       "CORS_ORIGINS=https://app.example.com",
       "ALARM_EMAIL=night@example.com",
+      "PAGE_EMAIL=pager@example.com",
       "RESERVED_CONCURRENCY=message=300,sweep=2",
     ),
   );
@@ -225,7 +227,8 @@ test("production has its own address alone, its reserved functions, and alarms t
 });
 
 test("alarms and a dashboard watch production and staging, and no other stage; staging's tell nobody", () => {
-  const wanted = alarms({ stage: "production", apiId: "" }).map(({ name }) => `scalai-chat-production-${name}`);
+  const all = alarms({ stage: "production", apiId: "", concurrencyLimit: defaultConcurrencyLimit });
+  const wanted = all.map(({ name }) => `scalai-chat-production-${name}`);
   const made = (report: Json) =>
     report.resources.filter(({ type }: Json) => type === "aws:cloudwatch/metricAlarm:MetricAlarm");
   const names = made(production).map(({ inputs }: Json) => inputs.name);
@@ -235,8 +238,17 @@ test("alarms and a dashboard watch production and staging, and no other stage; s
     assert.equal(inputs.alarmActions.length, 1);
     assert.match(inputs.alarmDescription, /^.+\n\n.{50,}\n\ndocs\/runbook\.md#[a-z-]+$/s);
     assert.ok(inputs.alarmDescription.length <= maxDescription);
-    assert.ok(inputs.metricName || inputs.metricQueries.length === 3);
+    assert.ok(inputs.metricName || inputs.metricQueries.length >= 3);
+    const { severity } = all.find(({ name }) => inputs.name === `scalai-chat-production-${name}`) as Alarm<string>;
+    assert.match(inputs.alarmActions[0], severity === "page" ? /pages/ : /alarms/);
   }
+  const mailed = production.resources.filter(
+    ({ type }: Json) => type === "aws:sns/topicSubscription:TopicSubscription",
+  );
+  assert.deepEqual(mailed.map(({ inputs }: Json) => inputs.endpoint).sort(), [
+    "night@example.com",
+    "pager@example.com",
+  ]);
   for (const { inputs } of made(staging)) assert.deepEqual(inputs.alarmActions, []);
   assert.deepEqual(
     [ada, staging, production].map(({ summary }) => summary.dashboards.length),
@@ -244,6 +256,10 @@ test("alarms and a dashboard watch production and staging, and no other stage; s
   );
   const { widgets } = JSON.parse(production.summary.dashboards[0].dashboardBody);
   assert.equal(widgets[0].properties.alarms.length, wanted.length);
+  const sources = widgets[1].properties.query.match(/SOURCE '([^']+)'/g);
+  assert.equal(sources.length, rows.length + 1);
+  // The imitation tells no limit of functions: a deployment says what it takes it for.
+  assert.match(production.warnings.join(), /takes it for 1000/);
 });
 
 test("every stage has the saved queries, over all functions' logs or the gateway's", () => {

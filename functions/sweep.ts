@@ -18,6 +18,8 @@ export async function handler(_event?: unknown, context?: Context) {
     log.info("Swept", { ...swept, duration: elapsed() });
     log.metrics.add("Sweeps");
     log.metrics.put("OldestOpenTurn", swept.oldestOpenSeconds);
+    log.metrics.put("SubaccountsSwept", swept.subaccounts);
+    log.metrics.put("SubaccountsFailing", swept.failing);
     return swept;
   } catch (error) {
     if (isUnreachable(error)) log.metrics.add("MongoFailures");

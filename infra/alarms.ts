@@ -1,67 +1,18 @@
-import { type Route, routeKey } from "../lib/api/route.ts";
+import { defaultTimeoutSeconds, type Route, routeKey } from "../lib/api/route.ts";
 import { routes } from "../lib/api/routes.ts";
 import { type Metric, namespace } from "../lib/platform/metrics.ts";
+import { type Alarm, gatewayThrottles, type MetricSource, ownMetric, type Severity } from "./alarm.ts";
 
-/** The names of the watched resources. `Id` is text, or an output that is known only while deploying. */
+/** What is watched. `Id` is text, or an output that is known only while deploying. */
 export interface WatchedStage<Id> {
   stage: string;
   apiId: Id;
+  /** How many functions may run at a time in the account and region. */
+  concurrencyLimit: number;
 }
 
-/** A metric of CloudWatch. */
-export interface MetricSource<Id> {
-  namespace: string;
-  metricName: string;
-  dimensions: Record<string, string | Id>;
-}
-
-export interface Alarm<Id> {
-  name: string;
-  /** The heading in docs/runbook.md that says what to do. Default: the name. */
-  section?: string;
-  /** When it goes off, for people, with the threshold's unit. */
-  condition: string;
-  comparison: "GreaterThanThreshold" | "LessThanThreshold";
-  threshold: number;
-  /** Seconds of a data point, and how many data points in a row must be beyond the threshold. */
-  period: number;
-  periods: number;
-  /** How a period without data counts. */
-  missing: "notBreaching" | "breaching";
-  source: MetricSource<Id>;
-  /** Such as Sum, Maximum, p95. */
-  statistic: string;
-  /** Present: the source is compared as a percentage of this. */
-  total?: { source: MetricSource<Id>; statistic: string };
-  /** The least number of failures for a percentage, or of samples for a percentile. With fewer, it does not go off. */
-  minimum?: number;
-}
-
-/**
- * CloudWatch's metric math for an alarm that compares no plain metric; undefined for the others. `part` is the source.
- * `whole` is the total of a percentage, or the source's sample count. Below `minimum` the result is 0.
- */
-export function expressionOf({ total, minimum }: Alarm<unknown>): string | undefined {
-  if (total) return `IF(FILL(part, 0) >= ${minimum ?? 1}, 100 * FILL(part, 0) / whole, 0)`;
-  return minimum === undefined ? undefined : `IF(whole >= ${minimum}, part, 0)`;
-}
-
-/** CloudWatch's limit for a description. */
-export const maxDescription = 1_024;
-
-/**
- * The text of an alarm's mail: what is wrong, and what to do. It contains the runbook's section, because the person on
- * call may not have the project at hand.
- */
-export function descriptionOf(
-  { name, section = name, condition }: Alarm<unknown>,
-  runbook: string,
-  stage: string,
-): string {
-  const [, text = ""] = runbook.split(`\n### ${section}\n`);
-  const advice = text.split(/\n##/)[0]?.trim().replaceAll("<stage>", stage);
-  return `${condition}.\n\n${advice}\n\ndocs/runbook.md#${section}`;
-}
+/** Lambda's default limit per account and region. New accounts must request it (docs/deploying.md). */
+export const defaultConcurrencyLimit = 1_000;
 
 /** The threshold of the 95th percentile of answer times, in ms. Those of create, message and end include the agent. */
 const p95Ms: Partial<Record<keyof typeof routes, number>> = {
@@ -76,24 +27,15 @@ const p95Ms: Partial<Record<keyof typeof routes, number>> = {
 /** Endpoints that always call Retell. */
 const retellEndpoints = ["create", "message", "end"] as const satisfies (keyof typeof routes)[];
 
-/** Lambda's default limit per account and region. New accounts must request it (docs/deploying.md). */
-const concurrencyLimit = 1_000;
-
-/** One of our own metrics. */
-export function ownMetric(stage: string, name: Metric, by: Record<string, string> = {}): MetricSource<never> {
-  return { namespace, metricName: name, dimensions: { Stage: stage, ...by } };
-}
-
-/** Counts the requests that the gateway itself has refused, by its log. */
-export const gatewayThrottles = {
-  metricName: (stage: string) => `GatewayThrottles-${stage}`,
-  /** Without a function status, the status is the gateway's own. */
-  pattern: '{ ($.status = 429) && ($.functionStatus = "-") }',
-};
-
 /** Every alarm of a stage. */
-export function alarms<Id>({ stage, apiId }: WatchedStage<Id>): Alarm<Id>[] {
-  return [...errorRates(stage, apiId), ...latencies(stage), ...failures(stage), ...sweeps(stage), ...capacity(stage)];
+export function alarms<Id>(watched: WatchedStage<Id>): Alarm<Id>[] {
+  return [
+    ...errorRates(watched),
+    ...latencies(watched.stage),
+    ...counts(watched.stage),
+    ...sweeps(watched.stage),
+    ...capacity(watched),
+  ];
 }
 
 const defaults = { comparison: "GreaterThanThreshold", period: 300, periods: 1, missing: "notBreaching" } as const;
@@ -101,37 +43,38 @@ const defaults = { comparison: "GreaterThanThreshold", period: 300, periods: 1, 
 /** Half of an hour's requests. With little traffic, a few minutes may have one request or none. */
 const majorityOfAnHour = { threshold: 50, period: 3_600, statistic: "Sum", minimum: 3 };
 
-/** The sum of one of our metrics over five minutes. */
-const count = (
-  stage: string,
-  name: string,
-  metric: Metric,
-  threshold: number,
-  condition: string,
-  by?: Record<string, string>,
-) => ({ ...defaults, name, condition, threshold, source: ownMetric(stage, metric, by), statistic: "Sum" });
+const ofLambda = (metricName: string) => ({ namespace: "AWS/Lambda", metricName, dimensions: {} });
 
-function errorRates<Id>(stage: string, apiId: Id): Alarm<Id>[] {
+/**
+ * The gateway's counts have what no function has lived to log. They have the failures of single tenants, too, which are
+ * taken off: one client that polls a tenant whose key is refused must not set off the alarm of all.
+ */
+function errorRates<Id>({ stage, apiId }: WatchedStage<Id>): Alarm<Id>[] {
   const atGateway = (metricName: string) => ({ namespace: "AWS/ApiGateway", metricName, dimensions: { ApiId: apiId } });
+  const percentage = {
+    source: atGateway("5xx"),
+    total: { source: atGateway("Count"), statistic: "Sum" },
+    except: { source: ownMetric(stage, "TenantFailures"), statistic: "Sum" },
+  };
   return [
     {
       ...defaults,
+      ...percentage,
       name: "error-rate",
-      condition: "more than 2 % of requests are answered with 5xx",
+      severity: "page",
+      condition: "more than 2 % of requests are answered with 5xx, single tenants' failures left out",
       threshold: 2,
       periods: 2,
-      source: atGateway("5xx"),
       statistic: "Sum",
-      total: { source: atGateway("Count"), statistic: "Sum" },
       minimum: 3,
     },
     {
       ...defaults,
       ...majorityOfAnHour,
+      ...percentage,
       name: "failing",
-      condition: "more than half of all requests of an hour were answered with 5xx",
-      source: atGateway("5xx"),
-      total: { source: atGateway("Count"), statistic: "Sum" },
+      severity: "page",
+      condition: "more than half of all requests of an hour were answered with 5xx, single tenants' failures left out",
     },
     // Also by endpoint: among the requests of apps that poll lists, a few sends that all fail would not show. Other
     // failures with little traffic raise internal-errors, or sweep-not-running if MongoDB is away.
@@ -139,6 +82,7 @@ function errorRates<Id>(stage: string, apiId: Id): Alarm<Id>[] {
       ...defaults,
       ...majorityOfAnHour,
       name: `failing-${name}`,
+      severity: "page" as const,
       section: "failing",
       condition: `more than half of an hour's answers of ${routeKey(routes[name])} were 5xx`,
       source: ownMetric(stage, "Failures", { Operation: name }),
@@ -154,9 +98,11 @@ function latencies(stage: string): Alarm<never>[] {
     return {
       ...defaults,
       name: `slow-${route.name}`,
+      severity: "look" as const,
       section: "slow",
       condition: `one in twenty answers of ${routeKey(route)} takes longer than ${threshold / 1_000} s`,
       threshold,
+      highest: (route.timeoutSeconds ?? defaultTimeoutSeconds) * 1_000,
       periods: 3,
       source: ownMetric(stage, "Duration", { Operation: route.name }),
       statistic: "p95",
@@ -165,46 +111,58 @@ function latencies(stage: string): Alarm<never>[] {
   });
 }
 
-function failures(stage: string): Alarm<never>[] {
-  return [
-    count(stage, "internal-errors", "Errors", 0, "a request met a bug of ours", { Code: "INTERNAL_ERROR" }),
-    count(stage, "undecryptable-keys", "Errors", 0, "a stored Retell key could not be decrypted", {
-      Code: "API_KEY_DECRYPTION_ERROR",
-    }),
-    count(
-      stage,
-      "retell-failures",
-      "RetellFailures",
-      10,
-      "more than 10 calls to Retell in 5 minutes got no useful answer",
-    ),
-    count(stage, "mongo-failures", "MongoFailures", 3, "MongoDB could not be reached more than 3 times in 5 minutes"),
-    count(
-      stage,
-      "degraded-limits",
-      "DegradedLimits",
-      20,
-      "more than 20 requests in 5 minutes were limited without Redis",
-    ),
-    count(stage, "webhook-signatures", "Errors", 5, "more than 5 webhooks in 5 minutes had no valid signature", {
-      Code: "INVALID_SIGNATURE",
-    }),
+/** Alarms on the sum of one of our metrics over five minutes. */
+function counts(stage: string): Alarm<never>[] {
+  const table: [string, Severity, Metric | { errors: string }, number, string][] = [
+    ["internal-errors", "look", { errors: "INTERNAL_ERROR" }, 0, "a request met a bug of ours"],
+    ["retell-failures", "page", "RetellFailures", 10, "more than 10 calls to Retell in 5 minutes got no useful answer"],
+    ["mongo-failures", "page", "MongoFailures", 3, "MongoDB could not be reached more than 3 times in 5 minutes"],
+    ["degraded-limits", "page", "DegradedLimits", 20, "more than 20 requests in 5 minutes were limited without Redis"],
+    [
+      "webhook-signatures",
+      "look",
+      { errors: "INVALID_SIGNATURE" },
+      5,
+      "more than 5 webhooks in 5 minutes had no valid signature",
+    ],
+    [
+      "changed-database",
+      "look",
+      "ChangedDatabases",
+      0,
+      "a subaccount's chats are in another database than before; the sweep ends none of its chats at Retell",
+    ],
   ];
+  return table.map(([name, severity, metric, threshold, condition]) => ({
+    ...defaults,
+    name,
+    severity,
+    condition,
+    threshold,
+    source: typeof metric === "string" ? ownMetric(stage, metric) : ownMetric(stage, "Errors", { Code: metric.errors }),
+    statistic: "Sum",
+  }));
 }
 
+/** What only the sweep sees, which visits every subaccount each minute: also those that nobody uses. */
 function sweeps(stage: string): Alarm<never>[] {
+  const highest = (metric: Metric): { source: MetricSource<never>; statistic: string } => ({
+    source: ownMetric(stage, metric),
+    statistic: "Maximum",
+  });
   return [
     {
       ...defaults,
+      ...highest("OldestOpenTurn"),
       name: "unknown-turns",
+      severity: "page",
       condition: "a message has been of unknown outcome for more than 15 minutes",
       threshold: 900,
-      source: ownMetric(stage, "OldestOpenTurn"),
-      statistic: "Maximum",
     },
     {
       ...defaults,
       name: "sweep-not-running",
+      severity: "page",
       condition: "no run of the sweep has ended for 5 minutes",
       comparison: "LessThanThreshold",
       threshold: 1,
@@ -212,22 +170,45 @@ function sweeps(stage: string): Alarm<never>[] {
       source: ownMetric(stage, "Sweeps"),
       statistic: "Sum",
     },
-    count(
-      stage,
-      "changed-database",
-      "ChangedDatabases",
-      0,
-      "a subaccount's chats are in another database than before; the sweep ends none of its chats at Retell",
-    ),
+    {
+      ...defaults,
+      ...highest("SubaccountsFailing"),
+      name: "subaccounts-failing",
+      severity: "look",
+      condition: "at least one subaccount has not worked for 30 minutes",
+      threshold: 0,
+      periods: 6, // a cause of the tenant's own is looked at again every ten minutes: three times
+    },
+    {
+      ...defaults,
+      ...highest("SubaccountsFailing"),
+      name: "many-subaccounts-failing",
+      severity: "page",
+      condition: "more than 10 % of subaccounts, and two at least, do not work",
+      threshold: 10,
+      periods: 2,
+      total: highest("SubaccountsSwept"),
+      minimum: 2,
+    },
+    {
+      ...defaults,
+      name: "sweep-failures",
+      severity: "look",
+      condition: "the sweep could not handle more than 10 subaccounts or chats in an hour, for causes of ours",
+      threshold: 10,
+      period: 3_600,
+      source: ownMetric(stage, "SweepFailures"),
+      statistic: "Sum",
+    },
   ];
 }
 
-function capacity(stage: string): Alarm<never>[] {
-  const ofLambda = (metricName: string) => ({ namespace: "AWS/Lambda", metricName, dimensions: {} });
+function capacity<Id>({ stage, concurrencyLimit }: WatchedStage<Id>): Alarm<never>[] {
   return [
     {
       ...defaults,
       name: "lambda-throttles",
+      severity: "page",
       condition:
         "Lambda refused to run a function: too many were running, in this account and region or of this function",
       threshold: 0,
@@ -237,6 +218,7 @@ function capacity(stage: string): Alarm<never>[] {
     {
       ...defaults,
       name: "gateway-throttles",
+      severity: "page",
       condition: "the gateway refused more than 100 requests in 5 minutes: a route had more than it may",
       threshold: 100,
       source: { namespace, metricName: gatewayThrottles.metricName(stage), dimensions: {} },
@@ -245,8 +227,10 @@ function capacity(stage: string): Alarm<never>[] {
     {
       ...defaults,
       name: "concurrency",
+      severity: "look",
       condition: `more than 80 % of ${concurrencyLimit} functions run at a time in this account and region`,
-      threshold: 0.8 * concurrencyLimit,
+      threshold: Math.floor(0.8 * concurrencyLimit),
+      highest: concurrencyLimit,
       period: 60,
       periods: 3,
       source: ofLambda("ConcurrentExecutions"),

@@ -1,7 +1,11 @@
 import { type Route, routeKey } from "../lib/api/route.ts";
 import { routes } from "../lib/api/routes.ts";
 import { type Metric, namespace } from "../lib/platform/metrics.ts";
-import { gatewayThrottles, ownMetric, type WatchedStage } from "./alarms.ts";
+import { gatewayThrottles, ownMetric } from "./alarm.ts";
+import type { WatchedStage } from "./alarms.ts";
+import { queries } from "./queries.ts";
+
+type Watched<Id> = Pick<WatchedStage<Id>, "stage" | "apiId">;
 
 type Line = unknown[];
 
@@ -9,17 +13,29 @@ type Line = unknown[];
  * The dashboard of a stage, as CloudWatch takes it.
  *
  * @param alarmArns The alarms whose states are at the top.
+ * @param overLogs  A query of Logs Insights, over the functions' logs.
  */
-export function dashboard<Id>(watched: WatchedStage<Id>, region: Id | string, alarmArns: Id[]): object {
+export function dashboard<Id>(
+  watched: Watched<Id>,
+  region: Id | string,
+  alarmArns: Id[],
+  overLogs: (query: string) => Id,
+): object {
   const graphs = graphsOf(watched, region);
   const states = { type: "alarm", properties: { title: "Alarms", alarms: alarmArns } };
+  const worst = "Worst subaccounts";
+  const list = {
+    type: "log",
+    properties: { title: worst, region, query: overLogs(queries[worst].text), view: "table" },
+  };
   return {
     widgets: [
       { ...states, x: 0, y: 0, width: 24, height: 4 },
+      { ...list, x: 0, y: 4, width: 24, height: 6 },
       ...graphs.map((widget, i) => ({
         ...widget,
         x: 12 * (i % 2),
-        y: 4 + 6 * Math.floor(i / 2),
+        y: 10 + 6 * Math.floor(i / 2),
         width: 12,
         height: 6,
       })),
@@ -28,7 +44,7 @@ export function dashboard<Id>(watched: WatchedStage<Id>, region: Id | string, al
 }
 
 /** The metrics of a stage, as a graph takes them. */
-function metricsOf<Id>({ stage, apiId }: WatchedStage<Id>) {
+function metricsOf<Id>({ stage, apiId }: Watched<Id>) {
   const own = (name: Metric, by: Record<string, string> = {}, options: object = {}): Line => {
     const { metricName, dimensions } = ownMetric(stage, name, by);
     return [namespace, metricName, ...Object.entries(dimensions).flat(), options];
@@ -47,7 +63,7 @@ function metricsOf<Id>({ stage, apiId }: WatchedStage<Id>) {
   return { own, aws, gateway, byEndpoint };
 }
 
-function graphsOf<Id>(watched: WatchedStage<Id>, region: Id | string) {
+function graphsOf<Id>(watched: Watched<Id>, region: Id | string) {
   const { stage } = watched;
   const { own, aws, gateway, byEndpoint } = metricsOf(watched);
   const graph = (title: string, metrics: Line[], more: object = {}) => ({
@@ -66,6 +82,11 @@ function graphsOf<Id>(watched: WatchedStage<Id>, region: Id | string) {
       gateway("Count", { label: "all" }),
       gateway("4xx", { label: "4xx" }),
       gateway("5xx", { label: "5xx" }),
+    ]),
+    graph("Subaccounts that do not work", [
+      own("SubaccountsFailing", {}, { stat: "Maximum" }),
+      own("SubaccountsSwept", {}, { stat: "Maximum", label: "of all", yAxis: "right" }),
+      own("TenantFailures", {}, { label: "Their answers of 5xx", yAxis: "right" }),
     ]),
     graph("Errors by code", [[{ expression: errorsByCode, label: "" }]], { stacked: true }),
     graph("95 % of answers within, ms", byEndpoint("Duration", "p95")),
@@ -90,6 +111,7 @@ function graphsOf<Id>(watched: WatchedStage<Id>, region: Id | string) {
       own("UnknownTurns"),
       own("OldestOpenTurn", {}, { stat: "Maximum", label: "Age of the oldest, s", yAxis: "right" }),
       own("Sweeps", {}, { label: "Runs of the sweep" }),
+      own("SweepFailures"),
     ]),
     graph("Functions that run at a time (account and region)", [
       aws("Lambda", "ConcurrentExecutions", [], { stat: "Maximum" }),

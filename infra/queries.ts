@@ -53,6 +53,15 @@ filter ispresent(code)
 | stats count(*) as errors by subaccountId, code, status, retellStatus, operation
 | sort errors desc`,
   },
+  "Worst subaccounts": {
+    logs: "functions",
+    text: `
+filter ispresent(subaccountId) and (status >= 500 or ispresent(tenantCause))
+| stats count(*) as failures, latest(tenantCause) as cause, latest(code) as lastCode, latest(operation) as lastOperation,
+  latest(retellStatus) as retellSaid, max(@timestamp) as lastAt by subaccountId
+| sort failures desc
+| limit 20`,
+  },
   "One chat's life": {
     logs: "functions",
     text: `

@@ -1,4 +1,5 @@
-import { alarms, expressionOf } from "../infra/alarms.ts";
+import { expressionOf, metricsOf } from "../infra/alarm.ts";
+import { alarms, defaultConcurrencyLimit } from "../infra/alarms.ts";
 import { functionsOf } from "../infra/functions.ts";
 import { metrics } from "../lib/platform/metrics.ts";
 import { defineCommand } from "./command.ts";
@@ -112,8 +113,8 @@ function idleCosts(tenants: number): [what: string, dollars: number][] {
       return metric.by === "Code" ? assumed.errorCodes : functions;
     }),
   );
-  const watched = alarms({ stage: "production", apiId: "" });
-  const compared = sum(watched.map((alarm) => (expressionOf(alarm) ? 2 : 1)));
+  const watched = alarms({ stage: "production", apiId: "", concurrencyLimit: defaultConcurrencyLimit });
+  const compared = sum(watched.map((alarm) => (expressionOf(alarm) ? metricsOf(alarm).length : 1)));
   return [
     [
       `the sweep: ${runs} runs of ${seconds.toFixed(1)} s`,

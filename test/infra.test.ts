@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { expect, describe as group, it } from "vitest";
-import { type Alarm, alarms, descriptionOf, expressionOf, maxDescription } from "../infra/alarms.ts";
+import { type Alarm, cannotFire, descriptionOf, maxDescription } from "../infra/alarm.ts";
+import { alarms, defaultConcurrencyLimit } from "../infra/alarms.ts";
 import { dashboard } from "../infra/dashboard.ts";
 import { queries } from "../infra/queries.ts";
 import { overriddenSettings, problemsOf } from "../infra/settings.ts";
@@ -11,12 +12,13 @@ import { metrics, namespace } from "../lib/platform/metrics.ts";
 import type { Flag } from "../ops/command.ts";
 import { ops } from "../ops/main.ts";
 import { stageAsFarAsKnown, stageTarget } from "../ops/target.ts";
+import { isBeyond as beyond, comparedOf } from "./support/cloudwatch.ts";
 import { logged } from "./support/instance.ts";
 import { aLog } from "./support/log.ts";
 import { aChatBy, anInstance, aWire, owned } from "./support/wire.ts";
 import { aWorld, control, fault } from "./support/world.ts";
 
-const watched = { stage: "production", apiId: "an-api" };
+const watched = { stage: "production", apiId: "an-api", concurrencyLimit: defaultConcurrencyLimit };
 
 group("a saved query", async () => {
   const lines = await linesOfAllKinds();
@@ -64,6 +66,8 @@ async function linesOfAllKinds(): Promise<unknown[]> {
   await call("webhook", { subaccountId: world.subaccountId, body: event, headers });
   await fault(world, "create", { kind: "status", status: 500 });
   await call("create", { ...where, body: { agentId: world.agentId } });
+  await fault(world, "create", { kind: "status", status: 401 });
+  await call("create", { ...where, body: { agentId: world.agentId } });
   await wire.mongo.refuse();
   await call("transcript", { ...where, chatId });
   await wire.upstash.refuse();
@@ -96,7 +100,7 @@ group("what watches a stage", () => {
   const all = alarms(watched);
 
   it("knows our metrics by their names, with the dimensions under which they are written", () => {
-    const { widgets } = JSON.parse(JSON.stringify(dashboard(watched, "us-east-1", ["an-arn"])));
+    const { widgets } = JSON.parse(JSON.stringify(dashboard(watched, "us-east-1", ["an-arn"], String)));
     const shown: string[][] = widgets
       .flatMap((widget: { properties: { metrics?: unknown[][] } }) => widget.properties.metrics ?? [])
       .filter(([first]: unknown[]) => first === namespace)
@@ -111,7 +115,7 @@ group("what watches a stage", () => {
     const named = [...shown, ...alarmed].filter(([name]) => !name?.startsWith("GatewayThrottles"));
     expect(named.length).toBeGreaterThan(25);
     for (const [name, ...dimensions] of named) {
-      const metric: { unit: string; by?: string } | undefined = metrics[name as keyof typeof metrics];
+      const metric: { unit?: string; by?: string } | undefined = metrics[name as keyof typeof metrics];
       expect([name, ...dimensions]).toEqual([name, "Stage", ...(metric?.by ? [metric.by] : [])]);
     }
     // All of the list is shown somewhere; errors by code by a search.
@@ -130,12 +134,13 @@ group("what watches a stage", () => {
     const runbook = await readFile(new URL("../docs/runbook.md", import.meta.url), "utf8");
     const headings = [...runbook.matchAll(/^### (.*)$/gm)].map(([, heading]) => heading);
     for (const alarm of all) {
-      const { name, section = name, condition } = alarm;
+      const { name, severity, section = name, condition } = alarm;
       expect(headings.filter((heading) => heading === section)).toEqual([section]);
       expect(section).toMatch(/^[a-z-]+$/); // as it is, its link
       const text = descriptionOf(alarm, runbook, "production");
       const [first, ...rest] = text.split("\n\n");
-      expect([first, rest.at(-1)]).toEqual([`${condition}.`, `docs/runbook.md#${section}`]);
+      const urgency = severity === "page" ? "Now" : "Next working day";
+      expect([first, rest.at(-1)]).toEqual([`${urgency}: ${condition}.`, `docs/runbook.md#${section}`]);
       expect(rest.slice(0, -1).join().length).toBeGreaterThan(50);
       expect([name, text.length <= maxDescription]).toEqual([name, true]);
       expect(text).not.toMatch(/^#|undefined|<stage>/m);
@@ -169,6 +174,7 @@ group("what watches a stage", () => {
       "The sweep failed",
       "Turn settled",
       "A subaccount could not be swept",
+      "A chat could not be swept",
       "Retell shows none of the subaccount's chats",
       "Retell sent what could not be read",
     ];
@@ -188,16 +194,8 @@ group("an alarm", () => {
   const named = (name: string) => all.find((alarm) => alarm.name === name) ?? expect.fail(`There is no ${name}`);
 
   /** Whether a data point is beyond the threshold. `undefined`: the metric has none. */
-  function isBeyond(alarm: Alarm<string>, part: number | undefined, whole = 0): boolean {
-    const expression = expressionOf(alarm) ?? "part";
-    const functions = {
-      IF: (is: boolean, one: number, other: number) => (is ? one : other),
-      FILL: (value: number | undefined, instead: number) => value ?? instead,
-    };
-    const compute = new Function(...Object.keys(functions), "part", "whole", `return ${expression}`);
-    const value = compute(...Object.values(functions), part, whole);
-    return alarm.comparison === "GreaterThanThreshold" ? value > alarm.threshold : value < alarm.threshold;
-  }
+  const isBeyond = (alarm: Alarm<string>, part: number | undefined, whole = 0, off?: number) =>
+    beyond(alarm, comparedOf(alarm, { part, whole, off }));
 
   it("goes off where few ask and all fail, or only those who need Retell", () => {
     for (const name of ["failing", "failing-create", "failing-message", "failing-end"]) {
@@ -218,15 +216,41 @@ group("an alarm", () => {
     expect([isBeyond(named("error-rate"), 2, 40), isBeyond(named("error-rate"), 20, 1_000)]).toEqual([false, false]);
   });
 
-  it("goes off at the first request that meets a bug, or a key that does not decrypt", () => {
-    for (const [name, Code] of [
-      ["internal-errors", "INTERNAL_ERROR"],
-      ["undecryptable-keys", "API_KEY_DECRYPTION_ERROR"],
-    ] as const) {
-      const { source } = named(name);
-      expect([source.metricName, source.dimensions.Code]).toEqual(["Errors", Code]);
-      expect([isBeyond(named(name), 1), isBeyond(named(name), 0)]).toEqual([true, false]);
+  it("is not set off by what the stage takes off as one tenant's own, and by nothing less", () => {
+    for (const name of ["error-rate", "failing"]) {
+      const rest = (part: number, whole: number, off: number) => isBeyond(named(name), part, whole, off);
+      // A client polls a broken tenant; beside it nothing fails, two do, most do.
+      expect([rest(900, 1_000, 900), rest(902, 1_000, 900), rest(960, 1_000, 900)]).toEqual([false, false, true]);
     }
+  });
+
+  it("pages for many subaccounts, and lets one wait until the next working day", () => {
+    const many = named("many-subaccounts-failing");
+    expect([isBeyond(many, 1, 1), isBeyond(many, 3, 200), isBeyond(many, 21, 200), isBeyond(many, 2, 2)]).toEqual([
+      false,
+      false,
+      true,
+      true,
+    ]);
+    const one = named("subaccounts-failing");
+    expect([many.severity, one.severity, isBeyond(one, 1), isBeyond(one, 0)]).toEqual(["page", "look", true, false]);
+    expect(one.period * one.periods).toBe(1_800);
+  });
+
+  it("can go off; where it cannot, a deployment says so", () => {
+    expect(cannotFire(all)).toEqual([]);
+    const { threshold, condition } = alarms({ ...watched, concurrencyLimit: 10 }).at(-1) as Alarm<string>;
+    expect([threshold, condition]).toEqual([8, expect.stringContaining("80 % of 10 functions")]);
+    const wrong = { ...named("concurrency"), threshold: 800, highest: 10 };
+    expect(cannotFire([...all, wrong])).toEqual(["The alarm concurrency cannot go off: 800 is not below 10"]);
+    const slower = { ...named("slow-list"), threshold: 29_000 };
+    expect(cannotFire([slower])).toHaveLength(1);
+  });
+
+  it("goes off at the first request that meets a bug", () => {
+    const { source } = named("internal-errors");
+    expect([source.metricName, source.dimensions.Code]).toEqual(["Errors", "INTERNAL_ERROR"]);
+    expect([isBeyond(named("internal-errors"), 1), isBeyond(named("internal-errors"), 0)]).toEqual([true, false]);
   });
 
   it("does not go off for one slow answer among a few", () => {
@@ -251,6 +275,7 @@ group("what keeps a stage from being deployed", () => {
     const fine = {
       DOMAIN: "api.example.com",
       ALARM_EMAIL: "a@b.example",
+      PAGE_EMAIL: "pager@b.example",
       CORS_ORIGINS: "https://app.example.com",
       RESERVED_CONCURRENCY: "message=300,sweep=2",
       TRACING: "active",
@@ -265,6 +290,7 @@ group("what keeps a stage from being deployed", () => {
       RATE_LIMIT_LIST: "-7",
       RATE_LIMIT_LSIT: "10",
       ALARM_EMAIL: "nobody",
+      PAGE_EMAIL: "nobody",
       RESERVED_CONCURRENCY: "massage=3",
       DOMAIN: "x",
       TRACING: "yes",
@@ -276,6 +302,7 @@ group("what keeps a stage from being deployed", () => {
       "RATE_LIMIT_LIST",
       "DOMAIN",
       "ALARM_EMAIL",
+      "PAGE_EMAIL",
       "RESERVED_CONCURRENCY",
       "TRACING",
       "RATE_LIMIT_LSIT",

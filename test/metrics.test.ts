@@ -1,11 +1,13 @@
 import "./support/own-retell.ts";
+import { ObjectId } from "mongodb";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { handler as sweep } from "../functions/sweep.ts";
+import { encrypt } from "../lib/platform/crypto.ts";
 import { Metrics, metrics } from "../lib/platform/metrics.ts";
 import { MetricLine } from "./support/emf.ts";
 import { linesOf, metered, metricsOf } from "./support/instance.ts";
-import { aChatBy, anInstance, aWire, owned } from "./support/wire.ts";
-import { aWorld, control, fault, type Response } from "./support/world.ts";
+import { aChatBy, anInstance, aWire, logOf, owned } from "./support/wire.ts";
+import { aWorld, central, control, fault, type Response, type World } from "./support/world.ts";
 
 const wire = await aWire();
 const world = await aWorld();
@@ -17,6 +19,13 @@ const create = (headers: Record<string, string> = {}) =>
   instance.call("create", { ...where, body: { agentId: world.agentId }, headers });
 const send = (chatId: string, more: object = {}) =>
   instance.call("message", { ...where, chatId, body: { content: "ping" }, ...more });
+const update = (collection: "subaccounts" | "retellaccounts", { subaccountId }: World, $set: object) => {
+  const _id = new ObjectId(subaccountId);
+  const filter = collection === "subaccounts" ? { _id } : { subaccountId: _id };
+  return central.collection(collection).updateOne(filter, { $set });
+};
+const moveTo = async (tenant: World, url: string) =>
+  update("subaccounts", tenant, { mongodbUrl: await encrypt(url, tenant.subaccountId) });
 const countedBy = ({ body }: Response) => metricsOf(body.meta.operationId)[0];
 
 describe("what a request counts", () => {
@@ -105,6 +114,37 @@ describe("what a request counts", () => {
     expect(countedBy(await send(chatId))).toMatchObject({ Code: "CONNECTION_FAILED", MongoFailures: 1 });
   });
 
+  it.each<[string, (tenant: World) => Promise<unknown>]>([
+    ["account", (tenant) => fault(tenant, "create", { kind: "status", status: 401, count: 0 })],
+    ["account", (tenant) => update("retellaccounts", tenant, { apiKey: 7 })],
+    ["limit", (tenant) => fault(tenant, "create", { kind: "status", status: 429, count: 0 })],
+    ["key", (tenant) => update("retellaccounts", tenant, { apiKey: "v2.00000000.a.b.c" })],
+    ["database", (tenant) => moveTo(tenant, "mongodb://127.0.0.1:9/x")],
+    ["database", (tenant) => moveTo(tenant, "no address")],
+    ["database", (tenant) => update("subaccounts", tenant, { mongodbUrl: "v2.00000000.a.b.c" })],
+    ["database", (tenant) => update("subaccounts", tenant, { databaseName: "has space" })],
+  ])("is a failure of one tenant, which is none of the stage: its %s", async (tenantCause, breakIt) => {
+    const tenant = await aWorld();
+    await breakIt(tenant);
+    const create = () => instance.call("create", { ...owned(tenant), body: { agentId: tenant.agentId } });
+    const requests = tenantCause === "limit" ? 2 : 1; // after a 429, the open circuit refuses
+    for (let i = 0; i < requests; i++) {
+      const answer = await create();
+      expect(countedBy(answer)).toMatchObject({ TenantFailures: 1, Errors: 1, Code: answer.body.code });
+      for (const name of ["Failures", "Duration", "RetellFailures", "MongoFailures"]) {
+        expect(countedBy(answer)).not.toHaveProperty(name);
+      }
+      expect(logOf(answer, "ERROR")).toMatchObject([{ subaccountId: tenant.subaccountId, tenantCause }]);
+      expect(JSON.stringify(answer.body)).not.toContain("tenantCause");
+    }
+  });
+
+  it("is no failure of one tenant where its connection string names the central servers", async () => {
+    const tenant = await aWorld();
+    await moveTo(tenant, `${process.env.MONGODB_URL}&appName=own`.replace("//", "//user:p%40ss@"));
+    expect(countedBy(await instance.call("list", owned(tenant)))).toMatchObject({ MongoFailures: 1, Failures: 1 });
+  });
+
   it("is a Mongo that does not take a create's key, and the time that it took", async () => {
     await create();
     wire.mongo.treat = (what) => (what === "findAndModify chatrequests" ? "hang" : "pass");
@@ -142,6 +182,75 @@ describe("a turn of unknown outcome", () => {
     await control("retell", "POST", "/clock", { advanceMs: 60_000 });
     await isDue(chatId);
     expect(await swept()).toMatchObject({ Sweeps: 1, OldestOpenTurn: 0, MessagesSent: 1 });
+  });
+});
+
+describe("subaccounts that cannot work", () => {
+  const minuteMs = 60_000;
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+  const later = (minutes: number) => vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + minutes * minuteMs });
+
+  /** The only tenants of the stage. */
+  async function aStageOf(count: number): Promise<World[]> {
+    await Promise.all(["subaccounts", "chatsweeps"].map((name) => central.collection(name).deleteMany({})));
+    return Promise.all([...Array(count)].map(() => aWorld()));
+  }
+
+  it.each<[string, (tenant: World) => Promise<unknown>, object]>([
+    ["account", (tenant) => fault(tenant, "list", { kind: "status", status: 401 }), {}],
+    ["key", (tenant) => update("retellaccounts", tenant, { apiKey: "v2.00000000.a.b.c" }), { apiKey: "sealed" }],
+    ["key", (tenant) => update("retellaccounts", tenant, { webhookKeys: ["v2.00000000.a.b.c"] }), { webhookKeys: [] }],
+    ["database", (tenant) => moveTo(tenant, "no address"), { mongodbUrl: "" }],
+  ])(
+    "are counted by each run of the sweep until they are repaired, if nobody uses them, too: %s",
+    async (cause, breakIt, repair) => {
+      const [tenant, other] = (await aStageOf(2)) as [World, World];
+      await breakIt(tenant);
+      const failing = { SubaccountsFailing: 1, SubaccountsSwept: 2 };
+      const first = await swept();
+      expect(first).toMatchObject(failing);
+      expect(first).not.toHaveProperty("SweepFailures");
+      const warnings = linesOf(first.operationId).filter(({ tenantCause }) => tenantCause === cause);
+      expect(warnings).toMatchObject([{ level: "WARN", subaccountId: tenant.subaccountId }]);
+      expect(await swept()).toMatchObject(failing);
+
+      if ("mongodbUrl" in repair) await update("subaccounts", tenant, repair);
+      const apiKey = await encrypt(tenant.apiKey, tenant.subaccountId);
+      if (cause === "key") await update("retellaccounts", tenant, { ...repair, apiKey });
+      later(11);
+      expect(await swept()).toMatchObject({ SubaccountsFailing: 0, SubaccountsSwept: 2 });
+      expect(await swept()).toMatchObject({ SubaccountsFailing: 0 });
+      expect(linesOf(first.operationId).filter(({ subaccountId }) => subaccountId === other.subaccountId)).toEqual([]);
+    },
+  );
+
+  it.each([{ isActive: false }, { maintenanceMode: true }])("are none that are not meant to: %j", async (state) => {
+    const [tenant] = (await aStageOf(1)) as [World];
+    await moveTo(tenant, "no address");
+    await update("subaccounts", tenant, state);
+    expect(await swept()).toMatchObject({ SubaccountsFailing: 0, SubaccountsSwept: 1 });
+  });
+
+  it("are counted as failures of the sweep where the cause is not their own", async () => {
+    const [tenant] = (await aStageOf(1)) as [World];
+    await fault(tenant, "list", { kind: "status", status: 500 });
+    expect(await swept()).toMatchObject({ SubaccountsFailing: 1, SweepFailures: 1 });
+    expect(await swept()).toMatchObject({ SubaccountsFailing: 0 });
+  });
+
+  it("cost a run nothing where all are well: two commands for an idle subaccount", async () => {
+    const commands = async (count: number) => {
+      await aStageOf(count);
+      await swept();
+      const calls = await wire.callsTo("mongo", swept);
+      return calls.filter((what) => what !== "hello");
+    };
+    const [few, more] = [await commands(2), await commands(5)];
+    expect(more.slice().sort().join()).toBe(
+      [...few, ...Array(3).fill("find chats"), ...Array(3).fill("find chatsweeps")].sort().join(),
+    );
   });
 });
 

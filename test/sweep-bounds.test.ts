@@ -176,7 +176,8 @@ describe("a run of the sweep", () => {
     expect(await sweep({ until: Date.now() + minuteMs, perSubaccount: 100 }, log)).toMatchObject({
       settled: 0,
       failed: 0,
-      oldestOpenSeconds: 600,
+      failing: 1,
+      oldestOpenSeconds: 0, // it waits for the account
     });
     expect(linesOf(log.fields.operationId)).toMatchObject([
       {

@@ -3,13 +3,15 @@ import { config } from "../platform/config.ts";
 import { decrypt } from "../platform/crypto.ts";
 import { ApiError } from "../platform/errors.ts";
 import type { RequestLog } from "../platform/logger.ts";
-import { acquireDatabase } from "../platform/mongo.ts";
+import { acquireDatabase, isOwnCluster } from "../platform/mongo.ts";
 import type { Access } from "./membership.ts";
 
 /** A subaccount during one request, with its database. Every function that reads or writes its data gets one. */
 export interface TenantContext {
   subaccountId: string;
   db(): Promise<Db>;
+  /** Its database is on other servers than the central one. */
+  hasOwnCluster: boolean;
   /** The Retell account as Redis has it, if it was read along with the limits. */
   cachedAccount?: Promise<string | null> | undefined;
   /** Work that must end before the answer leaves, because Lambda freezes the process then. */
@@ -48,8 +50,9 @@ export async function openTenant(
 ): Promise<TenantContext> {
   try {
     const address = await connectionStringOf(subaccountId, location);
-    return { subaccountId, ...acquireDatabase(address, location.databaseName), trailing, log };
+    const database = acquireDatabase(address, location.databaseName);
+    return { subaccountId, ...database, hasOwnCluster: isOwnCluster(address), trailing, log };
   } catch (cause) {
-    throw new ApiError("CONNECTION_FAILED", { cause });
+    throw new ApiError("CONNECTION_FAILED", { cause, tenantCause: "database" });
   }
 }

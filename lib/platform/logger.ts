@@ -1,5 +1,5 @@
 import { Logger } from "@aws-lambda-powertools/logger";
-import type { ApiError, ErrorCode } from "./errors.ts";
+import { type ApiError, type ErrorCode, type TenantCause, tenantCauseOf } from "./errors.ts";
 import { Metrics } from "./metrics.ts";
 
 const logger = new Logger({ serviceName: "scalai-chat" });
@@ -43,7 +43,8 @@ export class RequestLog {
     try {
       return await work;
     } catch (error) {
-      if (part === "mongo" && (error as { code?: unknown }).code === unreachable) this.metrics.add("MongoFailures");
+      const isUnreachable = (error as { code?: unknown }).code === unreachable;
+      if (part === "mongo" && isUnreachable && !tenantCauseOf(error)) this.metrics.add("MongoFailures");
       throw error;
     } finally {
       this.spent[part] += performance.now() - start;
@@ -75,19 +76,26 @@ export class RequestLog {
   /** Writes a request's own line and its metrics. Both in one write: of a message's seven writes, this saves one. */
   finish(outcome: Fields & { duration: number }, error?: ApiError): void {
     process.stdout.cork();
-    if (error && isFailure(error)) this.error("Request failed", error, outcome);
-    else this.info("Request", outcome);
+    const tenantCause = error?.tenantCause;
+    // A pause is an operator's own doing.
+    if (error && error.status >= 500 && tenantCause !== "paused") this.error("Request failed", error, outcome);
+    else this.info("Request", { ...outcome, tenantCause });
     this.writeMetrics(outcome.duration, error);
     process.stdout.uncork();
   }
 
-  /** Writes what was counted, as the last line of a request or of a sweep. */
-  writeMetrics(durationMs: number, error?: { code: ErrorCode; status: number }): void {
+  /**
+   * Writes what was counted, as the last line of a request or of a sweep. A failure with one tenant's own cause is kept
+   * out of what the alarms of the whole stage watch: a client that polls such a tenant would set them off.
+   */
+  writeMetrics(durationMs: number, error?: ApiError): void {
     const { operationId, requestId, operation, cache } = this.fields;
-    this.metrics.put("Duration", durationMs);
+    const failures = error?.tenantCause ? "TenantFailures" : "Failures";
+    const isFailure = (error?.status ?? 0) >= 500;
+    if (isFailure) this.metrics.add(failures);
+    if (!isFailure || failures === "Failures") this.metrics.put("Duration", durationMs);
     if (cache) this.metrics.add(cache === "hit" ? "CacheHits" : "CacheMisses");
     if (error) this.metrics.add("Errors");
-    if (error && isFailure(error)) this.metrics.add("Failures");
     this.metrics.flush({ operationId, requestId, Operation: operation, Code: error?.code });
   }
 
@@ -95,10 +103,6 @@ export class RequestLog {
     return { ...this.fields, ...extra };
   }
 }
-
-/** A pause is an operator's own doing, and must not alarm anybody. */
-const isFailure = ({ status, code }: Pick<ApiError, "status" | "code">) =>
-  status >= 500 && code !== "SUBACCOUNT_PAUSED";
 
 interface Description {
   name: string;
@@ -110,16 +114,23 @@ interface Description {
   cause?: Description;
 }
 
+interface Reason {
+  reason: Description;
+  tenantCause: TenantCause | undefined;
+  retellStatus?: number;
+  retellError?: string;
+}
+
 /** The fields of an error. What Retell answered is also at the top level, because its depth in the causes varies. */
-function reasonOf(error: unknown): { reason: Description; retellStatus?: number; retellError?: string } {
+function reasonOf(error: unknown): Reason {
   let failed = error;
   while (failed instanceof Error && failed.name !== "RetellError") failed = failed.cause;
   while (failed instanceof Error && failed.name === "RetellError") failed = failed.cause;
-  const reason = describe(error);
-  if (!(failed instanceof Error)) return { reason };
+  const reason = { reason: describe(error), tenantCause: tenantCauseOf(error) };
+  if (!(failed instanceof Error)) return reason;
   const { name, status, cause } = describe(failed);
   const retellError = cause?.code === undefined ? name : String(cause.code); // why there was no connection
-  return { reason, ...(status === undefined ? {} : { retellStatus: status }), retellError };
+  return { ...reason, ...(status === undefined ? {} : { retellStatus: status }), retellError };
 }
 
 /**

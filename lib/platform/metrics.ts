@@ -4,41 +4,52 @@ import { stage } from "./stage.ts";
 export const namespace = "ScalAIChat";
 
 /**
- * The metrics, each per stage, and some `by` one more dimension. CloudWatch bills every combination of dimensions by the
- * month, so there is none by subaccount, user or chat. Those are in the log lines.
+ * The metrics: counts unless another unit is given, each per stage, and some `by` one more dimension. CloudWatch bills
+ * every combination of dimensions by the month, so there is none by subaccount, user or chat. Those are in the log lines.
  */
 export const metrics = {
-  /** Of a request, or of a run of the sweep. Its sample count is the number of requests. */
+  /** Of a request, or of a run of the sweep. Its sample count is the number of requests without `TenantFailures`. */
   Duration: { unit: "Milliseconds", by: "Operation" },
-  CacheHits: { unit: "Count", by: "Operation" },
-  CacheMisses: { unit: "Count", by: "Operation" },
+  CacheHits: { by: "Operation" },
+  CacheMisses: { by: "Operation" },
   /** Answers other than 200, including 4xx. */
-  Errors: { unit: "Count", by: "Code" },
-  /** Answers of 5xx. */
-  Failures: { unit: "Count", by: "Operation" },
-  ChatsCreated: { unit: "Count" },
+  Errors: { by: "Code" },
+  /** Answers of 5xx, without `TenantFailures`. */
+  Failures: { by: "Operation" },
+  /** Answers of 5xx for a cause that concerns one tenant alone (`TenantCause` in errors.ts). */
+  TenantFailures: {},
+  ChatsCreated: {},
   /** Messages of users that Retell has received. */
-  MessagesSent: { unit: "Count" },
+  MessagesSent: {},
   /** From a chat's start to its end. */
   ChatDuration: { unit: "Seconds" },
-  MessagesPerChat: { unit: "Count" },
+  MessagesPerChat: {},
   /** US cents, when a chat's cost is first known. What Retell adds later is not counted. */
   ChatCost: { unit: "None" },
   /** Requests that an instance counted by itself, without Redis. */
-  DegradedLimits: { unit: "Count" },
-  /** Calls to Retell without a useful answer, or not made because the circuit was open. A 4xx is an answer. */
-  RetellFailures: { unit: "Count" },
-  /** Operations for which Mongo could not be reached in time. */
-  MongoFailures: { unit: "Count" },
+  DegradedLimits: {},
+  /**
+   * Calls to Retell without a useful answer, or not made because the circuit was open. A 4xx is an answer: of a call that
+   * asks too much, or a tenant's own cause.
+   */
+  RetellFailures: {},
+  /** Operations for which Mongo could not be reached in time, without those on a tenant's own cluster. */
+  MongoFailures: {},
   /** Sends whose outcome was unknown when they were answered. */
-  UnknownTurns: { unit: "Count" },
-  /** Age of the oldest turn that a run of the sweep left open. */
+  UnknownTurns: {},
+  /** Age of the oldest turn that a run of the sweep left open, without those that wait for their tenant's account. */
   OldestOpenTurn: { unit: "Seconds" },
   /** Completed runs of the sweep. */
-  Sweeps: { unit: "Count" },
+  Sweeps: {},
+  /** Subaccounts that a run of the sweep visited. All of them, unless its time was over. */
+  SubaccountsSwept: {},
+  /** Those among them that cannot work now, for whatever cause. The log names them. */
+  SubaccountsFailing: {},
+  /** Subaccounts and chats that a run of the sweep could not handle, without tenants' own causes. */
+  SweepFailures: {},
   /** Searches for orphans that ended no chat, because the subaccount has another database than before. */
-  ChangedDatabases: { unit: "Count" },
-} as const satisfies Record<string, { unit: string; by?: "Operation" | "Code" }>;
+  ChangedDatabases: {},
+} as const satisfies Record<string, { unit?: string; by?: "Operation" | "Code" }>;
 
 export type Metric = keyof typeof metrics;
 
@@ -87,7 +98,7 @@ export class Metrics {
     const directives = new Map<string, { Name: Metric; Unit: string }[]>();
     const values: Partial<Record<Metric, number | number[]>> = {};
     for (const [name, all] of this.#values) {
-      const { unit, by = "" }: { unit: string; by?: string } = metrics[name];
+      const { unit = "Count", by = "" }: { unit?: string; by?: string } = metrics[name];
       directives.set(by, [...(directives.get(by) ?? []), { Name: name, Unit: unit }]);
       const some = all.splice(0, maxValues);
       values[name] = some.length === 1 ? some[0] : some;

@@ -142,6 +142,9 @@ export const isTypeMismatch = (error: unknown) => hasCode(error, 14);
 /** Whether Mongo refused a write because the document would be over 16 MB. */
 export const isTooLarge = (error: unknown) => hasCode(error, 10334) || hasCode(error, 17419);
 
+/** Whether Mongo refused the name of a database. Our collections have valid names. */
+export const isInvalidName = (error: unknown) => hasCode(error, 73);
+
 const hasCode = (error: unknown, code: number) => error instanceof Error && "code" in error && error.code === code;
 
 interface Cluster {
@@ -233,6 +236,12 @@ async function connect(
     throw new ApiError("CONNECTION_FAILED", { cause });
   }
 }
+
+/** Whether a connection string names other servers than the central database's. */
+export const isOwnCluster = (url: string) => hostsOf(url) !== hostsOf(config().MONGODB_URL);
+
+/** Undefined where there is none. A password in a valid URL has no slash. */
+const hostsOf = (url: string) => /^[\w+]+:\/\/(?:[^/?]*@)?([^/?]+)/.exec(url)?.[1]?.toLowerCase();
 
 /** Without `maxStalenessSeconds`, which the driver refuses together with the read preference `primary`. */
 const withoutMaxStaleness = (url: string) => url.replace(/(?<=[?&])maxStalenessSeconds=[^&]*&?/i, "");

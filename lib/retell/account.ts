@@ -71,8 +71,8 @@ export async function accountOf(tenant: AccountContext & Pick<TenantContext, "ca
  */
 export async function* webhookKeysOf(context: AccountContext): AsyncGenerator<string[]> {
   const recent = accounts.get(context.subaccountId);
-  if (recent) yield keysOf(recent, context).catch(() => []); // Mongo may have keys that can be decrypted
-  yield keysOf(await decryptAndCache(context, await loadAccountThrottled(context)), context);
+  if (recent) yield webhookKeysIn(recent, context).catch(() => []); // Mongo may have keys that can be decrypted
+  yield webhookKeysIn(await decryptAndCache(context, await loadAccountThrottled(context)), context);
 }
 
 /** By subaccount, the oldest first. */
@@ -105,7 +105,15 @@ function loadAccountThrottled(context: AccountContext): Promise<EncryptedAccount
   return found;
 }
 
-async function keysOf({ apiKey, encrypted }: Account, { subaccountId }: AccountContext): Promise<string[]> {
+/**
+ * The keys that may sign an account's webhooks.
+ *
+ * @throws API_KEY_DECRYPTION_ERROR
+ */
+export async function webhookKeysIn(
+  { apiKey, encrypted }: Account,
+  { subaccountId }: Pick<AccountContext, "subaccountId">,
+): Promise<string[]> {
   if (!encrypted.webhookKeys?.length) return [apiKey];
   try {
     return await Promise.all(encrypted.webhookKeys.map((text) => decrypt({ text }, subaccountId, "retell-salt")));
@@ -171,7 +179,10 @@ async function loadAccount({ subaccountId, log, trailing }: AccountContext): Pro
     webhookKeys: webhookKeys ?? undefined, // any other type than a list of texts is refused, because it protects
   });
   if (!encrypted.success)
-    throw new ApiError("RETELL_FETCH_FAILED", { cause: new UnexpectedAnswer("A malformed Retell account") });
+    throw new ApiError("RETELL_FETCH_FAILED", {
+      cause: new UnexpectedAnswer("A malformed Retell account"),
+      tenantCause: "account",
+    });
 
   trailing.push(redis.set(cacheKey(subaccountId), JSON.stringify(encrypted.data), maxAgeMs / 1_000).catch(() => {}));
   return encrypted.data;

@@ -189,8 +189,7 @@ export class RetellClient {
     const refusal = bypassBreaker ? undefined : breaker.refusal(target);
     if (refusal) {
       log.fields.retellCircuitOpen = refusal.reason;
-      log.metrics.add("RetellFailures");
-      throw new RetellError(code, "unsent", refusal);
+      throw this.#counted(new RetellError(code, "unsent", refusal));
     }
     try {
       const answer = await log.time("retell", send(sdk));
@@ -205,9 +204,14 @@ export class RetellClient {
       if (failure === "account" && (error as APIError).status === 401 && (await this.#reload())) {
         return this.#call(code, target, send, { bypassBreaker });
       }
-      if (failure !== "refused") log.metrics.add("RetellFailures");
-      throw new RetellError(code, failure, error);
+      throw this.#counted(new RetellError(code, failure, error));
     }
+  }
+
+  /** Counts a failure of Retell: neither a refusal of what was asked, nor one of this tenant's account. */
+  #counted(error: RetellError): RetellError {
+    if (error.kind !== "refused" && !error.tenantCause) this.#tenant.log.metrics.add("RetellFailures");
+    return error;
   }
 
   /** Whether the stored key is another one than the one that Retell has refused. */

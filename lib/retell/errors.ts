@@ -30,10 +30,16 @@ export class RetellError extends ApiError {
   constructor(code: ErrorCode, failure: FailureKind, cause: unknown, details?: Record<string, unknown>) {
     const known = cause instanceof CircuitOpen || cause instanceof RetellError ? cause.retryAfter : undefined;
     const seconds = failure === "limited" ? (known ?? retryAfterOf(cause)) : known;
-    super(code, { cause, ...(details ? { details } : {}), ...(seconds === undefined ? {} : { retryAfter: seconds }) });
+    const isHeldBack = cause instanceof CircuitOpen;
+    const isLimited = failure === "limited" || (isHeldBack && cause.reason === "limited");
+    super(code, {
+      cause,
+      ...(details ? { details } : {}),
+      ...(seconds === undefined ? {} : { retryAfter: seconds }),
+      tenantCause: isLimited ? "limit" : failure === "account" ? "account" : undefined,
+    });
     this.kind = failure;
     const from = cause instanceof RetellError ? cause : undefined;
-    const isHeldBack = cause instanceof CircuitOpen;
     this.isAccountWide = failure === "limited" || failure === "account" || isHeldBack || from?.isAccountWide === true;
   }
 }

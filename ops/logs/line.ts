@@ -75,6 +75,9 @@ export const LogLine = z.strictObject({
     .regex(/^\w{1,64}$/)
     .optional(),
 
+  /** The failure concerns this subaccount alone. */
+  tenantCause: z.enum(["account", "limit", "key", "database", "paused"]).optional(),
+
   /** Which field of a document was ignored, as `collection.field`. */
   field: z.string().optional(),
 
@@ -95,6 +98,7 @@ export const LogLine = z.strictObject({
   /** Subaccounts that a sweep skipped, because an operator has paused them. */
   paused: z.number().int().optional(),
   failed: z.number().int().optional(),
+  failing: z.number().int().optional(),
   oldestOpenSeconds: z.number().optional(),
 });
 export type LogLine = z.infer<typeof LogLine>;

@@ -1,7 +1,7 @@
 import type { Collection, Document, Filter, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
-import { bounded, isTypeMismatch } from "../../platform/mongo.ts";
+import { bounded, isInvalidName, isTypeMismatch, isUnreachable } from "../../platform/mongo.ts";
 import { sleep } from "../../platform/time.ts";
 import { type ChatSnapshot, type StoredChat, withReadableMessages } from "../model.ts";
 import { durableMs, durablePollMs } from "../timing.ts";
@@ -49,7 +49,19 @@ export function runIn<Stored extends Document, T>(
   operation: (documents: Collection<Stored>) => Promise<T>,
 ): Promise<T> {
   const work = async () => operation((await tenant.db()).collection<Stored>(collection));
-  return tenant.log.time("mongo", bounded(work()));
+  return tenant.log.time("mongo", attributed(tenant, bounded(work())));
+}
+
+/** A failure of the tenant's own cluster, or of its database's name, is marked as the tenant's. */
+async function attributed<T>({ hasOwnCluster }: TenantContext, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!isUnreachable(error)) throw error;
+    const { cause } = error as ApiError;
+    const isTenants = hasOwnCluster || isInvalidName(cause);
+    throw isTenants ? new ApiError("CONNECTION_FAILED", { cause, tenantCause: "database" }) : error;
+  }
 }
 
 /** Runs an operation on the tenant's chats. Throws what `runIn` throws. */

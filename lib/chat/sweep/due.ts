@@ -1,6 +1,6 @@
 import type { ObjectId } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
-import { ApiError } from "../../platform/errors.ts";
+import { ApiError, tenantCauseOf } from "../../platform/errors.ts";
 import { RequestLog } from "../../platform/logger.ts";
 import type { ChatContext } from "../context.ts";
 import { retryEnd } from "../end.ts";
@@ -11,18 +11,24 @@ import * as schedule from "../store/schedule.ts";
 import { claimMs, inactiveAccountWaitMs } from "../timing.ts";
 import { closeDeleted, isDeletedAtRetell } from "./deleted.ts";
 import { isAnswer, nextSweepAt } from "./next.ts";
-import { activeRetell, callSignal, type SweepRun } from "./run.ts";
+import { activeRetell, callSignal, countFailed, countFailing, type SweepRun } from "./run.ts";
+import type { Subaccount } from "./subaccounts.ts";
 import { sweepTombstone } from "./tombstones.ts";
 
 /** Handles the due chats of one subaccount. */
-export async function sweepDueChats(tenant: TenantContext, { bounds, result }: SweepRun): Promise<void> {
+export async function sweepDueChats(subaccount: Subaccount, tenant: TenantContext, run: SweepRun): Promise<void> {
+  const { bounds, result } = run;
   const dueChats = await schedule.due(tenant, bounds.perSubaccount);
   if (dueChats.length === 0) return;
   const openSince = new Map<string, Date>();
   for (const { chat_id, turn } of dueChats) if (turn?.at instanceof Date) openSince.set(chat_id, turn.at);
   try {
     const retell = await activeRetell(tenant);
-    if (!retell) return await postponeAll(tenant, dueChats);
+    if (!retell) {
+      openSince.clear(); // they wait for the account
+      countFailing(subaccount, run);
+      return await postponeAll(tenant, dueChats);
+    }
     for (const due of dueChats) {
       if (Date.now() > bounds.until) break;
       if (!(await schedule.claim(tenant, due, claimMs))) continue; // another sweep has it
@@ -41,10 +47,13 @@ export async function sweepDueChats(tenant: TenantContext, { bounds, result }: S
         // A chat that was deleted meanwhile, or a bug, concerns this chat alone. Other errors are of the account or
         // database.
         if (error instanceof ApiError && error.code !== "CHAT_NOT_FOUND") throw error;
-        result.failed += 1;
+        countFailed(run, error);
         log.warn("A chat could not be swept", error);
       }
     }
+  } catch (error) {
+    if (tenantCauseOf(error)) openSince.clear(); // they wait for the tenant's account or database
+    throw error;
   } finally {
     const ages = Array.from(openSince.values(), (at) => Math.round((Date.now() - at.getTime()) / 1_000));
     result.oldestOpenSeconds = Math.max(result.oldestOpenSeconds, ...ages);

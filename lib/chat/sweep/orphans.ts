@@ -1,5 +1,7 @@
 import type { TenantContext } from "../../access/tenant.ts";
 import { bounded, central } from "../../platform/mongo.ts";
+import { webhookKeysIn } from "../../retell/account.ts";
+import type { RetellClient } from "../../retell/client.ts";
 import type { RetellError } from "../../retell/errors.ts";
 import * as chats from "../store/chats.ts";
 import { markDatabase } from "../store/database-id.ts";
@@ -12,7 +14,7 @@ import {
   orphanOverlapMs,
   orphanSearchEveryMs,
 } from "../timing.ts";
-import { activeRetell, callSignal, type SweepRun, withTenant } from "./run.ts";
+import { activeRetell, callSignal, countFailing, type SweepRun, withTenant } from "./run.ts";
 import { type Subaccount, sweepNotes } from "./subaccounts.ts";
 import { endGivenUp } from "./tombstones.ts";
 
@@ -43,15 +45,23 @@ export async function searchOrphans(subaccount: Subaccount, run: SweepRun): Prom
   const _id = `orphans ${subaccount.id}`;
   const last = await bounded(notes.findOne({ _id }));
   const now = Date.now();
-  if (now - (last?.at.getTime() ?? 0) < orphanSearchEveryMs) return;
-  await bounded(notes.updateOne({ _id }, { $currentDate: { at: true } }, { upsert: true }));
+  if (now - (last?.at.getTime() ?? 0) < orphanSearchEveryMs) {
+    if (last?.failing) countFailing(subaccount, run);
+    return;
+  }
+  await bounded(notes.updateOne({ _id }, { $currentDate: { at: true }, $unset: { failing: "" } }, { upsert: true }));
   const from = Math.max((last?.done?.getTime() ?? 0) - orphanOverlapMs, now - orphanMaxAgeMs);
-  await withTenant(subaccount, run, async (tenant) => {
+  const failing = await withTenant(subaccount, run, async (tenant) => {
     const judgesFrom = await judgedFrom(tenant);
-    const isDone = await endOrphans(tenant, { from: Math.max(from, judgesFrom), to: now - orphanMinAgeMs }, run);
+    const retell = await activeRetell(tenant);
+    if (!retell) return; // once the account is active again, its orphans are still to be found
+    const startedIn = { from: Math.max(from, judgesFrom), to: now - orphanMinAgeMs };
+    const isDone = await endOrphans(tenant, retell, startedIn, run);
     // If this search fails, the next one covers its time too.
     if (isDone) await bounded(notes.updateOne({ _id }, { $set: { done: new Date(now) } }));
+    await webhookKeysIn(retell.account, tenant); // throws where one does not decrypt: webhooks would be refused
   });
+  if (failing) await bounded(notes.updateOne({ _id }, { $set: { failing } }));
 }
 
 /**
@@ -90,11 +100,10 @@ async function judgedFrom(tenant: TenantContext): Promise<number> {
  */
 async function endOrphans(
   tenant: TenantContext,
+  retell: RetellClient,
   startedIn: { from: number; to: number },
   { bounds, result }: SweepRun,
 ): Promise<boolean> {
-  const retell = await activeRetell(tenant);
-  if (!retell) return false; // once the account is active again, its orphans are still to be found
   if (startedIn.from >= startedIn.to) return true;
   const ours = await retell.ongoingOf(tenant.subaccountId, startedIn, callSignal());
   const ids = ours.map(({ chatId }) => chatId);

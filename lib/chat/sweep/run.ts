@@ -1,5 +1,5 @@
 import { openTenant, type TenantContext } from "../../access/tenant.ts";
-import { ApiError } from "../../platform/errors.ts";
+import { ApiError, type TenantCause, tenantCauseOf } from "../../platform/errors.ts";
 import { RequestLog } from "../../platform/logger.ts";
 import { type RetellClient, retellFor } from "../../retell/client.ts";
 import { sweepCallMs } from "../timing.ts";
@@ -21,10 +21,16 @@ export interface SweepResult {
   settled: number;
   /** Chats that came of a create of ours, that we have not stored, and that were ended at Retell. */
   orphansEnded: number;
+  /** Chats and subaccounts that could not be handled. */
   failed: number;
   /** Subaccounts that were skipped because an operator has paused them. */
   paused: number;
-  /** Age of the oldest turn that is still open; 0 when none is. */
+  /** Subaccounts that cannot work now: they failed in this run, or as the last search for orphans noted. */
+  failing: number;
+  /**
+   * Age of the oldest turn that is still open; 0 when none is. Without turns that wait for their tenant's account or
+   * database.
+   */
   oldestOpenSeconds: number;
 }
 
@@ -39,26 +45,43 @@ export interface SweepRun {
 
 /**
  * Runs work for one subaccount. If it fails (its cluster, its account, a 429), the sweep continues with the others.
+ *
+ * @returns Why it failed, if that concerns this tenant alone.
  */
 export async function withTenant(
-  { id, location }: Subaccount,
+  subaccount: Subaccount,
   run: SweepRun,
   work: (tenant: TenantContext) => Promise<void>,
-): Promise<void> {
+): Promise<TenantCause | undefined> {
+  const { id, location } = subaccount;
   const log = new RequestLog({ ...run.log.fields, subaccountId: id }, run.log.metrics);
   const trailing: Promise<unknown>[] = [];
   let tenant: TenantContext | undefined;
   try {
     tenant = await openTenant(id, location, { log, trailing });
     await work(tenant);
+    return undefined;
   } catch (error) {
     run.failedSubaccounts.add(id);
-    run.result.failed += 1;
+    countFailing(subaccount, run);
+    countFailed(run, error);
     log.warn("A subaccount could not be swept", error);
+    return tenantCauseOf(error);
   } finally {
     await Promise.all(trailing);
     tenant?.release();
   }
+}
+
+/** Counts a subaccount that cannot work now, unless it is not meant to. */
+export function countFailing({ isServed }: Subaccount, { result }: SweepRun): void {
+  if (isServed) result.failing += 1;
+}
+
+/** Counts what a run could not handle. */
+export function countFailed({ log, result }: SweepRun, error: unknown): void {
+  result.failed += 1;
+  if (!tenantCauseOf(error)) log.metrics.add("SweepFailures");
 }
 
 /** Undefined when the subaccount has no active Retell account, which is no error. */

@@ -1,6 +1,7 @@
 import type { ObjectId } from "mongodb";
 import { subaccountOf } from "../../access/membership.ts";
 import type { openTenant } from "../../access/tenant.ts";
+import type { TenantCause } from "../../platform/errors.ts";
 import { bounded, central, driver } from "../../platform/mongo.ts";
 
 /** A subaccount, and where its chats are. */
@@ -9,6 +10,8 @@ export interface Subaccount {
   location: Parameters<typeof openTenant>[1];
   /** An operator has paused it: nothing is read or written for it. */
   isPaused: boolean;
+  /** It is active, and not under maintenance: it is meant to work. */
+  isServed: boolean;
 }
 
 /** What the sweep notes for its next run. */
@@ -21,6 +24,8 @@ interface SweepNote {
   resumeAfter?: ObjectId;
   /** When the last search for orphans that was completed started. */
   done?: Date;
+  /** Why the last search for orphans failed, where the cause is the tenant's own: it lasts until somebody repairs it. */
+  failing?: TenantCause;
 }
 
 /** Subaccounts that are read at a time. */
@@ -51,7 +56,8 @@ export async function* subaccountsRoundRobin(work: string, until: number): Async
         if (_id === page[0]?._id) await note(_id);
         last = _id;
         const location = subaccountOf(document);
-        yield { id: String(_id), location, isPaused: location.paused !== undefined };
+        const isServed = location.isActive && !location.maintenanceMode;
+        yield { id: String(_id), location, isPaused: location.paused !== undefined, isServed };
       }
       page = page.length < pageSize || !last ? [] : await pageOf({ ...range, $gt: last });
     }
@@ -59,7 +65,14 @@ export async function* subaccountsRoundRobin(work: string, until: number): Async
 }
 
 async function pageOf(range: { $gt?: ObjectId; $lte?: ObjectId }) {
-  const projection = { isActive: 1, databaseName: 1, mongodbUrl: 1, encryptionIV: 1, chatPause: 1 };
+  const projection = {
+    isActive: 1,
+    maintenanceMode: 1,
+    chatPause: 1,
+    databaseName: 1,
+    mongodbUrl: 1,
+    encryptionIV: 1,
+  };
   const subaccounts = (await central()).collection<{ _id: ObjectId }>("subaccounts");
   return bounded(subaccounts.find({ _id: range }, { projection }).sort({ _id: 1 }).limit(pageSize).toArray());
 }

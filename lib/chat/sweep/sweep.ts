@@ -17,8 +17,9 @@ export async function sweep(bounds: SweepBounds, log: RequestLog): Promise<Sweep
     settled: 0,
     orphansEnded: 0,
     failed: 0,
-    oldestOpenSeconds: 0,
     paused: 0,
+    failing: 0,
+    oldestOpenSeconds: 0,
   };
   // Due chats come first. A quarter of the time is kept for orphans, however many chats are due.
   const until = bounds.until - Math.max(0, bounds.until - Date.now()) / 4;
@@ -29,7 +30,7 @@ export async function sweep(bounds: SweepBounds, log: RequestLog): Promise<Sweep
       continue;
     }
     result.subaccounts += 1;
-    await withTenant(subaccount, run, (tenant) => sweepDueChats(tenant, run));
+    await withTenant(subaccount, run, (tenant) => sweepDueChats(subaccount, tenant, run));
   }
   for await (const subaccount of subaccountsRoundRobin("orphans", bounds.until)) {
     if (!subaccount.isPaused && !run.failedSubaccounts.has(subaccount.id))
