@@ -177,7 +177,7 @@ describe("an account that was deactivated or changed", () => {
     expect(verdict(await create(reader, world))).toEqual([200, undefined]);
     await accounts.updateOne(of(world), { $set: { isActive: false } });
 
-    // The second instance takes it from Redis a moment before its end there.
+    // The second instance reads the account from Redis just before it expires there.
     vi.setSystemTime(Date.now() + 299_000);
     expect(verdict(await create(late, world))).toEqual([200, undefined]);
     vi.setSystemTime(Date.now() + 1_000);

@@ -121,7 +121,7 @@ describe("to create, another tenant's", () => {
 });
 
 describe("an Idempotency-Key", () => {
-  /** Somebody who works for both tenants: the caller is the same, too. */
+  /** A user who is a member of both tenants. */
   async function forBoth(): Promise<[World, World]> {
     const user = await aUser();
     for (const { subaccountId } of [mine, theirs]) await aMembership(subaccountId, user.id, ["read", "write"]);
@@ -168,7 +168,7 @@ describe("an Idempotency-Key", () => {
       const { status, headers } = await sendIn(world, chatId, key);
       expect([status, headers["idempotent-replayed"]]).toEqual([200, undefined]);
     }
-    // The one that was used over there says nothing here.
+    // A key that was used in the other tenant has no effect here.
     expect((await sendIn(mine, ongoing, key)).status).toBe(404);
   });
 });

@@ -23,7 +23,7 @@ const required = new Set(["agentId", "content"]);
 
 const right = (route: Route, changes: Partial<Request> = {}) => rightRequest(world, chatId, route, changes);
 
-/** What a client puts on the wire, for what `call` is too well-behaved for. */
+/** The raw event of a request, for what `call` cannot send. */
 function onTheWire(route: Route, { headers, ...changes }: Partial<HttpRequest> = {}): HttpRequest {
   const { token, body } = right(route);
   const target = route.path.replace("{subaccountId}", subaccountId).replace("{chatId}", chatId);
@@ -84,8 +84,8 @@ describe.each(withBody)("%s refuses in every field of its body", (name, route) =
     "1e999",
   ])("the operator, or what is of another type, %s", async (json) => {
     for (const field of fieldsOf(route.body)) {
-      if (field === "agentId" && json.startsWith('"')) continue; // a text like any other: no such agent
-      if (json === "null" && !required.has(field)) continue; // as good as absent
+      if (field === "agentId" && json.startsWith('"')) continue; // a valid text: the agent does not exist
+      if (json === "null" && !required.has(field)) continue; // null counts as absent
       await expectRefused(attack(withMember(route, field, json)), new RegExp(`^${field}(\\.|$)`));
     }
   });

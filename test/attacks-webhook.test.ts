@@ -136,7 +136,7 @@ describe("a webhook that is signed well", () => {
     expect((await deliver(one, JSON.stringify(ended(inOther)))).status).toBe(200);
     expect((await deliver(other, JSON.stringify(ended(inOne)))).status).toBe(200);
     expect([await stateOf(one), await stateOf(other)]).toEqual(before);
-    // Each at its own address is heard.
+    // At its own address, each is accepted.
     expect((await deliver(other, JSON.stringify(ended(inOther)))).status).toBe(200);
     expect(await stateOf(other)).not.toEqual(before[1]);
   });

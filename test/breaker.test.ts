@@ -25,18 +25,18 @@ const always = (world: World, step: string, kind: object) => fault(world, step, 
 const callsToRetell = (work: () => Promise<unknown>) => wire.callsTo("retell", work);
 const strong = (request: Request): Request => ({ ...request, query: { consistency: "strong" } });
 
-/** Reads at Retell, the nth time too: an app that polls. */
+/** Reads a transcript at Retell this many times, as an app that polls. Returns the last answer. */
 async function read({ call }: Instance, { request }: Tenant, times = 1) {
   for (let i = 1; i < times; i++) await call("transcript", strong(request));
   return call("transcript", strong(request));
 }
 
-/** Has Retell fail five creates in a row: neither reads nor sends go through then. */
+/** Lets five creates in a row fail at Retell, which opens the circuit for reads and sends, too. */
 async function giveUp({ call }: Instance, { world }: Pick<Tenant, "world">): Promise<void> {
   for (let i = 0; i < 5; i++) await call("create", { ...owned(world), body: { agentId: world.agentId } });
 }
 
-/** So many chats of one account, each with a request of its own. */
+/** This many chats of one account, each with its request. */
 async function severalChats(instance: Instance, tenant: Tenant, count: number): Promise<Tenant[]> {
   const more = Array.from({ length: count - 1 }, async () => {
     const chatId = await aChatBy(instance, tenant.world);
@@ -45,7 +45,7 @@ async function severalChats(instance: Instance, tenant: Tenant, count: number): 
   return [tenant, ...(await Promise.all(more))];
 }
 
-/** An instance that has met a tenant's Retell away five times, and has stopped the clock. */
+/** An instance whose circuit for a tenant's Retell is open. The clock stands still. */
 async function anInstanceThatGaveUp(): Promise<Tenant & { instance: Instance }> {
   const instance = await anInstance();
   const tenant = await aTenant(instance);
@@ -271,7 +271,7 @@ describe("while a Retell is left alone,", () => {
     const { chats } = await control("retell", "GET", `/chats?key=${world.apiKey}`);
     expect(chats.map(({ status }: { status: string }) => status).sort()).toEqual(["ended", "ongoing"]);
     await wire.heal();
-    expect(verdict(await instance.call("end", request))).toEqual([503, "CHAT_END_FAILED"]); // nobody's orphan
+    expect(verdict(await instance.call("end", request))).toEqual([503, "CHAT_END_FAILED"]); // this chat is no orphan, so the open circuit refuses its end
   });
 });
 

@@ -22,7 +22,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 describe("a bundle's size", () => {
-  /** kB. What a function has to load is what a cold start has to wait for: raise one for a reason only. */
+  /** kB. A cold start waits until all of it is loaded, so raise a budget only for a reason. */
   const budgets: Partial<Record<keyof typeof routes | "sweep", number>> = {
     list: 780,
     webhook: 800,
@@ -31,7 +31,7 @@ describe("a bundle's size", () => {
     openapi: 300,
     sweep: 790,
   };
-  /** Of an endpoint that has none of its own. */
+  /** The budget of an endpoint that has none of its own. */
   const budget = 864;
 
   it.each(functions)("%s keeps within its budget", (name) => {

@@ -3,7 +3,7 @@ import { mongoProxy, Recorder, type Trip } from "./support/proxy.ts";
 import { aChatBy, anInstance, owned } from "./support/wire.ts";
 import { aWorld, type World } from "./support/world.ts";
 
-/** Mongo with a hand on its answers: while it is held, what the chats were stays under way. */
+/** A proxy in front of MongoDB that can hold back the answers about chats. */
 class Held extends Recorder {
   #gate: PromiseWithResolvers<void> | undefined;
   #arrived = Promise.withResolvers<void>();

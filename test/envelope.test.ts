@@ -50,7 +50,7 @@ function expectEnvelope(name: Name, result: APIGatewayProxyStructuredResultV2): 
   return code;
 }
 
-/** Right four times in five: what is wrong everywhere is refused at the first door. */
+/** Correct in four of five cases, because a request that is wrong everywhere is refused by the first check. */
 function mostly<T>(right: T, others: fc.Arbitrary<T>): fc.Arbitrary<T> {
   return fc.oneof({ weight: 4, arbitrary: fc.constant(right) }, others);
 }
@@ -127,7 +127,7 @@ it("whatever is sent over HTTP is answered in our envelope, and is never an erro
     { numRuns: runs(600) },
   );
   if (!process.env.TEST_ALL_RUNS) return;
-  // It got far: not everything was refused at the door.
+  // Some requests passed the first checks.
   for (const expected of ["create OK", "list OK", "transcript OK", "message VALIDATION_ERROR", "default NOT_FOUND"]) {
     expect(met).toContain(expected);
   }

@@ -108,7 +108,7 @@ async function playAtOnce(failure: Failure, to: Service, asked: readonly Cell["a
     const instance = await anInstance();
     cells.push(await aCell(what, { ...limits, instance, maker: isCold ? healthy : instance }));
   }
-  const door = await anInstance(); // where somebody knocks who does not belong
+  const door = await anInstance(); // for a caller who is no member
 
   const { world } = cells[0] as Cell;
   await strike(failure, to, cells);
@@ -163,7 +163,7 @@ async function timed(cell: Cell, remainingMs: number, withinSeconds: number | un
   return { ms, answer: text, within: `≤ ${seconds} s` };
 }
 
-/** Side by side they hold each other up; the quickest shows how long the wait was. */
+/** Parallel requests delay each other, so the fastest shows how long the wait was. */
 function quickest(answers: Awaited<ReturnType<typeof timed>>[]): void {
   const times = answers.filter(({ within }) => within === "≤ 3 s").map(({ ms }) => ms);
   if (times.length > 0) expect(Math.min(...times)).toBeLessThan(3_000);

@@ -136,7 +136,7 @@ group("what watches a stage", () => {
     for (const alarm of all) {
       const { name, severity, section = name, condition } = alarm;
       expect(headings.filter((heading) => heading === section)).toEqual([section]);
-      expect(section).toMatch(/^[a-z-]+$/); // as it is, its link
+      expect(section).toMatch(/^[a-z-]+$/); // so that the heading is also its anchor
       const text = descriptionOf(alarm, runbook, "production");
       const [first, ...rest] = text.split("\n\n");
       const urgency = severity === "page" ? "Now" : "Next working day";
@@ -205,7 +205,7 @@ group("an alarm", () => {
         true,
         true,
       ]);
-      // One that was unlucky, one in two, and none at all.
+      // Two failures, failures of half of the requests, and none.
       expect([isBeyond(named(name), 2, 2), isBeyond(named(name), 3, 6), isBeyond(named(name), undefined, 9)]).toEqual([
         false,
         false,

@@ -250,7 +250,7 @@ describe("a body of nothing but mistakes", () => {
       const { status, body } = await create(text);
       expect([status, body.errors.length <= 100]).toEqual([400, true]);
       if (expected) expect(body.errors).toEqual(expected);
-      // What stays unsaid was not looked for either: one more than the variables that there may be.
+      // What the answer does not name was not searched: one variable more than is allowed.
       expect(CreateChatBody.safeParse(JSON.parse(text)).error?.issues.length).toBeLessThanOrEqual(101);
     }
   });

@@ -172,7 +172,7 @@ describe("a permission", () => {
     await one.call("list", owned(world));
     await revoke(world);
     vi.setSystemTime(Date.now() + 59_000);
-    expect(await list()).toEqual([200, 200]); // the other has it from Redis, as old as it is
+    expect(await list()).toEqual([200, 200]); // the other instance reads the old value from Redis
     vi.setSystemTime(Date.now() + 1_000);
     expect(await list()).toEqual([403, 403]);
   });
@@ -285,7 +285,7 @@ describe("a permission", () => {
 /** Where Redis keeps what is known of a world's stranger. */
 const copyOf = ({ subaccountId, stranger }: World) => `test:access:${subaccountId}:${stranger.id}`;
 
-/** What stands there, were the stranger the owner. */
+/** What Redis would hold if the stranger were the owner. */
 const aCopy = () => ({
   readAt: Date.now(),
   epoch: "",

@@ -30,7 +30,7 @@ const userEntries = async (chatId: string): Promise<unknown[]> =>
 const chatsAtRetell = async (world: World) => (await control("retell", "GET", `/chats?key=${world.apiKey}`)).chats;
 const isReplay = ({ headers }: Response) => headers["idempotent-replayed"] === "true";
 
-/** Asks until there is an answer that is none of those that say: come again. */
+/** Repeats a request until its answer does not ask to try again. */
 async function insist(ask: () => Promise<Response>): Promise<Response> {
   let answer = await ask();
   while (answer.status === 409) answer = await ask();
@@ -82,7 +82,7 @@ describe("an Idempotency-Key while Redis is away", () => {
       expect([first, second].map((answer) => answer && isReplay(answer))).toEqual([false, true]);
     }
     expect(await userEntries(chatId)).toHaveLength(1);
-    expect(await chatsAtRetell(world)).toHaveLength(2); // the one before, and the one
+    expect(await chatsAtRetell(world)).toHaveLength(2); // the chat before, and one more
   });
 });
 

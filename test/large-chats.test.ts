@@ -12,7 +12,7 @@ const read = (chatId: string, query: Record<string, string> = {}) =>
 type Shown = { role: string; content: string; seq: number; tool_call_id?: string };
 const shown = ({ body }: Response): Shown[] => body.data.messages;
 
-/** All pages of a transcript; none of them is more than Lambda lets through. */
+/** All pages of a transcript. None is larger than Lambda allows. */
 async function pages(chatId: string, query: Record<string, string> = {}): Promise<Response[]> {
   const answers: Response[] = [];
   let after: string | undefined;

@@ -3,7 +3,7 @@ import { hide } from "./support/canaries.ts";
 import { debugged, logged, printed, problems } from "./support/instance.ts";
 import { aLog } from "./support/log.ts";
 
-/** Every test file ends with a search of all that it has written: it must not miss what it is for. */
+/** Every test file ends with a search for secrets in all of its output. These tests check that search. */
 group("what a caller said is found where it must not stand,", () => {
   const said = "the word that nobody else may read";
   hide({ content: said });

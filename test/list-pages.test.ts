@@ -14,7 +14,7 @@ const isOlder = ([time, id]: Key, [otherTime, otherId]: Key) =>
   time < otherTime || (time === otherTime && id < otherId);
 
 it("cursors visit every chat once, newest first, while others are being added", async () => {
-  // Few times and short ids, in which capitals, digits and signs sort as bytes do: ties everywhere.
+  // Few times and short ids, so that many chats have the same time. Capitals, digits and signs sort as bytes.
   const key = fc.tuple(fc.integer({ min: -2, max: 5 }), fc.stringMatching(/^[A-Za-z0-9_-]{1,3}$/));
   const keys = (maxLength: number) => fc.uniqueArray(key, { maxLength, selector: ([, id]) => id });
   const add = async (added: Key[]) => {
@@ -58,7 +58,7 @@ it("cursors visit every chat once, newest first, while others are being added", 
           expect(body.data.length).toBeLessThanOrEqual(limit);
           cursor = body.meta.nextCursor;
 
-          // What comes in ahead of us is yet to be seen; what is newer than where we are is for the next time.
+          // A chat that is added behind the current page must still appear, one that is newer must not.
           const added = (additions.shift() ?? []).filter(([, id]) => !taken.has(id));
           for (const [, id] of added) taken.add(id);
           await add(added);

@@ -55,7 +55,7 @@ describe("a request's log", () => {
     for (const name of ["transcript", "end"] as const) {
       expect(linesOf((await call(name, { ...where, chatId })).body.meta.operationId)).toMatchObject([known]);
     }
-    const tenant = await aWorld(); // after a 429 its account is left alone for a moment
+    const tenant = await aWorld(); // after a 429 the circuit of its account is open for a moment
     const limited = { token: tenant.owner.token, subaccountId: tenant.subaccountId, chatId: await aChat(tenant) };
     await fault(tenant, "completion", { kind: "status", status: 429 });
     const refused = await call("message", { ...limited, body: { content: "ping" } });
@@ -143,7 +143,7 @@ describe("a request's log", () => {
       const where = { token: tenant.owner.token, subaccountId: tenant.subaccountId };
       const chatId = await aChat(tenant);
       await fault(tenant, "completion", kind);
-      await fault(tenant, "retrieve", { kind: "status", status: 503 }); // else the history tells how it came out
+      await fault(tenant, "retrieve", { kind: "status", status: 503 }); // otherwise the history tells the outcome
       const { body } = await call("message", { ...where, chatId, body: { content: "ping" }, remainingMs: 5_300 });
       const line = linesOf(body.meta.operationId).find(({ message }) => message === "Request failed");
       const { retellStatus, retellError } = line ?? {};

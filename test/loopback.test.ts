@@ -10,7 +10,7 @@ const [gateway, retell] = await Promise.all([
 ]);
 afterAll(() => Promise.all([gateway, retell].map(({ stop }) => stop())));
 
-/** fetch sets Host itself, and lets nobody say otherwise. */
+/** fetch always sets the header Host itself. */
 async function ask(
   url: string,
   headers: Record<string, string>,

@@ -60,7 +60,7 @@ describe("message", () => {
       "local 漢 1",
       undefined,
     ]);
-    // It is part of what a key stands for, and no key itself.
+    // It is part of the request that a key names, and no key itself.
     const other = { body: { ...body, client_message_id: "local 2" } };
     expect((await send(chatId, "", { ...other, ...key })).body.code).toBe("IDEMPOTENCY_KEY_REUSED");
     expect((await send(chatId, "", { body })).body.data.user_message).toMatchObject({ seq: 4 });
@@ -83,7 +83,7 @@ describe("message", () => {
       "agent",
       "user",
       "agent",
-    ]); // prettier: one line tells the story
+    ]);
     expect(
       chat?.messages.filter((m: { role: string }) => m.role === "user").map((m: { content: string }) => m.content),
     ).toEqual(["ping 1", "ping 2", "ping 3"]);

@@ -53,7 +53,7 @@ describe("a chat of ours into which the old server has written", () => {
     const before = await read(world, chatId);
     await oldServerWrites(world, chatId, turn.slice(-1), turn);
     await control("retell", "PATCH", `/chats/${chatId}`, { status: "ended" });
-    // The end is stored by who read the messages before the old server wrote.
+    // A request that had read the messages before the old server wrote stores the end.
     const ended = { chat_status: "ended", end_timestamp: Date.now(), endedAt: new Date() };
     await world.db.collection("chats").updateOne({ chat_id: chatId }, { $set: ended });
     const contents = [...before.map(({ content }) => content), "from the old server", "answered there"];

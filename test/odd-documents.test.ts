@@ -159,7 +159,7 @@ describe("a field that a transcript cannot show", () => {
 });
 
 describe("the id of an imported chat", () => {
-  /** An ended chat under an id of another's choice. */
+  /** An ended chat with a given id. */
   async function imported(world: World, chatId: string): Promise<void> {
     const chat = await world.db.collection("chats").findOne({ chat_id: await aChat(world) });
     const { _id: _ours, ...rest } = chat ?? {};

@@ -14,7 +14,7 @@ const minuteMs = 60_000;
 interface Cluster {
   url: string;
   port: number;
-  /** The connections that are open to it. */
+  /** The number of open connections to it. */
   sockets: Set<Socket>;
   /** Takes a database there and uses it, until it is given back. */
   use(): Promise<() => void>;
@@ -57,7 +57,7 @@ async function aCluster(): Promise<Cluster> {
 const clusters = (count: number) => Promise.all([...Array(count)].map(aCluster));
 const isOpen = ({ sockets }: Cluster) => sockets.size > 0;
 const closed = (cluster: Cluster | undefined) => expect.poll(() => cluster?.sockets.size).toBe(0);
-/** Uses them one after the other. */
+/** Uses databases one after the other. */
 async function visit(places: Cluster[]): Promise<void> {
   for (const place of places) (await place.use())();
 }
@@ -76,7 +76,7 @@ describe("clients of Mongo", () => {
     expect((await Promise.all(requests)).map(({ status }) => status)).toEqual(Array(20).fill(200));
     const clients = [...new Set(connect.mock.contexts as MongoClient[])];
     expect(clients.map(({ options }) => options.hosts[0]?.port)).toEqual([main, own].map(({ port }) => port));
-    // Ten for work, and two for the watch over the server.
+    // Ten for operations, and two for monitoring.
     for (const { sockets } of [main, own]) expect(sockets.size).toBeLessThanOrEqual(12);
     connect.mockRestore();
     await close();
@@ -108,7 +108,7 @@ describe("clients of Mongo", () => {
     const release = await second.use();
     await visit([first]);
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 5 * minuteMs - 1_000 });
-    release(); // used until now
+    release(); // `usedAt` is set to now
     await visit([other]);
     expect([first, second].map(isOpen)).toEqual([true, true]);
 

@@ -22,7 +22,7 @@ const age = (world: World, chatId: string, ms: number) =>
     .collection("chats")
     .updateOne({ chat_id: chatId }, { $set: { "internal.turn.at": new Date(Date.now() - ms) } });
 
-/** A place where calls are held up, one after the other: the first is number 0. */
+/** Holds back calls, and numbers them from 0 in the order in which they come. */
 function aGate() {
   const moments: { reached: PromiseWithResolvers<void>; open: PromiseWithResolvers<void> }[] = [];
   let passed = 0;

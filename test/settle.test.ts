@@ -14,7 +14,7 @@ beforeEach(async () => {
   chatId = await aChat(world);
 });
 
-/** A turn as its sender left it: the user's message is stored, and nobody knows what became of it. */
+/** A turn whose sender died: the user's message is stored, and its outcome is unknown. */
 async function anOpenTurn(content: string, ageMs: number, state: "sending" | "unknown", more: object = {}) {
   const id = crypto.randomUUID();
   const message = { message_id: `msg_${id}`, role: "user", content, created_timestamp: 1, internal: { turn: id } };
@@ -31,7 +31,7 @@ async function anOpenTurn(content: string, ageMs: number, state: "sending" | "un
   );
 }
 
-/** What one does a second later: within a second of the last reading, Retell is not asked again. */
+/** Moves the clock by a second: within a second of the last read, Retell is not asked again. */
 async function aSecondLater<T>(work: () => Promise<T>): Promise<T> {
   vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 1_001 });
   try {

@@ -20,7 +20,7 @@ async function anOriginal(): Promise<Instance> {
   return instance;
 }
 
-/** An instance of another stage, on a copy of the central database; the chats in it are yesterday's: none. */
+/** An instance of another stage, on a copy of the central database that was made before there were chats. */
 async function aCopyOf(world: World): Promise<Instance> {
   const url = new URL(process.env.MONGODB_URL ?? "");
   url.pathname = `/copy_${crypto.randomUUID().slice(0, 8)}`;
@@ -48,7 +48,7 @@ const idsAtRetell = async (world: World): Promise<string[]> =>
     ({ chat_id }: { chat_id: string }) => chat_id,
   );
 
-/** A create with a key whose answer is lost: as long as nobody asks again, only Retell may know of it. */
+/** A create with a key whose answer is lost. Until it is repeated, only Retell may know the chat. */
 async function loseCreate(world: World, by: Instance, effect?: "before"): Promise<void> {
   await fault(world, "create", { kind: "drop", ...(effect ? { effect } : {}) });
   expect(verdict(await createBy(world, by))).toEqual([504, "TIMEOUT"]);

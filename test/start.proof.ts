@@ -1,4 +1,4 @@
-/** `npm start` in real processes, which a dozen tests kill in as many ways; `start.test.ts` has what is quick. */
+/** `npm start` in real processes that are killed in many ways. `start.test.ts` has the quick tests. */
 import { execFile } from "node:child_process";
 import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -12,7 +12,7 @@ import { aChat, aWorld, central, control, type World } from "./support/world.ts"
 const between = await aRetellBetween();
 
 beforeEach(async () => {
-  // Of the tests before.
+  // Those of earlier tests.
   await central.collection("subaccounts").deleteMany({});
 });
 afterEach(() => {
@@ -26,7 +26,7 @@ const asked = async (world: World): Promise<unknown[]> =>
 
 const counts = async (worlds: World[]) => (await Promise.all(worlds.map(asked))).map(({ length }) => length);
 
-/** A tenant with so many chats whose time has come, in a database of its own or in that one. */
+/** A tenant with this many chats that are due, in a database of its own or in the given one. */
 async function busy(count: number, databaseName?: string): Promise<World> {
   const world = await aWorld(databaseName ? { subaccount: { databaseName } } : {});
   const { agentId, subaccountId } = world;
@@ -44,7 +44,7 @@ const isDue = ({ db, subaccountId }: World) =>
     .collection("chats")
     .updateMany({ subaccountId }, { $set: { "internal.nextSweepAt": new Date(Date.now() - 1_000) } });
 
-/** A run whose time is over with the nth read at Retell. */
+/** A run whose time ends with the nth read at Retell. */
 async function runUntilRead(nth: number) {
   vi.useFakeTimers({ toFake: ["Date"] });
   const until = Date.now() + minuteMs;
@@ -105,7 +105,7 @@ describe("a run of the sweep", () => {
       asked.push(path.slice("/get-chat/".length));
       if (asked.length > 1) return undefined;
       began.resolve();
-      return goOn.promise; // as good as dead
+      return goOn.promise; // it goes on when the test is over
     };
     const dead = run(Date.now() + minuteMs);
     await began.promise;
@@ -133,7 +133,7 @@ describe("a run of the sweep", () => {
     expect(indexes).toContainEqual(expect.objectContaining({ key: { at: 1 }, expireAfterSeconds: 345_600 }));
     await busy(1);
     await run(Date.now() + minuteMs);
-    // But for the one that says in which database a subaccount's chats are: one a subaccount.
+    // Except one note per subaccount: the one that names its database.
     const kept = await central
       .collection("chatsweeps")
       .find({ at: { $not: { $type: "date" } } })
@@ -164,7 +164,7 @@ describe("a run of the sweep", () => {
     const own = { subaccountId: new ObjectId(world.subaccountId) };
     await central.collection("retellaccounts").updateOne(own, { $set: { isActive: false } });
     const chats = world.db.collection("chats");
-    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 6 * minuteMs }); // what was cached is forgotten
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 6 * minuteMs }); // cached values have expired
     const turn = {
       id: crypto.randomUUID(),
       operationId: crypto.randomUUID(),

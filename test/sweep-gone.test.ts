@@ -11,13 +11,13 @@ beforeEach(async () => {
 });
 
 describe("a chat that Retell has not any more", () => {
-  /** A tenant whose chats do not close by themselves: the simulator's clock goes with the sweep's. */
+  /** A tenant whose chats do not close by themselves, although the test moves the simulator's clock. */
   async function aPatient(): Promise<World> {
     await control("retell", "PUT", "/agents/agent_patient", { end_chat_after_silence_ms: null });
     return aWorld({ agentId: "agent_patient" });
   }
 
-  /** Runs of the sweep so many days from now, each when the chat is due. */
+  /** Runs the sweep this many days from now, each time when the chat is due. */
   async function runOn(world: World, chatId: string, days: number[]): Promise<void> {
     for (const day of days) {
       const due = { "internal.nextSweepAt": new Date(Date.now() - 1) };

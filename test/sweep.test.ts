@@ -14,7 +14,7 @@ const send = (world: World, chatId: string, content = "ping", more: object = {})
 
 const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
 
-/** As if its time had come. */
+/** Makes a chat due. */
 const isDue = (world: World, chatId: string, more: object = {}) =>
   world.db
     .collection("chats")
@@ -221,7 +221,7 @@ describe("the sweep", () => {
       expect(await runIn(hours)).toMatchObject({ orphansEnded });
     }
     expect((await control("retell", "GET", `/chats/${orphan}`)).status).toBe("ended");
-    // Once one has come to its end, the next looks at the last hours alone.
+    // After a search that was completed, the next one covers only the last hours.
     const [request] = (await requests(world, "list")).slice(-1);
     expect(request.body.filter_criteria.start_timestamp.value[0]).toBeGreaterThan(hoursAgo(-2).getTime());
   });

@@ -142,14 +142,14 @@ const cases: Case[] = [
   },
 ];
 
-// The scripts of the limits are loaded by whoever comes first in Redis' life; after that by nobody.
+// The first request of a new Redis loads the scripts of the limits.
 beforeAll(async () => {
   const world = await aWorld();
   const instance = await anInstance();
   await instance.call("message", { ...(await ongoing(world, instance)), body: { content: "ping" } });
 });
 
-// A pause of the machine between two requests looks like a trip. A trip that is there is there each time.
+// A pause of the machine between two calls looks like a trip. A real trip appears in every try.
 describe.each(cases)("trips: $what", { retry: 2 }, ({ name, prepare, more, ...expected }) => {
   const request: Prepare = async (world, instance) => ({ ...(await prepare(world, instance)), ...more });
 
@@ -303,7 +303,7 @@ describe("when an error answer leaves, nothing is left to do in Redis:", () => {
       .collection("retellaccounts")
       .updateOne({ subaccountId: new ObjectId(world.subaccountId) }, { $set: { isActive: false } });
     await fault(world, step, { kind: "status", status: 401 });
-    await wire.redisFault("slow", 150); // longer than the look into Mongo beside it
+    await wire.redisFault("slow", 150); // longer than the parallel read in MongoDB
     const steps = await wire.steps(async () => {
       const query = { consistency: "strong" };
       const answer = await instance.call(name, name === "transcript" ? { ...request, query } : request);

@@ -22,7 +22,7 @@ beforeEach(async () => {
 const broken = (name: string) =>
   central.createCollection(name, { viewOn: "nothing", pipeline: [{ $match: { $expr: { $divide: [1, 0] } } }] });
 
-/** The view fails only where there is something to be looked at. */
+/** The view fails only if it has a document to read. */
 const somethingToRead = () => central.collection<{ _id: ObjectId }>("nothing").insertOne({ _id: new ObjectId() });
 
 describe("a permission that Mongo refuses to tell", () => {

@@ -16,7 +16,7 @@ function cutFrom(command: string, nth: number): void {
   wire.mongo.treat = (what) => (what === command && ++seen >= nth ? "cut" : "pass");
 }
 
-/** As after the lease: until then the sender may be alive. */
+/** Moves the turn back beyond its lease, within which the sender may be alive. */
 const outliveLease = (world: World, chatId: string) =>
   world.db
     .collection("chats")

@@ -5,7 +5,7 @@ import { at, send, stored } from "./support/chats.ts";
 import { aGateway } from "./support/gateway.ts";
 import { aChat, aWorld, call, control, fault, type World } from "./support/world.ts";
 
-/** Retell, as the simulator is it, tells the API of its chats, through the gateway. */
+/** The simulator sends its webhooks to the API, through the gateway. */
 const gateway = await aGateway();
 afterEach(() => control("retell", "DELETE", "/faults"));
 
@@ -20,7 +20,7 @@ const usersOf = (chat: Document | null) =>
   chat?.messages.filter(({ role }: Document) => role === "user").map(({ content }: Document) => content);
 const deliveries = async (world: World, atLeast: number) =>
   (await control("retell", "GET", `/deliveries?atLeast=${atLeast}&key=${world.apiKey}`)).deliveries;
-/** Until Retell has analyzed what has ended. */
+/** Moves the clock by a minute. By then Retell has analyzed the ended chats. */
 const later = () => control("retell", "POST", "/clock", { advanceMs: 60_000 });
 
 describe("Retell's deliveries", () => {

@@ -3,7 +3,7 @@ import { aRetellBetween } from "./support/between.ts";
 import { at, stored, sweepLater, tell } from "./support/chats.ts";
 import { aChat, aWorld, call, control, fault, type World } from "./support/world.ts";
 
-/** A webhook is a hint, and what get-chat says is the truth. */
+/** A webhook is only a hint: what get-chat answers is stored. */
 const between = await aRetellBetween();
 afterEach(() => {
   vi.useRealTimers();
@@ -12,7 +12,7 @@ afterEach(() => {
 const reads = async (chatId: string) =>
   (await control("retell", "GET", `/requests?step=retrieve&chat_id=${chatId}`)).requests.length;
 
-/** What get-chat says besides what the simulator knows. */
+/** Adds fields to the answers of get-chat. */
 const readsAs = (more: Record<string, unknown>) => {
   between.after = (path, answer) => path.startsWith("/get-chat/") && Object.assign(answer, more);
 };
@@ -254,7 +254,7 @@ describe("a webhook of the end", () => {
     await tell(world, "chat_ended", {
       chat_id: chatId,
       agent_id: world.agentId,
-      chat_status: "ongoing", // whatever stands there
+      chat_status: "ongoing", // the status does not matter
       end_timestamp: 1_795_475_267_630,
       message_with_tool_calls: words,
     });

@@ -25,7 +25,7 @@ async function filled(chats: number, messages: number) {
   return { world, chatId: sampleChatIds[0] ?? "" };
 }
 
-/** Lets a chat be over after so many messages of what was really said in it, each with an id of its own. */
+/** Ends a chat after this many messages, which repeat a real conversation, each with an id of its own. */
 async function talk(world: World, chatId: string, count: number) {
   const place = { token: world.owner.token, subaccountId: world.subaccountId, chatId };
   for (const content of shopTalk) {
@@ -38,7 +38,7 @@ async function talk(world: World, chatId: string, count: number) {
     .updateOne({ chat_id: chatId }, { $set: { chat_status: "ended", end_timestamp: 1, messages } });
 }
 
-/** Puts a text in place of a chat's messages; the chat is over. */
+/** Replaces a chat's messages by one text, and ends the chat. */
 const say = ({ db }: World, chat_id: string, content: string[]) =>
   db.collection("chats").updateOne(
     { chat_id },

@@ -15,7 +15,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(work, { recursive: true }));
 
-/** Puts a program into the way of a step; of what it was asked it tells us. */
+/** Replaces a program that a step runs by one that records its arguments. */
 async function program(name: string, script: string): Promise<void> {
   await writeFile(join(work, "bin", name), `#!/bin/bash\n${script}\n`);
   await chmod(join(work, "bin", name), 0o755);

@@ -41,7 +41,7 @@ const Success = z.strictObject({
 /** API Gateway's own answers for a function without an answer. */
 const OwnAnswer = z.strictObject({ message: z.string() });
 
-/** The outcome of a call for a client that repeats it until it knows the outcome. */
+/** What a client learns that repeats a call until it knows the outcome. */
 export type Known<N extends Name> =
   | { kind: "done"; data: Data<N>; meta: Record<string, unknown>; isReplay: boolean }
   | { kind: "ended" }

@@ -282,7 +282,7 @@ function excuseOf(here: Here, sent: Sent): Excuse | undefined {
   return isTheFirst(entries, sent) ? "the first stranger" : undefined;
 }
 
-/** Whether a send was told the answer to a stranger: its own entry, which came later, is nobody's then, as a stranger's. */
+/** Whether a send was answered with the reply to a stranger. Its own entry came later, and counts as a stranger's. */
 function isDisplaced({ ledger, entries }: Here, { key }: Sent): boolean {
   const strangers = new Set(
     entries.filter(({ entry }) => entry.truth?.isStrangers).map(({ entry }) => entry.message_id),

@@ -9,7 +9,7 @@ export interface Sent {
   chatId: string;
   /** No two sends of a run have the same: see texts.ts. */
   content: string;
-  /** Epoch ms of the first request, and of the answer that the client took as the last word. */
+  /** Epoch ms of the first request, and of the answer that the client took as final. */
   from: number;
   to: number;
 }

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 const PACKAGE = join(import.meta.dirname, "..");
 const { version, devDependencies } = JSON.parse(await readFile(join(PACKAGE, "package.json"), "utf8"));
 
-/** An empty folder of somebody else's, into which the package is installed as it is published. */
+/** An empty folder, into which the package is installed as it is published. */
 let folder: string;
 const run = async (command: string, args: string[], cwd = folder) => {
   const { NODE_OPTIONS: _, NODE_TEST_CONTEXT: __, ...env } = process.env;

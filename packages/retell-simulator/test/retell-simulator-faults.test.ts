@@ -20,7 +20,7 @@ const words = async (id = chat_id) => {
 };
 const PING = ["user: ping", "agent: You said: ping (message 1)"];
 
-/** What a promise came to, without waiting for it here. */
+/** The outcome of a promise. The caller need not wait for it. */
 const outcomeOf = (promise: PromiseLike<unknown>) =>
   Promise.resolve(promise).then(
     () => "answered",
@@ -448,7 +448,7 @@ describe("which request a fault meets", () => {
 });
 
 describe("chaos", () => {
-  /** What twenty sends to a new chat come to, in a simulator of their own. */
+  /** The outcomes of twenty sends to a new chat, in a simulator of their own. */
   const sends = async (seed: number, disturbed = false) => {
     const other = await aSimulator({ seed: 1 });
     try {

@@ -43,7 +43,7 @@ export async function anEmulator() {
       const response = await fetch(`${emulator.url}/_control/stats`);
       return (await response.json()) as { requests: number; commands: number; byCommand: Record<string, number> };
     },
-    /** Neither data nor counts nor a failure to play. */
+    /** Removes all data, counts and faults. */
     async reset() {
       await control("fault", { kind: "none" });
       await control("flush");
