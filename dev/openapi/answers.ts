@@ -1,6 +1,7 @@
 import type { Route } from "../../lib/api/route.ts";
 import { type ErrorCode, errors } from "../../lib/platform/errors.ts";
 import recorded from "./examples.json" with { type: "json" };
+import { whenOf } from "./prose.ts";
 import { reference } from "./schemas.ts";
 
 type Status = number;
@@ -145,7 +146,7 @@ function failure(route: Route, status: Status, codes: ErrorCode[]): object {
   const theirs = gatewayAnswers[status];
   const kinds = [...(codes.length > 0 ? [ours] : []), ...(theirs ? [reference("GatewayAnswer")] : [])];
   const lines = [
-    ...codes.map((code) => `\`${code}\`: ${errors[code].message}`),
+    ...codes.map((code) => `\`${code}\`: ${whenOf(code, status) || errors[code].message}`),
     ...(theirs ? [`API Gateway's own answer: ${theirs}`] : []),
   ];
   return {

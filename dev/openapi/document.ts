@@ -5,6 +5,7 @@ import { RetellEvent } from "../../lib/retell/webhook.ts";
 import { answersOf, examples, headers } from "./answers.ts";
 import { success } from "./envelope.ts";
 import { headerParameters, parametersOf } from "./parameters.ts";
+import { basics, proseOn } from "./prose.ts";
 import { convert, nameOf, reference, type Schema, type Schemas } from "./schemas.ts";
 
 /** An OpenAPI 3.1 document, as far as its readers here need its shape. */
@@ -64,8 +65,7 @@ export function openapi(): Document {
       title: "ScalAI Chat",
       version: "1.0.0",
       summary: "Chats with Retell AI's text agents, for web and mobile apps",
-      description:
-        "Fields and codes are added, never removed, and their meaning does not change. A client ignores fields that it does not know.",
+      description: `Fields and codes are added, never removed, and their meaning does not change. A client ignores fields that it does not know.\n\n${basics}`,
       license: { name: "Proprietary", identifier: "LicenseRef-Proprietary" },
     },
     servers: [{ url: "/", description: "The deployment that serves this document" }],
@@ -112,7 +112,7 @@ function operationOf(route: Route, parameters: object[], schemas: Schemas): Oper
   return {
     operationId: name,
     summary,
-    description: notesOn(route),
+    description: [proseOn(name), notesOn(route)].filter((text) => text !== "").join("\n\n"),
     tags: [tagOf(route)],
     security: securityOf(route),
     ...(permission ? { "x-permission": permission } : {}),

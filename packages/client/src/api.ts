@@ -15,7 +15,14 @@ export interface paths {
         put?: never;
         /**
          * Start a chat with an agent
-         * @description Needs the permission write. At most 100 requests per 60 s and subaccount.
+         * @description Starts a chat with one of the subaccount's agents.
+         *
+         *     Of the body's fields only `agentId` is required, and null counts as absent. `agent_id`, `subaccount_id` and `chat_id` among the variables are always the API's own values. `messages` is the agent's opening message, if there is one.
+         *
+         *     - **`metadata`** has at most 50,176 bytes of JSON and 20 levels. A name must not begin with `$`, hold a dot or NUL, or be `__proto__` or `_bsontype`. An integer that a double cannot hold, such as 17841400008460057, is refused: send it as a string.
+         *     - **`retell_llm_dynamic_variables`** has at most 100 variables. Numbers and booleans become strings, and numbers keep all their digits. A null variable is left out.
+         *
+         *     Needs the permission write. At most 100 requests per 60 s and subaccount.
          */
         post: operations["create"];
         delete?: never;
@@ -35,7 +42,13 @@ export interface paths {
         put?: never;
         /**
          * Send a message and get the agent's reply
-         * @description Needs the permission write. At most 200 requests per 60 s and subaccount.
+         * @description Sends a message and waits for the agent's reply. A chat has one turn at a time: a second message meanwhile is 409 CHAT_BUSY.
+         *
+         *     `content` needs at least one visible character, and is sent unchanged. `messages` holds the agent's messages of this turn: none, one or several. `seq` is a message's place in the chat and counts hidden tool calls too. The agent may end the chat with its reply, so check `chat_status`.
+         *
+         *     `client_message_id` is your own id of the message. It comes back in `user_message`, in transcripts and with every failure of a stored message. It is no idempotency key: two messages may have the same.
+         *
+         *     Needs the permission write. At most 200 requests per 60 s and subaccount.
          */
         post: operations["message"];
         delete?: never;
@@ -55,7 +68,9 @@ export interface paths {
         put?: never;
         /**
          * End a chat
-         * @description Needs the permission write. At most 100 requests per 60 s and subaccount.
+         * @description Ends the chat. The request needs no body. Ending a chat twice succeeds both times. If Retell refuses (503 CHAT_END_FAILED), the sweep tries again, unless the user has written in the chat since.
+         *
+         *     Needs the permission write. At most 100 requests per 60 s and subaccount.
          */
         post: operations["end"];
         delete?: never;
@@ -73,7 +88,11 @@ export interface paths {
         };
         /**
          * Page through a subaccount's chats, newest first
-         * @description Needs the permission read. At most 50 requests per 60 s and subaccount.
+         * @description Lists the subaccount's chats, newest first. The first page with the default limit is cached for a minute.
+         *
+         *     A field that the collection lacks, or holds in a form that cannot be shown, is null. An imported chat without a usable `start_timestamp` is listed too, in the place that MongoDB's sort order gives it.
+         *
+         *     Needs the permission read. At most 50 requests per 60 s and subaccount.
          */
         get: operations["list"];
         put?: never;
@@ -93,7 +112,17 @@ export interface paths {
         };
         /**
          * One chat in full
-         * @description Needs the permission read. At most 100 requests per 60 s and subaccount.
+         * @description Returns one chat in full.
+         *
+         *     - **Ongoing chats** are read from Retell first, at most once per second. If Retell does not answer within 8 s, the stored copy is returned with `meta.stale: true`, or with `consistency=strong` 503 CHAT_RETRIEVE_FAILED.
+         *     - **Ended chats** are cached for five minutes.
+         *     - **Size.** An answer that would exceed 5.5 MB is cut after a message, with `meta.hasMore` and `meta.nextSeq`. A cut or paged answer has no `transcript`.
+         *     - **`delivery`** is absent once the agent has the message. `pending`: it may have reached the agent already, and its turn is still open. `failed`: it has not reached the agent. When a failed message is sent again with its key, the repeat replaces it.
+         *     - **`truncated: true`** marks a message whose text was cut because the chat was nearly full.
+         *     - **`chat_cost`** is in US cents, as Retell reports it.
+         *     - **Chats of the old server** whose history has not been read from Retell yet are shown as stored and without `seq`, because earlier messages may still be missing.
+         *
+         *     Needs the permission read. At most 100 requests per 60 s and subaccount.
          */
         get: operations["transcript"];
         put?: never;
@@ -115,7 +144,16 @@ export interface paths {
         put?: never;
         /**
          * What Retell tells of a chat afterwards: started, ended, analyzed
-         * @description Needs Retell's signature over the body. There is no limit.
+         * @description Retell reports here when a chat has started, ended or been analyzed. Set the agent's webhook URL at Retell to `https://<your API>/api/webhooks/retell/<subaccountId>`.
+         *
+         *     - **Signature.** A delivery is accepted if one of the account's `webhookKeys` signed it within the last five minutes. They are encrypted like `apiKey`; there may be two during a rotation. Without `webhookKeys` the API key is used. A changed key takes effect immediately.
+         *     - **Content.** A webhook is a hint. Retell's history is read once for what is not stored yet, and what Retell says there wins; what Retell does not keep is taken from the webhook. Empty values (null, `""`, `{}`, `[]`) replace nothing. Repeated or reordered deliveries change nothing. If Retell does not answer within 8 s, the end is stored and the sweep reads the rest.
+         *     - **Unknown chats** are answered with 200 and logged with the outcome `unknown chat`: another application may use the same Retell workspace.
+         *     - **Limits.** A delivery may be as large as Lambda's event, 6 MB. An instance looks up at most 50 subaccounts that it does not know per ten seconds, and answers deliveries for others with 503 and `Retry-After`. After 32 MB of forged deliveries for one subaccount within a minute it answers 429 with `Retry-After`. Retell repeats both.
+         *
+         *     **The sweep** runs every minute and handles what webhooks missed. It settles turns that no client came back for, closes chats that Retell has closed, fetches late analyses and costs, and ends chats at Retell that a failed create left there. It ends only chats whose metadata at Retell holds this API's key and this stage's name. `npm run ops -- sweep` runs it by hand.
+         *
+         *     Needs Retell's signature over the body. There is no limit.
          */
         post: operations["webhook"];
         delete?: never;
@@ -133,7 +171,9 @@ export interface paths {
         };
         /**
          * Whether the API is up
-         * @description Needs no token. There is no limit.
+         * @description `GET /health` needs no token and calls no other service. It answers `{"status": "ok", "version": …}` in `data`.
+         *
+         *     Needs no token. There is no limit.
          */
         get: operations["health"];
         put?: never;
@@ -142,7 +182,9 @@ export interface paths {
         options?: never;
         /**
          * Whether the API is up
-         * @description Needs no token. There is no limit.
+         * @description `GET /health` needs no token and calls no other service. It answers `{"status": "ok", "version": …}` in `data`.
+         *
+         *     Needs no token. There is no limit.
          */
         head: operations["healthHead"];
         patch?: never;
@@ -157,7 +199,9 @@ export interface paths {
         };
         /**
          * This description of the API
-         * @description Needs no token. There is no limit.
+         * @description `GET /openapi.json` needs no token. It answers the description of the API in OpenAPI 3.1, openapi.json, without an envelope, and 304 to an `If-None-Match` with its `ETag`. Clients and tools can be generated from it.
+         *
+         *     Needs no token. There is no limit.
          */
         get: operations["openapi"];
         put?: never;
@@ -729,9 +773,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `VALIDATION_ERROR`: The request is not valid
+             * @description `VALIDATION_ERROR`: The input is invalid. `errors` lists everything that is wrong, at most 100: `field` (`agentId`, `limit`, `metadata.a.b`), `in` (`body`, `query`, `path` or `header`) and what is expected. It never repeats what was sent
              *
-             *     `RETELL_ACCOUNT_INACTIVE`: This subaccount has no active Retell account
+             *     `RETELL_ACCOUNT_INACTIVE`: The subaccount has no active Retell account
              */
             400: {
                 headers: {
@@ -750,9 +794,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `ACCESS_TOKEN_REQUIRED`: A bearer token is required
+             * @description `ACCESS_TOKEN_REQUIRED`: There is no bearer token
              *
-             *     `INVALID_ACCESS_TOKEN`: The access token is invalid or expired
+             *     `INVALID_ACCESS_TOKEN`: The token is invalid or expired
              */
             401: {
                 headers: {
@@ -767,7 +811,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `PERMISSION_DENIED`: You do not have permission to do this */
+            /** @description `PERMISSION_DENIED`: The user is no member of the subaccount, or lacks the permission. The answer is the same if the subaccount does not exist. `details` has `requiredPermission` and `effectiveRole` */
             403: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -785,9 +829,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `AGENT_NOT_FOUND`: Agent not found
+             * @description `AGENT_NOT_FOUND`: The subaccount has no such agent
              *
-             *     `CHAT_NOT_FOUND`: Chat not found
+             *     `CHAT_NOT_FOUND`: The subaccount has no such chat; of a create: the chat of this key no longer exists
              */
             404: {
                 headers: {
@@ -805,7 +849,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `REQUEST_IN_PROGRESS`: A request with this key is still running */
+            /** @description `REQUEST_IN_PROGRESS`: A create or message with the same key is running, or its outcome is still open (with `Retry-After`) */
             409: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -824,7 +868,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `PAYLOAD_TOO_LARGE`: The request, or the chat, is too large
+             * @description `PAYLOAD_TOO_LARGE`: The body is over 262,144 bytes, or the chat is over 12 MiB and takes no new message
              *
              *     API Gateway's own answer: a body over 10 MB, or an event over Lambda's 6 MB
              */
@@ -844,7 +888,7 @@ export interface operations {
                     }) | components["schemas"]["GatewayAnswer"];
                 };
             };
-            /** @description `IDEMPOTENCY_KEY_REUSED`: This key was used for a different request */
+            /** @description `IDEMPOTENCY_KEY_REUSED`: The key was used with another body */
             422: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -862,7 +906,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `RATE_LIMIT_EXCEEDED`: Too many requests
+             * @description `RATE_LIMIT_EXCEEDED`: A limit is exceeded, or too many webhooks were forged
              *
              *     API Gateway's own answer: throttling
              */
@@ -893,9 +937,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `API_KEY_DECRYPTION_ERROR`: The Retell account's key could not be decrypted
+             * @description `API_KEY_DECRYPTION_ERROR`: The key of the subaccount's Retell account cannot be decrypted
              *
-             *     `INTERNAL_ERROR`: Something went wrong on our side
+             *     `INTERNAL_ERROR`: An error of the API
              *
              *     API Gateway's own answer: a function that could not run or was stopped
              */
@@ -916,13 +960,13 @@ export interface operations {
                 };
             };
             /**
-             * @description `SUBACCOUNT_PAUSED`: This subaccount is paused for maintenance; try again shortly
+             * @description `SUBACCOUNT_PAUSED`: The subaccount is paused, while its data is moved or restored (with `Retry-After`). Nothing was done
              *
-             *     `CONNECTION_FAILED`: The database cannot be reached
+             *     `CONNECTION_FAILED`: The database cannot be reached, which the API says within 3 s; the issuer of the token cannot be reached; or a webhook cannot be verified now (with `Retry-After`)
              *
-             *     `RETELL_FETCH_FAILED`: The Retell account could not be read
+             *     `RETELL_FETCH_FAILED`: The Retell account could not be read from the database
              *
-             *     `CHAT_CREATION_FAILED`: The chat could not be created
+             *     `CHAT_CREATION_FAILED`: Retell failed in that step. According to Retell's history nothing was done, except that an end may have been: end again. With `Retry-After` while the API stops calling Retell: after a 429, or for 10 s after five failures in a row in several chats. With `details.outcome: "unknown"`: Retell failed, and may have created the chat. Retry with the key
              *
              *     API Gateway's own answer: no answer after 30 s, or no capacity
              */
@@ -943,7 +987,7 @@ export interface operations {
                     }) | components["schemas"]["GatewayAnswer"];
                 };
             };
-            /** @description `TIMEOUT`: The request took too long */
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -1042,9 +1086,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `VALIDATION_ERROR`: The request is not valid
+             * @description `VALIDATION_ERROR`: The input is invalid. `errors` lists everything that is wrong, at most 100: `field` (`agentId`, `limit`, `metadata.a.b`), `in` (`body`, `query`, `path` or `header`) and what is expected. It never repeats what was sent
              *
-             *     `RETELL_ACCOUNT_INACTIVE`: This subaccount has no active Retell account
+             *     `RETELL_ACCOUNT_INACTIVE`: The subaccount has no active Retell account
              */
             400: {
                 headers: {
@@ -1063,9 +1107,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `ACCESS_TOKEN_REQUIRED`: A bearer token is required
+             * @description `ACCESS_TOKEN_REQUIRED`: There is no bearer token
              *
-             *     `INVALID_ACCESS_TOKEN`: The access token is invalid or expired
+             *     `INVALID_ACCESS_TOKEN`: The token is invalid or expired
              */
             401: {
                 headers: {
@@ -1080,7 +1124,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `PERMISSION_DENIED`: You do not have permission to do this */
+            /** @description `PERMISSION_DENIED`: The user is no member of the subaccount, or lacks the permission. The answer is the same if the subaccount does not exist. `details` has `requiredPermission` and `effectiveRole` */
             403: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -1097,7 +1141,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `CHAT_NOT_FOUND`: Chat not found */
+            /** @description `CHAT_NOT_FOUND`: The subaccount has no such chat; of a create: the chat of this key no longer exists */
             404: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -1115,9 +1159,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `CHAT_BUSY`: The chat is busy with another message; try again shortly
+             * @description `CHAT_BUSY`: Another turn is open in the chat (with `Retry-After`)
              *
-             *     `REQUEST_IN_PROGRESS`: A request with this key is still running
+             *     `REQUEST_IN_PROGRESS`: A create or message with the same key is running, or its outcome is still open (with `Retry-After`)
              *
              *     `CHAT_ENDED`: The chat has ended
              */
@@ -1139,7 +1183,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `PAYLOAD_TOO_LARGE`: The request, or the chat, is too large
+             * @description `PAYLOAD_TOO_LARGE`: The body is over 262,144 bytes, or the chat is over 12 MiB and takes no new message
              *
              *     API Gateway's own answer: a body over 10 MB, or an event over Lambda's 6 MB
              */
@@ -1159,7 +1203,7 @@ export interface operations {
                     }) | components["schemas"]["GatewayAnswer"];
                 };
             };
-            /** @description `IDEMPOTENCY_KEY_REUSED`: This key was used for a different request */
+            /** @description `IDEMPOTENCY_KEY_REUSED`: The key was used with another body */
             422: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -1177,7 +1221,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `RATE_LIMIT_EXCEEDED`: Too many requests
+             * @description `RATE_LIMIT_EXCEEDED`: A limit is exceeded, or too many webhooks were forged
              *
              *     API Gateway's own answer: throttling
              */
@@ -1208,9 +1252,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `API_KEY_DECRYPTION_ERROR`: The Retell account's key could not be decrypted
+             * @description `API_KEY_DECRYPTION_ERROR`: The key of the subaccount's Retell account cannot be decrypted
              *
-             *     `INTERNAL_ERROR`: Something went wrong on our side
+             *     `INTERNAL_ERROR`: An error of the API
              *
              *     API Gateway's own answer: a function that could not run or was stopped
              */
@@ -1231,13 +1275,13 @@ export interface operations {
                 };
             };
             /**
-             * @description `SUBACCOUNT_PAUSED`: This subaccount is paused for maintenance; try again shortly
+             * @description `SUBACCOUNT_PAUSED`: The subaccount is paused, while its data is moved or restored (with `Retry-After`). Nothing was done
              *
-             *     `CONNECTION_FAILED`: The database cannot be reached
+             *     `CONNECTION_FAILED`: The database cannot be reached, which the API says within 3 s; the issuer of the token cannot be reached; or a webhook cannot be verified now (with `Retry-After`)
              *
-             *     `RETELL_FETCH_FAILED`: The Retell account could not be read
+             *     `RETELL_FETCH_FAILED`: The Retell account could not be read from the database
              *
-             *     `MESSAGE_SEND_FAILED`: The message could not be sent
+             *     `MESSAGE_SEND_FAILED`: Retell failed in that step. According to Retell's history nothing was done, except that an end may have been: end again. With `Retry-After` while the API stops calling Retell: after a 429, or for 10 s after five failures in a row in several chats
              *
              *     API Gateway's own answer: no answer after 30 s, or no capacity
              */
@@ -1259,9 +1303,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `MESSAGE_SEND_FAILED`: The message could not be sent
+             * @description `MESSAGE_SEND_FAILED`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. With `details.outcome: "undecided"`: Others wrote in the chat meanwhile, and it cannot be decided whether the agent got the message. This is final: a repeat sends nothing. Read the chat; if the message is missing, send it with a new key
              *
-             *     `TIMEOUT`: The request took too long
+             *     `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed
              */
             504: {
                 headers: {
@@ -1337,9 +1381,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `VALIDATION_ERROR`: The request is not valid
+             * @description `VALIDATION_ERROR`: The input is invalid. `errors` lists everything that is wrong, at most 100: `field` (`agentId`, `limit`, `metadata.a.b`), `in` (`body`, `query`, `path` or `header`) and what is expected. It never repeats what was sent
              *
-             *     `RETELL_ACCOUNT_INACTIVE`: This subaccount has no active Retell account
+             *     `RETELL_ACCOUNT_INACTIVE`: The subaccount has no active Retell account
              */
             400: {
                 headers: {
@@ -1358,9 +1402,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `ACCESS_TOKEN_REQUIRED`: A bearer token is required
+             * @description `ACCESS_TOKEN_REQUIRED`: There is no bearer token
              *
-             *     `INVALID_ACCESS_TOKEN`: The access token is invalid or expired
+             *     `INVALID_ACCESS_TOKEN`: The token is invalid or expired
              */
             401: {
                 headers: {
@@ -1375,7 +1419,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `PERMISSION_DENIED`: You do not have permission to do this */
+            /** @description `PERMISSION_DENIED`: The user is no member of the subaccount, or lacks the permission. The answer is the same if the subaccount does not exist. `details` has `requiredPermission` and `effectiveRole` */
             403: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -1392,7 +1436,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `CHAT_NOT_FOUND`: Chat not found */
+            /** @description `CHAT_NOT_FOUND`: The subaccount has no such chat; of a create: the chat of this key no longer exists */
             404: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -1409,7 +1453,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `CHAT_BUSY`: The chat is busy with another message; try again shortly */
+            /** @description `CHAT_BUSY`: Another turn is open in the chat (with `Retry-After`) */
             409: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -1428,7 +1472,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `PAYLOAD_TOO_LARGE`: The request, or the chat, is too large
+             * @description `PAYLOAD_TOO_LARGE`: The body is over 262,144 bytes, or the chat is over 12 MiB and takes no new message
              *
              *     API Gateway's own answer: a body over 10 MB, or an event over Lambda's 6 MB
              */
@@ -1449,7 +1493,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `RATE_LIMIT_EXCEEDED`: Too many requests
+             * @description `RATE_LIMIT_EXCEEDED`: A limit is exceeded, or too many webhooks were forged
              *
              *     API Gateway's own answer: throttling
              */
@@ -1480,9 +1524,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `API_KEY_DECRYPTION_ERROR`: The Retell account's key could not be decrypted
+             * @description `API_KEY_DECRYPTION_ERROR`: The key of the subaccount's Retell account cannot be decrypted
              *
-             *     `INTERNAL_ERROR`: Something went wrong on our side
+             *     `INTERNAL_ERROR`: An error of the API
              *
              *     API Gateway's own answer: a function that could not run or was stopped
              */
@@ -1503,13 +1547,13 @@ export interface operations {
                 };
             };
             /**
-             * @description `SUBACCOUNT_PAUSED`: This subaccount is paused for maintenance; try again shortly
+             * @description `SUBACCOUNT_PAUSED`: The subaccount is paused, while its data is moved or restored (with `Retry-After`). Nothing was done
              *
-             *     `CONNECTION_FAILED`: The database cannot be reached
+             *     `CONNECTION_FAILED`: The database cannot be reached, which the API says within 3 s; the issuer of the token cannot be reached; or a webhook cannot be verified now (with `Retry-After`)
              *
-             *     `RETELL_FETCH_FAILED`: The Retell account could not be read
+             *     `RETELL_FETCH_FAILED`: The Retell account could not be read from the database
              *
-             *     `CHAT_END_FAILED`: The chat could not be ended
+             *     `CHAT_END_FAILED`: Retell failed in that step. According to Retell's history nothing was done, except that an end may have been: end again. With `Retry-After` while the API stops calling Retell: after a 429, or for 10 s after five failures in a row in several chats
              *
              *     API Gateway's own answer: no answer after 30 s, or no capacity
              */
@@ -1530,7 +1574,7 @@ export interface operations {
                     }) | components["schemas"]["GatewayAnswer"];
                 };
             };
-            /** @description `TIMEOUT`: The request took too long */
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -1642,7 +1686,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description `VALIDATION_ERROR`: The request is not valid */
+            /** @description `VALIDATION_ERROR`: The input is invalid. `errors` lists everything that is wrong, at most 100: `field` (`agentId`, `limit`, `metadata.a.b`), `in` (`body`, `query`, `path` or `header`) and what is expected. It never repeats what was sent */
             400: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -1660,9 +1704,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `ACCESS_TOKEN_REQUIRED`: A bearer token is required
+             * @description `ACCESS_TOKEN_REQUIRED`: There is no bearer token
              *
-             *     `INVALID_ACCESS_TOKEN`: The access token is invalid or expired
+             *     `INVALID_ACCESS_TOKEN`: The token is invalid or expired
              */
             401: {
                 headers: {
@@ -1677,7 +1721,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `PERMISSION_DENIED`: You do not have permission to do this */
+            /** @description `PERMISSION_DENIED`: The user is no member of the subaccount, or lacks the permission. The answer is the same if the subaccount does not exist. `details` has `requiredPermission` and `effectiveRole` */
             403: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -1695,7 +1739,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `PAYLOAD_TOO_LARGE`: The request, or the chat, is too large
+             * @description `PAYLOAD_TOO_LARGE`: The body is over 262,144 bytes, or the chat is over 12 MiB and takes no new message
              *
              *     API Gateway's own answer: a body over 10 MB, or an event over Lambda's 6 MB
              */
@@ -1716,7 +1760,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `RATE_LIMIT_EXCEEDED`: Too many requests
+             * @description `RATE_LIMIT_EXCEEDED`: A limit is exceeded, or too many webhooks were forged
              *
              *     API Gateway's own answer: throttling
              */
@@ -1747,7 +1791,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `INTERNAL_ERROR`: Something went wrong on our side
+             * @description `INTERNAL_ERROR`: An error of the API
              *
              *     API Gateway's own answer: a function that could not run or was stopped
              */
@@ -1768,11 +1812,11 @@ export interface operations {
                 };
             };
             /**
-             * @description `SUBACCOUNT_PAUSED`: This subaccount is paused for maintenance; try again shortly
+             * @description `SUBACCOUNT_PAUSED`: The subaccount is paused, while its data is moved or restored (with `Retry-After`). Nothing was done
              *
-             *     `CONNECTION_FAILED`: The database cannot be reached
+             *     `CONNECTION_FAILED`: The database cannot be reached, which the API says within 3 s; the issuer of the token cannot be reached; or a webhook cannot be verified now (with `Retry-After`)
              *
-             *     `CHAT_LIST_FAILED`: The chats could not be listed
+             *     `CHAT_LIST_FAILED`: The database answered the list with an error
              *
              *     API Gateway's own answer: no answer after 30 s, or no capacity
              */
@@ -1793,7 +1837,7 @@ export interface operations {
                     }) | components["schemas"]["GatewayAnswer"];
                 };
             };
-            /** @description `TIMEOUT`: The request took too long */
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -1940,9 +1984,9 @@ export interface operations {
                 content?: never;
             };
             /**
-             * @description `VALIDATION_ERROR`: The request is not valid
+             * @description `VALIDATION_ERROR`: The input is invalid. `errors` lists everything that is wrong, at most 100: `field` (`agentId`, `limit`, `metadata.a.b`), `in` (`body`, `query`, `path` or `header`) and what is expected. It never repeats what was sent
              *
-             *     `RETELL_ACCOUNT_INACTIVE`: This subaccount has no active Retell account
+             *     `RETELL_ACCOUNT_INACTIVE`: The subaccount has no active Retell account
              */
             400: {
                 headers: {
@@ -1961,9 +2005,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `ACCESS_TOKEN_REQUIRED`: A bearer token is required
+             * @description `ACCESS_TOKEN_REQUIRED`: There is no bearer token
              *
-             *     `INVALID_ACCESS_TOKEN`: The access token is invalid or expired
+             *     `INVALID_ACCESS_TOKEN`: The token is invalid or expired
              */
             401: {
                 headers: {
@@ -1978,7 +2022,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `PERMISSION_DENIED`: You do not have permission to do this */
+            /** @description `PERMISSION_DENIED`: The user is no member of the subaccount, or lacks the permission. The answer is the same if the subaccount does not exist. `details` has `requiredPermission` and `effectiveRole` */
             403: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -1995,7 +2039,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `CHAT_NOT_FOUND`: Chat not found */
+            /** @description `CHAT_NOT_FOUND`: The subaccount has no such chat; of a create: the chat of this key no longer exists */
             404: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -2013,7 +2057,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `PAYLOAD_TOO_LARGE`: The request, or the chat, is too large
+             * @description `PAYLOAD_TOO_LARGE`: The body is over 262,144 bytes, or the chat is over 12 MiB and takes no new message
              *
              *     API Gateway's own answer: a body over 10 MB, or an event over Lambda's 6 MB
              */
@@ -2034,7 +2078,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `RATE_LIMIT_EXCEEDED`: Too many requests
+             * @description `RATE_LIMIT_EXCEEDED`: A limit is exceeded, or too many webhooks were forged
              *
              *     API Gateway's own answer: throttling
              */
@@ -2065,9 +2109,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `API_KEY_DECRYPTION_ERROR`: The Retell account's key could not be decrypted
+             * @description `API_KEY_DECRYPTION_ERROR`: The key of the subaccount's Retell account cannot be decrypted
              *
-             *     `INTERNAL_ERROR`: Something went wrong on our side
+             *     `INTERNAL_ERROR`: An error of the API
              *
              *     API Gateway's own answer: a function that could not run or was stopped
              */
@@ -2088,13 +2132,13 @@ export interface operations {
                 };
             };
             /**
-             * @description `SUBACCOUNT_PAUSED`: This subaccount is paused for maintenance; try again shortly
+             * @description `SUBACCOUNT_PAUSED`: The subaccount is paused, while its data is moved or restored (with `Retry-After`). Nothing was done
              *
-             *     `CONNECTION_FAILED`: The database cannot be reached
+             *     `CONNECTION_FAILED`: The database cannot be reached, which the API says within 3 s; the issuer of the token cannot be reached; or a webhook cannot be verified now (with `Retry-After`)
              *
-             *     `RETELL_FETCH_FAILED`: The Retell account could not be read
+             *     `RETELL_FETCH_FAILED`: The Retell account could not be read from the database
              *
-             *     `CHAT_RETRIEVE_FAILED`: The chat could not be retrieved
+             *     `CHAT_RETRIEVE_FAILED`: Retell failed in that step. According to Retell's history nothing was done, except that an end may have been: end again. With `Retry-After` while the API stops calling Retell: after a 429, or for 10 s after five failures in a row in several chats
              *
              *     API Gateway's own answer: no answer after 30 s, or no capacity
              */
@@ -2115,7 +2159,7 @@ export interface operations {
                     }) | components["schemas"]["GatewayAnswer"];
                 };
             };
-            /** @description `TIMEOUT`: The request took too long */
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -2176,7 +2220,7 @@ export interface operations {
                     "application/json": components["schemas"]["WebhookAnswer"];
                 };
             };
-            /** @description `INVALID_SIGNATURE`: The signature is not valid */
+            /** @description `INVALID_SIGNATURE`: A webhook's signature is invalid, or its subaccount does not exist */
             401: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -2199,7 +2243,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `RATE_LIMIT_EXCEEDED`: Too many requests
+             * @description `RATE_LIMIT_EXCEEDED`: A limit is exceeded, or too many webhooks were forged
              *
              *     API Gateway's own answer: throttling
              */
@@ -2226,7 +2270,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `INTERNAL_ERROR`: Something went wrong on our side
+             * @description `INTERNAL_ERROR`: An error of the API
              *
              *     API Gateway's own answer: a function that could not run or was stopped
              */
@@ -2243,9 +2287,9 @@ export interface operations {
                 };
             };
             /**
-             * @description `SUBACCOUNT_PAUSED`: This subaccount is paused for maintenance; try again shortly
+             * @description `SUBACCOUNT_PAUSED`: The subaccount is paused, while its data is moved or restored (with `Retry-After`). Nothing was done
              *
-             *     `CONNECTION_FAILED`: The database cannot be reached
+             *     `CONNECTION_FAILED`: The database cannot be reached, which the API says within 3 s; the issuer of the token cannot be reached; or a webhook cannot be verified now (with `Retry-After`)
              *
              *     API Gateway's own answer: no answer after 30 s, or no capacity
              */
@@ -2262,7 +2306,7 @@ export interface operations {
                     }) | components["schemas"]["GatewayAnswer"];
                 };
             };
-            /** @description `TIMEOUT`: The request took too long */
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -2341,7 +2385,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `INTERNAL_ERROR`: Something went wrong on our side
+             * @description `INTERNAL_ERROR`: An error of the API
              *
              *     API Gateway's own answer: a function that could not run or was stopped
              */
@@ -2366,7 +2410,7 @@ export interface operations {
                     "application/json": components["schemas"]["GatewayAnswer"];
                 };
             };
-            /** @description `TIMEOUT`: The request took too long */
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -2422,7 +2466,7 @@ export interface operations {
                 content?: never;
             };
             /**
-             * @description `INTERNAL_ERROR`: Something went wrong on our side
+             * @description `INTERNAL_ERROR`: An error of the API
              *
              *     API Gateway's own answer: a function that could not run or was stopped
              */
@@ -2440,7 +2484,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description `TIMEOUT`: The request took too long */
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
@@ -2516,7 +2560,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `INTERNAL_ERROR`: Something went wrong on our side
+             * @description `INTERNAL_ERROR`: An error of the API
              *
              *     API Gateway's own answer: a function that could not run or was stopped
              */
@@ -2541,7 +2585,7 @@ export interface operations {
                     "application/json": components["schemas"]["GatewayAnswer"];
                 };
             };
-            /** @description `TIMEOUT`: The request took too long */
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
