@@ -53,6 +53,7 @@ export const command = defineCommand({
         return false;
       }
     });
+    if (meant.length === 0) console.log("Nothing was paused");
     const others = chosen.filter((one) => one.chatPause && !isMeant(one));
     for (const { _id } of others) console.log(`${_id.toHexString()}: was paused by itself, and stays so`);
     return outcomes.every(Boolean);

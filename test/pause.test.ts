@@ -1,5 +1,5 @@
 import "./support/own-retell.ts";
-import { ObjectId } from "mongodb";
+import { type Document, ObjectId } from "mongodb";
 import { sign } from "retell-sdk/lib/webhook_auth";
 import { beforeEach, describe, expect, it } from "vitest";
 import { handler as sweep } from "../functions/sweep.ts";
@@ -121,6 +121,27 @@ describe("a database that was restored", () => {
     await world.db.collection("chatsdatabase").replaceOne({}, backup ?? {});
     for (const hours of [1, 2, 12, 48]) expect(await runIn(hours)).toMatchObject({ orphansEnded: 0 });
     expect((await atRetell(world)).map(({ status }) => status)).toEqual(["ongoing"]);
+  });
+
+  it("is recognized too when the central database was restored together with it", async () => {
+    await control("retell", "PUT", "/agents/agent_patient", { end_chat_after_silence_ms: null });
+    const world = await aWorld({ agentId: "agent_patient" });
+    await central.collection("chatsweeps").deleteMany({}); // other tests have left times that lie ahead
+    await sweep();
+    const all = [central.collection<Document>("chatsweeps"), world.db.collection<Document>("chatsdatabase")];
+    const backup = await Promise.all(all.map((one) => one.find().toArray()));
+    const chatId = await aChat(world);
+    await runIn(0.5);
+    await wipe(world, [chatId]);
+    for (const [i, one] of all.entries()) {
+      await one.deleteMany({});
+      await one.insertMany(backup[i] ?? []);
+    }
+    for (const hours of [1, 2, 12, 48]) expect(await runIn(hours)).toMatchObject({ orphansEnded: 0 });
+    expect((await atRetell(world)).map(({ status }) => status)).toEqual(["ongoing"]);
+    const orphan = await anOrphan(world, -50 * 3_600_000);
+    expect(await runIn(51)).toMatchObject({ orphansEnded: 1 });
+    expect((await control("retell", "GET", `/chats/${orphan}`)).status).toBe("ended");
   });
 
   it("gets its chats back from Retell with --restored-to, with all that was said, and their keys", async () => {

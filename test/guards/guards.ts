@@ -200,12 +200,44 @@ export const guards: Guard[] = [
   {
     name: "the database's id: a subaccount whose database was changed loses no chat",
     file: "lib/chat/sweep/orphans.ts",
-    text: "Math.max(from, judgesFrom)",
-    instead: "from",
+    text: "isOther || isRestored ? now.getTime() + movedDatabaseMs : (last?.judgesFrom ?? 0)",
+    instead: "last?.judgesFrom ?? 0",
     test: [
       "test/sweep-orphans.test.ts",
       "a subaccount whose database is another one than before",
       "loses no chat: none is ended at Retell, and that is said",
+    ],
+  },
+  {
+    name: "the database's time: a subaccount whose database was restored loses no chat",
+    file: "lib/chat/sweep/orphans.ts",
+    text: "const isRestored = last?.markedAt !== undefined && !(markedBefore && markedBefore >= last.markedAt);",
+    instead: "const isRestored = markedBefore === null;",
+    test: [
+      "test/pause.test.ts",
+      "a database that was restored",
+      "does not let the sweep end what began after the restore point, even without a pause",
+    ],
+  },
+  {
+    name: "the stage's time in Redis: a cluster that was restored as a whole loses no chat",
+    file: "lib/chat/sweep/orphans.ts",
+    text: "Math.max(from, judgesFrom, stageFrom)",
+    instead: "Math.max(from, judgesFrom)",
+    test: [
+      "test/pause.test.ts",
+      "a database that was restored",
+      "is recognized too when the central database was restored together with it",
+    ],
+  },
+  {
+    name: "the fence: a write that comes to the database which a subaccount has left is refused",
+    file: "ops/subaccount/move.ts",
+    text: "    await fence(from.db, id);",
+    test: [
+      "test/move.test.ts",
+      "a subaccount that is moved",
+      "loses no write of an instance that has the old address: it is refused, and told to repeat",
     ],
   },
   {

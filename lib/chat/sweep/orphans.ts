@@ -39,8 +39,12 @@ export async function judgeOnlyFrom({ subaccountId }: TenantContext, from: numbe
   await bounded((await databaseNotes()).updateOne({ _id: noteId(subaccountId) }, { $max }, { upsert: true }));
 }
 
-/** Searches a subaccount's account at Retell for orphans, if it is time to. */
-export async function searchOrphans(subaccount: Subaccount, run: SweepRun): Promise<void> {
+/**
+ * Searches a subaccount's account at Retell for orphans, if it is time to.
+ *
+ * @param stageFrom Epoch ms. Chats that began before are not judged.
+ */
+export async function searchOrphans(subaccount: Subaccount, run: SweepRun, stageFrom: number): Promise<void> {
   const notes = await sweepNotes();
   const _id = `orphans ${subaccount.id}`;
   const last = await bounded(notes.findOne({ _id }));
@@ -55,7 +59,7 @@ export async function searchOrphans(subaccount: Subaccount, run: SweepRun): Prom
     const judgesFrom = await judgedFrom(tenant);
     const retell = await activeRetell(tenant);
     if (!retell) return; // once the account is active again, its orphans are still to be found
-    const startedIn = { from: Math.max(from, judgesFrom), to: now - orphanMinAgeMs };
+    const startedIn = { from: Math.max(from, judgesFrom, stageFrom), to: now - orphanMinAgeMs };
     const isDone = await endOrphans(tenant, retell, startedIn, run);
     // If this search fails, the next one covers its time too.
     if (isDone) await bounded(notes.updateOne({ _id }, { $set: { done: new Date(now) } }));

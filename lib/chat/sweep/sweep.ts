@@ -2,6 +2,7 @@ import type { RequestLog } from "../../platform/logger.ts";
 import { sweepDueChats } from "./due.ts";
 import { searchOrphans } from "./orphans.ts";
 import { type SweepBounds, type SweepResult, type SweepRun, withTenant } from "./run.ts";
+import { stageJudgedFrom } from "./stage-mark.ts";
 import { subaccountsRoundRobin } from "./subaccounts.ts";
 
 /**
@@ -32,9 +33,11 @@ export async function sweep(bounds: SweepBounds, log: RequestLog): Promise<Sweep
     result.subaccounts += 1;
     await withTenant(subaccount, run, (tenant) => sweepDueChats(subaccount, tenant, run));
   }
+  const judgesFrom = await stageJudgedFrom(log);
+  if (judgesFrom === undefined) return result;
   for await (const subaccount of subaccountsRoundRobin("orphans", bounds.until)) {
     if (!subaccount.isPaused && !run.failedSubaccounts.has(subaccount.id))
-      await searchOrphans(subaccount, { ...run, bounds });
+      await searchOrphans(subaccount, { ...run, bounds }, judgesFrom);
   }
   return result;
 }
