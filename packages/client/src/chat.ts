@@ -18,7 +18,10 @@ import { type ChatView, type WatchOptions, watch } from "./watch.ts";
 export interface SendOptions extends Limits {
   /** The app's own id of the message, 1 to 128 characters; answers and transcripts repeat it. Default: the key. */
   clientMessageId?: string;
-  /** The Idempotency-Key of an earlier send that is repeated (`error.key`), with the same text and id. */
+  /**
+   * The Idempotency-Key: of an earlier send that is repeated (`error.key`), with the same text and id, or one that the
+   * app makes. Default: a new one.
+   */
   key?: string;
 }
 
@@ -108,17 +111,16 @@ export function chatOf({ transport, outbox, enqueue, inFlight, listeners }: Shar
     const { signal, timeoutMs, key = uuid(), clientMessageId = key } = options;
     const message = { key, content, clientMessageId, createdAt: Date.now() };
     const deadline = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
-    // The caller knows an earlier key only from an attempt, which may have been carried out.
-    const mayBeDone = options.key !== undefined;
     return track(message, async () => {
       const stored = outbox.add(id, message);
       const turn = enqueue(id, { signal, deadline: deadline ?? Number.POSITIVE_INFINITY }, async () => {
-        await stored;
-        return deliver(message, { signal, deadline: deadline ?? Date.now() + defaultTimeouts.writeMs, mayBeDone });
+        const latest = deadline ?? Date.now() + defaultTimeouts.writeMs;
+        return deliver(message, { signal, deadline: latest, mayBeDone: await stored });
       });
-      return turn.catch((error: ChatError) => {
-        error.key = key; // also where it never left the queue
-        if (mayBeDone && error.outcome === "failed" && error.status === 0) error.outcome = "unknown";
+      return turn.catch(async (error: ChatError) => {
+        // It never left the queue, or an earlier call left it pending.
+        if (error.key === undefined && (await stored)) error.outcome = "unknown";
+        error.key = key;
         throw error;
       });
     });

@@ -18,7 +18,8 @@ export interface PendingMessage {
 /** What is not answered yet, chat by chat, in the order of the sends. */
 export interface Outbox {
   read(chatId: string): Promise<PendingMessage[]>;
-  add(chatId: string, message: PendingMessage): Promise<void>;
+  /** Resolves with whether it was there already: then an earlier attempt may have been carried out. */
+  add(chatId: string, message: PendingMessage): Promise<boolean>;
   remove(chatId: string, key: string): Promise<void>;
 }
 
@@ -50,7 +51,7 @@ export function outboxIn(storage: Storage, prefix: string, onError?: (error: unk
       };
       const held = load(chatId);
       await (Array.isArray(held) ? save(held) : held.then(save));
-    }).catch((error: unknown) => onError?.(error));
+    }).catch((error: unknown) => void onError?.(error));
 
   return {
     read: (chatId) =>
@@ -58,7 +59,14 @@ export function outboxIn(storage: Storage, prefix: string, onError?: (error: unk
         onError?.(error);
         return [];
       }),
-    add: (chatId, message) => change(chatId, (held) => [...held.filter(({ key }) => key !== message.key), message]),
+    async add(chatId, message) {
+      let wasThere = false;
+      await change(chatId, (held) => {
+        wasThere = held.some(({ key }) => key === message.key);
+        return wasThere ? held : [...held, message];
+      });
+      return wasThere;
+    },
     remove: (chatId, key) => change(chatId, (held) => held.filter((one) => one.key !== key)),
   };
 }

@@ -121,6 +121,18 @@ describe("a send", () => {
     expect(api.got[1]?.body).toEqual({ content: "hi", client_message_id: "b1" });
   });
 
+  it("under a key of the app's own is as unknown as its attempts, and repeats one that is pending", async () => {
+    const api = await anApi(no(403, "PERMISSION_DENIED"), "cut", no(403, "PERMISSION_DENIED"), sent());
+    const chat = api.client().chat("c1");
+    const send = () => chat.send("hi", { key: "k1" }).catch(({ code, outcome }) => [code, outcome]);
+    expect(await send()).toEqual(["PERMISSION_DENIED", "failed"]);
+    expect(await send()).toEqual(["PERMISSION_DENIED", "unknown"]);
+    const aborted = await chat.send("hi", { key: "k1", signal: AbortSignal.abort() }).catch(({ outcome }) => outcome);
+    expect([aborted, (await chat.pending()).length]).toEqual(["unknown", 1]);
+    await send();
+    expect([new Set(api.keys()), await chat.pending()]).toEqual([new Set(["k1"]), []]);
+  });
+
   it("of a network without a connection says so", async () => {
     const api = await anApi(sent());
     const fetch = () => Promise.reject(new TypeError("Failed to fetch"));
