@@ -1,4 +1,9 @@
-import { expect, it } from "vitest";
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect, it, onTestFinished } from "vitest";
 import { createClient } from "../packages/client/src/index.ts";
 import { aGateway } from "./support/gateway.ts";
 import { aWorld } from "./support/world.ts";
@@ -29,4 +34,25 @@ it("creates a chat, sends, reads, lists and ends it", async () => {
   expect(await Array.fromAsync(client.chats.list({ limit: 1 }), ({ chat_id }) => chat_id)).toEqual([chat.id]);
   expect((await chat.end()).chat_status).toBe("ended");
   await expect(chat.send("too late")).rejects.toMatchObject({ code: "CHAT_ENDED", outcome: "failed", status: 409 });
+});
+
+it("the README's examples run one after another, and answer what a reader expects", async () => {
+  const [world, gateway] = await Promise.all([aWorld(), aGateway()]);
+  const { subaccountId, owner, agentId } = world;
+  const folder = await mkdtemp(join(tmpdir(), "client-readme-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  await mkdir(join(folder, ".local"));
+  const dev = { url: gateway.url, subaccountId, agentId, tokens: { owner: owner.token } };
+  await writeFile(join(folder, ".local/dev.json"), JSON.stringify(dev));
+
+  const readme = await readFile(new URL("../packages/client/README.md", import.meta.url), "utf8");
+  const examples = [...readme.matchAll(/```js\n(.*?)```/gs)].map(([, lines]) => lines);
+  expect(examples).toHaveLength(5);
+  const client = new URL("../packages/client/src/index.ts", import.meta.url).href;
+  await writeFile(join(folder, "chat.mjs"), examples.join("\n").replaceAll('"@scalai/chat"', JSON.stringify(client)));
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, ["chat.mjs"], { cwd: folder });
+  expect([stderr, stdout]).toEqual(["", expect.stringContaining("Can I do anything else for you?")]);
+  expect(stdout).toMatch(/^ongoing \d+ messages, new or changed: \d+\nended \d+ messages/m);
+  expect(stdout).toMatch(/^list 401 INVALID_ACCESS_TOKEN \d+ ms [\da-f-]{36}\nlist 200 OK \d+ ms/m);
+  expect(stdout).toMatch(/^user Where is my order\?$/m);
 });
