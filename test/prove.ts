@@ -50,6 +50,7 @@ export const prove: Group = {
       "test/mongod.proof.ts",
     ),
     properties: proof("tries every property with ten times as many runs; 1 min", "test/properties.proof.ts"),
+    console: proof("uses the console and the reference page in Chromium; 3 min", "test/console.proof.ts"),
     contributing: proof("adds the endpoint of CONTRIBUTING.md to a copy; 1 min", "test/contributing.proof.ts"),
     heap: proof("measures that an instance's heap does not grow with its requests; 1 min", "test/heap.proof.ts"),
     packages: proof("packs each package, and uses it from an empty folder; 1 min", "packages/"),

@@ -28,7 +28,7 @@ export function App({ config, first }: { config: Config; first: Session | undefi
         Skip to the content
       </button>
       <header class="side">
-        <a class="brand" href="#/">
+        <a class="brand" href="#/" aria-label="ScalAI Chat">
           <Logo />
           <span>ScalAI Chat</span>
         </a>
@@ -102,6 +102,7 @@ function Who({ config: { local }, session, onChange }: WhoProps) {
         <label for="user">Signed in as</label>
         <select
           id="user"
+          aria-label="Signed in as"
           value={session.user}
           onChange={({ currentTarget: { value } }) => onChange(value ? demoSession(demo, value) : undefined)}
         >

@@ -1,31 +1,32 @@
-import { ChatError } from "@scalai/chat";
+import { ChatError, type Transcript } from "@scalai/chat";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { useApi } from "./api.ts";
-import { type Conversation, withReading, withSent } from "./conversation.ts";
+import { type ShownView, withOverdue } from "./conversation.ts";
 
-/** A message of this page that the API has not answered yet. */
+/** A message of this page. The transcript shows it too, once the API has it. */
 export interface Outgoing {
   /** The Idempotency-Key, and the client_message_id. */
   key: string;
   content: string;
   /** Why it was given up; undefined while it is being sent. */
   error?: ChatError | undefined;
+  /** The next view of the chat has it. */
+  isAnswered?: boolean;
 }
 
-/** Of a chat whose analysis is not there yet: how often it is read again. */
-const ANALYSIS_READS = 12;
-const ANALYSIS_MS = 5_000;
+/** After the end, Retell's webhook or the next sweep brings the analysis: so often it is looked for. */
+const ANALYSIS_READS = 18;
+const ANALYSIS_MS = 10_000;
 
-/** Reads a chat for as long as its page is open and visible, and sends in it. */
+/** Follows a chat for as long as its page is open and visible, and sends in it. */
 export function useConversation(chatId: string, withTools: boolean) {
   const { client } = useApi();
-  const [conversation, setConversation] = useState<Conversation>({ messages: [] });
+  const [view, setView] = useState<ShownView>();
   const [outgoing, setOutgoing] = useState<Outgoing[]>([]);
   const [error, setError] = useState<ChatError>();
   const [round, setRound] = useState(0);
-  const reload = useCallback(() => setRound((number) => number + 1), []);
-  const isSending = useRef(false);
-  isSending.current = outgoing.some((message) => !message.error);
+  const isVisible = useVisible();
+  const details = useDetails(chatId, view?.chat_status);
   const page = useRef(new AbortController());
 
   useEffect(() => {
@@ -34,101 +35,89 @@ export function useConversation(chatId: string, withTools: boolean) {
   }, [client, chatId]);
 
   useEffect(() => {
+    if (!isVisible) return;
     const stop = new AbortController();
-    const { signal } = stop;
-    void follow();
+    const follow = async () => {
+      const watch = { signal: stop.signal, ...(withTools && { include: "tools" as const }) };
+      for await (const next of client.chat(chatId).watch(watch)) {
+        setError(undefined);
+        setView((before) => withOverdue(before, next, client.serverTime()));
+        if (!next.error) setOutgoing((all) => all.filter((one) => !one.isAnswered));
+      }
+    };
+    follow().catch((failure) => setError(errorOf(failure)));
     return () => stop.abort();
-
-    async function follow() {
-      let revision: string | undefined;
-      for (let idle = 0; !signal.aborted; ) {
-        try {
-          const chat = await read(revision);
-          revision = chat.meta.revision;
-          setError(undefined);
-          const isOver = chat.chat_status !== "ongoing";
-          if (isOver && (chat.chat_analysis || ++idle > ANALYSIS_READS)) return;
-          const polls = chat.meta.poll_after_ms ?? ANALYSIS_MS;
-          await pause(isOver ? ANALYSIS_MS : isSending.current ? Math.min(1_000, polls) : polls, signal);
-        } catch (failure) {
-          if (signal.aborted) return;
-          return setError(errorOf(failure));
-        }
-      }
-    }
-
-    /** Reads what is new, page by page where the chat is large. */
-    async function read(since: string | undefined) {
-      let after: number | undefined;
-      for (;;) {
-        const chat = await client.chat(chatId).transcript(
-          {
-            ...(withTools && { include: "tools" }),
-            ...(after === undefined ? since !== undefined && { after_revision: since } : { after_seq: after }),
-          },
-          { signal },
-        );
-        const isPart = after !== undefined || since !== undefined;
-        setConversation((before) => withReading(before, chat, isPart, client.serverTime()));
-        if (!chat.meta.hasMore || chat.meta.nextSeq === undefined) return chat;
-        after = chat.meta.nextSeq;
-      }
-    }
-  }, [client, chatId, withTools, round]);
+  }, [client, chatId, withTools, isVisible, round]);
 
   const send = useCallback(
     async (content: string, key: string = crypto.randomUUID()) => {
       const { signal } = page.current;
       const set = (change: Partial<Outgoing>) =>
         setOutgoing((all) => [...all.filter((one) => one.key !== key), { key, content, ...change }]);
-      set({ error: undefined });
+      set({});
       try {
-        const answer = await client.chat(chatId).send(content, { key, clientMessageId: key, signal });
-        setOutgoing((all) => all.filter((one) => one.key !== key));
-        setConversation((before) => withSent(before, content, answer));
+        await client.chat(chatId).send(content, { key, clientMessageId: key, signal });
+        set({ isAnswered: true });
       } catch (failure) {
         if (!signal.aborted) set({ error: errorOf(failure) });
       }
-      if (!signal.aborted) reload();
     },
-    [client, chatId, reload],
+    [client, chatId],
   );
 
   // What an earlier page of this tab has sent, and got no answer for.
   useEffect(() => {
-    void client
-      .chat(chatId)
-      .pending()
-      .then((left) => {
-        for (const { key, content } of left) void send(content, key);
-      });
+    const resume = async () => {
+      for (const { key, content } of await client.chat(chatId).pending()) void send(content, key);
+    };
+    void resume();
   }, [client, chatId, send]);
 
   const drop = (key: string) => {
     void client.chat(chatId).discard(key);
     setOutgoing((all) => all.filter((one) => one.key !== key));
   };
-  return { ...conversation, outgoing, error, send, drop, reload };
+  const retry = () => setRound((number) => number + 1);
+  return { view, details, outgoing, error, send, drop, retry };
+}
+
+/** What is known of the chat besides its messages: read when its status changes, and until it has an analysis. */
+function useDetails(chatId: string, status: string | null | undefined): Transcript | undefined {
+  const { client } = useApi();
+  const [details, setDetails] = useState<Transcript>();
+  useEffect(() => {
+    if (!status) return;
+    const stop = new AbortController();
+    let timer: ReturnType<typeof setTimeout>;
+    const read = async (reads: number) => {
+      const next = await client.chat(chatId).transcript({ limit: 1 }, { signal: stop.signal });
+      setDetails(next);
+      const isComplete = status === "ongoing" || next.chat_analysis !== null;
+      if (!isComplete && reads < ANALYSIS_READS) timer = setTimeout(start, ANALYSIS_MS, reads + 1);
+    };
+    // The conversation beside it shows why nothing can be read.
+    const start = (reads: number) => void read(reads).catch(() => {});
+    start(1);
+    return () => {
+      stop.abort();
+      clearTimeout(timer);
+    };
+  }, [client, chatId, status]);
+  return details;
+}
+
+function useVisible(): boolean {
+  const [isVisible, setVisible] = useState(!document.hidden);
+  useEffect(() => {
+    const change = () => setVisible(!document.hidden);
+    document.addEventListener("visibilitychange", change);
+    return () => document.removeEventListener("visibilitychange", change);
+  }, []);
+  return isVisible;
 }
 
 export function errorOf(failure: unknown): ChatError {
   if (failure instanceof ChatError) return failure;
-  return new ChatError({
-    code: "INTERNAL_ERROR",
-    message: failure instanceof Error ? failure.message : String(failure),
-  });
-}
-
-/** Waits, and then until the page is visible. Ends early when the signal aborts. */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => resolve());
-  });
-  while (document.hidden && !signal.aborted) {
-    await new Promise<void>((resolve) => {
-      document.addEventListener("visibilitychange", () => resolve(), { once: true, signal });
-      signal.addEventListener("abort", () => resolve());
-    });
-  }
+  const message = failure instanceof Error ? failure.message : String(failure);
+  return new ChatError({ code: "INTERNAL_ERROR", message });
 }

@@ -1,4 +1,4 @@
-import type { Answered, ChatError, Transcript, TranscriptMeta } from "@scalai/chat";
+import type { ChatError, Message, Transcript } from "@scalai/chat";
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useApi } from "../api.ts";
@@ -13,7 +13,6 @@ import { dateTime, duration } from "../time.ts";
 import { errorOf, useConversation } from "../use-conversation.ts";
 
 type Panel = "talk" | "details" | "requests" | "retell" | "json";
-type Chat = Answered<Transcript, TranscriptMeta>;
 
 /** One chat: its messages, a field to write in while it goes on, and all that is known of it. */
 export function ChatPage({ chatId }: { chatId: string }) {
@@ -21,7 +20,10 @@ export function ChatPage({ chatId }: { chatId: string }) {
   const [panel, setPanel] = useState<Panel>(isSmall() ? "talk" : "details");
   const [withTools, setWithTools] = useState(false);
   const conversation = useConversation(chatId, withTools);
-  const { chat, messages } = conversation;
+  const { view, details } = conversation;
+  const status = view?.chat_status;
+  // As the API gives them.
+  const messages = view?.messages.map(({ isOverdue: _, ...message }) => message) ?? [];
   const panels: { name: Panel; label: string; isForSmall?: boolean }[] = [
     { name: "talk", label: "Conversation", isForSmall: true },
     { name: "details", label: "Details" },
@@ -36,7 +38,7 @@ export function ChatPage({ chatId }: { chatId: string }) {
           <h1 tabIndex={-1} class="mono">
             {chatId}
           </h1>
-          <ChatStatusBadge status={chat?.chat_status} />
+          <ChatStatusBadge status={status} />
         </div>
         <div class="row">
           <label class="check">
@@ -47,18 +49,19 @@ export function ChatPage({ chatId }: { chatId: string }) {
             />
             Tool calls
           </label>
-          {chat?.chat_status === "ongoing" && <EndButton chatId={chatId} onEnded={conversation.reload} />}
+          {status === "ongoing" && <EndButton chatId={chatId} />}
         </div>
       </div>
       <Tabs tabs={panels} current={panel} onChange={setPanel} />
       <Conversation {...conversation} chatId={chatId} />
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard must reach it */}
       <section class="panel" role="tabpanel" id="panel" aria-labelledby={`tab-${panel}`} tabIndex={0}>
-        {(panel === "details" || panel === "talk") && (chat ? <Details chat={chat} /> : <Bones />)}
+        {(panel === "details" || panel === "talk") &&
+          (details ? <Details chat={details} messages={messages} /> : <Bones />)}
         {panel === "requests" && <Requests />}
         {panel === "retell" && <Faults />}
         {panel === "json" &&
-          (chat ? <Json label="The chat as the API gives it" value={jsonOf(chat, messages)} /> : <Bones />)}
+          (details ? <Json label="The chat as the API gives it" value={{ ...details, messages }} /> : <Bones />)}
       </section>
     </div>
   );
@@ -67,14 +70,11 @@ export function ChatPage({ chatId }: { chatId: string }) {
 /** Whether the conversation and the panel share one place, as in the stylesheet. */
 const isSmall = () => matchMedia("(max-width: 60rem)").matches;
 
-/** The messages of all readings stand in for those of the last one. */
-function jsonOf({ meta: _, ...chat }: Chat, messages: { isOverdue?: boolean }[]) {
-  return { ...chat, messages: messages.map(({ isOverdue: _, ...message }) => message) };
-}
-
 type ConversationProps = ReturnType<typeof useConversation> & { chatId: string };
 
-function Conversation({ chat, messages, outgoing, error, send, drop, reload, chatId }: ConversationProps) {
+function Conversation({ view, ...rest }: ConversationProps) {
+  const { outgoing, error, send } = rest;
+  const messages = view?.messages ?? [];
   const log = useRef<HTMLElement>(null);
   const shown = new Set(messages.map((message) => message.client_message_id));
   const unseen = outgoing.filter(({ key }) => !shown.has(key));
@@ -91,11 +91,11 @@ function Conversation({ chat, messages, outgoing, error, send, drop, reload, cha
     <div class="talk">
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard must reach it */}
       <section class="log" role="log" ref={log} onScroll={noteScroll} aria-label="Conversation" tabIndex={0}>
-        {!chat && !error && <Bones />}
-        {chat && count === 0 && (
+        {!view && !error && <Bones />}
+        {view && !view.error && count === 0 && (
           <div class="empty">
             <strong>Nothing has been said yet</strong>
-            {chat.chat_status === "ongoing" && "This agent waits for the first message."}
+            {view.chat_status === "ongoing" && "This agent waits for the first message."}
           </div>
         )}
         <ol>
@@ -108,9 +108,9 @@ function Conversation({ chat, messages, outgoing, error, send, drop, reload, cha
         </ol>
       </section>
       <div class="composer">
-        <Notices {...{ chat, outgoing, error, send, drop, reload, chatId }} />
-        {chat?.chat_status === "ongoing" && <Composer onSend={send} />}
-        {chat && chat.chat_status !== "ongoing" && (
+        <Notices view={view} {...rest} />
+        {view?.chat_status === "ongoing" && <Composer onSend={send} />}
+        {view?.chat_status && view.chat_status !== "ongoing" && (
           <div class="row spread">
             <span class="muted">This chat is over.</span>
             <a class="button" href="#/">
@@ -124,18 +124,16 @@ function Conversation({ chat, messages, outgoing, error, send, drop, reload, cha
 }
 
 /** Why something waits or has failed, nearest to where the next message is written. */
-function Notices({ chat, outgoing, error, send, drop, reload, chatId }: Omit<ConversationProps, "messages">) {
+function Notices({ view, outgoing, error, send, drop, retry, chatId }: ConversationProps) {
   const ofChat = (url: string) => url.includes(`/${encodeURIComponent(chatId)}/`);
   const sending = useWaiting(({ operation, url }) => operation === "send" && ofChat(url));
-  const reading = useWaiting(({ operation, url }) => operation === "transcript" && ofChat(url));
   const failed = outgoing.filter((message) => message.error);
-  const isSending = outgoing.length > failed.length;
+  const isSending = outgoing.some((message) => !message.error && !message.isAnswered);
   return (
     <div class="stack">
-      {error && <ErrorNotice error={error} onRetry={reload} />}
-      {!error && reading && !isSending && <WaitingNotice request={reading} />}
-      {chat?.meta.stale && !error && (
-        <Notice tone="warn" title="This may be out of date" operationId={chat.meta.operationId}>
+      {error ? <ErrorNotice error={error} onRetry={retry} /> : view?.error && <ErrorNotice error={view.error} />}
+      {view?.stale && !error && !view.error && (
+        <Notice tone="warn" title="This may be out of date">
           Retell does not answer. You see what was stored last.
         </Notice>
       )}
@@ -197,7 +195,7 @@ function Composer({ onSend }: { onSend: (content: string) => Promise<void> }) {
   );
 }
 
-function EndButton({ chatId, onEnded }: { chatId: string; onEnded: () => void }) {
+function EndButton({ chatId }: { chatId: string }) {
   const { client } = useApi();
   const [isBusy, setIsBusy] = useState(false);
   const [error, setError] = useState<ChatError>();
@@ -210,7 +208,6 @@ function EndButton({ chatId, onEnded }: { chatId: string; onEnded: () => void })
       setError(errorOf(failure));
     }
     setIsBusy(false);
-    onEnded();
   };
   return (
     <>
@@ -222,7 +219,7 @@ function EndButton({ chatId, onEnded }: { chatId: string; onEnded: () => void })
   );
 }
 
-function Details({ chat }: { chat: Chat }) {
+function Details({ chat, messages }: { chat: Transcript; messages: Message[] }) {
   const { start_timestamp: start, end_timestamp: end, chat_analysis: analysis, chat_cost: cost } = chat;
   return (
     <>
@@ -233,7 +230,7 @@ function Details({ chat }: { chat: Chat }) {
             Started: dateTime(start),
             Ended: dateTime(end),
             Duration: start !== null && end !== null ? duration(end - start) : null,
-            Messages: chat.message_count,
+            Messages: messages.filter(isCounted).length,
             Cost: costOf(cost),
           }}
         />
@@ -247,6 +244,9 @@ function Details({ chat }: { chat: Chat }) {
     </>
   );
 }
+
+/** As the API counts them in its lists. */
+const isCounted = ({ role, delivery }: Message) => (role === "user" || role === "agent") && delivery !== "failed";
 
 /** Retell gives US cents. */
 function costOf(cost: Record<string, unknown> | null): string | null {

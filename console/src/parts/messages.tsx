@@ -1,8 +1,8 @@
 import type { ComponentChildren } from "preact";
 import { type LoggedRequest, useApi } from "../api.ts";
-import type { ShownMessage } from "../conversation.ts";
+import { ANSWER_MS, type ShownMessage } from "../conversation.ts";
 import { useStore } from "../store.ts";
-import { timeOfDay } from "../time.ts";
+import { timeOfDay, useCountdown } from "../time.ts";
 import type { Outgoing } from "../use-conversation.ts";
 import { RequestLine } from "./notice.tsx";
 
@@ -10,13 +10,16 @@ import { RequestLine } from "./notice.tsx";
 export function MessageItem({ message }: { message: ShownMessage }) {
   const { role, content = "", created_timestamp, delivery, isOverdue, truncated, client_message_id: key } = message;
   const request = useRequest(role === "user" ? key : undefined);
+  const isWaiting = delivery === "pending" && created_timestamp !== undefined;
+  const secondsLeft = useCountdown(isWaiting ? created_timestamp + ANSWER_MS : undefined);
+  const isUnconfirmed = (isWaiting && secondsLeft === 0) || (request !== undefined && request.status !== 200);
   if (role !== "user" && role !== "agent") return <ToolItem message={message} />;
   return (
     <Bubble from={role} {...(delivery && { delivery })} content={content}>
       <span>{timeOfDay(created_timestamp)}</span>
       {delivery === "failed" && <span class="state bad">Not sent: the agent never got it</span>}
       {delivery === "pending" &&
-        (isOverdue ? (
+        (isUnconfirmed ? (
           <span class="state warn">Not confirmed yet: it may have reached the agent</span>
         ) : (
           <span class="state">Waiting for the agent …</span>

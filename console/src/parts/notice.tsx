@@ -148,7 +148,7 @@ export function explain(error: Pick<ChatError, "code"> & Partial<ChatError>): {
     case "CHAT_BUSY":
       return warn("The agent is still busy", "Another message is being answered in this chat.");
     case "REQUEST_IN_PROGRESS":
-      return warn("Still on its way", "The first attempt of this very request is still running.");
+      return warn("Not confirmed yet", "An earlier attempt may still be running. Nothing is sent twice.");
     case "RATE_LIMIT_EXCEEDED": {
       const whose = { user: "You have", subaccount: "This subaccount has", token: "This link has" }[
         String(details.limit)
@@ -186,11 +186,11 @@ export function explain(error: Pick<ChatError, "code"> & Partial<ChatError>): {
       "Read the chat. If the message is missing, send it anew.",
     );
   }
-  if (details.outcome === "unknown" || error.outcome === "unknown") {
+  if (details.outcome === "unknown" || error.outcome === "unknown" || status === 504) {
     return warn("Not confirmed yet", "It may have reached the agent. Repeating it is safe: nothing is done twice.");
   }
   if (/^(CHAT_CREATION|MESSAGE_SEND|CHAT_END|CHAT_RETRIEVE)_FAILED$/.test(code)) {
-    return warn("The agent cannot be reached", "Retell does not answer, or has refused. Nothing was done.");
+    return warn("The agent cannot be reached", "Retell does not answer, or has refused.");
   }
   if (status >= 500) return bad("The API has a problem", message);
   return bad("That did not work", message);
