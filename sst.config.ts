@@ -62,10 +62,14 @@ export default $config({
       ([setting, name]) => [name, new sst.Secret(name, placeholderOf(setting, process.env))] as const,
     );
 
+    const { consoleSite } = await import("./infra/site");
+    const site = process.env.CONSOLE && !$dev ? await consoleSite(domain) : undefined;
+    const origins = originsOf(process.env.CORS_ORIGINS);
+
     const api = new sst.aws.ApiGatewayV2("Api", {
       domain,
       cors: {
-        allowOrigins: originsOf(process.env.CORS_ORIGINS),
+        allowOrigins: site && !origins.includes("*") ? [...origins, site.url] : origins,
         allowMethods: cors.allowMethods,
         allowHeaders: allowHeadersOf(process.env.CORS_HEADERS),
         exposeHeaders: cors.exposeHeaders,
@@ -113,6 +117,7 @@ export default $config({
       ([name, { nodes }]) => [`${name}Log`, nodes.logGroup.apply((group) => group?.name ?? $util.output(""))] as const,
     );
 
+    site?.configure(api.url);
     const { monitoring } = await import("./infra/monitoring");
     await monitoring({
       api,
@@ -120,7 +125,12 @@ export default $config({
       isWatched: isProduction || $app.stage === "staging",
       emails: alarmEmails(isProduction ? process.env : {}), // staging only shows its alarms
     });
-    return { url: api.url, accessLog: api.nodes.logGroup.name, ...Object.fromEntries(logs) };
+    return {
+      url: api.url,
+      ...(site ? { console: site.url } : {}),
+      accessLog: api.nodes.logGroup.name,
+      ...Object.fromEntries(logs),
+    };
   },
 });
 

@@ -107,11 +107,34 @@ test("it deploys to a personal stage and to production, without problems", async
       "RESERVED_CONCURRENCY=message=300,sweep=2",
     ),
   );
-  staging = await deploy("staging", ...withSettings("ALARM_EMAIL=night@example.com", "TRACING=active"));
+  staging = await deploy(
+    "staging",
+    ...withSettings("ALARM_EMAIL=night@example.com", "TRACING=active", "CONSOLE=1", "CORS_ORIGINS=https://a.example"),
+  );
   for (const { summary } of [ada, production]) assert.deepEqual([summary.errors, summary.problems], [[], []]);
   // X-Ray knows no narrower permission: with traces it is the one thing to find.
   const problems = staging.summary.problems.filter((problem: Json) => !JSON.stringify(problem).includes("xray:"));
   assert.deepEqual([staging.summary.errors, problems], [[], []]);
+});
+
+test("with CONSOLE the pages are a static site that knows the API, may call it, and may not be framed; else there is none", () => {
+  const of = (report: Json, type: string) =>
+    report.resources.filter((resource: Json) => resource.type === type).map(({ inputs }: Json) => inputs);
+  const [headers] = of(staging, "aws:cloudfront/responseHeadersPolicy:ResponseHeadersPolicy");
+  const { contentSecurityPolicy: csp, frameOptions, strictTransportSecurity } = headers.securityHeadersConfig;
+  assert.match(
+    csp.contentSecurityPolicy,
+    /script-src 'self'; .*connect-src 'self' https:\/\/\*\.execute-api\.[\w-]+\.amazonaws\.com;/,
+  );
+  assert.deepEqual([frameOptions.frameOption, strictTransportSecurity.accessControlMaxAgeSec > 0], ["DENY", true]);
+  const [behavior] = staging.summary.sites.flatMap(({ behaviors }: Json) => behaviors);
+  assert.equal(behavior.headersPolicy, "ConsoleHeaders");
+  const [config] = of(staging, "aws:s3/bucketObjectv2:BucketObjectv2").filter(({ key }: Json) => key === "config.json");
+  assert.deepEqual([JSON.parse(config.content), config.cacheControl], [{ apiUrl: staging.outputs.url }, "no-store"]);
+  const [{ corsConfiguration }] = staging.summary.apis;
+  assert.deepEqual(corsConfiguration.allowOrigins, ["https://a.example", staging.outputs.console]);
+  assert.match(staging.outputs.console, /^https:\/\/[^/]+$/);
+  for (const { summary } of [ada, production]) assert.deepEqual(summary.sites, []);
 });
 
 test("the routes that come out are the table's", () => {

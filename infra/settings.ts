@@ -42,6 +42,7 @@ const deploymentSettings = {
   DOMAIN: z.string().regex(/^([a-z0-9-]+\.)+[a-z]{2,}$/, "Must be a host name, such as api.example.com"),
   ALARM_EMAIL: z.email(),
   PAGE_EMAIL: z.email(),
+  CONSOLE: z.literal("1", "Must be 1, or empty"),
   RESERVED_CONCURRENCY: z.string().regex(new RegExp(`^((${functions.join("|")})=\\d+(,(?!$)|$))+$`), {
     message: `Must be pairs such as message=300,sweep=2, of ${functions.join(", ")}`,
   }),

@@ -42,7 +42,7 @@ export function pagesOf(server: Server, local: LocalConsole): Pages {
     if (file === undefined) return middlewares(request, response, () => send(response, 404, { message: "Not Found" }));
     const { readFile } = await import("node:fs/promises");
     const html = await transformIndexHtml(`${FILES}${file}`, await readFile(new URL(file, root), "utf8"));
-    response.writeHead(200, { ...pageHeaders("'self'"), "content-type": "text/html; charset=utf-8" });
+    response.writeHead(200, { ...pageHeaders, "content-type": "text/html; charset=utf-8" });
     response.end(request.method === "HEAD" ? "" : html);
   };
 
