@@ -2,6 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import type { Db, DbOptions, MongoClient, MongoClientOptions } from "mongodb";
 import { config } from "./config.ts";
 import { ApiError } from "./errors.ts";
+import { isConnectionError } from "./mongo-errors.ts";
 
 /** Longest wait for one operation, so that an answer leaves within 3 s when Mongo is away. */
 const operationMs = 2_300;
@@ -73,60 +74,6 @@ export const driver = () => import("./mongo-driver.ts");
 export async function drainSocketEvents(): Promise<void> {
   for (let tick = 0; tick < 4; tick++) await setImmediate();
 }
-
-/** Whether an error is of the driver, the server or the network, and not about our request. */
-function isConnectionError(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const { name, code, codeName } = error as { name: string; code?: unknown; codeName?: unknown };
-  if (name === "MongoWriteConcernError" || isFenced(error)) return true;
-  if (typeof code === "number")
-    return !requestErrors.has(code) && !(code > 10_000 && /^Location/.test(String(codeName)));
-  if (driverErrors.test(name)) return !misuseErrors.test(name);
-  // The driver throws a socket's own error when it writes to one that the other side has just closed.
-  return typeof code === "string" && /^E[A-Z0-9]+$/.test(code);
-}
-
-/**
- * Whether a write was refused because the subaccount has moved to another database (ops/subaccount/fence.ts). This
- * instance has the old address, and learns the new one within a minute.
- */
-function isFenced(error: Error & { code?: unknown; errInfo?: unknown }): boolean {
-  const { specifiedAs } = (error.errInfo as { details?: { specifiedAs?: object } } | undefined)?.details ?? {};
-  return error.code === 121 && JSON.stringify(specifiedAs)?.startsWith('{"subaccountId":{"$nin":') === true;
-}
-
-/**
- * The server's errors about a request that is wrong or does not fit the stored data. Assertions without a name, which the
- * server calls `Location` and a number above 10,000, count as such, too. Lower numbers are Atlas's.
- *
- * InvalidNamespace (73) is not in the list: our collections have valid names, so the tenant's `databaseName` is wrong.
- *
- * @see github.com/mongodb/mongo, src/mongo/base/error_codes.yml
- */
-const requestErrors = new Set([
-  2, // BadValue
-  9, // FailedToParse
-  14, // TypeMismatch
-  15, // Overflow
-  16, // InvalidLength
-  22, // InvalidBSON
-  28, // PathNotViable
-  ...[40, 52, 53, 54, 55, 56, 57], // ConflictingUpdateOperators, and invalid field names
-  66, // ImmutableField
-  ...[67, 85, 86, 197], // an index that cannot be created
-  72, // InvalidOptions
-  121, // DocumentValidationFailure
-  ...[166, 167, 168], // not supported by a view or a pipeline
-  241, // ConversionFailure
-  10334, // BSONObjectTooLarge
-  11000, // DuplicateKey
-]);
-
-/** PoolCleared: the operation was under way when the monitor lost the server. */
-const driverErrors = /^(Mongo|PoolCleared)/;
-/** Errors of the driver about wrong calls. Those about a connection string are thrown when it connects, by `connect`. */
-const misuseErrors =
-  /^Mongo(API|InvalidArgument|Transaction|BatchReExecution|CursorInUse|CursorExhausted|TailableCursor)Error$/;
 
 /** Whether an error of `bounded` means that Mongo could not be reached. */
 export function isUnreachable(error: unknown): boolean {

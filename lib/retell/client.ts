@@ -150,24 +150,18 @@ export class RetellClient {
   }
 
   /**
-   * The ongoing chats, begun between two times, that carry our reserved key for this subaccount and stage. Another
-   * stage's chats are left out: our data may be a copy of that stage's, where they are known.
+   * The chats, begun between two times, that carry our reserved key for this subaccount and stage. Another stage's chats
+   * are left out: our data may be a copy of that stage's, where they are known.
    */
-  ongoingOf(subaccountId: string, range: TimeRange, signal: AbortSignal): Promise<CreatedChat[]> {
-    const chat_status = { type: "enum" as const, op: "in" as const, value: ["ongoing" as const] };
-    return this.#createdBy(subaccountId, { ...startedIn(range), chat_status }, signal);
-  }
-
-  /** The same with the chats that are over. */
-  createdIn(subaccountId: string, range: TimeRange, signal: AbortSignal): Promise<CreatedChat[]> {
-    return this.#createdBy(subaccountId, startedIn(range), signal);
-  }
-
-  #createdBy(
+  createdIn(
     subaccountId: string,
-    criteria: ChatListParams["filter_criteria"],
+    { from, to, status }: TimeRange & { status: "ongoing" | "any" },
     signal: AbortSignal,
   ): Promise<CreatedChat[]> {
+    const criteria = {
+      start_timestamp: { type: "range" as const, op: "bt" as const, value: [from, to] },
+      ...(status === "any" ? {} : { chat_status: { type: "enum" as const, op: "in" as const, value: [status] } }),
+    };
     return this.#call("CHAT_RETRIEVE_FAILED", { isRead: true, chatId: undefined }, async (retell) => {
       const chats: CreatedChat[] = [];
       for await (const { chat_id, ours } of this.#list(retell, criteria, signal)) {
@@ -243,10 +237,6 @@ export class RetellClient {
     }
   }
 }
-
-const startedIn = ({ from, to }: TimeRange) => ({
-  start_timestamp: { type: "range" as const, op: "bt" as const, value: [from, to] },
-});
 
 function isCreatedBy(ours: z.infer<typeof ReservedMetadata>[typeof reservedKey], by: CreateId): boolean {
   if ("request" in by) return ours.request === by.request;

@@ -109,7 +109,7 @@ async function endOrphans(
   { bounds, result }: SweepRun,
 ): Promise<boolean> {
   if (startedIn.from >= startedIn.to) return true;
-  const ours = await retell.ongoingOf(tenant.subaccountId, startedIn, callSignal());
+  const ours = await retell.createdIn(tenant.subaccountId, { ...startedIn, status: "ongoing" }, callSignal());
   const ids = ours.map(({ chatId }) => chatId);
   const stored = await chats.existing(tenant, ids);
   let failure: RetellError | undefined;

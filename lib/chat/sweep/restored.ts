@@ -31,7 +31,7 @@ export async function adoptChatsSince(tenant: TenantContext, since: number, isDr
   const retell = await retellFor(tenant);
   const now = Date.now();
   if (!isDryRun) await judgeOnlyFrom(tenant, now); // first: a sweep must not end what is being stored
-  const range = { from: since - restoredMarginMs, to: now + restoredMarginMs };
+  const range = { from: since - restoredMarginMs, to: now + restoredMarginMs, status: "any" as const };
   const begun = await retell.createdIn(tenant.subaccountId, range, AbortSignal.timeout(restoredReadMs));
   let adopted = 0;
   for (let at = 0; at < begun.length; at += lookedUp) {
