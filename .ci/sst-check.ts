@@ -352,7 +352,7 @@ test("sst-env.d.ts is the one that a deployment writes", async () => {
 
 test("every function is what npm run build makes of it, and its links", () => {
   for (const { component, bundle } of ada.summary.functions) {
-    const isPublic = /Health|Default/.test(component);
+    const isPublic = /Health|Default|Openapi/.test(component);
     const code = isPublic ? ["index.cjs"] : ["index.cjs", "mongo-driver.cjs"];
     const files = Object.keys(bundle.files).filter((file) => file !== "./");
     assert.deepEqual(files.sort(), [...code, "resource.enc"], component);
