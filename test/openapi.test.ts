@@ -2,7 +2,9 @@ import { readFile } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
 import { createConfig, lintFromString } from "@redocly/openapi-core";
 import { describe, expect, it } from "vitest";
+import { openapi } from "../dev/openapi/document.ts";
 import { text } from "../dev/openapi.ts";
+import { cors } from "../lib/api/cors.ts";
 import { aGateway, ask } from "./support/gateway.ts";
 
 const written = await readFile(new URL("../docs/openapi.json", import.meta.url), "utf8");
@@ -15,6 +17,15 @@ it("Redocly's linter finds nothing in it, by its strictest rules", async () => {
   const config = await createConfig({ extends: ["recommended-strict"] });
   const problems = await lintFromString({ source: written, absoluteRef: "docs/openapi.json", config });
   expect(problems.map(({ ruleId, message, location }) => [ruleId, message, location[0]?.pointer])).toEqual([]);
+});
+
+it("every header that a page of another origin may read is described, but for those of answers to come", () => {
+  const described = Object.values(openapi().paths)
+    .flatMap((methods) => Object.values(methods))
+    .flatMap(({ responses }) => Object.values(responses).flatMap(({ headers }) => Object.keys(headers)))
+    .map((name) => name.toLowerCase());
+  const missing = cors.exposeHeaders.filter((name) => !described.includes(name));
+  expect(missing).toEqual(["location", "preference-applied"]);
 });
 
 describe("GET /openapi.json", () => {

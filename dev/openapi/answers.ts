@@ -49,6 +49,7 @@ export const headers = {
     description: "The request's id, as in `meta.operationId`",
     schema: { type: "string", format: "uuid" },
   },
+  Date: { description: "When API Gateway answered", schema: { type: "string" } },
   RateLimitLimit: {
     description: "The tighter of the user's and the subaccount's limit, in requests per minute",
     schema: { type: "integer", minimum: 1 },
@@ -78,6 +79,7 @@ export const headers = {
 /** The names on the wire of the headers above. */
 const wireNames: Record<keyof typeof headers, string> = {
   XOperationId: "X-Operation-Id",
+  Date: "Date",
   RateLimitLimit: "RateLimit-Limit",
   RateLimitRemaining: "RateLimit-Remaining",
   RateLimitReset: "RateLimit-Reset",
@@ -92,7 +94,7 @@ const wireNames: Record<keyof typeof headers, string> = {
 const limitHeaders = ["RateLimitLimit", "RateLimitRemaining", "RateLimitReset", "XRateLimitMode"] as const;
 
 function headersOf(route: Route, status: Status, codes: ErrorCode[]): object {
-  const names: (keyof typeof headers)[] = ["XOperationId"];
+  const names: (keyof typeof headers)[] = ["XOperationId", "Date"];
   if (route.permission && status !== 401) names.push(...limitHeaders);
   if (status < 400) names.push("CacheControl", ...(route.hasEtag ? (["ETag"] as const) : []));
   if (status === 200 && route.idempotent) names.push("IdempotentReplayed");

@@ -664,6 +664,8 @@ export interface components {
     headers: {
         /** @description The request's id, as in `meta.operationId` */
         XOperationId: string;
+        /** @description When API Gateway answered */
+        Date: string;
         /** @description The tighter of the user's and the subaccount's limit, in requests per minute */
         RateLimitLimit: number;
         /** @description How many more requests that limit allows now */
@@ -723,6 +725,7 @@ export interface operations {
             200: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -780,6 +783,7 @@ export interface operations {
             400: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -801,6 +805,7 @@ export interface operations {
             401: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "WWW-Authenticate": components["headers"]["WWWAuthenticate"];
                     [name: string]: unknown;
                 };
@@ -815,6 +820,7 @@ export interface operations {
             403: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -836,6 +842,7 @@ export interface operations {
             404: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -853,6 +860,7 @@ export interface operations {
             409: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -875,6 +883,7 @@ export interface operations {
             413: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -892,6 +901,7 @@ export interface operations {
             422: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -913,6 +923,7 @@ export interface operations {
             429: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -946,6 +957,7 @@ export interface operations {
             500: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -973,6 +985,7 @@ export interface operations {
             503: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -991,6 +1004,7 @@ export interface operations {
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1044,6 +1058,7 @@ export interface operations {
             200: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1093,6 +1108,7 @@ export interface operations {
             400: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1114,6 +1130,7 @@ export interface operations {
             401: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "WWW-Authenticate": components["headers"]["WWWAuthenticate"];
                     [name: string]: unknown;
                 };
@@ -1128,6 +1145,7 @@ export interface operations {
             403: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1145,6 +1163,7 @@ export interface operations {
             404: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1168,6 +1187,7 @@ export interface operations {
             409: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1190,6 +1210,7 @@ export interface operations {
             413: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1207,6 +1228,7 @@ export interface operations {
             422: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1228,6 +1250,7 @@ export interface operations {
             429: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1261,6 +1284,7 @@ export interface operations {
             500: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1288,6 +1312,7 @@ export interface operations {
             503: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1310,6 +1335,7 @@ export interface operations {
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1353,6 +1379,7 @@ export interface operations {
             200: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1388,6 +1415,7 @@ export interface operations {
             400: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1409,6 +1437,7 @@ export interface operations {
             401: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "WWW-Authenticate": components["headers"]["WWWAuthenticate"];
                     [name: string]: unknown;
                 };
@@ -1423,6 +1452,7 @@ export interface operations {
             403: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1440,6 +1470,7 @@ export interface operations {
             404: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1457,6 +1488,7 @@ export interface operations {
             409: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1479,6 +1511,7 @@ export interface operations {
             413: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1500,6 +1533,7 @@ export interface operations {
             429: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1533,6 +1567,7 @@ export interface operations {
             500: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1560,6 +1595,7 @@ export interface operations {
             503: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1578,6 +1614,7 @@ export interface operations {
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1633,6 +1670,7 @@ export interface operations {
             200: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1676,6 +1714,7 @@ export interface operations {
             304: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1690,6 +1729,7 @@ export interface operations {
             400: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1711,6 +1751,7 @@ export interface operations {
             401: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "WWW-Authenticate": components["headers"]["WWWAuthenticate"];
                     [name: string]: unknown;
                 };
@@ -1725,6 +1766,7 @@ export interface operations {
             403: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1746,6 +1788,7 @@ export interface operations {
             413: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1767,6 +1810,7 @@ export interface operations {
             429: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1798,6 +1842,7 @@ export interface operations {
             500: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1823,6 +1868,7 @@ export interface operations {
             503: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1841,6 +1887,7 @@ export interface operations {
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1898,6 +1945,7 @@ export interface operations {
             200: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1973,6 +2021,7 @@ export interface operations {
             304: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -1991,6 +2040,7 @@ export interface operations {
             400: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -2012,6 +2062,7 @@ export interface operations {
             401: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "WWW-Authenticate": components["headers"]["WWWAuthenticate"];
                     [name: string]: unknown;
                 };
@@ -2026,6 +2077,7 @@ export interface operations {
             403: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -2043,6 +2095,7 @@ export interface operations {
             404: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -2064,6 +2117,7 @@ export interface operations {
             413: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -2085,6 +2139,7 @@ export interface operations {
             429: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -2118,6 +2173,7 @@ export interface operations {
             500: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -2145,6 +2201,7 @@ export interface operations {
             503: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -2163,6 +2220,7 @@ export interface operations {
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "RateLimit-Limit": components["headers"]["RateLimitLimit"];
                     "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
                     "RateLimit-Reset": components["headers"]["RateLimitReset"];
@@ -2199,6 +2257,7 @@ export interface operations {
             200: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "Cache-Control": components["headers"]["CacheControl"];
                     [name: string]: unknown;
                 };
@@ -2224,6 +2283,7 @@ export interface operations {
             401: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2250,6 +2310,7 @@ export interface operations {
             429: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "Retry-After": components["headers"]["RetryAfter"];
                     [name: string]: unknown;
                 };
@@ -2277,6 +2338,7 @@ export interface operations {
             500: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2296,6 +2358,7 @@ export interface operations {
             503: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "Retry-After": components["headers"]["RetryAfter"];
                     [name: string]: unknown;
                 };
@@ -2310,6 +2373,7 @@ export interface operations {
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "Retry-After": components["headers"]["RetryAfter"];
                     [name: string]: unknown;
                 };
@@ -2335,6 +2399,7 @@ export interface operations {
             200: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "Cache-Control": components["headers"]["CacheControl"];
                     [name: string]: unknown;
                 };
@@ -2392,6 +2457,7 @@ export interface operations {
             500: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2414,6 +2480,7 @@ export interface operations {
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "Retry-After": components["headers"]["RetryAfter"];
                     [name: string]: unknown;
                 };
@@ -2439,6 +2506,7 @@ export interface operations {
             200: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "Cache-Control": components["headers"]["CacheControl"];
                     [name: string]: unknown;
                 };
@@ -2473,6 +2541,7 @@ export interface operations {
             500: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -2488,6 +2557,7 @@ export interface operations {
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "Retry-After": components["headers"]["RetryAfter"];
                     [name: string]: unknown;
                 };
@@ -2514,6 +2584,7 @@ export interface operations {
             200: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "Cache-Control": components["headers"]["CacheControl"];
                     ETag: components["headers"]["ETag"];
                     [name: string]: unknown;
@@ -2526,6 +2597,7 @@ export interface operations {
             304: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "Cache-Control": components["headers"]["CacheControl"];
                     ETag: components["headers"]["ETag"];
                     [name: string]: unknown;
@@ -2567,6 +2639,7 @@ export interface operations {
             500: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2589,6 +2662,7 @@ export interface operations {
             504: {
                 headers: {
                     "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
                     "Retry-After": components["headers"]["RetryAfter"];
                     [name: string]: unknown;
                 };
