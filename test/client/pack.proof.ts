@@ -10,6 +10,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { aBrowserContext } from "../support/browser.ts";
 import { aGateway } from "../support/gateway.ts";
+import { guideFiles } from "../support/guide.ts";
 import { aWorld } from "../support/world.ts";
 
 const source = fileURLToPath(new URL("../../packages/client", import.meta.url));
@@ -39,10 +40,10 @@ beforeAll(async () => {
   packed = files.map(({ path }: { path: string }) => path);
   await write("package.json", JSON.stringify({ name: "app", private: true, type: "module" }));
   const compilers = ["ts54@npm:typescript@5.4.5", `ts7@npm:typescript@${root.typescript}`];
-  const others = [...compilers, "vite@8.3.8", `@types/node@${root["@types/node"]}`];
+  const others = [...compilers, "vite@8.3.8", "react", "react-dom", `@types/node@${root["@types/node"]}`];
   await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", `./${filename}`, ...others]);
 
-  const [world, gateway] = await Promise.all([aWorld(), aGateway()]);
+  const [world, gateway] = await Promise.all([aWorld({ agentId: "agent_demo_shop" }), aGateway()]);
   const { subaccountId, agentId, owner } = world;
   settings = { baseUrl: gateway.url, subaccountId, token: owner.token, agentId };
 });
@@ -121,17 +122,32 @@ describe("its types", () => {
 it("is bundled by Vite, and sends from a page of another origin", async () => {
   await write("vite/index.html", `<!doctype html><title>App</title><script type="module" src="/main.js"></script>`);
   await write("vite/main.js", `import { createClient } from "@scalai/chat";${talk()}\n window.talk = talk;`);
-  await run(join(folder, "node_modules/.bin/vite"), ["build", "vite", "--logLevel", "error"]);
+  const page = await (await aBrowserContext()).newPage();
+  await page.goto(await built("vite"));
+  expect(await page.evaluate("talk()")).toMatch(/ping/);
+});
+
+it("the guide's app is built from the package by Vite without a plugin, and sends", async () => {
+  for (const [name, text] of await guideFiles()) await write(`guide/${name}`, text);
+  const page = await (await aBrowserContext()).newPage();
+  const { baseUrl: api, subaccountId: subaccount, token } = settings;
+  await page.goto(`${await built("guide")}/#${new URLSearchParams({ api, subaccount, token })}`);
+  await page.getByLabel("Message").fill("Where is my order?");
+  await page.getByRole("button", { name: "Send" }).click();
+  await page.locator("li.agent", { hasText: "Can I do anything else" }).waitFor();
+});
+
+/** Builds an app of this folder, and serves it. */
+async function built(name: string): Promise<string> {
+  await run(join(folder, "node_modules/.bin/vite"), ["build", name, "--logLevel", "error"]);
   const server = createServer(async (request, response) => {
     const path = request.url === "/" ? "/index.html" : String(request.url);
     const types: Record<string, string> = { ".html": "text/html", ".js": "text/javascript" };
-    const text = await readFile(join(folder, "vite/dist", path)).catch(() => undefined);
+    const text = await readFile(join(folder, name, "dist", path)).catch(() => undefined);
     response.writeHead(text ? 200 : 404, { "content-type": types[extname(path)] ?? "text/plain" }).end(text);
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   onTestFinished(() => void server.close());
-  const page = await (await aBrowserContext()).newPage();
-  await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-  expect(await page.evaluate("talk()")).toMatch(/ping/);
-});
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
