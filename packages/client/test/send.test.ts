@@ -4,6 +4,8 @@ import { AbortError, BusyError, ChatError, DeadlineError, NetworkError, RateLimi
 import { anApi, aStorage, type Got, no, ok, type Reply, sent } from "./support/api.ts";
 
 const unknown = no(504, "MESSAGE_SEND_FAILED", { details: { outcome: "unknown" } });
+/** A wait that no deadline of these tests allows, so the call ends at its first answer. */
+const later = { "retry-after": "60" };
 const html = { status: 502, body: "<h1>Bad gateway</h1>" };
 
 describe("a send", () => {
@@ -65,18 +67,18 @@ describe("a send", () => {
   });
 
   it("ends when its time is over, with the last error and what became of the message", async () => {
-    const limited = await anApi(no(429, "RATE_LIMIT_EXCEEDED", {}, { "retry-after": "60" }));
+    const limited = await anApi(no(429, "RATE_LIMIT_EXCEEDED", {}, later));
     const error = await limited
       .client()
       .chat("c1")
-      .send("hi", { timeoutMs: 5_000 })
+      .send("hi", { timeoutMs: 30_000 })
       .catch((thrown) => thrown);
     expect(error).toBeInstanceOf(RateLimitError); // at once: there is nothing to wait for
     expect(error).toMatchObject({ outcome: "failed", retryAfter: 60 });
 
     const silent = await anApi(new Promise<never>(() => {}));
     const chat = silent.client().chat("c1");
-    const late = await chat.send("hi", { timeoutMs: 100 }).catch((thrown) => thrown);
+    const late = await chat.send("hi", { timeoutMs: 1_000 }).catch((thrown) => thrown);
     expect(late).toBeInstanceOf(DeadlineError);
     expect([late.outcome, (await chat.pending()).map(({ key }) => key)]).toEqual(["unknown", silent.keys()]);
   });
@@ -112,9 +114,11 @@ describe("a send", () => {
   });
 
   it("repeats an earlier one by its key", async () => {
-    const api = await anApi(no(503, "MESSAGE_SEND_FAILED"), sent());
+    const api = await anApi(no(503, "MESSAGE_SEND_FAILED", {}, later), sent());
     const chat = api.client().chat("c1");
-    const { key, outcome } = await chat.send("hi", { timeoutMs: 50, clientMessageId: "b1" }).catch((thrown) => thrown);
+    const { key, outcome } = await chat
+      .send("hi", { timeoutMs: 30_000, clientMessageId: "b1" })
+      .catch((thrown) => thrown);
     expect(outcome).toBe("failed");
     await chat.send("hi", { key, clientMessageId: "b1" });
     expect(api.keys()).toEqual([key, key]);
@@ -311,6 +315,6 @@ describe("without what browsers have and React Native lacks", () => {
 });
 
 it("an error that a busy chat gives names its class", async () => {
-  const api = await anApi(no(409, "CHAT_BUSY"));
-  await expect(api.client().chat("c1").send("hi", { timeoutMs: 100 })).rejects.toBeInstanceOf(BusyError);
+  const api = await anApi(no(409, "CHAT_BUSY", {}, later));
+  await expect(api.client().chat("c1").send("hi", { timeoutMs: 30_000 })).rejects.toBeInstanceOf(BusyError);
 });
