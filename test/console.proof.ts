@@ -92,13 +92,14 @@ describe("the console", () => {
     expect(await page.evaluate<string>("navigator.clipboard.readText()")).toMatch(/^[0-9a-f-]{36}$/);
   });
 
-  it("while Retell is away a message is shown as not sent, and is sent once when Retell is back", async () => {
+  it("while Retell refuses a message it is shown as not sent, and it is sent once when Retell takes it", async () => {
     const page = await open();
     await startChat(page, "agent_quiet_demo");
     await page.getByRole("tab", { name: "Retell" }).click();
-    await fault(page, "The next message is refused").click();
+    await fault(page, "A message is refused four times").click();
     await page.getByText("1 fault waits").waitFor();
     await say(page, "ping refused");
+    await user(page, "ping refused").getByText("Not sent").waitFor();
     await page.getByText("The agent cannot be reached").waitFor();
     await page.locator(".countdown").waitFor();
     await agent(page, "ping refused").waitFor(); // the client repeats it

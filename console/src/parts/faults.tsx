@@ -21,9 +21,9 @@ const presets: { name: string; effect: string; fault: Fault }[] = [
     fault: { step: "completion", kind: "lateReply", replyAfterMs: 40_000 },
   },
   {
-    name: "The next message is refused",
-    effect: "Retell answers 500 and does nothing",
-    fault: { step: "completion", kind: "status", status: 500 },
+    name: "A message is refused four times",
+    effect: "It is shown as not sent, until the fifth attempt",
+    fault: { step: "completion", kind: "status", status: 422, count: 4 },
   },
   {
     name: "The next message is carried out, and answered with an error",

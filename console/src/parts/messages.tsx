@@ -8,8 +8,10 @@ import { RequestLine } from "./notice.tsx";
 
 /** A message of the transcript. */
 export function MessageItem({ message }: { message: ShownMessage }) {
-  const { role, content = "", created_timestamp, delivery, isOverdue, truncated, client_message_id: key } = message;
+  const { role, content = "", created_timestamp, isOverdue, truncated, client_message_id: key } = message;
   const request = useRequest(role === "user" ? key : undefined);
+  // The transcript may be older than the answer to the last attempt.
+  const delivery = message.delivery && isRefused(request) ? "failed" : message.delivery;
   const isWaiting = delivery === "pending" && created_timestamp !== undefined;
   const secondsLeft = useCountdown(isWaiting ? created_timestamp + ANSWER_MS : undefined);
   const isUnconfirmed = (isWaiting && secondsLeft === 0) || (request !== undefined && request.status !== 200);
@@ -18,12 +20,10 @@ export function MessageItem({ message }: { message: ShownMessage }) {
     <Bubble from={role} {...(delivery && { delivery })} content={content}>
       <span>{timeOfDay(created_timestamp)}</span>
       {delivery === "failed" && <span class="state bad">Not sent: the agent never got it</span>}
-      {delivery === "pending" &&
-        (isUnconfirmed ? (
-          <span class="state warn">Not confirmed yet: it may have reached the agent</span>
-        ) : (
-          <span class="state">Waiting for the agent …</span>
-        ))}
+      {delivery === "pending" && isUnconfirmed && (
+        <span class="state warn">Not confirmed yet: it may have reached the agent</span>
+      )}
+      {delivery === "pending" && !isUnconfirmed && <span class="state">Waiting for the agent …</span>}
       {isOverdue && !delivery && <span class="state warn">Arrived late</span>}
       {truncated && <span class="state warn">Cut: the chat is nearly full</span>}
       {request && <RequestLine request={request} />}
@@ -31,20 +31,22 @@ export function MessageItem({ message }: { message: ShownMessage }) {
   );
 }
 
-/** A message that the API has not answered yet, and that no transcript shows. */
+/** A message that no transcript shows yet. */
 export function OutgoingItem({ message: { key, content, error } }: { message: Outgoing }) {
   const request = useRequest(key);
-  const isUnknown = error?.outcome === "unknown";
+  const isFailed = error ? error.outcome !== "unknown" : isRefused(request);
+  const unsure = error || request ? "Not confirmed yet" : "Sending …";
   return (
-    <Bubble from="user" delivery={error && !isUnknown ? "failed" : "pending"} content={content}>
-      {!error && <span class="state">Sending …</span>}
-      {error && (
-        <span class={`state ${isUnknown ? "warn" : "bad"}`}>{isUnknown ? "Not confirmed yet" : "Not sent"}</span>
-      )}
+    <Bubble from="user" delivery={isFailed ? "failed" : "pending"} content={content}>
+      <span class={`state ${isFailed ? "bad" : error ? "warn" : ""}`}>{isFailed ? "Not sent" : unsure}</span>
       {request && <RequestLine request={request} />}
     </Bubble>
   );
 }
+
+/** Whether the API has said of the last attempt that the agent did not get the message. */
+const isRefused = (request: LoggedRequest | undefined) =>
+  request?.code === "MESSAGE_SEND_FAILED" && request.status === 503;
 
 interface BubbleProps {
   from: "user" | "agent";

@@ -148,7 +148,7 @@ export function explain(error: Pick<ChatError, "code"> & Partial<ChatError>): {
     case "CHAT_BUSY":
       return warn("The agent is still busy", "Another message is being answered in this chat.");
     case "REQUEST_IN_PROGRESS":
-      return warn("Not confirmed yet", "An earlier attempt may still be running. Nothing is sent twice.");
+      return warn("An earlier attempt may still be running", "Nothing is sent twice.");
     case "RATE_LIMIT_EXCEEDED": {
       const whose = { user: "You have", subaccount: "This subaccount has", token: "This link has" }[
         String(details.limit)
@@ -187,7 +187,10 @@ export function explain(error: Pick<ChatError, "code"> & Partial<ChatError>): {
     );
   }
   if (details.outcome === "unknown" || error.outcome === "unknown" || status === 504) {
-    return warn("Not confirmed yet", "It may have reached the agent. Repeating it is safe: nothing is done twice.");
+    return warn(
+      "No answer from the agent yet",
+      "It may have reached the agent. Repeating it is safe: nothing is done twice.",
+    );
   }
   if (/^(CHAT_CREATION|MESSAGE_SEND|CHAT_END|CHAT_RETRIEVE)_FAILED$/.test(code)) {
     return warn("The agent cannot be reached", "Retell does not answer, or has refused.");
