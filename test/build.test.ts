@@ -26,7 +26,7 @@ describe("a bundle's size", () => {
   const budgets: Partial<Record<keyof typeof routes | "sweep", number>> = {
     list: 780,
     webhook: 800,
-    health: 160,
+    health: 163,
     default: 163,
     openapi: 300,
     sweep: 792,

@@ -110,6 +110,7 @@ export const routes = table({
     meta: z.object({
       cached: z.boolean(),
       stale: z.literal(true).optional(),
+      revision: z.string().meta({ description: "What the answer shows of the chat: pass it as `after_revision`" }),
       hasMore: z.boolean().optional(),
       nextSeq: z.number().int().optional(),
       poll_after_ms: PollAfter,

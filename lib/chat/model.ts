@@ -38,6 +38,8 @@ export interface StoredMessage extends RetellMessage {
     after?: number;
     /** It was too large to be stored whole. */
     shortened?: true;
+    /** The chat's revision at which what is shown of it was corrected. */
+    changedRevision?: number;
     /** On a user's message that Retell had after all: the turn of the failed message that it replaces. */
     supersedes?: string;
   };
@@ -104,6 +106,10 @@ export interface StoredChat {
      * +1 with each write of messages or turn. A write that was decided on a reading names the revision that it read.
      */
     revision: number;
+    /** The revision at which all messages were imported, and got their seq. */
+    importedRevision?: number;
+    /** The revision at which the chat's end, or what is known of it, was last changed. */
+    endingRevision?: number;
     /** How many `user` entries of Retell's history our messages account for. */
     retellUserCount: number;
     /** The name of the create that it came of, if that had an Idempotency-Key. */

@@ -3,7 +3,9 @@ import type { Deadline } from "../platform/deadline.ts";
 import { ApiError } from "../platform/errors.ts";
 import { Lru } from "../platform/lru.ts";
 import { reservedKey, retellFor } from "../retell/client.ts";
-import { type ChatSnapshot, countOf, needsImport, type StoredChat } from "./model.ts";
+import { allOf, type Changes, changesSince, revisionOf } from "./changes.ts";
+import { type ChatSnapshot, countOf, needsImport, type StoredChat, seqAt } from "./model.ts";
+import { encodeRevision, nothingSeen, type Revision } from "./revision.ts";
 import type { Message, Transcript } from "./schema.ts";
 import { type Settled, settle } from "./settle.ts";
 import { shortenMessages } from "./shorten.ts";
@@ -69,6 +71,8 @@ export interface TranscriptWindow {
   limit?: number | undefined;
   /** Exclusive. */
   afterSeq?: number | undefined;
+  /** What the client has seen: only what has changed since is asked for. */
+  afterRevision?: Revision | undefined;
   withTools: boolean;
 }
 
@@ -82,25 +86,42 @@ export const isSeqProvisional = (chat: ChatSnapshot, stale: boolean) =>
 /** A chat as clients see it, whole or a page of it, and the page's `meta`. */
 export function transcriptOf(
   chat: StoredChat,
-  { limit, afterSeq, withTools }: TranscriptWindow,
+  window: TranscriptWindow,
   isSeqFinal = true,
-): { data: Transcript; page: { hasMore?: boolean; nextSeq?: number } } {
-  const isPaged = isSeqFinal && (limit !== undefined || afterSeq !== undefined);
-  const all = visibleMessages(chat, withTools);
-  const asked = isPaged && afterSeq !== undefined ? all.filter(({ seq }) => seq > afterSeq) : all;
-  const page = isPaged && limit !== undefined ? asked.slice(0, limit) : asked;
+): { data: Transcript; page: { hasMore?: boolean; nextSeq?: number; revision: string } } {
+  const { limit, afterSeq, afterRevision } = window;
+  const isPaged = isSeqFinal && (limit ?? afterSeq ?? afterRevision) !== undefined;
+  const { changed, added, last } = askedFor(chat, isSeqFinal ? window : { withTools: window.withTools });
+  // Changed messages are never cut off, so that the next page begins after the last new one.
+  const page = isPaged && limit !== undefined ? added.slice(0, Math.max(0, limit - changed.length)) : added;
   const base = withoutMessages(chat);
   const transcript = isPaged ? undefined : finalTextOf(chat) || transcriptText(chat.messages);
 
-  const fits = isSmall(page) || sizeOf({ ...base, transcript, messages: page }) <= maxAnswerBytes;
-  const messages = fits ? page : takeFitting(page, maxAnswerBytes - sizeOf(base));
-  const hasMore = messages.length < asked.length;
-  const nextSeq = isSeqFinal ? messages.at(-1)?.seq : undefined;
-  const shown = isSeqFinal ? messages : messages.map(({ seq: _changes, ...message }) => message);
+  const all = [...changed, ...page];
+  const fits = isSmall(all) || sizeOf({ ...base, transcript, messages: all }) <= maxAnswerBytes;
+  const messages = fits ? page : takeFitting(page, maxAnswerBytes - sizeOf(base) - sizeOf(changed));
+  const hasMore = messages.length < added.length;
+  const end = messages.at(-1)?.seq;
+  const shown = isSeqFinal ? [...changed, ...messages] : messages.map(({ seq: _changes, ...message }) => message);
+  const nextSeq = hasMore && isSeqFinal && !afterRevision && end !== undefined ? { nextSeq: end } : {};
+  const revision = isSeqFinal ? revisionOf(chat, hasMore ? (end ?? last) : undefined) : nothingSeen;
   return {
     data: { ...base, ...(fits && transcript !== undefined ? { transcript } : {}), messages: shown },
-    page: isPaged || hasMore ? { hasMore, ...(hasMore && nextSeq !== undefined ? { nextSeq } : {}) } : {},
+    page: { ...(isPaged || hasMore ? { hasMore, ...nextSeq } : {}), revision: encodeRevision(revision) },
   };
+}
+
+/** The messages that a window asks for, of any number and size. */
+function askedFor(chat: StoredChat, { afterSeq, afterRevision, withTools }: TranscriptWindow): Changes {
+  if (afterRevision) {
+    const changes = changesSince(chat, afterRevision, withTools);
+    // Changed messages must fit into one answer. Otherwise all are given from the beginning, in pages.
+    const isTooMuch = !isSmall(changes.changed) && sizeOf(changes.changed) > maxAnswerBytes / 2;
+    return isTooMuch ? allOf(chat, afterRevision, withTools) : changes;
+  }
+  const all = visibleMessages(chat, withTools);
+  const added = afterSeq === undefined ? all : all.filter(({ seq }) => seq > afterSeq);
+  return { changed: [], added, last: afterSeq ?? seqAt(0, chat.internal) - 1 };
 }
 
 /** The text that is stored once a chat is over. */
@@ -142,7 +163,7 @@ function sizeOf(value: unknown): number {
 }
 
 /** Whether messages are far below the limit, however bytes are counted: the common case, which costs no serialising. */
-function isSmall(messages: Message[]): boolean {
+function isSmall(messages: object[]): boolean {
   let characters = 0;
   for (const message of messages) {
     for (const value of Object.values(message)) {

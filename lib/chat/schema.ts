@@ -3,6 +3,7 @@ import { sourceOf } from "../platform/json.ts";
 import { isVisible, Text } from "../platform/text.ts";
 import { Cursor } from "./cursor.ts";
 import { halved, isObject, isStorable, Metadata, unstorable } from "./metadata.ts";
+import { RevisionText } from "./revision.ts";
 
 const maxVariables = 100;
 
@@ -110,18 +111,26 @@ export const PageQuery = z.object({
   cursor: Cursor.optional().meta({ description: "`meta.nextCursor` of the page before" }),
 });
 
-export const TranscriptQuery = z.object({
-  limit: QueryInteger(1, 100_000).optional().meta({ description: "Messages per page; absent: as many as fit" }),
-  // Opening messages that were stored later have a seq of 0 or less.
-  after_seq: QueryInteger(-999_999_999, 999_999_999)
-    .optional()
-    .meta({ description: "Only messages after this one, exclusive" }),
-  include: z.literal("tools").optional().meta({ description: "Tool calls and their results too; needs write" }),
-  consistency: z
-    .literal("strong")
-    .optional()
-    .meta({ description: "An error instead of the stored copy when Retell does not answer" }),
-});
+export const TranscriptQuery = z
+  .object({
+    limit: QueryInteger(1, 100_000).optional().meta({ description: "Messages per page; absent: as many as fit" }),
+    // Opening messages that were stored later have a seq of 0 or less.
+    after_seq: QueryInteger(-999_999_999, 999_999_999)
+      .optional()
+      .meta({ description: "Only messages after this one, exclusive" }),
+    after_revision: RevisionText.optional().meta({
+      description: "`meta.revision` of an earlier answer: only messages that are new or changed since",
+    }),
+    include: z.literal("tools").optional().meta({ description: "Tool calls and their results too; needs write" }),
+    consistency: z
+      .literal("strong")
+      .optional()
+      .meta({ description: "An error instead of the stored copy when Retell does not answer" }),
+  })
+  .refine(({ after_seq, after_revision }) => after_seq === undefined || after_revision === undefined, {
+    path: ["after_revision"],
+    message: "Must not be combined with after_seq",
+  });
 
 /**
  * A message as clients see it. `seq` counts what the chat stores, hidden tool calls included, and never changes;
@@ -146,6 +155,12 @@ export const UserMessage = z.object({
   client_message_id: ClientMessageId,
 });
 export type UserMessage = z.infer<typeof UserMessage>;
+
+/** Only in answers to `after_revision`. */
+export const RemovedMessage = z
+  .object({ seq: z.number().int(), removed: z.literal(true) })
+  .meta({ description: "Only with `after_revision`: a message that is shown no more" });
+export type RemovedMessage = z.infer<typeof RemovedMessage>;
 
 const Variables = z.record(z.string(), z.string());
 const JsonObject = z.record(z.string(), z.unknown());
@@ -192,7 +207,7 @@ export const Transcript = z.object({
   start_timestamp: Millis.nullable(),
   end_timestamp: Millis.nullable(),
   transcript: z.string().optional().meta({ description: "Absent when the messages are paged" }),
-  messages: z.array(Message.partial({ seq: true }).loose()),
+  messages: z.array(z.union([Message.partial({ seq: true }).loose(), RemovedMessage])),
   message_count: z.number().int(),
   metadata: JsonObject,
   retell_llm_dynamic_variables: Variables,

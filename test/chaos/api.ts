@@ -9,6 +9,9 @@ import { compact, type Trace } from "./trace.ts";
 type Name = "create" | "message" | "end" | "transcript";
 export type Data<N extends Name> = z.output<(typeof routes)[N]["data"]>;
 
+export const isPending = (message: Data<"transcript">["messages"][number]) =>
+  "delivery" in message && message.delivery === "pending";
+
 /** The codes that a client may get in a run, and how it reacts. Any other code is undocumented. */
 const passing: Record<Name, ErrorCode[]> = {
   create: ["REQUEST_IN_PROGRESS", "CHAT_CREATION_FAILED", "CHAT_RETRIEVE_FAILED"],

@@ -185,7 +185,7 @@ async function read({ door }: Crowd, dice: Dice, chatId: string, mine: Accepted[
     const { message_id, seq } = accepted.told.user_message;
     if (seq > end || seq <= after) continue;
     const message = shown.get(seq);
-    if (message && message.message_id === message_id && !message.delivery) continue;
+    if (message && "role" in message && message.message_id === message_id && !message.delivery) continue;
     const what = `${accepted.key} in ${chatId}: accepted as ${seq} ${message_id}, read as ${JSON.stringify(message)}`;
     door.ledger.breaks("told otherwise", what, overwritten(door.ledger, accepted));
   }

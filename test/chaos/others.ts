@@ -1,6 +1,6 @@
 import type { Collection } from "mongodb";
 import type { Entry } from "../../packages/retell-simulator/src/schema.ts";
-import { type Door, persist } from "./api.ts";
+import { type Door, isPending, persist } from "./api.ts";
 import type { Dice } from "./dice.ts";
 import type { Ledger } from "./ledger.ts";
 import { commonText, guardedWord } from "./texts.ts";
@@ -82,7 +82,7 @@ export function others({ parts, control, ledger, chats, oldChats }: Options): Ot
     const forgotten = Math.min(old, chat.entries.length - 6);
     if (forgotten <= (chat.forgotten ?? 0)) return;
     const read = await persist(door, dice, "transcript", { chatId, query: "?consistency=strong" });
-    if (read.kind !== "done" || read.data.messages.some(({ delivery }) => delivery === "pending")) return;
+    if (read.kind !== "done" || read.data.messages.some(isPending)) return;
     await control("PATCH", `/chats/${chatId}`, { forgotten });
     troubles["histories lost their beginning"] += 1;
   }

@@ -8,7 +8,7 @@ import { type Services, startServices } from "../../dev/services.ts";
 import type { SweepResult } from "../../lib/chat/sweep/run.ts";
 import { type ReplicaSet, startReplicaSet } from "../support/replica-set.ts";
 import { unlimited } from "../support/without-limits.ts";
-import { type Door, persist } from "./api.ts";
+import { type Door, isPending, persist } from "./api.ts";
 import { check, type Found, Held } from "./checks.ts";
 import { type Crowd, crowd, endChat, repeat } from "./clients.ts";
 import { Dice } from "./dice.ts";
@@ -462,7 +462,7 @@ async function restOf(door: Door, dice: Dice, chatId: string, until: number): Pr
   while (Date.now() < until) {
     const known = await persist(door, dice, "transcript", { chatId, query: "?consistency=strong" });
     if (known.kind !== "done") break;
-    if (!known.data.messages.some(({ delivery }) => delivery === "pending")) return;
+    if (!known.data.messages.some(isPending)) return;
     await delay(500);
   }
   door.ledger.breaks("stuck", `${chatId} does not come to rest`);

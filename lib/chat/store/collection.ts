@@ -112,6 +112,9 @@ export function findDurable<T>(
   });
 }
 
+/** The revision that a chat has after a write by `updateUnchanged` that increments it. */
+export const nextRevision = ({ internal }: ChatSnapshot) => (internal?.revision ?? 0) + 1;
+
 /** Changes a chat only if it still is as it was read: same revision, and the same open turn or none. */
 export function updateUnchanged(
   tenant: TenantContext,

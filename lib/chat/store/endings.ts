@@ -2,7 +2,7 @@ import type { UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { type ChatSnapshot, isComplete, type StoredChat } from "../model.ts";
 import { endedChatMs } from "../timing.ts";
-import { msFromNow, oneChat, run, updateUnchanged } from "./collection.ts";
+import { msFromNow, nextRevision, oneChat, run, updateUnchanged } from "./collection.ts";
 
 /** How a chat finished, as far as it is known: only what is here is written. */
 export type Ending = Partial<
@@ -23,7 +23,11 @@ export async function close(tenant: TenantContext, seen: ChatSnapshot, ending: E
   const isOpen = seen.internal?.turn !== undefined; // the turn decides when the sweep looks
   const isDone = isComplete({ ...seen, ...ending });
   return updateUnchanged(tenant, seen, {
-    $set: { ...ending, ...(isOpen || isDone ? {} : { "internal.nextSweepAt": msFromNow(endedChatMs) }) },
+    $set: {
+      ...ending,
+      "internal.endingRevision": nextRevision(seen),
+      ...(isOpen || isDone ? {} : { "internal.nextSweepAt": msFromNow(endedChatMs) }),
+    },
     ...(!isOpen && isDone ? { $unset: { "internal.nextSweepAt": "" } } : {}),
     $inc: { "internal.revision": 1 },
     $currentDate: { updatedAt: true },

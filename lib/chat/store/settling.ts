@@ -1,7 +1,7 @@
 import type { TenantContext } from "../../access/tenant.ts";
 import { type ChatSnapshot, countOf, type StoredMessage } from "../model.ts";
 import { endedChatMs, silentChatMs } from "../timing.ts";
-import { msFromNow, oneChat, run, updateUnchanged } from "./collection.ts";
+import { msFromNow, nextRevision, oneChat, run, updateUnchanged } from "./collection.ts";
 
 /**
  * What settling writes. Each write names the reading that it was decided on; where the chat has changed since, nothing
@@ -53,7 +53,8 @@ export async function correct(
   index: number,
   fields: { content: string } | { "internal.shortened": true },
 ): Promise<ChatSnapshot | null> {
-  const set = Object.entries(fields).map(([name, value]) => [`messages.${index}.${name}`, value]);
+  const revision = { "internal.changedRevision": nextRevision(seen) };
+  const set = Object.entries({ ...fields, ...revision }).map(([name, value]) => [`messages.${index}.${name}`, value]);
   return updateUnchanged(tenant, seen, {
     $set: { ...Object.fromEntries(set), transcript: "" }, // of a chat that is over it is written again
     $inc: { "internal.revision": 1 },
@@ -75,6 +76,7 @@ export async function importMessages(
       message_count: countOf(messages),
       transcript: "", // composed until the chat is over
       "internal.retellUserCount": retellUserCount,
+      "internal.importedRevision": nextRevision(seen),
       "internal.nextSweepAt": msFromNow(waitMs),
     },
     $unset: { "internal.importPending": "", "internal.turn": "" },

@@ -502,6 +502,12 @@ export interface components {
         };
         /** @description Milliseconds after which it makes sense to ask again: fewer while a turn is open */
         PollAfter: number;
+        /** @description Only with `after_revision`: a message that is shown no more */
+        RemovedMessage: {
+            seq: number;
+            /** @constant */
+            removed: true;
+        };
         RetellEvent: {
             event: string;
             chat?: unknown;
@@ -536,7 +542,7 @@ export interface components {
             end_timestamp: components["schemas"]["Millis"] | null;
             /** @description Absent when the messages are paged */
             transcript?: string;
-            messages: ({
+            messages: (({
                 message_id?: string;
                 /** @description `agent` or `user`; others only with `include=tools` */
                 role: string;
@@ -554,7 +560,7 @@ export interface components {
                 truncated?: true;
             } & {
                 [key: string]: unknown;
-            })[];
+            }) | components["schemas"]["RemovedMessage"])[];
             message_count: number;
             metadata: {
                 [key: string]: unknown;
@@ -598,6 +604,8 @@ export interface components {
                 cached: boolean;
                 /** @constant */
                 stale?: true;
+                /** @description What the answer shows of the chat: pass it as `after_revision` */
+                revision: string;
                 hasMore?: boolean;
                 nextSeq?: number;
                 poll_after_ms: components["schemas"]["PollAfter"];
@@ -1911,6 +1919,8 @@ export interface operations {
                 limit?: number;
                 /** @description Only messages after this one, exclusive */
                 after_seq?: number;
+                /** @description `meta.revision` of an earlier answer: only messages that are new or changed since */
+                after_revision?: string;
                 /** @description Tool calls and their results too; needs write */
                 include?: "tools";
                 /** @description An error instead of the stored copy when Retell does not answer */
@@ -2006,6 +2016,7 @@ export interface operations {
                      *         ]
                      *       },
                      *       "meta": {
+                     *         "revision": "WzMsMSw1LDUsbnVsbF0",
                      *         "cached": false,
                      *         "poll_after_ms": 5000,
                      *         "operationId": "5f3c0a58-0000-4000-8000-000000000005",

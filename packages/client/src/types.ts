@@ -12,19 +12,19 @@ export type CreatedChat = Schemas["CreatedChat"];
 export type SentMessage = Schemas["SentMessage"];
 export type EndedChat = Schemas["EndedChat"];
 export type ListedChat = Schemas["ListedChat"];
-export type Transcript = Schemas["Transcript"];
-/** A message of a chat. A pending one may have reached the agent. */
-export type Message = Transcript["messages"][number];
+export type Transcript = Omit<Schemas["Transcript"], "messages"> & { messages: Message[] };
+/**
+ * A message of a chat. A pending one may have reached the agent. `removed`: only in an answer to `after_revision`; the
+ * message is shown no more, and has nothing but its seq.
+ */
+export type Message = Exclude<Schemas["Transcript"]["messages"][number], { removed: true }> & { removed?: true };
 
 export type FilterValue = string | number | boolean;
 /** Filters of the list. An array means "one of these". */
 export type ListFilter = {
   [Name in keyof Query<"list">]: Query<"list">[Name] | readonly FilterValue[];
 } & { [name: `metadata.${string}`]: FilterValue | readonly FilterValue[] | undefined };
-export type TranscriptQuery = Query<"transcript"> & {
-  /** Only what is new or has changed since this `meta.revision`. */
-  after_revision?: string;
-};
+export type TranscriptQuery = Query<"transcript">;
 
 /** What stands beside the data in every answer, and what its headers say. */
 export type Meta = Schemas["EndAnswer"]["meta"] & {
