@@ -29,7 +29,7 @@ export const prove: Group = {
       "test/chaos/move.proof.ts",
     ),
     client: proof(
-      "sends 1,000 messages by the client while instances and services fail, and packs it; 2 min",
+      "sends 1,000 messages by the client while instances and services fail, and packs it; 3 min",
       "test/client/",
     ),
     restore: proof(

@@ -106,7 +106,9 @@ async function check(client: Client, all: [string, string[]][]): Promise<void> {
     const { entries } = chats.find(({ chat_id }: { chat_id: string }) => chat_id === chatId);
     const atRetell = entries.filter(({ role }: { role: string }) => role === "user").map(contentOf);
     const messages = await Array.fromAsync(client.chat(chatId).messages());
-    const here = messages.filter(({ role, delivery }) => role === "user" && !delivery).map(contentOf);
+    const own = messages.filter(({ role, delivery }) => role === "user" && !delivery);
+    const here = own.map(contentOf);
+    expect(new Set(own.map(({ client_message_id }) => client_message_id)).size).toBe(own.length);
     for (const history of [atRetell, here]) {
       lost += texts.filter((text) => !history.includes(text)).length;
       doubled += history.length - new Set(history).size;

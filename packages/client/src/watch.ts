@@ -105,12 +105,12 @@ function readerOf(poll: Poll, { include }: WatchOptions) {
   let pollMs = defaultPollMs;
 
   async function read(known: Message[]): Promise<ChatView> {
-    const since = revision;
-    let next: string | undefined;
-    let messages = since === undefined ? [] : known;
-    const changed: Message[] = [];
+    const isWhole = revision === undefined;
+    let messages = isWhole ? [] : known;
+    let since = revision;
     let after: number | undefined;
-    do {
+    const changed: Message[] = [];
+    for (let isMore = true; isMore; ) {
       const query: TranscriptQuery = {
         ...(include && { include }),
         ...(since !== undefined && { after_revision: since }),
@@ -121,31 +121,34 @@ function readerOf(poll: Poll, { include }: WatchOptions) {
       if (status === 304) return { ...last, messages: known, changed: [] };
       const page = data as Transcript;
       const meta = got as TranscriptMeta;
-      // What changes while the pages are read is after the first page's revision.
-      if (after === undefined) next = meta.revision;
       [etag, etagOf] = [tag, asked];
       messages = merged(messages, page.messages);
       changed.push(...page.messages);
       last = { chat_status: page.chat_status, stale: meta.stale === true };
       pollMs = meta.poll_after_ms ?? defaultPollMs;
-      after = meta.hasMore ? meta.nextSeq : undefined;
-    } while (after !== undefined);
-    revision = next;
-    if (since === undefined) return { ...last, messages, changed: changed.filter((one) => !isKnown(known, one)) };
-    return { ...last, messages, changed: changed.filter((one) => !isRemoval(one)) };
+      // The revision of a page is where the next one begins.
+      after = meta.revision === undefined && meta.hasMore ? meta.nextSeq : undefined;
+      isMore = meta.hasMore === true && (after !== undefined || meta.revision !== since);
+      since = meta.revision;
+    }
+    revision = since;
+    const isNew = (one: Message) => !isRemoval(one) && !(isWhole && isKnown(known, one));
+    return { ...last, messages, changed: changed.filter(isNew) };
   }
   return { read, pollAfterMs: () => pollMs };
 }
 
-const isRemoval = (message: Message) => message.removed === true;
+const isRemoval = ({ removed }: Message) => removed === true;
 
 /** Whether the message is shown as it is. */
 const isKnown = (known: Message[], message: Message) =>
   known.some((one) => JSON.stringify(one) === JSON.stringify(message));
 
-/** Messages by their seq; those of the old server have none, and no changes either. */
+/** Messages by their seq. Those of the old server have none until their chat is imported; then all come again. */
 function merged(messages: Message[], changes: Message[]): Message[] {
-  const bySeq = new Map(messages.map((message, place) => [message.seq ?? `at ${place}`, message]));
+  const isImported = changes.some(({ seq }) => seq !== undefined);
+  const kept = isImported ? messages.filter(({ seq }) => seq !== undefined) : messages;
+  const bySeq = new Map(kept.map((message, place) => [message.seq ?? `at ${place}`, message]));
   for (const [place, change] of changes.entries()) {
     const at = change.seq ?? `at ${place}`;
     if (isRemoval(change)) bySeq.delete(at);

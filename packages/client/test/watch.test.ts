@@ -57,15 +57,29 @@ describe("a watched chat", () => {
     ]);
   });
 
-  it("that is longer than an answer is read page by page, and what changes meanwhile is asked for", async () => {
+  it("that is longer than an answer is read page by page, by the revision of each, or by seq", async () => {
+    const over = { chat_status: "error" };
     const api = await anApi(
       page([said(1)], { revision: "r1", hasMore: true, nextSeq: 1 }),
-      page([said(2)], { revision: "r2" }),
-      page([said(2)], { revision: "r2" }, { chat_status: "error" }),
+      page([said(2)], { revision: "r2", hasMore: true }),
+      page([said(3)], { revision: "r3", hasMore: false }, over),
     );
-    const [first] = await views(api.client().chat("c1").watch());
-    expect(first).toEqual({ messages: "1,2", changed: "1,2" });
-    expect(api.got.map(({ path }) => path.split("?")[1])).toEqual([undefined, "after_seq=1", "after_revision=r1"]);
+    expect(await views(api.client().chat("c1").watch())).toEqual([{ messages: "1,2,3", changed: "1,2,3", ...over }]);
+    const queries = api.got.map(({ path }) => path.split("?")[1]);
+    expect(queries).toEqual([undefined, "after_revision=r1", "after_revision=r2"]);
+
+    const old = await anApi(page([said(1)], { hasMore: true, nextSeq: 1 }), page([said(2)], {}, over));
+    expect(await views(old.client().chat("c1").watch())).toEqual([{ messages: "1,2", changed: "1,2", ...over }]);
+    expect(old.got[1]?.path).toContain("?after_seq=1");
+  });
+
+  it("of the old server has no seq until it is imported, and then each message once", async () => {
+    const api = await anApi(
+      page([{ role: "user", content: "a" }], { revision: "r0" }),
+      page([said(1), said(2)], { revision: "r1" }, { chat_status: "ended" }),
+    );
+    const [, last] = await Array.fromAsync(api.client().chat("c1").watch());
+    expect(last?.messages).toEqual([said(1), said(2)]);
   });
 
   it("that cannot be read for a while keeps its messages, says why, and goes on", async () => {
