@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
-import { createClient } from "../packages/client/src/index.ts";
+import { createClient, type RequestEvent } from "../packages/client/src/index.ts";
 import { aGateway } from "./support/gateway.ts";
-import { aWorld } from "./support/world.ts";
+import { aWorld, fault } from "./support/world.ts";
 
 it("creates a chat, sends, reads, lists and ends it", async () => {
   const [world, gateway] = await Promise.all([aWorld(), aGateway()]);
@@ -34,6 +34,30 @@ it("creates a chat, sends, reads, lists and ends it", async () => {
   expect(await Array.fromAsync(client.chats.list({ limit: 1 }), ({ chat_id }) => chat_id)).toEqual([chat.id]);
   expect((await chat.end()).chat_status).toBe("ended");
   await expect(chat.send("too late")).rejects.toMatchObject({ code: "CHAT_ENDED", outcome: "failed", status: 409 });
+});
+
+it("watches a chat: a message is pending, then delivered with its answer, and what has not changed is 304", async () => {
+  const [world, gateway] = await Promise.all([aWorld({ agentId: "agent_quiet" }), aGateway()]);
+  const { subaccountId, owner, agentId } = world;
+  const statuses: number[] = [];
+  const onRequest = ({ operation, status }: RequestEvent) => void (operation === "transcript" && statuses.push(status));
+  const client = createClient({ baseUrl: gateway.url, subaccountId, token: owner.token });
+  const watching = createClient({ baseUrl: gateway.url, subaccountId, token: owner.token, onRequest });
+  const { chat_id } = await client.chats.create({ agentId });
+  await fault(world, "completion", { kind: "latency", ms: 2_500 });
+  const sending = client.chat(chat_id).send("ping", { clientMessageId: "bubble 1" });
+  await expect.poll(async () => (await client.chat(chat_id).transcript()).messages.length).toBe(1);
+
+  const seen: string[] = [];
+  for await (const { messages, chat_status } of watching.chat(chat_id).watch()) {
+    seen.push(
+      messages.map(({ role, delivery, client_message_id: id }) => [role, delivery, id].join(" ").trim()).join(),
+    );
+    if (messages.length > 1 && chat_status === "ongoing") await watching.chat(chat_id).end();
+  }
+  await sending;
+  expect(seen).toEqual(["user pending bubble 1", "user  bubble 1,agent", "user  bubble 1,agent"]);
+  expect([statuses[0], statuses.includes(304)]).toEqual([200, true]);
 });
 
 it("the README's examples run one after another, and answer what a reader expects", async () => {
