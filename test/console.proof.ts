@@ -154,7 +154,7 @@ describe("the console", () => {
     await page.locator("pre", { hasText: '"chat_id"' }).waitFor();
   });
 
-  it("a limit that is used up: a countdown, then it goes on by itself", async () => {
+  it("a limit that is used up: a countdown, then it goes on by itself", { timeout: 120_000 }, async () => {
     const page = await open("/#/chats");
     await page.locator(".chats tbody tr").first().waitFor();
     const list = `${about.url}/api/chats/${about.subaccountId}/list`;
