@@ -36,6 +36,10 @@ export const prove: Group = {
       "restores a backup of a stage, and of one tenant, while clients send; 1 min",
       "test/restore.proof.ts",
     ),
+    fleet: proof(
+      "breaks three of 200 tenants, then the stage: what the alarms, the log query and the doctor say; 1 min",
+      "test/fleet.proof.ts",
+    ),
     model: proof(
       "walks through every order of steps and crashes in a model of the turn protocol; 3 min",
       "test/model/model.proof.ts",
@@ -66,7 +70,7 @@ export const prove: Group = {
       says: "lets schemathesis make requests of docs/openapi.json, and checks all answers; --seed N for others; 1 min",
       program: [new URL("seeded.ts", import.meta.url), ...args, "test/schemathesis/"],
     },
-    all: proof("runs all of these; 23 min"),
+    all: proof("runs all of these; 24 min"),
     chaos: {
       says: "as chaos short, as long as its flags say, with all parts (docs/chaos.md); not part of all",
       program: [new URL("chaos/main.ts", import.meta.url)],

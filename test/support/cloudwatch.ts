@@ -1,4 +1,5 @@
 import { type Alarm, expressionOf, metricsOf } from "../../infra/alarm.ts";
+import type { Query } from "../../infra/queries.ts";
 
 /** One value that CloudWatch got, at a time in epoch ms. */
 export interface Sample {
@@ -86,4 +87,34 @@ export function goneOff(alarms: Alarm<string>[], samples: Sample[], now: number)
       return starts.every((from) => isBeyond(alarm, valueIn(alarm, from, from + ms)));
     })
     .map(({ name }) => name);
+}
+
+type Line = Record<string, unknown>;
+
+/**
+ * What Logs Insights makes of log lines, oldest first, by a query of the kind `filter … | stats … by … | sort … desc`.
+ * Of its functions, it knows `ispresent`, `count` and `latest`.
+ */
+export function rowsOf({ text }: Query, lines: Line[]): Line[] {
+  const part = (name: string) => new RegExp(`^(?:\\| )?${name} ([^|]*)$`, "m").exec(text)?.[1]?.trim() ?? "";
+  const condition = part("filter")
+    .replaceAll(/ispresent\((\w+)\)/g, '("$1" in line)')
+    .replaceAll(/(\w+) (>=|<) (\d+)/g, 'line["$1"] $2 $3')
+    .replaceAll(" and ", " && ")
+    .replaceAll(" or ", " || ");
+  const isMeant = new Function("line", `return ${condition}`) as (line: Line) => boolean;
+  const [, columns = "", by = ""] = /^(.*) by (\w+)$/s.exec(part("stats")) ?? [];
+  const rows = Array.from(
+    Map.groupBy(lines.filter(isMeant), (line) => line[by]),
+    ([group, some]) => {
+      const cells = columns.matchAll(/(count|latest)\(([^)]*)\) as (\w+)/g);
+      const values = Array.from(cells, ([, kind, field = "", name]) => [
+        name,
+        kind === "count" ? some.length : some.at(-1)?.[field],
+      ]);
+      return { [by]: group, ...Object.fromEntries(values) };
+    },
+  );
+  const [order = ""] = part("sort").split(" ");
+  return rows.sort((a, b) => Number(b[order]) - Number(a[order]));
 }
