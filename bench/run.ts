@@ -2,8 +2,9 @@ import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { startServices } from "../dev/services.ts";
+import { defineCommand, type Named } from "../ops/command.ts";
+import { runCommand } from "../ops/run-command.ts";
 import type { Place } from "./api.ts";
 import { chartOf } from "./chart.ts";
 import { run } from "./child.ts";
@@ -11,21 +12,11 @@ import type { Wanted } from "./heap.ts";
 import { aPlace } from "./place.ts";
 import { asMarkdown, asText, type Results, tablesOf } from "./report.ts";
 
-const USAGE = `npm run bench [-- --quick]
-
-Measures every figure of docs/bench.md against a naive build, in about ten minutes, and writes docs/bench.md and bench.svg.
---quick takes about three minutes and writes rough figures to node_modules/.cache/bench/.`;
-
 /**
  * Measures ours and naive in turn, and writes tables and a chart: to docs/, or after a quick run, whose figures are
  * rough, to node_modules/.cache/bench/.
  */
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: { quick: { type: "boolean", default: false }, help: { type: "boolean", default: false } },
-  });
-  const { quick, help } = values;
-  if (help) return console.log(USAGE);
+async function main(quick: boolean): Promise<void> {
   for (const name of ["MONGODB_URL", "UPSTASH_REDIS_REST_URL", "RETELL_BASE_URL"]) delete process.env[name];
   const services = await startServices({ onExit: (line) => console.error(line), say: (line) => console.error(line) });
   try {
@@ -83,11 +74,20 @@ async function somewhere(): Promise<Place> {
   return { subaccountId, agentId, token };
 }
 
-try {
-  await main();
-} catch (error) {
-  const isUsage = error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");
-  if (!isUsage) throw error;
-  console.error(`${error.message}\n\n${USAGE}`);
-  process.exitCode = 1;
-}
+export const named: Named = {
+  call: "npm run bench --",
+  says: "measures every figure of docs/bench.md against a naive build, in about ten minutes",
+};
+
+export const command = defineCommand({
+  details: "Writes docs/bench.md and docs/bench.svg.",
+  flags: {
+    quick: {
+      type: "boolean",
+      description: "take about three minutes, and write rough figures to node_modules/.cache/bench/",
+    },
+  },
+  run: ({ quick }) => main(quick),
+});
+
+if (import.meta.main) await runCommand(named, process.argv.slice(2), async () => command);

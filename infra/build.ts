@@ -1,9 +1,11 @@
+import { execFileSync } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { type BuildOptions, build, type Metafile } from "esbuild";
 import { routes } from "../lib/api/routes.ts";
+import { defineCommand, type Named } from "../ops/command.ts";
+import { runCommand } from "../ops/run-command.ts";
 import { alias, driver, separateDriver, standIn } from "./build/plugins.ts";
 import { schedules } from "./schedules.ts";
 
@@ -102,8 +104,24 @@ export function report(bundles: Bundle[]): string {
 const sum = (numbers: number[]) => numbers.reduce((total, number) => total + number, 0);
 const kilobytes = (bytes: number) => (bytes / 1_000).toFixed(1);
 
-if (import.meta.main) {
-  const { values } = parseArgs({ options: { quiet: { type: "boolean", default: false } } });
-  const bundles = await buildAll();
-  if (!values.quiet) console.log(report(bundles));
-}
+export const named: Named = {
+  call: "npm run build --",
+  says: "bundles every function into dist/ as it is deployed, and the console into console/dist/",
+};
+
+export const command = defineCommand({
+  details: "Prints the bytes of each function by package.",
+  flags: {
+    quiet: { type: "boolean", description: "print nothing but warnings" },
+    console: { type: "boolean", description: "bundle the console, too: npm run build always does" },
+  },
+  async run({ quiet, console: withConsole }) {
+    const bundles = await buildAll();
+    if (!quiet) console.log(report(bundles));
+    const build = ["run", "--silent", "build", "--workspace", "@scalai/console", "--"];
+    const stdio = "inherit";
+    if (withConsole) execFileSync("npm", [...build, ...(quiet ? ["--logLevel", "warn"] : [])], { cwd: root, stdio });
+  },
+});
+
+if (import.meta.main) await runCommand(named, process.argv.slice(2), async () => command);

@@ -1,10 +1,9 @@
 import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { defineCommand, type Named } from "../ops/command.ts";
+import { runCommand } from "../ops/run-command.ts";
 import { readEnvFile } from "./env-file.ts";
-
-const usage = "node infra/release.ts --stage NAME --subaccount ID --agent ID [--previous FOLDER]";
 
 /**
  * Deploys this folder's build to a stage and tries it. If it does not work, it deploys the previous build again: another
@@ -104,12 +103,21 @@ function tell(kind: "notice" | "error", text: string): boolean {
   return kind === "notice";
 }
 
-if (import.meta.main) {
-  const text = { type: "string" } as const;
-  const { values } = parseArgs({ options: { stage: text, subaccount: text, agent: text, previous: text } });
-  const { stage, subaccount, agent, previous } = values;
-  if (!stage || !subaccount || !agent || !process.env.SMOKE_TOKEN) {
-    console.error(`${usage}, with SMOKE_TOKEN in the environment`);
-    process.exitCode = 1;
-  } else if (!release({ stage, subaccount, agent, previous })) process.exitCode = 1;
-}
+export const named: Named = {
+  call: "node infra/release.ts",
+  says: "deploys this folder's build to a stage and tries it; if it does not work, the previous build comes back",
+};
+
+export const command = defineCommand({
+  details: "SMOKE_TOKEN is the access token for the smoke test. docs/deploying.md describes the steps.",
+  flags: {
+    stage: { type: "text", description: "the stage's name", required: true },
+    subaccount: { type: "text", description: "a subaccount that the token may use", required: true },
+    agent: { type: "text", description: "an agent of the subaccount", required: true },
+    previous: { type: "path", description: "the folder of the previous build (default: none comes back)" },
+  },
+  refuse: () => (process.env.SMOKE_TOKEN ? undefined : "SMOKE_TOKEN is missing"),
+  run: async (given) => release(given),
+});
+
+if (import.meta.main) await runCommand(named, process.argv.slice(2), async () => command);

@@ -6,16 +6,22 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ObjectId } from "mongodb";
 import { afterAll, describe, expect, it } from "vitest";
+import * as majority from "../bench/majority.ts";
+import * as bench from "../bench/run.ts";
 import { local } from "../dev/local.ts";
+import * as openapi from "../dev/openapi.ts";
 import { command as start } from "../dev/start.ts";
+import * as build from "../infra/build.ts";
+import * as release from "../infra/release.ts";
 import { secrets } from "../lib/platform/config.ts";
 import { key, redis } from "../lib/platform/redis.ts";
 import { type Command, helpOf, type Named, parse } from "../ops/command.ts";
 import { type Group, listOf, namedIn } from "../ops/dispatch.ts";
 import { ops } from "../ops/main.ts";
 import { mongoTarget } from "../ops/target.ts";
+import { prove } from "./prove.ts";
 import { httpProxy, mongoProxy, Recorder } from "./support/proxy.ts";
-import { tool } from "./support/tool.ts";
+import { program, tool } from "./support/tool.ts";
 import { aChat, aWorld } from "./support/world.ts";
 
 const id = "5ca1ab1e00000000000000ff";
@@ -29,6 +35,9 @@ for (const group of [ops, local] satisfies Group[]) {
   }
 }
 commands.push(["npm start --", { call: "npm start --", says: "starts everything" }, start as unknown as Command]);
+for (const { named, command } of [build, bench, openapi, release, majority]) {
+  commands.push([named.call, named, command as unknown as Command]); // its flags have narrower types
+}
 
 /** stderr without the line that names the target. */
 const withoutTarget = (stderr: string) =>
@@ -88,6 +97,55 @@ it("npm run ops lists its commands, and says that there is no other", async () =
   expect(await tool("nonsense")).toMatchObject({
     code: 1,
     stderr: expect.stringMatching(/^[^\n]*no command nonsense/),
+  });
+});
+
+/** The programs that have another parser, or that the tests above do not start as a process. */
+it.each<[string, string?]>([
+  ["bench/majority.ts"],
+  ["bench/run.ts"],
+  ["dev/openapi.ts"],
+  ["dev/start.ts"],
+  ["infra/build.ts"],
+  ["infra/release.ts"],
+  ["test/prove.ts fleet", "--testNamePattern"],
+  ["test/prove.ts chaos", "--sends N"],
+  ["dev/local.ts simulator", "--state FILE"],
+  ["dev/local.ts emulator", "--data DIR"],
+])("%s refuses an unknown flag, also as a process of its own", async (line, flag) => {
+  const wrong = await program(line, ["--bad"]);
+  expect([wrong.code, wrong.stdout]).toEqual([1, ""]);
+  expect(wrong.stderr).toMatch(/(there is no flag|[Uu]nknown option) [`']?--bad/);
+  if (flag === undefined) return;
+  expect(await program(line, ["--help"])).toMatchObject({ code: 0, stdout: expect.stringContaining(flag) });
+});
+
+describe("what the documentation tells to run", async () => {
+  const root = new URL("../", import.meta.url);
+  const read = (path: string) => readFile(new URL(path, root), "utf8");
+  const pages = (await readdir(new URL("docs", root))).filter((name) => name.endsWith(".md"));
+  const texts = await Promise.all(["README.md", "CONTRIBUTING.md", ...pages.map((name) => `docs/${name}`)].map(read));
+  const all = texts.join("\n").replaceAll("\\\n", " ");
+
+  it("is a script of package.json", async () => {
+    const { scripts } = JSON.parse(await read("package.json"));
+    const named = Array.from(all.matchAll(/npm run ([a-z:]+)/g), ([, name = ""]) => name);
+    expect(named.length).toBeGreaterThan(100);
+    expect(named.filter((name) => !(name in scripts))).toEqual([]);
+  });
+
+  it("is a command that there is, with flags that it has", () => {
+    const flagsOf = new Map(commands.map(([call, , { flags }]) => [call, Object.keys(flags)]));
+    const others = [local, prove].flatMap((group) => Object.keys(group.rows).map((name) => namedIn(group, name).call));
+    const calls = [...flagsOf.keys(), ...others].sort((a, b) => b.length - a.length); // the longest first
+    const told = Array.from(all.matchAll(/(?:npm run \w+ --|npm start --|node \w+\/)[^`\n|#]*/g), ([line]) => {
+      const call = calls.find((one) => line.startsWith(one) && !/^[\w-]/.test(line.slice(one.length)));
+      const flags = Array.from(line.slice(call?.length).matchAll(/--([a-z][a-z-]*)/g), ([, flag = ""]) => flag);
+      const known = flagsOf.get(call ?? "");
+      return { line, call, wrong: known ? flags.filter((flag) => !["help", ...known].includes(flag)) : [] };
+    });
+    expect(told.length).toBeGreaterThan(100);
+    expect(told.filter(({ call, wrong }) => call === undefined || wrong.length > 0)).toEqual([]);
   });
 });
 
@@ -152,7 +210,7 @@ describe("a dry run", async () => {
     return { ...world, chatId };
   }
 
-  it.each<[string, (world: Awaited<ReturnType<typeof aStageWithWork>>) => string[], RegExp]>([
+  const tried: [string, (world: Awaited<ReturnType<typeof aStageWithWork>>) => string[], RegExp][] = [
     ["sweep", () => [], /"due":[1-9]/],
     ["pause", () => ["--all"], /^would pause sweep and webhooks of [1-9]/],
     ["resume", ({ subaccountId }) => ["--subaccount", subaccountId], /would be resumed; /],
@@ -167,13 +225,26 @@ describe("a dry run", async () => {
       /^would be added$/m,
     ],
     ["subaccount rekey", ({ subaccountId }) => ["--subaccount", subaccountId], /would have a new API key, 1 keys/],
+
     ["subaccount disable", ({ subaccountId }) => ["--subaccount", subaccountId], /would be inactive/],
     ["subaccount enable", ({ subaccountId }) => ["--subaccount", subaccountId], /is active$/m],
     ["indexes", () => [], /^missing {3}t_\w+\.chats\.subaccountId_1_start_timestamp_-1_chat_id_-1$/m],
     ["keys rotate", () => [], /pending {2}retellaccounts/],
     ["forget cache", ({ subaccountId }) => ["--subaccount", subaccountId], /would drop the list and 1 transcript$/m],
     ["forget access", ({ owner }) => ["--user", owner.id], /would be read again/],
-  ])("of %s says what it would write, and only reads", async (name, args, says) => {
+  ];
+
+  it("is tried below for every command that writes", () => {
+    const writing = commands.filter(([, , { flags }]) => "yes" in flags).map(([call]) => call);
+    const calls = [
+      ...tried.map(([name]) => namedIn(ops, name).call),
+      "npm run local -- seed",
+      "npm run local -- reset",
+    ];
+    expect(calls.toSorted()).toEqual(writing.toSorted());
+  });
+
+  it.each(tried)("of %s says what it would write, and only reads", async (name, args, says) => {
     const world = await aStageWithWork();
     recorder.trips = [];
     const newKey = { ENCRYPTION_KEY: "0".repeat(64), ENCRYPTION_KEYS_OLD: process.env.ENCRYPTION_KEY ?? "" };

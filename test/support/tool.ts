@@ -18,11 +18,17 @@ export function spawned(
   env: NodeJS.ProcessEnv = {},
   script: Script = "ops/main.ts",
 ): Promise<Ended> {
-  const path = fileURLToPath(new URL(`../../${script}`, import.meta.url));
+  return program(`${script} ${command}`, args, env);
+}
+
+/** Runs a program of the project to its end: a path, and what comes before its arguments. */
+export function program(line: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
+  const [file = "", ...first] = line.split(" ").filter(Boolean);
+  const path = fileURLToPath(new URL(`../../${file}`, import.meta.url));
   const { promise, resolve } = Promise.withResolvers<Ended>();
   const child = execFile(
     process.execPath,
-    [path, ...command.split(" ").filter(Boolean), ...args],
+    [path, ...first, ...args],
     { env: { ...process.env, ...env } },
     (_error, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
   );
