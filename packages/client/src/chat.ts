@@ -1,8 +1,9 @@
+import { answered } from "./answer.ts";
 import { ChatError } from "./errors.ts";
 import type { Outbox, PendingMessage } from "./outbox.ts";
 import { queryOf } from "./query.ts";
 import type { queues } from "./queue.ts";
-import { answered, type Transport } from "./transport.ts";
+import type { Transport } from "./transport.ts";
 import type {
   Answered,
   EndedChat,

@@ -1,9 +1,10 @@
+import { answered } from "./answer.ts";
 import { type Chat, chatOf } from "./chat.ts";
 import { memory, outboxIn, type Storage } from "./outbox.ts";
 import { queryOf } from "./query.ts";
 import { queues } from "./queue.ts";
 import { type TokenSource, tokensOf } from "./token.ts";
-import { answered, type Fetch, type RequestEvent, type Transport, transportOf } from "./transport.ts";
+import { type Fetch, type RequestEvent, type Transport, transportOf } from "./transport.ts";
 import type { Answered, ChatPage, CreateChat, CreatedChat, ListedChat, ListFilter, PageMeta } from "./types.ts";
 import { defaultTimeouts, type Limits, uuid } from "./wait.ts";
 

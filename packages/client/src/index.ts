@@ -1,3 +1,4 @@
+export type { RateLimit } from "./answer.ts";
 export type { Chat, MessagesOptions, Resumed, SendOptions } from "./chat.ts";
 export { type ChatList, type Client, type ClientOptions, type CreateOptions, createClient } from "./client.ts";
 export {

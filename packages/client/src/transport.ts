@@ -1,19 +1,14 @@
-import { ChatError, type ErrorCode, type ErrorParts, errorOf, type Outcome } from "./errors.ts";
+import { type Answer, type Headers, type RateLimit, rateLimitOf, read } from "./answer.ts";
+import { ChatError, type ErrorCode, errorOf, type Outcome } from "./errors.ts";
 import { retryDelay } from "./retry.ts";
 import type { Tokens } from "./token.ts";
-import type { Answered, FieldError, Meta } from "./types.ts";
 import { type Bounds, sleep, uuid, within } from "./wait.ts";
 
 /** As much of `fetch` as this client uses. */
 export type Fetch = (
   url: string,
   init: { method: string; headers: Record<string, string>; body?: string; signal?: AbortSignal },
-) => Promise<{ status: number; headers: { get(name: string): string | null }; text(): Promise<string> }>;
-
-/** The data of an answer with its meta, in the types that the API's reference gives them. */
-export function answered<Data extends object, DataMeta = Meta>({ data, meta }: Answer): Answered<Data, DataMeta> {
-  return { ...(data as Data), meta: meta as DataMeta };
-}
+) => Promise<{ status: number; headers: Headers; text(): Promise<string> }>;
 
 export type Operation = "create" | "send" | "end" | "list" | "transcript";
 
@@ -33,15 +28,6 @@ export interface Ask {
   once?: boolean;
 }
 
-/** An answer without an error; 304 has no data. */
-export interface Answer {
-  status: number;
-  data: unknown;
-  /** The answer's own, as far as it has one: 304 has none. */
-  meta: Partial<Meta> & Pick<Meta, "operationId" | "replayed"> & Record<string, unknown>;
-  etag: string | undefined;
-}
-
 /** One attempt, for logs and metrics. Holds no token, no text and no metadata. */
 export interface RequestEvent {
   operation: Operation;
@@ -58,8 +44,7 @@ export interface RequestEvent {
   retryInMs?: number;
   idempotencyKey?: string;
   replayed?: boolean;
-  /** The tighter limit: requests per window, what is left of them, and seconds until it is reset. */
-  rateLimit?: { limit: number; remaining: number; resetSeconds: number };
+  rateLimit?: RateLimit;
 }
 
 export interface TransportOptions {
@@ -156,7 +141,7 @@ export function transportOf({ baseUrl, subaccountId, tokens, fetch, attemptTimeo
     }
   }
 
-  function noteClock(answer: Answer | ChatError, headers: { get(name: string): string | null }, sentAt: number) {
+  function noteClock(answer: Answer | ChatError, headers: Headers, sentAt: number) {
     const time = answer instanceof ChatError ? undefined : answer.meta.time;
     // The Date header has whole seconds, cut off.
     const server = time ?? Date.parse(headers.get("date") ?? "") + 500;
@@ -213,64 +198,4 @@ const outcomeOf = ({ method }: Ask, outcome: Outcome): Outcome => (method === "G
 function tokenError(cause: unknown): ChatError {
   if (cause instanceof ChatError) return cause; // the deadline or the abort
   return errorOf({ code: "ACCESS_TOKEN_REQUIRED", status: 401, message: "There is no token", cause });
-}
-
-type Json = Record<string, unknown>;
-const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null;
-
-function read(
-  { status, headers }: { status: number; headers: { get(name: string): string | null } },
-  text: string,
-  operationId: string,
-): Answer | ChatError {
-  const etag = headers.get("etag") ?? undefined;
-  const replayed = headers.get("idempotent-replayed") === "true";
-  if (status === 304) return { status, data: undefined, etag, meta: { operationId, replayed } };
-  const body = parse(text);
-  const meta = isObject(body) && isObject(body.meta) ? body.meta : undefined;
-  if (status === 200 && isObject(body) && body.success === true && meta) {
-    return { status, data: body.data, etag, meta: { ...(meta as Meta), replayed } };
-  }
-  const parts = { status, operationId, retryAfter: retryAfterOf(headers.get("retry-after"), body) };
-  if (isObject(body) && body.success === false && typeof body.code === "string") return refusal(body, meta, parts);
-  // A proxy, API Gateway or a captive portal answered. What it did with the request is known for its refusals alone.
-  const outcome = status >= 400 && status < 500 ? "failed" : "unknown";
-  return errorOf({ ...parts, code: "UNREADABLE_ANSWER", message: `HTTP ${status}`, outcome });
-}
-
-function refusal(body: Json, meta: Json | undefined, parts: Partial<ErrorParts> & { status: number }): ChatError {
-  const details = isObject(body.details) ? body.details : {};
-  // After an error that nobody foresaw, the API itself does not know.
-  const { outcome = body.code === "INTERNAL_ERROR" ? "unknown" : "failed" } = details as { outcome?: Outcome };
-  return errorOf({
-    ...parts,
-    ...{ code: String(body.code), message: String(body.message), details, outcome },
-    operationId: typeof meta?.operationId === "string" ? meta.operationId : parts.operationId,
-    fields: Array.isArray(body.errors) ? (body.errors as FieldError[]) : [],
-  });
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Seconds: the header, a number or a date, or the body's field. */
-function retryAfterOf(header: string | null, body: unknown): number | undefined {
-  const given = header ?? (isObject(body) ? body.retryAfter : undefined) ?? "";
-  const seconds = given === "" ? Number.NaN : Number(given);
-  if (seconds >= 0) return seconds;
-  const date = Date.parse(String(given));
-  return Number.isNaN(date) ? undefined : Math.max(0, (date - Date.now()) / 1000);
-}
-
-function rateLimitOf(headers: { get(name: string): string | null }): RequestEvent["rateLimit"] {
-  const [limit, remaining, resetSeconds] = ["limit", "remaining", "reset"].map((name) =>
-    headers.get(`ratelimit-${name}`),
-  );
-  if (!limit || !remaining || !resetSeconds) return undefined;
-  return { limit: Number(limit), remaining: Number(remaining), resetSeconds: Number(resetSeconds) };
 }

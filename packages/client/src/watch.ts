@@ -1,6 +1,6 @@
+import type { Answer } from "./answer.ts";
 import { ChatError } from "./errors.ts";
 import { retryDelay } from "./retry.ts";
-import type { Answer } from "./transport.ts";
 import type { ChatStatus, Message, Transcript, TranscriptMeta, TranscriptQuery } from "./types.ts";
 import { within } from "./wait.ts";
 
