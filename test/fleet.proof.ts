@@ -70,25 +70,25 @@ const pagesAt = (minutes: number) =>
     .filter(({ severity }) => severity === "page")
     .map(({ name }) => name);
 
-it("three broken tenants set off subaccounts-failing after half an hour, and nothing else, however often a client asks", async () => {
+it("three broken tenants set off subaccounts-failing after half an hour, and nothing else, however often their clients ask", async () => {
   const [first, ...others] = healthy.slice(0, 15) as [World, ...World[]];
   const chatId = await aChatBy(instance, first);
   for (let minutes = 32; minutes < 60; minutes += 5) {
     at(minutes);
     const swept = sweep();
-    const broken = Promise.all([create(sealed), asked("list", cutOff)]);
-    const polled = Promise.all([...Array(20)].map(() => create(refused)));
+    const polled = Promise.all([
+      ...[...Array(20)].map(() => create(refused)),
+      ...[...Array(5)].flatMap(() => [create(sealed), asked("list", cutOff)]),
+    ]);
     const well = await Promise.all([
       ...others.map((tenant) => asked("list", tenant)),
       ...others.slice(0, 5).map(create),
       asked("message", first, { chatId, body: { content: "ping" } }),
     ]);
     expect(new Set(well.map(String))).toEqual(new Set(["200,"]));
-    expect(new Set((await polled).map(String))).toEqual(new Set(["503,CHAT_CREATION_FAILED"]));
-    expect(await broken).toEqual([
-      [500, "API_KEY_DECRYPTION_ERROR"],
-      [503, "CONNECTION_FAILED"],
-    ]);
+    expect(new Set((await polled).map(String))).toEqual(
+      new Set(["503,CHAT_CREATION_FAILED", "500,API_KEY_DECRYPTION_ERROR", "503,CONNECTION_FAILED"]),
+    );
     expect(await swept).toMatchObject({ subaccounts: tenants, failing: 3 });
   }
   expect(namesAt(55)).toEqual([]);
