@@ -469,7 +469,7 @@ test("the role of the deploying workflow may use every service of which somethin
   const role = await readFile(join(project, "infra/ci-role.yaml"), "utf8");
   const actions = new Set([...role.matchAll(/"([a-z0-9]+):\*"/g)].map(([, service]) => service));
   const services = { apigatewayv2: "apigateway", cloudwatch: "cloudwatch", logs: "logs" } as Record<string, string>;
-  for (const { type } of production.resources) {
+  for (const { type } of [...production.resources, ...staging.resources]) {
     const [, service = ""] = /^aws:(\w+)\//.exec(type) ?? [];
     if (service && service !== "index") assert.ok(actions.has(services[service] ?? service), type);
   }
