@@ -96,7 +96,10 @@ describe("a send that was not made", () => {
     const headers = { "idempotency-key": crypto.randomUUID() };
     expect(verdict(await instance.call("message", { ...request, headers }))).toEqual([503, "CONNECTION_FAILED"]);
 
-    expect(shown(await instance.call("transcript", request)).slice(1)).toEqual([["user", "failed"]]);
+    // The turn is cancelled beside the answer.
+    await expect
+      .poll(async () => shown(await instance.call("transcript", request)).slice(1))
+      .toEqual([["user", "failed"]]);
     const again = await instance.call("message", { ...request, headers });
     expect([...verdict(again), again.headers["idempotent-replayed"]]).toEqual([200, undefined, undefined]);
     expect(shown(await instance.call("transcript", request))).toEqual([

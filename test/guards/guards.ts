@@ -254,8 +254,8 @@ export const guards: Guard[] = [
   {
     name: "the reserved key in the metadata: the sweep ends no chat of others",
     file: "lib/retell/client.ts",
-    text: "ours?.subaccountId === subaccountId",
-    instead: "ours",
+    text: "ours?.subaccountId !== subaccountId ||",
+    instead: "!ours ||",
     test: [
       "test/sweep.test.ts",
       "the sweep",
@@ -265,7 +265,7 @@ export const guards: Guard[] = [
   {
     name: "the stage in that key: the sweep of a copy ends no chat of the original",
     file: "lib/retell/client.ts",
-    text: " && ours.stage === config().STAGE",
+    text: " || ours.stage !== config().STAGE",
     test: [
       "test/stages.test.ts",
       "a stage that runs on a copy of another's data",
