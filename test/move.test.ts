@@ -13,6 +13,9 @@ const databaseOf = (world: World, name: string) => central.client.db(`${name}_${
 
 const move = (world: World, args: string[] = [], env: NodeJS.ProcessEnv = {}) =>
   tool("subaccount move", ["--subaccount", world.subaccountId, ...args, "--yes"], env);
+/** As if a move had been announced long ago, so that no instance has a copy from before. */
+const announced = (world: World) =>
+  central.collection("subaccounts").updateOne(own(world), { $set: { chatMove: { at: new Date(0) } } });
 const to = (world: World, name = "to") => ["--database", databaseOf(world, name).databaseName];
 
 const all = (world: World, name: string) =>
@@ -25,11 +28,13 @@ describe("a subaccount that is moved", () => {
     await send(world, chatId, "said before");
     await world.db.collection("chats").insertOne({ subaccountId: "another", chat_id: "chat_of_another" });
     const before = await world.db.collection("chats").find({ subaccountId: world.subaccountId }).toArray();
+    await announced(world);
     const { code, stdout } = await move(world, to(world));
     expect(stdout).toMatch(/: moved; requests were refused for \d\.\d s\n.* refuses their writes/);
     expect(code).toBe(0);
     expect(await all(world, "to")).toEqual(before);
-    expect((await documentOf(world))?.chatPause).toBeUndefined();
+    expect(await documentOf(world)).not.toHaveProperty("chatPause");
+    expect(await documentOf(world)).not.toHaveProperty("chatMove");
 
     expect((await send(world, chatId, "said after")).status).toBe(200);
     expect((await read(world, chatId)).body.data.messages).toHaveLength(5);
@@ -40,10 +45,12 @@ describe("a subaccount that is moved", () => {
     const world = await aWorld();
     const chatId = await aChat(world);
     const url = `${process.env.MONGODB_URL}&appName=other`;
+    await announced(world);
     expect(await move(world, to(world), { SUBACCOUNT_MONGODB_URL: url })).toMatchObject({ code: 0 });
     const { mongodbUrl } = (await documentOf(world)) ?? {};
     expect(await decrypt({ text: mongodbUrl }, world.subaccountId, "subaccount-salt")).toBe(url);
     await send(world, chatId, "said there");
+    await announced(world);
     expect(await move(world, [...to(world, "t"), "--central-cluster"])).toMatchObject({ code: 0 });
     expect((await documentOf(world))?.mongodbUrl).toBeUndefined();
     await send(world, chatId, "said back");
@@ -53,6 +60,7 @@ describe("a subaccount that is moved", () => {
   it("has its address in the old server's form with --for-old-server", async () => {
     const world = await aWorld();
     const url = `${process.env.MONGODB_URL}&appName=other`;
+    await announced(world);
     await move(world, [...to(world), "--for-old-server"], { SUBACCOUNT_MONGODB_URL: url });
     const { mongodbUrl: text, encryptionIV: iv, encryptionAuthTag } = (await documentOf(world)) ?? {};
     expect([encryptionAuthTag, text]).toEqual(["cbc-mode", expect.stringMatching(/^[0-9a-f]+$/)]);
@@ -65,6 +73,7 @@ describe("a subaccount that is moved", () => {
     const chatId = await aChat(world);
     const request = { ...at(world, chatId), body: { content: "ping" }, headers: { "idempotency-key": "late" } };
     expect((await instance.call("list", at(world, ""))).status).toBe(200);
+    await announced(world);
     await move(world, to(world));
     const late = await instance.call("message", request);
     expect([late.status, late.body.code]).toEqual([503, "CONNECTION_FAILED"]);
@@ -73,6 +82,22 @@ describe("a subaccount that is moved", () => {
       (await databaseOf(world, "to").collection("chats").findOne<Document>({ chat_id: chatId })) ?? {};
     expect(messages.filter(({ role }: { role: string }) => role === "user")).toHaveLength(1);
     expect(linesOf(late.body.meta.operationId).length).toBeGreaterThan(0);
+  });
+
+  it("is not looked for in the old database by an instance that learns of nothing from Redis", async () => {
+    const world = await aWorld();
+    const instance = await anInstance({ UPSTASH_REDIS_REST_URL: "http://127.0.0.1:9" });
+    await announced(world);
+    expect((await instance.call("list", at(world, ""))).status).toBe(200);
+    await move(world, to(world));
+    const { status } = await instance.call("transcript", at(world, await aChat(world)));
+    expect(status).toBe(200);
+  });
+
+  it("is announced, and moved once no instance has an older copy of its address", async () => {
+    const world = await aWorld();
+    const { stdout } = await move(world, to(world), { PERMISSION_CACHE_SECONDS: "1" });
+    expect(stdout).toMatch(/waiting 2 s, until every instance knows of it\n(.*\n)*.*: moved; /);
   });
 
   it("shares a database with others, who are not affected", async () => {
@@ -86,6 +111,7 @@ describe("a subaccount that is moved", () => {
       await shared.collection("chatagents").insertOne({ agentId, subaccountId });
     }
     const [chat, other] = [await aChat(moved), await aChat(stays)];
+    await announced(moved);
     expect(await move(moved, to(moved))).toMatchObject({ code: 0 });
     expect((await all(moved, "to")).map(({ chat_id }) => chat_id)).toEqual([chat]);
     expect((await send(stays, other)).status).toBe(200);
@@ -139,6 +165,7 @@ it("a move that was interrupted can be taken back, or gone on with", async () =>
   const chatId = await aChat(world);
   const interrupted = async () => {
     const chatPause = { at: new Date(), requests: true, isOfMove: true };
+    await announced(world);
     await central.collection("subaccounts").updateOne(own(world), { $set: { chatPause } });
     await world.db.command({ collMod: "chats", validator: { subaccountId: { $nin: [world.subaccountId] } } });
   };

@@ -25,7 +25,7 @@ export const prove: Group = {
     ),
     "chaos short": proof("sends 80 messages while instances and services fail; 2 min", "test/chaos/chaos.proof.ts"),
     move: proof(
-      "moves a tenant to another cluster and back while clients send, and everything fails; 2 min",
+      "moves a tenant to another cluster and back while clients send, and everything fails; 3 min",
       "test/chaos/move.proof.ts",
     ),
     client: proof(

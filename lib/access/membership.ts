@@ -33,6 +33,8 @@ const Subaccount = z.object({
   maintenanceMessage: z.string().optional(),
   /** Set by an operator (`npm run ops -- pause`). `background`: sweep and webhooks. `all`: requests, too. */
   paused: z.enum(["background", "all"]).optional(),
+  /** Its data is about to be elsewhere (`npm run ops -- subaccount move`): no copy of this is used unless the epoch is read. */
+  isMoving: z.literal(true).optional(),
   databaseName: z.string().optional(),
   mongodbUrl: z.object({ text: z.string(), iv: z.string().optional() }).optional(),
   /** The name of a field that locates the data and is not text. Such a subaccount has no database. */
@@ -64,7 +66,7 @@ export function accessInMemory(userId: string, subaccountId: string): Access | u
 
 /**
  * Reads the epochs in Redis, and the cached access where this process has none. Never rejects: without Redis the local
- * copy is used for its minute, and without a copy the caller reads Mongo.
+ * copy is used for its minute, and without a copy, or during a move, the caller reads Mongo.
  */
 export async function accessInCaches(
   userId: string,
@@ -83,7 +85,7 @@ export async function accessInCaches(
     memory.set(`${subaccountId}:${userId}`, access);
     return { access, epoch };
   } catch (failure) {
-    return { access: local, epoch: undefined, failure };
+    return { access: local?.subaccount?.isMoving ? undefined : local, epoch: undefined, failure };
   }
 }
 
@@ -139,6 +141,7 @@ export async function loadSubaccount(subaccountId: string): Promise<Access["suba
     maintenanceMode: 1,
     maintenanceMessage: 1,
     chatPause: 1,
+    chatMove: 1,
     databaseName: 1,
     mongodbUrl: 1,
     encryptionIV: 1,
@@ -177,6 +180,7 @@ export function subaccountOf(document: Record<string, unknown>): NonNullable<Acc
     isActive: document.isActive === true,
     maintenanceMode: (document.maintenanceMode ?? false) !== false,
     ...(maintenanceMessage ? { maintenanceMessage } : {}),
+    ...(document.chatMove ? { isMoving: true as const } : {}),
     ...(pause ? { paused: pause.requests === false ? ("background" as const) : ("all" as const) } : {}),
     ...(databaseName ? { databaseName } : {}),
     ...(url ? { mongodbUrl: { text: url, ...(iv ? { iv } : {}) } } : {}),

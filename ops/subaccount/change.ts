@@ -21,6 +21,8 @@ export interface SubaccountDocument {
     /** Set by a move, which ends it. */
     isOfMove?: true;
   };
+  /** A move is under way, since then. */
+  chatMove?: { at: Date };
 }
 
 /** The collection of subaccounts, as commands change it. */
@@ -36,16 +38,24 @@ export async function subaccountDocument(id: string) {
   return found;
 }
 
-/** Changes a subaccount, and makes every instance read it again at its next request. */
-export async function changeSubaccount(id: string, update: UpdateFilter<SubaccountDocument>): Promise<void> {
+/** Changes a subaccount, and makes every instance read it again at its next request. Returns what `forgetOrSay` returns. */
+export async function changeSubaccount(id: string, update: UpdateFilter<SubaccountDocument>): Promise<boolean> {
   const { ObjectId } = await driver();
   await bounded((await subaccountDocuments()).updateOne({ _id: new ObjectId(id) }, update));
-  await forgetOrSay(id);
+  return await forgetOrSay(id);
 }
 
-/** Instances check an epoch in Redis. Where that cannot be changed, they learn of the change by the age of their copy. */
-export async function forgetOrSay(id: string): Promise<void> {
-  await forgetSubaccount(id).catch(() => {
+/**
+ * Instances check an epoch in Redis. Where that cannot be changed, they learn of the change by the age of their copy.
+ *
+ * @returns Whether Redis has the new epoch.
+ */
+export async function forgetOrSay(id: string): Promise<boolean> {
+  try {
+    await forgetSubaccount(id);
+    return true;
+  } catch {
     console.error(`${id}: Redis did not answer: the change takes effect within ${config().PERMISSION_CACHE_SECONDS} s`);
-  });
+    return false;
+  }
 }

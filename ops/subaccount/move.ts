@@ -21,6 +21,8 @@ import { identityIn, identityOf, isDatabaseName, openPlace, type Place } from ".
 import { readSecrets, seal, secretFlags, storing } from "./secrets.ts";
 
 const pollMs = 200;
+/** This machine's clock has set the time that the instances' copies are compared with. */
+const clocksMs = 1_000;
 /** After the fence, one pass copies the rest and one finds nothing. More would mean that somebody writes there. */
 const maxPasses = 5;
 
@@ -43,7 +45,7 @@ interface Move {
 }
 
 export const command = defineCommand({
-  details: `Copies while the chats go on. Then requests get 503 with Retry-After for some seconds: writes to the old database are refused from then on, the rest is copied, every document is compared, and the address is changed.
+  details: `Copies while the chats go on, for PERMISSION_CACHE_SECONDS (a minute) at least. Then requests get 503 with Retry-After for some seconds: writes to the old database are refused from then on, the rest is copied, every document is compared, and the address is changed.
 SUBACCOUNT_MONGODB_URL names the new cluster; without it the cluster stays the same. If it is interrupted, repeat it, or take it back with --undo. The old database keeps its copy, which takes no more writes.`,
   flags: {
     subaccount: { type: "id", description: "the subaccount", required: true },
@@ -109,7 +111,7 @@ async function check({ id, from, to, document }: Move, leaveOthers: boolean): Pr
 }
 
 async function carryOut(move: Move): Promise<void> {
-  const { id, from, to } = move;
+  const { id, from, to, document } = move;
   if (!(await mayFence(from.db))) {
     throw new Error(
       "The user of the old database may not change the collection chats: it needs the role dbAdmin there",
@@ -118,11 +120,15 @@ async function carryOut(move: Move): Promise<void> {
   await ensureIndexes(to.db, "tenant");
   await unfence(to.db, id); // where it comes back to a database that it has left
   await copyNotes(to.db).updateOne({ _id: copyNoteOf(id) }, { $set: { at: new Date() } }, { upsert: true });
+  const announcedAt = await announce(id, document);
   say("copied while the chats go on", await copyPass(from.db, to.db, id));
+  await oldCopiesExpire(announcedAt);
 
   const pausedAt = performance.now();
   try {
-    await changeSubaccount(id, { $set: { chatPause: { at: new Date(), requests: true, isOfMove: true } } });
+    const pause = { at: new Date(), requests: true, isOfMove: true as const };
+    // An instance that reads Redis goes by the epoch there; one that does not has to read MongoDB.
+    if (!(await changeSubaccount(id, { $set: { chatPause: pause } }))) await oldCopiesExpire(pause.at);
     await noTurnIsSent(from.db, id);
     await fence(from.db, id);
     for (let passes = 1; ; passes++) {
@@ -140,6 +146,26 @@ async function carryOut(move: Move): Promise<void> {
   const seconds = ((performance.now() - pausedAt) / 1_000).toFixed(1);
   console.log(`${id}: moved; requests were refused for ${seconds} s`);
   console.log(`${from.name} keeps the old chats, and refuses their writes. Keep them until a backup has the new ones`);
+}
+
+/**
+ * Instances use a copy of a subaccount's document for its minute while Redis does not answer. Of one that is being moved
+ * they do not: otherwise such an instance would go on reading the old database after the move. Returns since when the
+ * document says so.
+ */
+async function announce(id: string, document: SubaccountDocument): Promise<Date> {
+  if (document.chatMove) return document.chatMove.at; // of a move that was interrupted
+  const at = new Date();
+  await changeSubaccount(id, { $set: { chatMove: { at } } });
+  return at;
+}
+
+/** Waits until no instance has a copy of the subaccount's document that is older than a change. */
+async function oldCopiesExpire(changedAt: Date): Promise<void> {
+  const leftMs = changedAt.getTime() + config().PERMISSION_CACHE_SECONDS * 1_000 + clocksMs - Date.now();
+  if (leftMs <= 0) return;
+  console.log(`waiting ${Math.ceil(leftMs / 1_000)} s, until every instance knows of it`);
+  await delay(leftMs);
 }
 
 /**
@@ -173,7 +199,7 @@ async function switchOver({ id, document, to, target, forOldServer }: Move): Pro
   const { modifiedCount } = await bounded(
     (await subaccountDocuments()).updateOne(asRead, {
       $set: { ...located.$set, databaseName },
-      $unset: { ...located.$unset, chatPause: "" },
+      $unset: { ...located.$unset, chatPause: "", chatMove: "" },
     }),
   );
   if (modifiedCount === 0) throw new Error("Somebody else has changed the subaccount's address meanwhile");
@@ -183,10 +209,17 @@ async function switchOver({ id, document, to, target, forOldServer }: Move): Pro
 async function undo(id: string, document: SubaccountDocument, from: Db, isDryRun: boolean): Promise<void> {
   const isPaused = document.chatPause?.isOfMove === true;
   const isFenced = (await fencedIn(from)).includes(id);
-  const what = [isFenced ? "writes are taken again" : "", isPaused ? "the pause ends" : ""].filter(Boolean).join(", ");
+  const what = [
+    isFenced ? "writes are taken again" : "",
+    isPaused ? "the pause ends" : "",
+    !isPaused && document.chatMove ? "the announced move is called off" : "",
+  ]
+    .filter(Boolean)
+    .join(", ");
   if (isDryRun) return console.log(`${id}: ${what || "nothing to take back"}`);
   await unfence(from, id);
-  if (isPaused) await changeSubaccount(id, { $unset: { chatPause: "" } });
+  if (isPaused || document.chatMove)
+    await changeSubaccount(id, { $unset: { ...(isPaused ? { chatPause: "" } : {}), chatMove: "" } });
   console.log(`${id}: ${what || "nothing to take back"}`);
 }
 

@@ -22,7 +22,10 @@ it("loses nothing and doubles nothing while a tenant is moved to another cluster
     "3",
   ];
   size.push("--without", "strangers,old,failovers,oddities");
-  const { stdout } = await promisify(execFile)(process.execPath, [program, ...size]).catch((failure) => failure);
+  const env = { ...process.env, PERMISSION_CACHE_SECONDS: "2" }; // for which a move waits
+  const { stdout } = await promisify(execFile)(process.execPath, [program, ...size], { env }).catch(
+    (failure) => failure,
+  );
   expect(stdout.split("\n").filter((line: string) => line.startsWith("!"))).toEqual([]);
   for (const promise of promises) expect(stdout).toMatch(new RegExp(`^${promise} +0$`, "m"));
   expect(stdout).toMatch(/^ {2}moves +3$/m);

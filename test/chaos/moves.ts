@@ -5,8 +5,8 @@ import { demo } from "../../dev/seed/demo.ts";
 import { Dice } from "./dice.ts";
 
 const ops = fileURLToPath(new URL("../../ops/main.ts", import.meta.url));
-/** How long a move lives that is killed, at least and at most: a whole one takes one or two seconds. */
-const killedMs = [300, 2_000] as const;
+/** How long a move lives that is killed, at least and at most: a whole one takes some five seconds. */
+const killedMs = [300, 6_000] as const;
 
 interface Moves {
   /** Moves that have begun. */
