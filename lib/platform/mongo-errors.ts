@@ -11,12 +11,13 @@ export function isConnectionError(error: unknown): boolean {
 }
 
 /**
- * Whether a write was refused because the subaccount has moved to another database (ops/subaccount/fence.ts). This
- * instance has the old address, and learns the new one within a minute.
+ * Whether a write was refused because the subaccount moves to another database (ops/subaccount/fence.ts): the request
+ * began before the move's pause.
  */
-function isFenced(error: Error & { code?: unknown; errInfo?: unknown }): boolean {
-  const { specifiedAs } = (error.errInfo as { details?: { specifiedAs?: object } } | undefined)?.details ?? {};
-  return error.code === 121 && JSON.stringify(specifiedAs)?.startsWith('{"subaccountId":{"$nin":') === true;
+export function isFenced(error: unknown): boolean {
+  const { code, errInfo } = (error ?? {}) as { code?: unknown; errInfo?: { details?: { specifiedAs?: object } } };
+  const specifiedAs = errInfo?.details?.specifiedAs;
+  return code === 121 && JSON.stringify(specifiedAs)?.startsWith('{"subaccountId":{"$nin":') === true;
 }
 
 /**

@@ -2,6 +2,7 @@ import type { Collection, Document, Filter, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { bounded, isInvalidName, isTypeMismatch, isUnreachable } from "../../platform/mongo.ts";
+import { isFenced } from "../../platform/mongo-errors.ts";
 import { sleep } from "../../platform/time.ts";
 import { type ChatSnapshot, type StoredChat, withReadableMessages } from "../model.ts";
 import { durableMs, durablePollMs } from "../timing.ts";
@@ -52,13 +53,14 @@ export function runIn<Stored extends Document, T>(
   return tenant.log.time("mongo", attributed(tenant, bounded(work())));
 }
 
-/** A failure of the tenant's own cluster, or of its database's name, is marked as the tenant's. */
+/** A failure of the tenant's own cluster, or of its database's name, or by its move, is marked as the tenant's. */
 async function attributed<T>({ hasOwnCluster }: TenantContext, work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
     if (!isUnreachable(error)) throw error;
     const { cause } = error as ApiError;
+    if (isFenced(cause)) throw new ApiError("CONNECTION_FAILED", { cause, tenantCause: "paused" });
     const isTenants = hasOwnCluster || isInvalidName(cause);
     throw isTenants ? new ApiError("CONNECTION_FAILED", { cause, tenantCause: "database" }) : error;
   }
