@@ -113,9 +113,14 @@ describe("a subaccount that is moved", () => {
     for (const { agentId, subaccountId } of [moved, stays]) {
       await shared.collection("chatagents").insertOne({ agentId, subaccountId });
     }
-    const [chat, other] = [await aChat(moved), await aChat(stays)];
+    const create = (world: World) =>
+      call("create", { ...at(world, ""), body: { agentId: world.agentId }, headers: { "idempotency-key": "k" } });
+    const [chat, other] = [(await create(moved)).body.data.chat_id, (await create(stays)).body.data.chat_id];
     await announced(moved);
     expect(await move(moved, to(moved))).toMatchObject({ code: 0 });
+    const keys = await databaseOf(moved, "to").collection<Document>("chatrequests").find().toArray();
+    expect(keys).toMatchObject([{ subaccountId: moved.subaccountId, chat_id: chat }]);
+    expect((await create(moved)).headers["idempotent-replayed"]).toBe("true");
     expect((await all(moved, "to")).map(({ chat_id }) => chat_id)).toEqual([chat]);
     expect((await send(stays, other)).status).toBe(200);
     expect((await send(moved, chat)).status).toBe(200);

@@ -11,6 +11,8 @@ import { cancelledClaimMs, keyMs, takenOverKeyMs } from "./timing.ts";
  */
 export interface IdempotencyRecord {
   _id: string;
+  /** A database may have several subaccounts' records: a move takes one's alone. */
+  subaccountId: string;
   /** "": not known, as the record was lost in a restore and made anew. */
   hash: string;
   /** The attempt that works on it. */
@@ -25,7 +27,7 @@ export interface IdempotencyRecord {
   chat_id?: string;
   expires: Date;
   /**
-   * Attempts that gave up before their claim was answered. A record with this field has no other: a claim replaces it.
+   * Attempts that gave up before their claim was answered. A record with this field has none of the attempt's fields: a claim replaces it.
    */
   cancelled?: string[];
 }
@@ -50,6 +52,7 @@ export async function claim(
 ): Promise<RecordSnapshot> {
   const mine = {
     _id: id,
+    subaccountId: tenant.subaccountId,
     hash,
     owner,
     state: "running",
@@ -96,6 +99,7 @@ export async function noteChat(tenant: TenantContext, id: string, chat_id: strin
 export async function restore(tenant: TenantContext, request: string, chat_id: string): Promise<void> {
   const [_id = "", expires] = request.split(".");
   const $setOnInsert = {
+    subaccountId: tenant.subaccountId,
     hash: "",
     owner: "restored",
     state: "unknown" as const,
@@ -118,7 +122,8 @@ export async function release(tenant: TenantContext, id: string, owner: string):
 export async function cancel(tenant: TenantContext, id: string, owner: string): Promise<void> {
   const isTheirs = { $ne: [{ $ifNull: ["$owner", owner] }, owner] };
   const cancelled = { $concatArrays: [{ $ifNull: ["$cancelled", []] }, [owner]] };
-  const free = { _id: id, cancelled, expires: { $add: ["$$NOW", cancelledClaimMs] } };
+  const { subaccountId } = tenant;
+  const free = { _id: id, subaccountId, cancelled, expires: { $add: ["$$NOW", cancelledClaimMs] } };
   await run(tenant, (records) =>
     records.updateOne({ _id: id }, [{ $replaceWith: { $cond: [isTheirs, "$$ROOT", free] } }], { upsert: true }),
   );
@@ -133,7 +138,7 @@ export async function mark(tenant: TenantContext, id: string, owner: string, isF
   await run(tenant, (records) => records.updateOne({ _id: id, owner }, update));
 }
 
-const recordFields = { hash: 1, owner: 1, state: 1, finishedAt: 1, at: 1, chat_id: 1, expires: 1 };
+const recordFields = { subaccountId: 1, hash: 1, owner: 1, state: 1, finishedAt: 1, at: 1, chat_id: 1, expires: 1 };
 
 function run<T>(tenant: TenantContext, operation: (records: Collection<IdempotencyRecord>) => Promise<T>): Promise<T> {
   return runIn(tenant, "chatrequests", operation);

@@ -16,23 +16,12 @@ const groupSize = 200;
 /** Numbers keep their BSON types, so that a copy has the same bytes. */
 const exact = { promoteValues: false, bsonRegExp: true } as const;
 
-interface Copied {
-  collection: string;
-  filter: Document;
-  /** Whether documents of the copy that match the filter belong to this subaccount alone. */
-  isOwn: boolean;
-}
-
-/** What a move copies. The keys of creates carry no subaccount: all are copied, and each is gone after a day. */
-const copied = (subaccountId: string): Copied[] => [
-  { collection: "chats", filter: { subaccountId }, isOwn: true },
-  { collection: "chatagents", filter: { subaccountId }, isOwn: true },
-  { collection: "chatrequests", filter: {}, isOwn: false },
-];
+/** What a move copies of a subaccount: both databases may have documents of others. */
+const copied = ["chats", "chatagents", "chatrequests"];
 
 /** Other collections of a database, which a move does not copy. */
 export async function otherCollections(db: Db): Promise<string[]> {
-  const ours = [...copied("").map(({ collection }) => collection), "chatsdatabase"];
+  const ours = [...copied, "chatsdatabase"];
   const found = await db.listCollections({}, { nameOnly: true }).toArray();
   return found.map(({ name }) => name).filter((name) => !ours.includes(name) && !name.startsWith("system."));
 }
@@ -46,24 +35,24 @@ export const countChats = (db: Db, subaccountId: string) => db.collection("chats
  */
 export async function copyPass(from: Db, to: Db, subaccountId: string): Promise<Pass> {
   const pass: Pass = { documents: 0, written: 0, deleted: 0 };
-  for (const part of copied(subaccountId)) {
+  for (const collection of copied) {
     let group: Document[] = [];
     let bytes = 0;
     const flush = async () => {
-      pass.written += await writeDifferent(to, part.collection, group);
+      pass.written += await writeDifferent(to, collection, group);
       group = [];
       bytes = 0;
     };
     for await (const document of from
-      .collection(part.collection)
-      .find(part.filter, { ...exact, batchSize: groupSize })) {
+      .collection(collection)
+      .find({ subaccountId }, { ...exact, batchSize: groupSize })) {
       pass.documents += 1;
       group.push(document);
       bytes += BSON.calculateObjectSize(document);
       if (group.length >= groupSize || bytes >= groupBytes) await flush();
     }
     await flush();
-    if (part.isOwn) pass.deleted += await deleteOthers(from, to, part);
+    pass.deleted += await deleteOthers(from, to, collection, subaccountId);
   }
   return pass;
 }
@@ -82,7 +71,7 @@ async function writeDifferent(to: Db, collection: string, group: Document[]): Pr
   return different.length;
 }
 
-async function deleteOthers(from: Db, to: Db, { collection, filter }: Copied): Promise<number> {
+async function deleteOthers(from: Db, to: Db, collection: string, subaccountId: string): Promise<number> {
   let deleted = 0;
   let ids: unknown[] = [];
   const flush = async () => {
@@ -94,10 +83,12 @@ async function deleteOthers(from: Db, to: Db, { collection, filter }: Copied): P
     const gone = ids.filter((id) => !there.has(String(id)));
     ids = [];
     if (gone.length === 0) return;
-    const { deletedCount } = await to.collection(collection).deleteMany({ ...filter, _id: { $in: gone } } as Document);
+    const { deletedCount } = await to
+      .collection(collection)
+      .deleteMany({ subaccountId, _id: { $in: gone } } as Document);
     deleted += deletedCount;
   };
-  for await (const { _id } of to.collection(collection).find(filter, { projection: { _id: 1 } })) {
+  for await (const { _id } of to.collection(collection).find({ subaccountId }, { projection: { _id: 1 } })) {
     ids.push(_id);
     if (ids.length >= 1_000) await flush();
   }
