@@ -45,9 +45,22 @@ function deployAndTry(folder: string, stage: string, { subaccount, agent }: Chat
   if (!step("deploy", folder, ["sst", "deploy", "--stage", stage])) return false;
   // Again, because the databases may be others since this deployment.
   if (!step("indexes", folder, indexes(stage))) return false;
-  const { url } = JSON.parse(readFileSync(join(folder, ".sst/outputs.json"), "utf8"));
+  const url = urlOf(folder);
+  if (url === undefined) return false;
   const at = ["--url", url, "--subaccount", subaccount, "--agent", agent];
   return step("smoke", folder, ["node", "ops/main.ts", "smoke", ...at, ...originOf(folder, stage)]);
+}
+
+/** Where the stage answers, as its deployment says; undefined, which is a step that failed, where that says none. */
+function urlOf(folder: string): string | undefined {
+  try {
+    const { url } = JSON.parse(readFileSync(join(folder, ".sst/outputs.json"), "utf8"));
+    if (typeof url === "string") return url;
+  } catch {
+    // A file that is missing or broken names no address either.
+  }
+  console.error(`\n${join(folder, ".sst/outputs.json")} does not say where the stage answers`);
+  return undefined;
 }
 
 /** A tenant whose own database is down must neither hold up a release nor take one back. */

@@ -18,7 +18,8 @@ async function aBuild(name: string, fails: string[]): Promise<string> {
   const folder = join(work, name);
   await mkdir(join(folder, "node_modules/.bin"), { recursive: true });
   await mkdir(join(folder, ".sst"));
-  await writeFile(join(folder, ".sst/outputs.json"), `{"url":"https://${name}.example"}`);
+  const outputs = `{"url":"https://${name}.example"}`;
+  await writeFile(join(folder, ".sst/outputs.json"), fails.includes("outputs") ? outputs.slice(0, 9) : outputs);
   for (const program of ["sst", "node"]) {
     const path = join(folder, "node_modules/.bin", program);
     const lines = [`said="${name}: ${program} $*"`, `echo "$said" >> ${work}/asked`];
@@ -65,6 +66,12 @@ it.each<Case>([
     what: "a deployment that stops halfway: the build before comes back",
     fails: [["sst deploy"], []],
     steps: ["new indexes", "new deploy", ...back],
+    ends: [1, "::error::staging runs the previous build again: this one did not work"],
+  },
+  {
+    what: "a deployment whose outputs cannot be read: the build before comes back",
+    fails: [["outputs"], []],
+    steps: [...forward.slice(0, 3), ...back],
     ends: [1, "::error::staging runs the previous build again: this one did not work"],
   },
   {

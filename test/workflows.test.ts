@@ -148,6 +148,7 @@ it("the role in AWS trusts one environment of one repository", async () => {
   const role = await readFile(new URL("../infra/ci-role.yaml", import.meta.url), "utf8");
   expect(role).toMatch(/sub: !Sub "repo:\$\{Repository\}:environment:\$\{Stage\}"\n/);
   expect(role).not.toContain("StringLike");
+  expect(role).toContain('"servicequotas:GetServiceQuota"'); // infra/monitoring.ts asks for the account's concurrency
 });
 
 /** The jobs of a workflow: what stands under each. */
