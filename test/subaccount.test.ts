@@ -151,6 +151,22 @@ describe("npm run ops -- subaccount rekey", () => {
     expect(await requests({ ...world, apiKey: newKey }, "list")).not.toHaveLength(0);
   });
 
+  it("leaves an API key that an old server reads in its form, unless the new one may be in ours", async () => {
+    const world = await aWorld();
+    const { subaccountId } = world;
+    const [oldForm, newKey] = [aKey(), aKey()];
+    expect(await rekey(world, ["--for-old-server"], { SUBACCOUNT_RETELL_KEY: oldForm })).toMatchObject({ code: 0 });
+    const { apiKey, encryptionIV, encryptionAuthTag } = (await accountOf(subaccountId)) ?? {};
+    expect(await rekey(world, [], { SUBACCOUNT_WEBHOOK_KEY: aKey() })).toMatchObject({ code: 0 });
+    expect(await rekey(world, ["--only"])).toMatchObject({ code: 0 });
+    const refused = await rekey(world, [], { SUBACCOUNT_RETELL_KEY: newKey });
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/--for-old-server, or --old-server-gone/) });
+    expect(await accountOf(subaccountId)).toMatchObject({ apiKey, encryptionIV, encryptionAuthTag });
+    expect(await rekey(world, ["--old-server-gone"], { SUBACCOUNT_RETELL_KEY: newKey })).toMatchObject({ code: 0 });
+    const { apiKey: text, encryptionIV: iv } = (await accountOf(subaccountId)) ?? {};
+    expect([iv, await decrypt({ text }, subaccountId, "retell-salt")]).toEqual([undefined, newKey]);
+  });
+
   it("takes no key that Retell refuses, nor one of another workspace", async () => {
     const world = await aWorld();
     await aChat(world);

@@ -28,6 +28,10 @@ Keys that signed webhooks before stay valid for them, until a run with --only.`,
       description: "the new key is another workspace's, which has none of the chats",
     },
     ...secretFlags,
+    "old-server-gone": {
+      type: "boolean",
+      description: "confirm that no old server runs: it cannot read a new key in our form",
+    },
     ...writeFlags,
   },
   target: stageTarget,
@@ -43,6 +47,11 @@ Keys that signed webhooks before stay valid for them, until a run with --only.`,
     const known = await keysOf(account).catch(() => undefined);
     if (!known && !newKey) throw new Error("The stored keys cannot be decrypted: set SUBACCOUNT_RETELL_KEY");
     const apiKey = newKey ?? known?.apiKey ?? "";
+    if (newKey && account.encryptionIV && !values["for-old-server"] && !values["old-server-gone"]) {
+      throw new Error(
+        "The stored key has the old server's form, and it cannot read ours: add --for-old-server, or --old-server-gone",
+      );
+    }
 
     await checkAtRetell({ SUBACCOUNT_RETELL_KEY: newKey, SUBACCOUNT_WEBHOOK_KEY: webhookKey });
     if (newKey && !values["other-workspace"]) await refuseOtherWorkspace(id, newKey);
@@ -51,8 +60,12 @@ Keys that signed webhooks before stay valid for them, until a run with --only.`,
     const signers = [...new Set([webhookKey ?? apiKey, ...(only ? [] : before)])].slice(0, maxSigners);
     const what = `${newKey ? "a new API key, " : ""}${signers.length} keys sign webhooks`;
     if (isDryRun) return console.log(`${id}: would have ${what}`);
-    const update = await updateOf(id, apiKey, signers, values["for-old-server"]);
-    const asRead = { _id: account._id, apiKey: account.apiKey ?? { $exists: false } };
+    const update = await updateOf(id, { newKey, apiKey, signers, forOldServer: values["for-old-server"] });
+    const asRead = {
+      _id: account._id,
+      apiKey: account.apiKey ?? { $exists: false },
+      webhookKeys: account.webhookKeys ?? { $exists: false },
+    };
     const { modifiedCount } = await bounded((await accountDocuments()).updateOne(asRead, update));
     if (modifiedCount === 0) throw new Error("The account was changed meanwhile: run this again");
     await forgetAccount(id).catch(() =>
@@ -64,13 +77,22 @@ Keys that signed webhooks before stay valid for them, until a run with --only.`,
   },
 });
 
+interface Keys {
+  newKey: string | undefined;
+  /** The new one, or the one that stays. */
+  apiKey: string;
+  signers: string[];
+  forOldServer: boolean;
+}
+
+/** An API key that stays is not written: an old server may read it. */
 async function updateOf(
   id: string,
-  apiKey: string,
-  signers: string[],
-  forOldServer: boolean,
+  { newKey, apiKey, signers, forOldServer }: Keys,
 ): Promise<UpdateFilter<AccountDocument>> {
-  const { $set, $unset } = storing("apiKey", await seal(apiKey, id, "retell-salt", forOldServer));
+  const { $set, $unset } = newKey
+    ? storing("apiKey", await seal(newKey, id, "retell-salt", forOldServer))
+    : { $set: {}, $unset: {} };
   const isApiKeyAlone = signers.length === 1 && signers[0] === apiKey;
   const webhookKeys = await Promise.all(signers.map((key) => encrypt(key, id)));
   return {
