@@ -123,6 +123,26 @@ describe("a database that was restored", () => {
     expect((await atRetell(world)).map(({ status }) => status)).toEqual(["ongoing"]);
   });
 
+  it("is recognized by each of the subaccounts that share it", async () => {
+    await control("retell", "PUT", "/agents/agent_patient", { end_chat_after_silence_ms: null });
+    const databaseName = `shared_${new ObjectId().toHexString()}`;
+    const shared = central.client.db(databaseName);
+    const worlds = [];
+    for (let i = 0; i < 2; i++) {
+      const world = await aWorld({ agentId: "agent_patient", subaccount: { databaseName } });
+      await shared.collection("chatagents").insertOne({ agentId: world.agentId, subaccountId: world.subaccountId });
+      worlds.push(world);
+    }
+    await sweep();
+    const backup = await shared.collection("chatsdatabase").findOne({});
+    for (const world of worlds) await aChat(world);
+    await runIn(0.5);
+    await shared.collection("chats").deleteMany({});
+    await shared.collection("chatsdatabase").replaceOne({}, backup ?? {});
+    for (const hours of [1, 2, 12, 48]) expect(await runIn(hours)).toMatchObject({ orphansEnded: 0 });
+    for (const world of worlds) expect((await atRetell(world)).map(({ status }) => status)).toEqual(["ongoing"]);
+  });
+
   it("is recognized too when the central database was restored together with it", async () => {
     await control("retell", "PUT", "/agents/agent_patient", { end_chat_after_silence_ms: null });
     const world = await aWorld({ agentId: "agent_patient" });
