@@ -16,6 +16,7 @@ import { allSubaccounts, mapAtMost, withTenant } from "./tenants.ts";
 
 /** Subaccounts that are resumed at a time. */
 const atATime = 5;
+const moveHint = "repeat npm run ops -- subaccount move, or take it back with its --undo";
 
 export const command = defineCommand({
   details:
@@ -37,7 +38,13 @@ export const command = defineCommand({
       subaccount || restoredTo !== undefined || chatPause?.isOfAll === true;
     const places = new Map((await allSubaccounts()).map((place) => [place.id, place]));
     const meant = chosen.filter(isMeant).flatMap(({ _id }) => places.get(_id.toHexString()) ?? []);
+    // The old database may still refuse its writes, which only a move or its --undo ends.
+    const moving = new Set(chosen.flatMap(({ _id, chatPause }) => (chatPause?.isOfMove ? [_id.toHexString()] : [])));
     const outcomes = await mapAtMost(atATime, meant, async (place) => {
+      if (moving.has(place.id)) {
+        console.error(`${place.id}: stays paused: its move was not finished: ${moveHint}`);
+        return false;
+      }
       try {
         const { adopted, woken } = await withTenant(place, "subaccount", (tenant) =>
           prepare(tenant, restoredTo, isDryRun),
@@ -55,7 +62,12 @@ export const command = defineCommand({
     });
     if (meant.length === 0) console.log("Nothing was paused");
     const others = chosen.filter((one) => one.chatPause && !isMeant(one));
-    for (const { _id } of others) console.log(`${_id.toHexString()}: was paused by itself, and stays so`);
+    for (const { _id, chatPause } of others) {
+      const why = chatPause?.isOfMove
+        ? `is being moved, and stays paused: ${moveHint}`
+        : "was paused by itself, and stays so";
+      console.log(`${_id.toHexString()}: ${why}`);
+    }
     return outcomes.every(Boolean);
   },
 });

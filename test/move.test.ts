@@ -178,6 +178,11 @@ it("a move that was interrupted can be taken back, or gone on with", async () =>
     await world.db.command({ collMod: "chats", validator: { subaccountId: { $nin: [world.subaccountId] } } });
   };
   await interrupted();
+  expect(await tool("resume", ["--subaccount", world.subaccountId, "--yes"])).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/its move was not finished: repeat .* subaccount move, .*--undo/),
+  });
+  expect((await documentOf(world))?.chatPause).toMatchObject({ isOfMove: true });
   expect(await move(world, ["--undo"])).toEqual({
     code: 0,
     stderr: expect.stringMatching(/^Stage/),
