@@ -1,6 +1,7 @@
 import { type Document, ObjectId } from "mongodb";
 import { describe, expect, it } from "vitest";
 import { decrypt } from "../lib/platform/crypto.ts";
+import { fence, fencedIn, mayFence, unfence } from "../ops/subaccount/fence.ts";
 import { at, read, send } from "./support/chats.ts";
 import { linesOf } from "./support/instance.ts";
 import { tool } from "./support/tool.ts";
@@ -166,6 +167,17 @@ describe("a move is refused, and changes nothing,", () => {
     await tool("pause", ["--subaccount", world.subaccountId, "--yes"]);
     await refused(world, to(world), /It is paused/);
   });
+});
+
+it("several subaccounts of a database can be fenced at a time, and none of the fences is lost", async () => {
+  const db = central.client.db(`fenced_${new ObjectId().toHexString()}`);
+  await mayFence(db);
+  const ids = Array.from({ length: 6 }, () => new ObjectId().toHexString());
+  await Promise.all(ids.map((id) => fence(db, id)));
+  expect((await fencedIn(db)).sort()).toEqual(ids.sort());
+  const [stays, ...others] = ids;
+  await Promise.all(others.map((id) => unfence(db, id)));
+  expect(await fencedIn(db)).toEqual([stays]);
 });
 
 it("a move that was interrupted can be taken back, or gone on with", async () => {

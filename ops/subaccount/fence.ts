@@ -1,6 +1,10 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Db } from "mongodb";
 
 const collectionExists = 48;
+/** For so long a command that died keeps others from changing the list of a database. */
+const leaseMs = 30_000;
+const pollMs = 100;
 
 /** The validator that fences chats: no document of these subaccounts is valid. */
 interface Fence {
@@ -14,17 +18,34 @@ interface Fence {
  * @throws When the collection has a validator of somebody else's, or the user may not change it (role dbAdmin).
  */
 export async function fence(db: Db, subaccountId: string): Promise<void> {
-  await setFence(db, [...new Set([...(await fencedIn(db)), subaccountId])]);
+  await oneAtATime(db, async () => setFence(db, [...new Set([...(await fencedIn(db)), subaccountId])]));
 }
 
 /** Takes the writes of a subaccount's chats again. */
 export async function unfence(db: Db, subaccountId: string): Promise<void> {
-  const fenced = await fencedIn(db);
-  if (!fenced.includes(subaccountId)) return;
-  await setFence(
-    db,
-    fenced.filter((id) => id !== subaccountId),
-  );
+  if (!(await fencedIn(db)).includes(subaccountId)) return;
+  await oneAtATime(db, async () => {
+    const fenced = await fencedIn(db);
+    await setFence(
+      db,
+      fenced.filter((id) => id !== subaccountId),
+    );
+  });
+}
+
+/** MongoDB replaces the list as a whole: of two moves that have read the same list, one would lose its fence. */
+async function oneAtATime(db: Db, change: () => Promise<void>): Promise<void> {
+  const leases = db.collection<{ _id: string; owner: string; until: Date }>("chatsdatabase");
+  const [_id, owner] = ["lease of the fence", crypto.randomUUID()];
+  const mine = { _id, owner, until: { $add: ["$$NOW", leaseMs] } };
+  const take = [{ $replaceWith: { $cond: [{ $gt: ["$until", "$$NOW"] }, "$$ROOT", mine] } }];
+  const options = { upsert: true, returnDocument: "after" } as const;
+  while ((await leases.findOneAndUpdate({ _id }, take, options))?.owner !== owner) await delay(pollMs);
+  try {
+    await change();
+  } finally {
+    await leases.deleteOne({ _id, owner });
+  }
 }
 
 /** The subaccounts whose chats are fenced in a database. Throws what `fence` throws, and changes nothing. */
