@@ -2,7 +2,7 @@ import { type Client, createClient, type RequestEvent } from "@scalai/chat";
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 import type { Config } from "./config.ts";
-import type { Session } from "./session.ts";
+import { claimsOf, type Session } from "./session.ts";
 import { type Store, storeOf } from "./store.ts";
 
 /** One attempt of a request, as the page shows it. */
@@ -36,7 +36,7 @@ export function connect(config: Config, session: Session): Api {
     subaccountId: session.subaccountId,
     token: session.token,
     storage: sessionStorage,
-    storagePrefix: `outbox/${session.user ?? "token"}`,
+    storagePrefix: `outbox/${ownerOf(session.token)}`,
     fetch(url, init) {
       if (init.body !== undefined) bodies.set(init.headers["x-operation-id"] ?? "", init.body);
       return fetch(url, init);
@@ -49,6 +49,12 @@ export function connect(config: Config, session: Session): Api {
     },
   });
   return { client, requests, config, session };
+}
+
+/** Whose token it is: what one person left unanswered must not be sent in the name of the next, in the same tab. */
+function ownerOf(token: string): string {
+  const { iss, id, sub } = claimsOf(token);
+  return JSON.stringify([iss, id ?? sub]);
 }
 
 const ApiContext = createContext<Api | undefined>(undefined);

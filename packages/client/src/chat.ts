@@ -20,8 +20,8 @@ export interface SendOptions extends Limits {
   /** The app's own id of the message, 1 to 128 characters; answers and transcripts repeat it. Default: the key. */
   clientMessageId?: string;
   /**
-   * The Idempotency-Key: of an earlier send that is repeated (`error.key`), with the same text and id, or one that the
-   * app makes. Default: a new one.
+   * The Idempotency-Key: of an earlier send that is repeated (`error.key`), with the same text and id (that of a pending
+   * message is known), or one that the app makes. Default: a new one.
    */
   key?: string;
 }
@@ -109,18 +109,21 @@ export function chatOf({ transport, outbox, enqueue, inFlight, listeners }: Shar
   }
 
   async function send(content: string, options: SendOptions = {}) {
-    const { signal, timeoutMs, key = uuid(), clientMessageId = key } = options;
-    const message = { key, content, clientMessageId, createdAt: Date.now() };
+    const { signal, timeoutMs, key = uuid(), clientMessageId } = options;
+    const message = { key, content, clientMessageId: clientMessageId ?? key, createdAt: Date.now() };
     const deadline = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
     return track(message, async () => {
       const stored = outbox.add(id, message);
       const turn = enqueue(id, { signal, deadline: deadline ?? Number.POSITIVE_INFINITY }, async () => {
         const latest = deadline ?? Date.now() + defaultTimeouts.writeMs;
-        return deliver(message, { signal, deadline: latest, mayBeDone: await stored });
+        const earlier = await stored;
+        const id = clientMessageId ?? earlier?.clientMessageId ?? key; // a repeat under the key must be the same request
+        return deliver({ ...message, clientMessageId: id }, { signal, deadline: latest, mayBeDone: !!earlier });
       });
       return turn.catch(async (error: ChatError) => {
-        // It never left the queue, or an earlier call left it pending.
-        if (error.key === undefined && (await stored)) error.outcome = "unknown";
+        // It never left the queue, or had another text: what an earlier call left pending still is.
+        const isUntold = error.key === undefined || error.code === "IDEMPOTENCY_KEY_REUSED";
+        if (isUntold && (await stored)) error.outcome = "unknown";
         error.key = key;
         throw error;
       });

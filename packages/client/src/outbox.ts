@@ -1,3 +1,5 @@
+import { within } from "./wait.ts";
+
 /** A place that outlives a reload, such as `localStorage` or React Native's AsyncStorage. */
 export interface Storage {
   getItem(name: string): string | null | Promise<string | null>;
@@ -18,10 +20,13 @@ export interface PendingMessage {
 /** What is not answered yet, chat by chat, in the order of the sends. */
 export interface Outbox {
   read(chatId: string): Promise<PendingMessage[]>;
-  /** Resolves with whether it was there already: then an earlier attempt may have been carried out. */
-  add(chatId: string, message: PendingMessage): Promise<boolean>;
+  /** Resolves with the message of that key that was there already: an earlier attempt of it may have been carried out. */
+  add(chatId: string, message: PendingMessage): Promise<PendingMessage | undefined>;
   remove(chatId: string, key: string): Promise<void>;
 }
+
+/** Longer than any storage takes that works. One that hangs must not keep messages from being sent. */
+const storageMs = 2_000;
 
 /**
  * @param prefix   Begins the name of each entry; names hold the chat's id.
@@ -31,7 +36,7 @@ export function outboxIn(storage: Storage, prefix: string, onError?: (error: unk
   // One change after another: two that overlap would lose one.
   let changes: Promise<unknown> = Promise.resolve();
   const inTurn = <T>(run: () => Promise<T>): Promise<T> => {
-    const result = changes.then(run);
+    const result = changes.then(() => within(run(), { signal: undefined, deadline: Date.now() + storageMs }));
     changes = result.catch(() => {});
     return result;
   };
@@ -60,12 +65,12 @@ export function outboxIn(storage: Storage, prefix: string, onError?: (error: unk
         return [];
       }),
     async add(chatId, message) {
-      let wasThere = false;
+      let earlier: PendingMessage | undefined;
       await change(chatId, (held) => {
-        wasThere = held.some(({ key }) => key === message.key);
-        return wasThere ? held : [...held, message];
+        earlier = held.find(({ key }) => key === message.key);
+        return earlier ? held : [...held, message];
       });
-      return wasThere;
+      return earlier;
     },
     remove: (chatId, key) => change(chatId, (held) => held.filter((one) => one.key !== key)),
   };

@@ -121,7 +121,6 @@ function readerOf(poll: Poll, { include }: WatchOptions) {
       if (status === 304) return { ...last, messages: known, changed: [] };
       const page = data as Transcript;
       const meta = got as TranscriptMeta;
-      [etag, etagOf] = [tag, asked];
       messages = merged(messages, page.messages);
       changed.push(...page.messages);
       last = { chat_status: page.chat_status, stale: meta.stale === true };
@@ -130,6 +129,8 @@ function readerOf(poll: Poll, { include }: WatchOptions) {
       after = meta.revision === undefined && meta.hasMore ? meta.nextSeq : undefined;
       isMore = meta.hasMore === true && (after !== undefined || meta.revision !== since);
       since = meta.revision;
+      // Of a chat in pages no ETag is kept: a 304 to the first page would say nothing of the others.
+      [etag, etagOf] = isMore ? [undefined, undefined] : [tag, asked];
     }
     revision = since;
     const isNew = (one: Message) => !isRemoval(one) && !(isWhole && isKnown(known, one));

@@ -125,6 +125,18 @@ describe("a send", () => {
     expect(api.got[1]?.body).toEqual({ content: "hi", client_message_id: "b1" });
   });
 
+  it("repeats a pending one with its own id, and another text under its key leaves it pending", async () => {
+    const refused = no(403, "PERMISSION_DENIED");
+    const api = await anApi("cut", refused, no(422, "IDEMPOTENCY_KEY_REUSED"), sent());
+    const chat = api.client().chat("c1");
+    const { key } = await chat.send("hi", { clientMessageId: "b1" }).catch((thrown) => thrown);
+    const other = await chat.send("other", { key }).catch(({ code, outcome }) => [code, outcome]);
+    expect([other, await chat.pending()]).toMatchObject([["IDEMPOTENCY_KEY_REUSED", "unknown"], [{ content: "hi" }]]);
+    await chat.send("hi", { key });
+    expect(api.got.at(-1)?.body).toEqual({ content: "hi", client_message_id: "b1" });
+    expect(await chat.pending()).toEqual([]);
+  });
+
   it("under a key of the app's own is as unknown as its attempts, and repeats one that is pending", async () => {
     const api = await anApi(no(403, "PERMISSION_DENIED"), "cut", no(403, "PERMISSION_DENIED"), sent());
     const chat = api.client().chat("c1");
@@ -235,6 +247,17 @@ describe("a storage", () => {
     expect([message.content, error.code, error.outcome]).toEqual(["hi", "INVALID_ACCESS_TOKEN", "unknown"]);
     await chat.discard(message.key);
     expect([...storage.held]).toEqual([]);
+  });
+
+  it("that hangs stops no message", async () => {
+    const api = await anApi(sent());
+    const problems: unknown[] = [];
+    const hung = { ...aStorage(), getItem: () => new Promise<never>(() => {}) };
+    await api
+      .client({ storage: hung, onStorageError: (error) => problems.push(error) })
+      .chat("c1")
+      .send("hi");
+    expect(problems).toHaveLength(2); // when it was added, and when it was removed
   });
 
   it("that fails or holds garbage stops no message", async () => {

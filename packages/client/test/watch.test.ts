@@ -73,6 +73,15 @@ describe("a watched chat", () => {
     expect(old.got[1]?.path).toContain("?after_seq=1");
   });
 
+  it("of which a later page cannot be read is read from its first page again, without an ETag", async () => {
+    const first = page([said(1)], { revision: "r1", hasMore: true });
+    const over = { chat_status: "ended" };
+    const api = await anApi(first, no(503, "CONNECTION_FAILED"), first, page([said(2)], { revision: "r2" }, over));
+    const read = await views(api.client().chat("c1").watch());
+    expect(read.at(-1)).toEqual({ messages: "1,2", changed: "1,2", ...over });
+    expect(api.got.map(({ headers }) => headers["if-none-match"])).toEqual(Array(4).fill(undefined));
+  });
+
   it("of the old server has no seq until it is imported, and then each message once", async () => {
     const api = await anApi(
       page([{ role: "user", content: "a" }], { revision: "r0" }),
