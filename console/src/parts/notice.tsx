@@ -195,6 +195,9 @@ export function explain(error: Pick<ChatError, "code"> & Partial<ChatError>): {
   if (/^(CHAT_CREATION|MESSAGE_SEND|CHAT_END|CHAT_RETRIEVE)_FAILED$/.test(code)) {
     return warn("The agent cannot be reached", "Retell does not answer, or has refused.");
   }
+  if (code === "SUBACCOUNT_PAUSED") {
+    return warn("This subaccount is paused", "An operator moves or restores its data. The client repeats the request.");
+  }
   if (status >= 500) return bad("The API has a problem", message);
   return bad("That did not work", message);
 }
