@@ -204,11 +204,7 @@ export async function forgetUser(userId: string): Promise<void> {
   await redis.set(epochKey(canonicalUserId(userId)), crypto.randomUUID(), epochSeconds);
 }
 
-/**
- * The same for a subaccount: its flags, its pause and where its data is.
- *
- * @throws RedisUnavailable. Then a change takes effect within PERMISSION_CACHE_SECONDS.
- */
+/** The same for a subaccount: its flags, its pause and where its data is. Throws what `forgetUser` throws. */
 export async function forgetSubaccount(subaccountId: string): Promise<void> {
   await redis.set(subaccountEpochKey(subaccountId), crypto.randomUUID(), epochSeconds);
 }

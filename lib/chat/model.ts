@@ -11,9 +11,7 @@ export interface IdempotencyKey {
   hash: string;
 }
 
-/**
- * A message as it is stored: Retell's entry and our private fields. A message without `internal` is the old server's.
- */
+/** A message as it is stored: Retell's entry and our private fields. One without `internal` is the old server's. */
 export interface StoredMessage extends RetellMessage {
   /** On a user's message: the client's own id of it, shown as it is. */
   client_message_id?: string;
@@ -102,9 +100,7 @@ export interface StoredChat {
   retellAccountId: string;
   /** Absent on a legacy chat until it is imported. Never leaves lib/chat. */
   internal?: {
-    /**
-     * +1 with each write of messages or turn. A write that was decided on a reading names the revision that it read.
-     */
+    /** +1 with each write of messages or turn. A write that was decided on a reading names its revision. */
     revision: number;
     /** The revision at which all messages were imported, and got their seq. */
     importedRevision?: number;
@@ -229,9 +225,8 @@ export function isComplete({ chat_analysis, chat_cost }: Pick<StoredChat, "chat_
 }
 
 /**
- * Whether the messages of a chat are ours. A chat of the old server has no `internal`. If the old server writes into a
- * chat that was moved to us, it keeps the chat's `internal`, and replaces all messages by those of its last turn, which
- * have none.
+ * Whether the messages of a chat are ours. A chat of the old server has no `internal`. If the old server writes into one
+ * of ours, it keeps the chat's `internal`, and replaces all messages by those of its last turn, which have none.
  */
 export function isImported({ internal, messages: [first] }: Pick<StoredChat, "internal" | "messages">): boolean {
   if (internal?.retellUserCount === undefined) return false;
