@@ -67,11 +67,11 @@ function part(name: string): Part {
 
 function print(seed: number, { ledger, troubles, orphansEnded, seconds }: Report): void {
   const refused = [...ledger.answers].sort(([, a], [, b]) => b - a);
-  const { accepted, refused: ended, unanswered } = ledger;
+  const { accepted, refused: ended, unanswered, undecided } = ledger;
   const rows: [string, string | number][] = [
     ["seed", seed],
     ["seconds", seconds],
-    ["sends tried", accepted.length + ended.length + unanswered.length],
+    ["sends tried", accepted.length + ended.length + unanswered.length + undecided.length],
     ["  requests for them", ledger.requests],
     ["accepted", accepted.length],
     ["  learned from a repeat", ledger.replays],
