@@ -158,7 +158,7 @@ async function answerByHand(
   if (queryStringParameters !== undefined) return { statusCode: 501 }; // not the default page
 
   const now = Date.now();
-  const [cached, user, subaccount, epoch] = await askRedis(userId, subaccountId, now);
+  const [cached, user, subaccount, epoch] = await askRedis(userId, subaccountId, now); // of any shape, as JSON is
   const headers: Record<string, string> = {
     "content-type": "application/json",
     "x-operation-id": operationId,
@@ -219,7 +219,7 @@ async function askRedis(userId: string, subaccountId: string, now: number) {
   ];
   const list = `list:${subaccountId}`;
   const commands = [
-    ["MGET", list, `${list}:generation`], // the order of the API's own command, whose recorded answers this replays
+    ["MGET", list, `${list}:generation`],
     limit("user", userId),
     limit("list", subaccountId),
     ["MGET", `epoch:${userId}`],
@@ -243,7 +243,10 @@ async function askRedis(userId: string, subaccountId: string, now: number) {
     .end(JSON.stringify(commands));
   const response = await promise;
   remembered.syncToken = String(response.headers["upstash-sync-token"] ?? "");
-  return JSON.parse(Buffer.concat(await response.toArray()).toString());
+  const replies = JSON.parse(Buffer.concat(await response.toArray()).toString());
+  // The recorded answers of the API's own commands, in whatever order it sends them: the list, two limits, the epoch.
+  const firstIs = (type: string) => replies.filter(({ result }: { result: unknown[] }) => typeof result[0] === type);
+  return [...firstIs("string"), ...firstIs("number"), ...firstIs("object")];
 }
 
 interface Logged {
