@@ -10,9 +10,12 @@ const pem = readFileSync(new URL("localhost.pem", import.meta.url), "utf8");
 const certificateAt = pem.indexOf("-----BEGIN CERTIFICATE-----");
 export const identity = { key: pem.slice(0, certificateAt), cert: pem.slice(certificateAt) };
 
-/** From now on this process trusts it. */
+/** This process trusts it until the test file ends: test/support/fresh.ts undoes it. */
 export function trustIdentity(): void {
-  setDefaultCACertificates([...getCACertificates(), identity.cert]);
+  if (!globalThis.processAtStart || globalThis.processAtStart.trusted) return;
+  const trusted = getCACertificates();
+  globalThis.processAtStart.trusted = trusted;
+  setDefaultCACertificates([...trusted, identity.cert]);
 }
 
 /**
