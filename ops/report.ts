@@ -1,5 +1,5 @@
 import { type Db, MongoClient } from "mongodb";
-import { loadSubaccount } from "../lib/access/membership.ts";
+import { loadSubaccount } from "../lib/access/subaccount.ts";
 import { connectionStringOf } from "../lib/access/tenant.ts";
 import { ofTenant } from "../lib/chat/store/collection.ts";
 import { central } from "../lib/platform/mongo.ts";

@@ -12,7 +12,7 @@ import {
 } from "./subaccount/change.ts";
 import { refuseWhich, whichFlags } from "./subaccount/which.ts";
 import { stageTarget } from "./target.ts";
-import { allSubaccounts, mapAtMost, withTenant } from "./tenants.ts";
+import { mapAtMost, placeOf, withTenant } from "./tenants.ts";
 
 /** Subaccounts that are resumed at a time. */
 const atATime = 5;
@@ -36,8 +36,7 @@ export const command = defineCommand({
     // A restored central database has forgotten the pause.
     const isMeant = ({ chatPause }: SubaccountDocument) =>
       subaccount || restoredTo !== undefined || chatPause?.isOfAll === true;
-    const places = new Map((await allSubaccounts()).map((place) => [place.id, place]));
-    const meant = chosen.filter(isMeant).flatMap(({ _id }) => places.get(_id.toHexString()) ?? []);
+    const meant = chosen.filter(isMeant).map(placeOf);
     // The old database may still refuse its writes, which only a move or its --undo ends.
     const moving = new Set(chosen.flatMap(({ _id, chatPause }) => (chatPause?.isOfMove ? [_id.toHexString()] : [])));
     const outcomes = await mapAtMost(atATime, meant, async (place) => {

@@ -1,4 +1,5 @@
-import { type Access, subaccountOf } from "../lib/access/membership.ts";
+import type { Document } from "mongodb";
+import { type Subaccount as Location, subaccountFields, subaccountOf } from "../lib/access/subaccount.ts";
 import { openTenant, type TenantContext } from "../lib/access/tenant.ts";
 import { RequestLog } from "../lib/platform/logger.ts";
 import { central } from "../lib/platform/mongo.ts";
@@ -6,7 +7,7 @@ import { central } from "../lib/platform/mongo.ts";
 /** A subaccount, and where its data is. */
 export interface Subaccount {
   id: string;
-  location: NonNullable<Access["subaccount"]>;
+  location: Location;
 }
 
 /** Every subaccount that is active, or the one with this id, active or not. */
@@ -18,10 +19,15 @@ export async function subaccountsOf(id?: string): Promise<Subaccount[]> {
 
 /** Every subaccount, active or not. */
 export async function allSubaccounts(): Promise<Subaccount[]> {
-  const projection = { isActive: 1, databaseName: 1, mongodbUrl: 1, encryptionIV: 1, chatPause: 1 };
-  const documents = await (await central()).collection("subaccounts").find({}, { projection }).toArray();
-  return documents.map((document) => ({ id: String(document._id), location: subaccountOf(document) }));
+  const subaccounts = (await central()).collection("subaccounts");
+  return (await subaccounts.find({}, { projection: subaccountFields }).toArray()).map(placeOf);
 }
+
+/** What a subaccount's document says of it. */
+export const placeOf = (document: Document): Subaccount => ({
+  id: String(document._id),
+  location: subaccountOf(document),
+});
 
 /** What a command gives to functions that log for a request. */
 export function commandContext(

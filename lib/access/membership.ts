@@ -6,6 +6,7 @@ import { Lru } from "../platform/lru.ts";
 import { bounded, central, driver, isUnreachable } from "../platform/mongo.ts";
 import { key, redis } from "../platform/redis.ts";
 import { isYounger } from "../platform/time.ts";
+import { loadSubaccount, Subaccount } from "./subaccount.ts";
 
 export type Permission = "read" | "write" | "delete" | "admin";
 
@@ -25,20 +26,6 @@ const Membership = z.object({
   isActive: z.boolean(),
   permissions: z.object({ read: z.boolean(), write: z.boolean(), delete: z.boolean(), admin: z.boolean() }),
   expiresAt: z.number().nullable(),
-});
-
-const Subaccount = z.object({
-  isActive: z.boolean(),
-  maintenanceMode: z.boolean(),
-  maintenanceMessage: z.string().optional(),
-  /** Set by an operator (`npm run ops -- pause`). `background`: sweep and webhooks. `all`: requests, too. */
-  paused: z.enum(["background", "all"]).optional(),
-  /** Its data is about to be elsewhere (`npm run ops -- subaccount move`): no copy of this is used unless the epoch is read. */
-  isMoving: z.literal(true).optional(),
-  databaseName: z.string().optional(),
-  mongodbUrl: z.object({ text: z.string(), iv: z.string().optional() }).optional(),
-  /** The name of a field that locates the data and is not text. Such a subaccount has no database. */
-  unreadable: z.string().optional(),
 });
 
 const Access = z.object({
@@ -74,10 +61,11 @@ export async function accessInCaches(
 ): Promise<{ access: Access | undefined; epoch: string | undefined; failure?: unknown }> {
   const local = accessInMemory(userId, subaccountId);
   try {
-    const epochs = [epochKey(userId), subaccountEpochKey(subaccountId)];
+    const cached = local ? [] : [accessKey(userId, subaccountId)];
     const [ofUser, ofSubaccount, text] = await redis.mget([
-      ...epochs,
-      ...(local ? [] : [accessKey(userId, subaccountId)]),
+      epochKey(userId),
+      subaccountEpochKey(subaccountId),
+      ...cached,
     ]);
     const epoch = `${ofUser ?? ""}${ofSubaccount ?? ""}`;
     const access = local ?? Access.safeParse(parseJson(text)).data; // unreadable counts as absent
@@ -134,26 +122,6 @@ export async function loadAccess(
   return access;
 }
 
-/** A subaccount as it is stored now, with its connection string encrypted; null when there is none. */
-export async function loadSubaccount(subaccountId: string): Promise<Access["subaccount"]> {
-  const projection = {
-    isActive: 1,
-    maintenanceMode: 1,
-    maintenanceMessage: 1,
-    chatPause: 1,
-    chatMove: 1,
-    databaseName: 1,
-    mongodbUrl: 1,
-    encryptionIV: 1,
-  };
-  const find = async () => {
-    const { ObjectId } = await driver();
-    return (await central()).collection("subaccounts").findOne({ _id: new ObjectId(subaccountId) }, { projection });
-  };
-  const found = await bounded(find());
-  return found && subaccountOf(found);
-}
-
 async function findMembership(userId: string, subaccountId: string) {
   // The old server's user ids are ObjectIds: no other id has a membership.
   if (!objectId.test(userId)) return null;
@@ -164,28 +132,6 @@ async function findMembership(userId: string, subaccountId: string) {
       { userId: new ObjectId(userId), subaccountId: new ObjectId(subaccountId) },
       { projection: { role: 1, isActive: 1, permissions: 1, temporaryAccess: 1 } },
     );
-}
-
-/**
- * The fields of a subaccount's document that are used here. A flag of a wrong type counts as closed. A field of a wrong
- * type that locates the data is noted in `unreadable`: ignored, it would send the tenant to the central database.
- */
-export function subaccountOf(document: Record<string, unknown>): NonNullable<Access["subaccount"]> {
-  const text = (value: unknown) => (typeof value === "string" && value !== "" ? value : undefined);
-  const [databaseName, url, iv] = [document.databaseName, document.mongodbUrl, document.encryptionIV].map(text);
-  const maintenanceMessage = text(document.maintenanceMessage);
-  const pause = (document.chatPause ?? false) as { requests?: unknown } | false;
-  const unreadable = ["databaseName", "mongodbUrl"].find((name) => typeof (document[name] ?? "") !== "string");
-  return {
-    isActive: document.isActive === true,
-    maintenanceMode: (document.maintenanceMode ?? false) !== false,
-    ...(maintenanceMessage ? { maintenanceMessage } : {}),
-    ...(document.chatMove ? { isMoving: true as const } : {}),
-    ...(pause ? { paused: pause.requests === false ? ("background" as const) : ("all" as const) } : {}),
-    ...(databaseName ? { databaseName } : {}),
-    ...(url ? { mongodbUrl: { text: url, ...(iv ? { iv } : {}) } } : {}),
-    ...(unreadable ? { unreadable } : {}),
-  };
 }
 
 /** @throws CONNECTION_FAILED for every error of Mongo: whatever it is, the permission cannot be decided. */

@@ -4,7 +4,7 @@ import { decrypt } from "../platform/crypto.ts";
 import { ApiError } from "../platform/errors.ts";
 import type { RequestLog } from "../platform/logger.ts";
 import { acquireDatabase, isOwnCluster } from "../platform/mongo.ts";
-import type { Access } from "./membership.ts";
+import type { Subaccount } from "./subaccount.ts";
 
 /** A subaccount during one request, with its database. Every function that reads or writes its data gets one. */
 export interface TenantContext {
@@ -20,7 +20,7 @@ export interface TenantContext {
   release(): void;
 }
 
-type DatabaseLocation = Pick<NonNullable<Access["subaccount"]>, "mongodbUrl" | "databaseName" | "unreadable">;
+type DatabaseLocation = Pick<Subaccount, "mongodbUrl" | "databaseName" | "unreadable">;
 
 /**
  * The decrypted connection string of a subaccount's cluster.

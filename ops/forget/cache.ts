@@ -1,5 +1,5 @@
 import { Redis } from "@upstash/redis";
-import { loadSubaccount } from "../../lib/access/membership.ts";
+import { loadSubaccount } from "../../lib/access/subaccount.ts";
 import * as cache from "../../lib/chat/cache.ts";
 import { config } from "../../lib/platform/config.ts";
 import { defineCommand, writeFlags } from "../command.ts";

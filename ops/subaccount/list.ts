@@ -1,5 +1,5 @@
 import { MongoClient } from "mongodb";
-import { subaccountOf } from "../../lib/access/membership.ts";
+import { subaccountOf } from "../../lib/access/subaccount.ts";
 import { connectionStringOf } from "../../lib/access/tenant.ts";
 import { config } from "../../lib/platform/config.ts";
 import { central } from "../../lib/platform/mongo.ts";

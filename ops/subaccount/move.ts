@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Db, WithId } from "mongodb";
-import { subaccountOf } from "../../lib/access/membership.ts";
+import { subaccountOf } from "../../lib/access/subaccount.ts";
 import { connectionStringOf } from "../../lib/access/tenant.ts";
 import { config } from "../../lib/platform/config.ts";
 import { ensureIndexes } from "../../lib/platform/indexes.ts";

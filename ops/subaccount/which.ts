@@ -6,6 +6,6 @@ export const whichFlags = {
   all: { type: "boolean", description: "every subaccount of the stage" },
 } as const satisfies Flags;
 
-/** Why the two cannot be used as they are: nobody must pause a stage by leaving a flag out. */
+/** Exactly one of the two flags is required, so that a forgotten flag does not pause the whole stage. */
 export const refuseWhich = ({ subaccount, all }: { subaccount: string | undefined; all: boolean }) =>
   (subaccount === undefined) === all ? undefined : "either --subaccount ID or --all is needed";

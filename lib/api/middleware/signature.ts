@@ -1,5 +1,5 @@
 import { verify } from "retell-sdk/lib/webhook_auth";
-import { loadSubaccount } from "../../access/membership.ts";
+import { loadSubaccount } from "../../access/subaccount.ts";
 import { openTenant } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import type { RequestLog } from "../../platform/logger.ts";

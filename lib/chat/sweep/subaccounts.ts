@@ -1,5 +1,5 @@
 import type { ObjectId } from "mongodb";
-import { subaccountOf } from "../../access/membership.ts";
+import { subaccountFields, subaccountOf } from "../../access/subaccount.ts";
 import type { openTenant } from "../../access/tenant.ts";
 import type { TenantCause } from "../../platform/errors.ts";
 import { bounded, central, driver } from "../../platform/mongo.ts";
@@ -65,14 +65,8 @@ export async function* subaccountsRoundRobin(work: string, until: number): Async
 }
 
 async function pageOf(range: { $gt?: ObjectId; $lte?: ObjectId }) {
-  const projection = {
-    isActive: 1,
-    maintenanceMode: 1,
-    chatPause: 1,
-    databaseName: 1,
-    mongodbUrl: 1,
-    encryptionIV: 1,
-  };
   const subaccounts = (await central()).collection<{ _id: ObjectId }>("subaccounts");
-  return bounded(subaccounts.find({ _id: range }, { projection }).sort({ _id: 1 }).limit(pageSize).toArray());
+  return bounded(
+    subaccounts.find({ _id: range }, { projection: subaccountFields }).sort({ _id: 1 }).limit(pageSize).toArray(),
+  );
 }
