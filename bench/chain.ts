@@ -59,7 +59,7 @@ async function measure({ quick }: Job): Promise<Chain> {
 function comparable({ statusCode, headers, body = "" }: Answer) {
   const { "x-operation-id": _, "ratelimit-reset": __, ...same } = headers ?? {};
   const { meta, ...envelope } = JSON.parse(gunzipSync(Buffer.from(body, "base64")).toString());
-  return { statusCode, headers: same, envelope, meta: { ...meta, operationId: "", duration: "" } };
+  return { statusCode, headers: same, envelope, meta: { ...meta, operationId: "", duration: "", time: 0 } };
 }
 
 interface Edge {
@@ -171,21 +171,26 @@ async function answerByHand(
   headers["ratelimit-remaining"] = String(Math.max(0, tighter[0]));
   headers["ratelimit-reset"] = String(Math.ceil(((windowOf(now) + 1) * WINDOW_MS - now) / 1_000));
   if (tighter[0] < 0 || other[0] < 0) return { statusCode: 429, headers };
-  const isKnown = epoch.result[0] === remembered.epoch && Date.now() - remembered.readAt < 3_600_000;
+  const isKnown =
+    epoch.result.every((one: unknown) => one === remembered.epoch) && Date.now() - remembered.readAt < 3_600_000;
   if (!isKnown || !remembered.mayRead) return { statusCode: 403, headers };
   const admit = Math.round(performance.now() - startedAt);
 
   const all = Buffer.from(cached.result[0], "base64");
-  if (crc32(all.subarray(0, -4)) !== all.readUInt32LE(all.length - 4)) return { statusCode: 500 };
+  if (crc32(all.subarray(0, -4), 2) !== all.readUInt32LE(all.length - 4)) return { statusCode: 500 };
+  const etag = `"${all.subarray(-28, -12).toString("base64url")}"`;
+  headers.etag = `W/${etag}`;
+  if (asked["if-none-match"]?.includes(etag)) return { statusCode: 304, headers };
   const stored = {
-    bytes: all.subarray(0, -12),
+    bytes: all.subarray(0, -28),
     crc: all.readUInt32LE(all.length - 12),
     length: all.readUInt32LE(all.length - 8),
   };
   if (!asked["accept-encoding"]?.includes("gzip")) return { statusCode: 501 };
   headers["content-encoding"] = "gzip";
   const duration = Math.round(performance.now() - startedAt);
-  const end = JSON.stringify({ cached: true, operationId, duration: `${duration}ms` });
+  const meta = { cached: true, poll_after_ms: 5_000, operationId, duration: `${duration}ms`, time: Date.now() };
+  const end = JSON.stringify(meta);
   const body = gzip(stored, `${end.slice(1)}}`).toString("base64");
   writeLog({ operationId, requestId, userId, subaccountId, duration, admit });
   return { statusCode: 200, headers, body, isBase64Encoded: true };
@@ -222,7 +227,7 @@ async function askRedis(userId: string, subaccountId: string, now: number) {
     ["MGET", list, `${list}:generation`],
     limit("user", userId),
     limit("list", subaccountId),
-    ["MGET", `epoch:${userId}`],
+    ["MGET", `epoch:${userId}`, `subaccount-epoch:${subaccountId}`],
   ];
   const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
   http
