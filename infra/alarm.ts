@@ -33,7 +33,7 @@ export interface Alarm<Id> {
   statistic: string;
   /** Present: the source is compared as a percentage of this. */
   total?: { source: MetricSource<Id>; statistic: string };
-  /** Taken off the source and the total: what is counted in both, and is none of this alarm's business. */
+  /** Subtracted from the source and the total: what both count, and this alarm must ignore. */
   except?: { source: MetricSource<Id>; statistic: string };
   /** The least number of failures for a percentage, or of samples for a percentile. With fewer, it does not go off. */
   minimum?: number;

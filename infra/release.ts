@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { originsOf } from "../lib/api/cors.ts";
 import { defineCommand, type Named } from "../ops/command.ts";
 import { runCommand } from "../ops/run-command.ts";
 import { readEnvFile } from "./env-file.ts";
@@ -77,14 +78,11 @@ const indexes = (stage: string) => [
   "--skip-unreachable",
 ];
 
-/** The first page that the stage allows to call it; none where that is anybody's. */
+/** The first origin that may call the stage; none if all may. The deployment has refused malformed ones. */
 function originOf(folder: string, stage: string): string[] {
   const own = [process.env, readEnvFile(join(folder, ".env")), readEnvFile(join(folder, `.env.${stage}`))];
-  const origins = own.map(({ CORS_ORIGINS }) => CORS_ORIGINS?.trim()).find(Boolean) ?? "";
-  const [origin] = origins
-    .split(",")
-    .map((one) => one.trim())
-    .filter((one) => one && !one.includes("*"));
+  const origins = own.map(({ CORS_ORIGINS }) => CORS_ORIGINS?.trim()).find(Boolean);
+  const origin = originsOf(origins).find((one) => !one.includes("*"));
   return origin ? ["--origin", origin] : [];
 }
 

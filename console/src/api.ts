@@ -66,7 +66,7 @@ export function useApi(): Api {
   return api;
 }
 
-/** The request as a command for a shell. The variable TOKEN stands in place of the token, so that it can be shared. */
+/** The request as a curl command. It names the variable TOKEN instead of the token, so that it can be shared. */
 export function curlOf({ method, url, body, idempotencyKey }: LoggedRequest): string {
   const parts = [`curl ${method === "GET" ? "" : `-X ${method} `}${quoted(url)}`, `-H "authorization: Bearer $TOKEN"`];
   if (idempotencyKey !== undefined) parts.push(`-H ${quoted(`idempotency-key: ${idempotencyKey}`)}`);

@@ -25,11 +25,12 @@ export async function loadConfig(): Promise<Config> {
   if (typeof apiUrl !== "string") throw new Error("config.json does not say where the API is");
   const config = { apiUrl: new URL(apiUrl, location.origin).href.replace(/\/$/, "") };
   if (local !== true) return config;
-  const { faults, ...demo } = await getJson("/_local/demo");
-  return { ...config, local: { faults: faults === true, ...(demo.tokens ? { demo: demo as unknown as Demo } : {}) } };
+  const { faults, subaccountId, agentIds, tokens } = await getJson<Partial<Demo & LocalSetup>>("/_local/demo");
+  const demo = subaccountId && agentIds && tokens && { subaccountId, agentIds, tokens };
+  return { ...config, local: { faults: faults === true, ...(demo ? { demo } : {}) } };
 }
 
-async function getJson(path: string): Promise<Record<string, unknown>> {
+async function getJson<Known = Record<string, unknown>>(path: string): Promise<Known> {
   const response = await fetch(path, { cache: "no-store" });
   if (!response.ok) throw new Error(`${path} was answered with ${response.status}`);
   return response.json();

@@ -11,7 +11,7 @@ import { cancelledClaimMs, keyMs, takenOverKeyMs } from "./timing.ts";
  */
 export interface IdempotencyRecord {
   _id: string;
-  /** A database may have several subaccounts' records: a move takes one's alone. */
+  /** A database may hold the records of several subaccounts. A move copies those of one. */
   subaccountId: string;
   /** "": not known, as the record was lost in a restore and made anew. */
   hash: string;
@@ -27,7 +27,8 @@ export interface IdempotencyRecord {
   chat_id?: string;
   expires: Date;
   /**
-   * Attempts that gave up before their claim was answered. A record with this field has none of the attempt's fields: a claim replaces it.
+   * Attempts that gave up before their claim was answered. A record with this field has none of the attempt's fields: a
+   * claim replaces it.
    */
   cancelled?: string[];
 }

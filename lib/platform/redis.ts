@@ -9,7 +9,7 @@ const openMs = 10_000;
 const idleMs = 30_000;
 
 /** Redis did not answer, or was not asked because the circuit is open. */
-class RedisUnavailable extends Error {
+export class RedisUnavailable extends Error {
   override name = "RedisUnavailable";
   /** A request logs one warning about Redis, however many of its commands fail. */
   readonly subject = "redis";

@@ -1,6 +1,6 @@
 import type { RequestLog } from "../../platform/logger.ts";
 import { bounded, central } from "../../platform/mongo.ts";
-import { key, redis } from "../../platform/redis.ts";
+import { key, RedisUnavailable, redis } from "../../platform/redis.ts";
 
 /** What the last run left in the central database. Redis has the same time, and is not restored together with it. */
 interface StageMark {
@@ -42,7 +42,7 @@ export async function stageJudgedFrom(log: RequestLog): Promise<number | undefin
     await redis.set(name, String(marked?.markedAt?.getTime()), markSeconds);
     return marked?.judgesFrom?.getTime() ?? 0;
   } catch (error) {
-    if (!(error instanceof Error) || error.name !== "RedisUnavailable") throw error;
+    if (!(error instanceof RedisUnavailable)) throw error;
     log.warn("Redis does not answer: no orphan is searched", error);
     return undefined;
   }

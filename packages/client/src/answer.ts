@@ -44,7 +44,7 @@ export function read(
 
 function refusal(body: Json, meta: Json | undefined, parts: Partial<ErrorParts> & { status: number }): ChatError {
   const details = isObject(body.details) ? body.details : {};
-  // After an error that nobody foresaw, the API itself does not know.
+  // After an unexpected error the API itself does not know.
   const { outcome = body.code === "INTERNAL_ERROR" ? "unknown" : "failed" } = details as { outcome?: Outcome };
   return errorOf({
     ...parts,
