@@ -299,13 +299,13 @@ describe("message, when Retell fails", () => {
     },
   );
 
-  it("a 4xx after which the history cannot be read: 503, and the next reader decides", async () => {
+  it("a 4xx after which the history cannot be read: 503, outcome unknown, and the next reader decides", async () => {
     const tenant = await aWorld();
     const chatId = await aChat(tenant);
     await fault(tenant, "completion", { kind: "status", status: 400 });
     await fault(tenant, "retrieve", { kind: "status", status: 503 });
     const answer = await send(chatId, "lost", {}, tenant);
-    expect([answer.status, answer.body.details.outcome]).toEqual([503, undefined]);
+    expect([answer.status, answer.body.details.outcome]).toEqual([503, "unknown"]);
     expect((await stored(chatId, tenant))?.internal.turn).toMatchObject({ state: "unknown", refusedByRetell: true });
     expect((await send(chatId, "found", {}, tenant)).status).toBe(200);
     expect((await stored(chatId, tenant))?.messages.at(-3)).toMatchObject({ internal: { failed: true } });

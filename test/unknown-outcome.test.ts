@@ -75,12 +75,12 @@ describe("a send whose answer was lost", () => {
 });
 
 describe("a send that was not made", () => {
-  it.each([429, 401])("is no unknown outcome (%i), even if Mongo cannot be told: 503", async (status) => {
+  it.each([429, 401])("is 503 (%i), and its outcome unknown while the history has not confirmed it", async (status) => {
     const { world, instance, request } = await aRequest();
     await fault(world, "completion", { kind: "status", status });
     cutFrom("update chats", 1);
     const answer = await instance.call("message", request);
-    expect([answer.status, answer.body.details.outcome]).toEqual([503, undefined]);
+    expect([answer.status, answer.body.details.outcome]).toEqual([503, "unknown"]);
 
     expect(await heard(request.chatId)).toEqual([]);
   });

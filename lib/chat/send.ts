@@ -37,7 +37,7 @@ import { visibleMessages } from "./view.ts";
  *
  * @see docs/turns.md
  * @throws CHAT_NOT_FOUND, CHAT_BUSY, CHAT_ENDED, PAYLOAD_TOO_LARGE (the chat is full), IDEMPOTENCY_KEY_REUSED,
- *         REQUEST_IN_PROGRESS; MESSAGE_SEND_FAILED, as a 504 with `details.outcome: "unknown"` when it may still arrive
+ *         REQUEST_IN_PROGRESS; MESSAGE_SEND_FAILED, with `details.outcome: "unknown"` when it may still arrive
  */
 export async function send(context: SendContext, said: ClientMessage, key: IdempotencyKey | undefined): Promise<Sent> {
   const { fields, metrics } = context.tenant.log;
@@ -141,7 +141,9 @@ async function settleUnanswered(context: SendContext, { turnId }: BegunTurn, err
     tenant.log.warn("A turn could not be settled at once", failure, { turnId });
   }
   // The history cannot be read: the turn stays open, and the next reader decides.
-  if (isRefused && (!settled || settled.openTurn)) throw error;
+  if (isRefused && (!settled || settled.openTurn)) {
+    throw new RetellError(error.code, error.kind, error, { outcome: "unknown", turnId });
+  }
   return settledOutcome(settled?.chat ?? null, turnId, error);
 }
 

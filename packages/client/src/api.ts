@@ -986,7 +986,7 @@ export interface operations {
              *
              *     `RETELL_FETCH_FAILED`: The Retell account could not be read from the database
              *
-             *     `CHAT_CREATION_FAILED`: Retell failed in that step. According to Retell's history nothing was done, with two exceptions: an end may have been done (end again); and after a refusal such as 429 whose history cannot be read, the message stays `pending`, and a repeat with its key is 409 REQUEST_IN_PROGRESS until it is settled. With `Retry-After` while the API stops calling Retell: after a 429, or for 10 s after five failures in a row in several chats. With `details.outcome: "unknown"`: Retell failed, and may have created the chat. Retry with the key
+             *     `CHAT_CREATION_FAILED`: Retell failed in that step. According to Retell's history nothing was done, except that an end may have been done: end again. With `Retry-After` while the API stops calling Retell: after a 429, or for 10 s after five failures in a row in several chats. With `details.outcome: "unknown"`: Retell refused, and its history cannot be read to confirm that nothing was done. Retry with the key; until the outcome is known, a message stays `pending`, and a repeat is 409 REQUEST_IN_PROGRESS
              *
              *     API Gateway's own answer: no answer after 30 s, or no capacity
              */
@@ -1313,7 +1313,7 @@ export interface operations {
              *
              *     `RETELL_FETCH_FAILED`: The Retell account could not be read from the database
              *
-             *     `MESSAGE_SEND_FAILED`: Retell failed in that step. According to Retell's history nothing was done, with two exceptions: an end may have been done (end again); and after a refusal such as 429 whose history cannot be read, the message stays `pending`, and a repeat with its key is 409 REQUEST_IN_PROGRESS until it is settled. With `Retry-After` while the API stops calling Retell: after a 429, or for 10 s after five failures in a row in several chats
+             *     `MESSAGE_SEND_FAILED`: Retell failed in that step. According to Retell's history nothing was done, except that an end may have been done: end again. With `Retry-After` while the API stops calling Retell: after a 429, or for 10 s after five failures in a row in several chats. With `details.outcome: "unknown"`: Retell refused, and its history cannot be read to confirm that nothing was done. Retry with the key; until the outcome is known, a message stays `pending`, and a repeat is 409 REQUEST_IN_PROGRESS
              *
              *     API Gateway's own answer: no answer after 30 s, or no capacity
              */
@@ -1596,7 +1596,7 @@ export interface operations {
              *
              *     `RETELL_FETCH_FAILED`: The Retell account could not be read from the database
              *
-             *     `CHAT_END_FAILED`: Retell failed in that step. According to Retell's history nothing was done, with two exceptions: an end may have been done (end again); and after a refusal such as 429 whose history cannot be read, the message stays `pending`, and a repeat with its key is 409 REQUEST_IN_PROGRESS until it is settled. With `Retry-After` while the API stops calling Retell: after a 429, or for 10 s after five failures in a row in several chats
+             *     `CHAT_END_FAILED`: Retell failed in that step. According to Retell's history nothing was done, except that an end may have been done: end again. With `Retry-After` while the API stops calling Retell: after a 429, or for 10 s after five failures in a row in several chats
              *
              *     API Gateway's own answer: no answer after 30 s, or no capacity
              */
@@ -2205,7 +2205,7 @@ export interface operations {
              *
              *     `RETELL_FETCH_FAILED`: The Retell account could not be read from the database
              *
-             *     `CHAT_RETRIEVE_FAILED`: Retell failed in that step. According to Retell's history nothing was done, with two exceptions: an end may have been done (end again); and after a refusal such as 429 whose history cannot be read, the message stays `pending`, and a repeat with its key is 409 REQUEST_IN_PROGRESS until it is settled. With `Retry-After` while the API stops calling Retell: after a 429, or for 10 s after five failures in a row in several chats
+             *     `CHAT_RETRIEVE_FAILED`: Retell failed in that step. According to Retell's history nothing was done, except that an end may have been done: end again. With `Retry-After` while the API stops calling Retell: after a 429, or for 10 s after five failures in a row in several chats
              *
              *     API Gateway's own answer: no answer after 30 s, or no capacity
              */
