@@ -147,6 +147,7 @@ it("the reference's examples are what the API answers, except for ids and times"
     transcript: await ask("transcript", mine),
     end: await ask("end", mine),
     list: await ask("list", { query: { limit: "1" } }),
+    delete: await ask("delete", { chatId: await ended(), query: { at_retell: "true" } }),
     webhook: await ask("webhook", {
       body: event,
       headers: { "x-retell-signature": await sign(event, world.apiKey) },

@@ -9,7 +9,7 @@ export const defaultTimeoutSeconds = 29;
 export interface Route {
   /** The row's key. Also the file in functions/, the operation in logs, and the setting RATE_LIMIT_<NAME>. */
   name: string;
-  method: "GET" | "POST" | "ANY";
+  method: "GET" | "POST" | "DELETE" | "ANY";
   path: `/${string}` | "$default";
   /** Whether HEAD is answered, without a body. API Gateway has no route for HEAD, so functions/default.ts answers. */
   answersHead?: true;

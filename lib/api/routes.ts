@@ -2,12 +2,15 @@ import * as z from "zod";
 import {
   CreateChatBody,
   CreatedChat,
+  DeletedChat,
+  DeleteQuery,
   EndedChat,
   InChat,
   InSubaccount,
   ListedChat,
   PageQuery,
   PollAfter,
+  routeNames,
   SendMessageBody,
   SentMessage,
   Transcript,
@@ -120,6 +123,25 @@ export const routes = table({
     errors: ["CHAT_NOT_FOUND", "CHAT_RETRIEVE_FAILED"],
     memory: "1024 MB",
   },
+  delete: {
+    method: "DELETE",
+    path: "/api/chats/{subaccountId}/{chatId}",
+    summary: "Delete a chat",
+    message: "Chat deleted successfully",
+    permission: "delete",
+    limit: { requests: 50, perSeconds: 60 },
+    params: InChat,
+    query: DeleteQuery,
+    data: DeletedChat,
+    meta: z.object({
+      at_retell: z
+        .enum(["deleted", "pending"])
+        .optional()
+        .meta({ description: "Only with `at_retell=true`. `pending`: it is tried again until Retell has deleted it" }),
+    }),
+    errors: ["CHAT_NOT_FOUND"],
+    memory: "1024 MB",
+  },
   webhook: {
     method: "POST",
     path: "/api/webhooks/retell/{subaccountId}",
@@ -165,8 +187,14 @@ export const routes = table({
 /** The methods of the routes that match a path; none where there is no such route. */
 export function methodsOf(path: string): string[] {
   return Object.values<Route>(routes)
-    .filter((route) => new RegExp(`^${route.path.replaceAll(".", "\\.").replace(/\{\w+\}/g, "[^/]+")}$`).test(path))
+    .filter((route) => patternOf(route).test(path))
     .flatMap(({ method, answersHead }) => (answersHead ? [method, "HEAD"] : [method]));
+}
+
+/** A name of the API's own routes is no chat's id. */
+function patternOf({ path }: Route): RegExp {
+  const parameter = (name: string) => (name === "{chatId}" ? `(?!(${routeNames.join("|")})(/|$))[^/]+` : "[^/]+");
+  return new RegExp(`^${path.replaceAll(".", "\\.").replace(/\{\w+\}/g, parameter)}$`);
 }
 
 /** Gives every row its key as its name, and keeps the row's own types. */

@@ -28,9 +28,9 @@ export async function recoverChat(
   const { tenant, deadline } = context;
   const request = requestName(record);
   const stored = await chats.findByRequest(tenant, request);
-  // It may have been returned: it is what came of the key, over or not. A tombstone does not carry the request any
-  // more.
+  // It may have been returned: it is what came of the key, over or not.
   if (stored) return stored;
+  if (await tombstones.findDeleted(tenant, request)) throw chatGone();
 
   const chatId = await retell.findCreated(input.agentId, { request }, record.at, deadline.callSignal());
   if (!chatId) {

@@ -116,12 +116,13 @@ async function afterDuplicate(
   const request = chat.internal?.request;
   const stored =
     (await chats.get(tenant, chat.chat_id)) ?? (request ? await chats.findByRequest(tenant, request) : null);
-  const isOther = stored && stored.chat_id !== chat.chat_id;
-  if (isOther && (await tombstones.insert(tenant, chat, "unstored", unstoredChatMs))) {
+  const deleted = !stored && request ? await tombstones.findDeleted(tenant, request) : undefined;
+  const found = stored?.chat_id ?? deleted;
+  if (found && found !== chat.chat_id && (await tombstones.insert(tenant, chat, "unstored", unstoredChatMs))) {
     await endAtRetell(context, retell, chat.chat_id);
   }
   if (stored) return stored;
-  if (await tombstones.get(tenant, chat.chat_id)) throw chatGone(error);
+  if (deleted || (await tombstones.get(tenant, chat.chat_id))) throw chatGone(error);
   throw error;
 }
 

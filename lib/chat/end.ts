@@ -51,6 +51,23 @@ export async function retryEnd(context: ChatContext, settled: Settled, signals: 
   return settle(context, { history, signal: signals.answerSignal() });
 }
 
+/**
+ * Ends a chat at Retell whose document is not needed any more.
+ *
+ * @returns Why it may still go on there; undefined when it is over.
+ */
+export async function endAtRetell(
+  { chatId, retell }: ChatContext,
+  signal: () => AbortSignal,
+): Promise<RetellError | undefined> {
+  const refusal = await retell.end(chatId, signal()).then(() => undefined, asFailure);
+  if (refusal?.kind !== "refused") return refusal;
+  // It is over already, or cannot be ended: a read tells.
+  const read = await retell.retrieve(chatId, signal()).catch(asFailure);
+  if (read instanceof RetellError) return read;
+  return read.chat_status === "ongoing" ? refusal : undefined;
+}
+
 /** Ends the chat at Retell, then reads how it ended: Retell answers an end without a body. */
 async function endAndRead({ tenant, chatId, retell }: ChatContext, signals: EndSignals): Promise<FinalHistory> {
   const refusal = await retell.end(chatId, signals.callSignal()).then(() => undefined, asFailure);

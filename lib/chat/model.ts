@@ -70,6 +70,8 @@ export interface Tombstone {
   why: "orphan" | "unstored" | "deleted";
   /** Since when it is known to be over at Retell. Absent: the sweep ends it there. */
   endedAt?: Date;
+  /** A client wants Retell's copy deleted, too. `pending`: the sweep deletes it there. */
+  atRetell?: "pending" | "deleted";
 }
 
 /** The chat document: the fields of the old server, and ours under `internal`. */

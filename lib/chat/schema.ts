@@ -16,15 +16,15 @@ export const SubaccountId = z
   .meta({ description: "The tenant", example: "64b000000000000000000001" });
 
 /** Names of present and future routes that stand where a path has a chat's id. */
-const routeNames = new Set([
+export const routeNames = [
   ...["create", "list", "search", "analytics", "exports", "live"],
   ...["batches", "templates", "webhooks", "attention"],
-]);
+];
 
 export const ChatId = z
   .string()
   .regex(/^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,128}$/, "Must be 1 to 128 of A-Z, a-z, 0-9, ., _, : and -, not . or ..")
-  .refine((id) => !routeNames.has(id), "Must not be a name of the API's own routes")
+  .refine((id) => !routeNames.includes(id), "Must not be a name of the API's own routes")
   .meta({ description: "Retell's id of the chat", example: "chat_98c944f3a1c0e8ac1a2b3c4d5e6" });
 
 export const ChatStatus = z.enum(["ongoing", "ended", "error"]).meta({ description: "`error` is as final as `ended`" });
@@ -132,6 +132,14 @@ export const TranscriptQuery = z
     message: "Must not be combined with after_seq",
   });
 
+export const DeleteQuery = z.object({
+  at_retell: z
+    .enum(["true", "false"])
+    .default("false")
+    .transform((given) => given === "true")
+    .meta({ description: "Whether Retell's copy is deleted, too", example: "true" }),
+});
+
 /**
  * A message as clients see it. `seq` counts what the chat stores, hidden tool calls included, and never changes;
  * `delivery` is absent once the agent has it.
@@ -183,6 +191,8 @@ export const SentMessage = z.object({
 });
 
 export const EndedChat = z.object({ chat_id: ChatId, chat_status: ChatStatus, end_timestamp: Millis.nullable() });
+
+export const DeletedChat = z.object({ chat_id: ChatId, deleted: z.literal(true) });
 
 /** In lists and transcripts a field of an unexpected type is null, since others write into the collection. */
 export const ListedChat = z.object({

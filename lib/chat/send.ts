@@ -1,3 +1,4 @@
+import { ApiError } from "../platform/errors.ts";
 import { isUnreachable } from "../platform/mongo.ts";
 import { sleep } from "../platform/time.ts";
 import { isRefusal, RetellError } from "../retell/errors.ts";
@@ -6,6 +7,7 @@ import { type BegunTurn, begin } from "./begin.ts";
 import type { SendContext } from "./context.ts";
 import { readFinalHistory, statusAfter } from "./end-status.ts";
 import {
+  type ChatSnapshot,
   type ClientMessage,
   type IdempotencyKey,
   isAgentOrUser,
@@ -84,7 +86,7 @@ async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcom
     mayBeOver ? readFinalHistory(context) : undefined,
   ]);
   // Another request has settled it: what is stored of it is the answer.
-  if (!finished) return settledOutcome(await chats.get(tenant, chatId).catch(() => null), turnId);
+  if (!finished) return settledOutcome(await readIfReachable(context), turnId);
 
   tenant.log.metrics.add("MessagesSent");
   const messages = visibleMessages({ messages: finished.entries }, false).map((message) => ({
@@ -98,6 +100,16 @@ async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcom
   }
   return { messages, chat_status };
 }
+
+/** @throws CHAT_NOT_FOUND when the chat was deleted during its turn: then its reply is stored nowhere. */
+function readIfReachable({ tenant, chatId }: SendContext): Promise<ChatSnapshot | null> {
+  return chats.getOrThrow(tenant, chatId).catch((error) => {
+    if (isDeleted(error)) throw error;
+    return null;
+  });
+}
+
+const isDeleted = (error: unknown) => error instanceof ApiError && error.code === "CHAT_NOT_FOUND";
 
 /** Whether the agent may have ended the chat with this reply: it holds more than messages, such as a tool call, or none of the agent. */
 const mayEnd = (reply: StoredMessage[]) => !reply.some(({ role }) => role === "agent") || !reply.every(isAgentOrUser);
@@ -138,6 +150,7 @@ async function settleUnanswered(context: SendContext, { turnId }: BegunTurn, err
       settled = await settle(context, { signal: deadline.answerSignal(), bypassBreaker: isRefused });
     }
   } catch (failure) {
+    if (isDeleted(failure)) throw failure;
     tenant.log.warn("A turn could not be settled at once", failure, { turnId });
   }
   // The history cannot be read: the turn stays open, and the next reader decides.

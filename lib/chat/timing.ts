@@ -99,6 +99,11 @@ export const readPatienceMs = 8 * second;
 /** How long a webhook waits for Retell's history. Retell gives up on a webhook after 10 s. */
 export const webhookPatienceMs = 8 * second;
 
+// Deletions
+
+/** How long a deletion waits for each call to Retell. What Retell has not done by then, the sweep does. */
+export const deletePatienceMs = 8 * second;
+
 // Creates and their keys
 
 /** How long the key of a create is remembered. */

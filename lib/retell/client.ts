@@ -114,6 +114,17 @@ export class RetellClient {
     return this.#call("CHAT_END_FAILED", { isRead: false, chatId }, send, options);
   }
 
+  /** Deletes the chat at Retell, with all that was said in it. */
+  delete(chatId: string, signal: AbortSignal): Promise<void> {
+    const send = async (retell: Retell) => {
+      const answer = await retell.chat.delete(chatId, requestOptions(signal)).asResponse();
+      await answer.body?.cancel();
+      if (answer.status !== 204) throw new UnexpectedAnswer(`Retell answered a deletion with ${answer.status}`);
+    };
+    // The code reaches no client: a chat is deleted here, whatever Retell says.
+    return this.#call("CHAT_END_FAILED", { isRead: false, chatId }, send);
+  }
+
   retrieve(chatId: string, signal: AbortSignal, options?: CallOptions): Promise<RetellChat> {
     const read = async (retell: Retell) => {
       const history = this.#read(readHistory(await jsonOf(retell.chat.retrieve(chatId, requestOptions(signal)))));

@@ -51,9 +51,10 @@ export async function findByRequest(tenant: TenantContext, request: string): Pro
   return chat && withReadableMessages(chat);
 }
 
-/** Which of these chats the tenant has. */
-export async function existing(tenant: TenantContext, chatIds: string[]): Promise<Set<string>> {
-  const filter = { ...ofTenant(tenant), chat_id: { $in: chatIds } };
+/** Which of these chats the tenant has, or has had where tombstones count. */
+export async function existing(tenant: TenantContext, chatIds: string[], withTombstones = false): Promise<Set<string>> {
+  const all = withTombstones ? { subaccountId: tenant.subaccountId } : ofTenant(tenant);
+  const filter = { ...all, chat_id: { $in: chatIds } };
   const found = await run(tenant, (chats) => chats.find(filter, localRead).project({ chat_id: 1 }).toArray());
   return new Set(found.map(({ chat_id }) => chat_id));
 }

@@ -12,17 +12,23 @@ import { callSignal } from "./run.ts";
 const maxWitnesses = 5;
 
 /**
- * Whether Retell has deleted a chat: it has refused to show it for a week in which nothing happened in the chat. A key
- * of another workspace is refused every chat, which proves nothing: so Retell must show another chat of the subaccount,
- * if there is one.
+ * Whether Retell has deleted a chat: it has refused to show it for a week in which nothing happened in the chat.
  */
 export async function isDeletedAtRetell(
-  { tenant, chatId, retell }: ChatContext,
+  context: ChatContext,
   chat: ChatSnapshot,
   refusedSince: Date,
 ): Promise<boolean> {
   const isOld = (date: unknown) => !(date instanceof Date) || Date.now() - date.getTime() >= deletedAtRetellMs;
   if (chat.internal?.turn || !isOld(refusedSince) || !isOld(chat.lastMessageAt)) return false;
+  return showsAnotherChat(context);
+}
+
+/**
+ * Whether Retell's refusal to show a chat says that it does not have it. A key of another workspace is refused every
+ * chat, which proves nothing: so Retell must show another chat of the subaccount, if there is one.
+ */
+export async function showsAnotherChat({ tenant, chatId, retell }: ChatContext): Promise<boolean> {
   const newest = await chats.page(tenant, maxWitnesses + 1, undefined);
   const isOther = (id: unknown): id is string => typeof id === "string" && id !== chatId;
   const others = newest.map(({ chat_id }) => chat_id).filter(isOther);

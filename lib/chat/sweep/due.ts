@@ -3,6 +3,7 @@ import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError, tenantCauseOf } from "../../platform/errors.ts";
 import { RequestLog } from "../../platform/logger.ts";
 import type { ChatContext } from "../context.ts";
+import { removeTraces } from "../delete.ts";
 import { retryEnd } from "../end.ts";
 import type { Turn } from "../model.ts";
 import { type Settled, settle } from "../settle.ts";
@@ -63,6 +64,7 @@ export async function sweepDueChats(subaccount: Subaccount, tenant: TenantContex
 /** Without an active Retell account nothing can be done now, except to log open turns. */
 async function postponeAll(tenant: TenantContext, dueChats: DueChat[]): Promise<void> {
   for (const due of dueChats) {
+    if (due.tombstone?.why === "deleted") await removeTraces(tenant, due.chat_id);
     await schedule.claim(tenant, due, due.turn ? claimMs : inactiveAccountWaitMs);
     if (due.turn) logOpenTurn(tenant.log, due.chat_id, due.turn, new ApiError("RETELL_ACCOUNT_INACTIVE"));
   }

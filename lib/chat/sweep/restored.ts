@@ -39,6 +39,7 @@ export async function adoptChatsSince(tenant: TenantContext, since: number, isDr
     const stored = await chats.existing(
       tenant,
       some.map(({ chatId }) => chatId),
+      true,
     );
     for (const chat of some.filter(({ chatId }) => !stored.has(chatId))) {
       if (isDryRun || (await adopt({ tenant, chatId: chat.chatId, retell }, chat))) adopted += 1;

@@ -1,12 +1,15 @@
 import { asFailure, RetellError } from "../../retell/errors.ts";
 import type { ChatContext } from "../context.ts";
+import { deleteAtRetell, removeTraces } from "../delete.ts";
+import { endAtRetell } from "../end.ts";
 import type { Tombstone } from "../model.ts";
 import * as tombstones from "../store/tombstones.ts";
-import { minTombstoneWaitMs, tombstoneMs } from "../timing.ts";
+import { maxSilentWaitMs, minTombstoneWaitMs, tombstoneMs } from "../timing.ts";
+import { showsAnotherChat } from "./deleted.ts";
 import { callSignal } from "./run.ts";
 
 /**
- * Ends a chat at Retell that was given up, and removes its tombstone in the end.
+ * Ends a chat at Retell that was given up, and removes its tombstone in the end. That of a deleted chat stays.
  *
  * @param operationId Of the create that left it.
  * @returns Whether it was ended now.
@@ -16,8 +19,12 @@ export async function sweepTombstone(
   tombstone: Tombstone,
   operationId: string,
 ): Promise<boolean> {
+  if (tombstone.why === "deleted") {
+    await sweepDeleted(context, tombstone);
+    return false;
+  }
   const ageMs = Date.now() - tombstone.at.getTime();
-  if (ageMs >= tombstoneMs && tombstone.why !== "deleted") {
+  if (ageMs >= tombstoneMs) {
     await tombstones.remove(context.tenant, context.chatId);
     return false;
   }
@@ -35,20 +42,55 @@ export async function sweepTombstone(
  * @returns Why it could not be ended.
  */
 export async function endGivenUp(
-  { tenant, chatId, retell }: ChatContext,
+  context: ChatContext,
   tombstone: Tombstone,
   operationId?: string,
 ): Promise<RetellError | undefined> {
-  const refusal = await retell.end(chatId, callSignal()).then(() => undefined, asFailure);
-  if (refusal) {
-    if (refusal.kind !== "refused") return refusal;
-    // It is over already, or cannot be ended: a read tells.
-    const read = await retell.retrieve(chatId, callSignal()).catch(asFailure);
-    if (read instanceof RetellError) return read;
-    if (read.chat_status === "ongoing") return refusal;
-  }
+  const { tenant, chatId } = context;
+  const failure = await endAtRetell(context, callSignal);
+  if (failure) return failure;
   await tombstones.markEnded(tenant, chatId, new Date(tombstone.at.getTime() + tombstoneMs));
   const about = operationId ? { operationId, settledBy: tenant.log.fields.operationId } : {};
-  tenant.log.warn("An orphan was ended at Retell", refusal, { ...about, chatId });
+  tenant.log.warn("An orphan was ended at Retell", undefined, { ...about, chatId });
   return undefined;
+}
+
+/**
+ * Does what is left to do for a deleted chat. A request that ran beside the deletion may have written something after
+ * it, so this is done once more when all of these are over.
+ */
+async function sweepDeleted(context: ChatContext, tombstone: Tombstone): Promise<void> {
+  const { tenant, chatId } = context;
+  await removeTraces(tenant, chatId);
+  const ageMs = Date.now() - tombstone.at.getTime();
+  // After 72 hours Retell has closed it for its silence.
+  const isOver = tombstone.endedAt !== undefined || tombstone.atRetell === "deleted" || ageMs >= tombstoneMs;
+  const open = isOver ? undefined : await endAtRetell(context, callSignal);
+  const kept = tombstone.atRetell === "pending" ? await deleteForGood(context) : undefined;
+  const failure = tombstone.atRetell ? kept : open; // a chat that Retell does not have is over
+  if (failure?.isAccountWide) throw failure;
+  const waitMs = Math.min(maxSilentWaitMs, Math.max(minTombstoneWaitMs, ageMs));
+  await tombstones.note(
+    tenant,
+    chatId,
+    {
+      ...(failure ? {} : { endedAt: tombstone.endedAt ?? new Date() }),
+      ...(tombstone.atRetell && !kept ? { atRetell: "deleted" } : {}),
+    },
+    failure ? waitMs : undefined,
+  );
+  if (failure) tenant.log.warn("A deleted chat is not ended or deleted at Retell yet", failure);
+  else if (!isOver || tombstone.atRetell === "pending")
+    tenant.log.info("A deleted chat was ended or deleted at Retell");
+}
+
+/** @returns Why Retell may still have the chat; undefined when it has not. */
+async function deleteForGood(context: ChatContext): Promise<RetellError | undefined> {
+  const { chatId, retell } = context;
+  const refusal = await deleteAtRetell(context, callSignal());
+  if (refusal?.kind !== "refused") return refusal;
+  // Retell refuses what it does not have, and every chat of another workspace.
+  const read = await retell.retrieve(chatId, callSignal()).catch(asFailure);
+  const isUnknown = read instanceof RetellError && read.kind === "refused";
+  return isUnknown && (await showsAnotherChat(context)) ? undefined : refusal;
 }

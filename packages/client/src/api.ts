@@ -133,6 +133,33 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/chats/{subaccountId}/{chatId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete a chat
+         * @description Deletes a chat for good: what was said, its metadata, variables, analysis and cost. An ongoing chat is ended at Retell first; if that fails, the chat is deleted all the same, and the sweep goes on trying to end it. Deleting a chat twice succeeds both times.
+         *
+         *     - **Retell's copy** stays, unless `at_retell=true` is given, at the first deletion or at a later one. `meta.at_retell` says whether Retell has deleted it; `pending` means that the sweep goes on trying.
+         *     - **A message that is being answered** is not waited for. Its reply is stored nowhere, and its sender gets 404 CHAT_NOT_FOUND.
+         *     - **Afterwards** every request for the chat is answered like one for a chat that never existed: 404 CHAT_NOT_FOUND. A repeat of its create with the same Idempotency-Key is 404, too, and creates no other chat as long as the key is remembered.
+         *     - **What is left** is in security.md.
+         *
+         *     Needs the permission delete. At most 50 requests per 60 s and subaccount.
+         */
+        delete: operations["delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/webhooks/retell/{subaccountId}": {
         parameters: {
             query?: never;
@@ -278,6 +305,40 @@ export interface components {
                 accountName: string;
                 accountId: string;
             };
+        };
+        DeleteAnswer: {
+            /** @constant */
+            success: true;
+            /**
+             * @description For people; may change
+             * @example Chat deleted successfully
+             */
+            message: string;
+            data: components["schemas"]["DeletedChat"];
+            meta: {
+                /** @description The request's id, as in `X-Operation-Id` and in the logs */
+                operationId: string;
+                /**
+                 * @description How long the API took
+                 * @example 12ms
+                 */
+                duration: string;
+                /**
+                 * @description The API's clock, epoch milliseconds
+                 * @example 1759398000000
+                 */
+                time: number;
+                /**
+                 * @description Only with `at_retell=true`. `pending`: it is tried again until Retell has deleted it
+                 * @enum {string}
+                 */
+                at_retell?: "deleted" | "pending";
+            };
+        };
+        DeletedChat: {
+            chat_id: components["schemas"]["ChatId"];
+            /** @constant */
+            deleted: true;
         };
         EndAnswer: {
             /** @constant */
@@ -2224,6 +2285,262 @@ export interface operations {
                     "application/json": (components["schemas"]["ErrorAnswer"] & {
                         /** @enum {unknown} */
                         code?: "SUBACCOUNT_PAUSED" | "CONNECTION_FAILED" | "RETELL_FETCH_FAILED" | "CHAT_RETRIEVE_FAILED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
+            504: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "TIMEOUT";
+                    };
+                };
+            };
+        };
+    };
+    delete: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Whether Retell's copy is deleted, too
+                 * @example true
+                 */
+                at_retell?: "true" | "false";
+            };
+            header?: {
+                /**
+                 * @description A UUID that identifies the request in the logs. Absent, or no UUID: the API makes one
+                 * @example 58c6f541-689d-487f-87fb-eb7fa4f1bc66
+                 */
+                "X-Operation-Id"?: components["parameters"]["XOperationId"];
+                /**
+                 * @description `gzip` compresses answers over 1 kB. Browsers send it by themselves
+                 * @example gzip
+                 */
+                "Accept-Encoding"?: components["parameters"]["AcceptEncoding"];
+            };
+            path: {
+                subaccountId: components["schemas"]["SubaccountId"];
+                chatId: components["schemas"]["ChatId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Chat deleted successfully */
+            200: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "success": true,
+                     *       "message": "Chat deleted successfully",
+                     *       "data": {
+                     *         "chat_id": "chat_000000000000000000000001",
+                     *         "deleted": true
+                     *       },
+                     *       "meta": {
+                     *         "at_retell": "deleted",
+                     *         "operationId": "5f3c0a58-0000-4000-8000-000000000002",
+                     *         "duration": "12ms",
+                     *         "time": 1759398095000
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DeleteAnswer"];
+                };
+            };
+            /** @description `VALIDATION_ERROR`: The input is invalid. `errors` lists everything that is wrong, at most 100: `field` (`agentId`, `limit`, `metadata.a.b`), `in` (`body`, `query`, `path` or `header`) and what is expected. It never repeats what was sent */
+            400: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "VALIDATION_ERROR";
+                    };
+                };
+            };
+            /**
+             * @description `ACCESS_TOKEN_REQUIRED`: There is no bearer token
+             *
+             *     `INVALID_ACCESS_TOKEN`: The token is invalid or expired
+             */
+            401: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "WWW-Authenticate": components["headers"]["WWWAuthenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "ACCESS_TOKEN_REQUIRED" | "INVALID_ACCESS_TOKEN";
+                    };
+                };
+            };
+            /** @description `PERMISSION_DENIED`: The user is no member of the subaccount, or lacks the permission. The answer is the same if the subaccount does not exist. `details` has `requiredPermission` and `effectiveRole` */
+            403: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PERMISSION_DENIED";
+                    };
+                };
+            };
+            /** @description `CHAT_NOT_FOUND`: The subaccount has no such chat; of a create: the chat of this key no longer exists */
+            404: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "CHAT_NOT_FOUND";
+                    };
+                };
+            };
+            /**
+             * @description `PAYLOAD_TOO_LARGE`: The body is over 262,144 bytes, or the chat is over 12 MiB and takes no new message
+             *
+             *     API Gateway's own answer: a body over 10 MB, or an event over Lambda's 6 MB
+             */
+            413: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PAYLOAD_TOO_LARGE";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `RATE_LIMIT_EXCEEDED`: A limit is exceeded, or too many webhooks were forged
+             *
+             *     API Gateway's own answer: throttling
+             */
+            429: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "RATE_LIMIT_EXCEEDED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description API Gateway's own answer: headers over 10 kB */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `INTERNAL_ERROR`: An error of the API
+             *
+             *     API Gateway's own answer: a function that could not run or was stopped
+             */
+            500: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "INTERNAL_ERROR";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `SUBACCOUNT_PAUSED`: The subaccount is paused, while its data is moved or restored (with `Retry-After`). Nothing was done
+             *
+             *     `CONNECTION_FAILED`: The database cannot be reached, which the API says within 3 s; the issuer of the token cannot be reached; or a webhook cannot be verified now (with `Retry-After`)
+             *
+             *     API Gateway's own answer: no answer after 30 s, or no capacity
+             */
+            503: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "SUBACCOUNT_PAUSED" | "CONNECTION_FAILED";
                     }) | components["schemas"]["GatewayAnswer"];
                 };
             };
