@@ -29,7 +29,7 @@ describe("a bundle's size", () => {
     health: 163,
     default: 163,
     openapi: 300,
-    sweep: 792,
+    sweep: 796,
   };
   /** The budget of an endpoint that has none of its own. */
   const budget = 864;
