@@ -6,6 +6,8 @@ process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL("node_modules/.cache/no
 
 export default defineConfig({
   test: {
+    // Exports: the folder deletes what is older than a day by itself.
+    env: { FILES_FOLDER: fileURLToPath(new URL("node_modules/.cache/test-files", import.meta.url)) },
     include: ["test/**/*.test.ts", "packages/*/test/**/*.test.ts"],
     globalSetup: ["test/support/services.ts"],
     setupFiles: ["test/support/fresh.ts", "test/support/instance.ts"],

@@ -22,6 +22,10 @@ const p95Ms: Partial<Record<keyof typeof routes, number>> = {
   list: 1_000,
   transcript: 3_000,
   delete: 5_000,
+  "exports-create": 1_000,
+  "exports-list": 1_000,
+  "exports-get": 1_000,
+  "exports-cancel": 3_000,
   webhook: 3_000,
 };
 

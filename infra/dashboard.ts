@@ -113,6 +113,7 @@ function graphsOf<Id>(watched: Watched<Id>, region: Id | string) {
       own("Sweeps", {}, { label: "Runs of the sweep" }),
       own("SweepFailures"),
     ]),
+    graph("Background jobs", [own("JobsCompleted"), own("JobsFailed"), own("JobsRequeued"), own("QueueFailures")]),
     graph("Functions that run at a time (account and region)", [
       aws("Lambda", "ConcurrentExecutions", [], { stat: "Maximum" }),
     ]),

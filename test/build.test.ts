@@ -24,15 +24,16 @@ afterAll(() => rm(folder, { recursive: true }));
 describe("a bundle's size", () => {
   /** kB. A cold start waits until all of it is loaded, so raise a budget only for a reason. */
   const budgets: Partial<Record<keyof typeof routes | "sweep", number>> = {
-    list: 780,
-    webhook: 800,
-    health: 163,
-    default: 163,
-    openapi: 300,
-    sweep: 796,
+    // All but the sweep contain the route table, and openapi the document that is made of it.
+    list: 790,
+    webhook: 810,
+    health: 173,
+    default: 173,
+    openapi: 345,
+    sweep: 800,
   };
   /** The budget of an endpoint that has none of its own. */
-  const budget = 864;
+  const budget = 874;
 
   it.each(functions)("%s keeps within its budget", (name) => {
     const { bytes, packages } = bundles.find((bundle) => bundle.name === name) as Bundle;

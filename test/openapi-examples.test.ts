@@ -1,5 +1,6 @@
+import { createHash } from "node:crypto";
 import { sign } from "retell-sdk/lib/webhook_auth";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { publicEndpoint } from "../lib/api/chain.ts";
 import { routes } from "../lib/api/routes.ts";
 import type { ErrorCode } from "../lib/platform/errors.ts";
@@ -63,6 +64,25 @@ const errors: Record<Exclude<ErrorCode, "NOT_FOUND" | "METHOD_NOT_ALLOWED">, () 
   PERMISSION_DENIED: () => create({ token: world.viewer.token }),
   AGENT_NOT_FOUND: () => create({ body: { agentId: "agent_of_others" } }),
   CHAT_NOT_FOUND: () => ask("transcript", { chatId: "chat_of_others" }),
+  EXPORT_NOT_FOUND: () => ask("exports-get", { exportId: "exp_of_others" }),
+  EXPORTS_UNAVAILABLE: async () => {
+    const { FILES_FOLDER } = process.env;
+    try {
+      delete process.env.FILES_FOLDER;
+      vi.resetModules();
+      return await ask("exports-create", { body: { format: "csv" } });
+    } finally {
+      process.env.FILES_FOLDER = FILES_FOLDER;
+      vi.resetModules();
+    }
+  },
+  TOO_MANY_EXPORTS: async () => {
+    const tenant = await aWorld();
+    const answers: Response[] = [];
+    while (answers.at(-1)?.status !== 409)
+      answers.push(await ask("exports-create", { body: { format: "csv" } }, tenant));
+    return answers.at(-1) as Response;
+  },
   CHAT_BUSY: () => whileSending({}),
   REQUEST_IN_PROGRESS: () => whileSending(key("first")),
   CHAT_ENDED: async () => ask("message", { chatId: await ended(), ...hello }),
@@ -103,6 +123,7 @@ const errors: Record<Exclude<ErrorCode, "NOT_FOUND" | "METHOD_NOT_ALLOWED">, () 
 };
 
 const started = 1759398000000;
+const sha256 = createHash("sha256").update("").digest("hex");
 const hex = (text: string, length: number) => text.padStart(length, "0");
 
 /** Replaces what differs each time: ids by their order, times by what they are. */
@@ -125,6 +146,12 @@ function stable({ body }: Response): unknown {
     if (name === "end_timestamp") return value && started + 90_000;
     if (name === "time") return started + 95_000;
     if (name === "createdAt") return new Date(started).toISOString();
+    if (name === "created_at") return new Date(started).toISOString();
+    if (name === "finished_at") return value && new Date(started + 20_000).toISOString();
+    if (name === "expires_at") return value && new Date(started + 995_000).toISOString();
+    if (name === "available_until") return value && new Date(started + 86_420_000).toISOString();
+    if (name === "export_id") return "exp_000000000000000000000001";
+    if (name === "download_url") return value && "https://files.example.com/exports/chats.csv?signature=…";
     if (name === "settles_by") return new Date(started + 120_000).toISOString();
     if (name === "retryAfter") return 5;
     return value;
@@ -154,7 +181,15 @@ it("the reference's examples are what the API answers, except for ids and times"
     }),
     health: await call("health"),
   };
-  for (const [name, answer] of Object.entries(answers)) expect([name, answer.status]).toEqual([name, 200]);
+  answers["exports-create"] = await ask("exports-create", { body: { format: "csv", timezone: "Europe/Berlin" } });
+  const exported = { exportId: answers["exports-create"].body.data.export_id };
+  const done = { status: "completed", finishedAt: new Date(), result: { chats: 2, rows: 7, bytes: 1_234, sha256 } };
+  await world.db.collection<{ _id: string }>("jobs").updateOne({ _id: exported.exportId }, { $set: done });
+  answers["exports-list"] = await ask("exports-list");
+  answers["exports-get"] = await ask("exports-get", exported);
+  answers["exports-cancel"] = await ask("exports-cancel", exported);
+  for (const [name, answer] of Object.entries(answers))
+    expect([name, answer.status]).toEqual([name, name === "exports-create" ? 202 : 200]);
 
   const refusals: [string, unknown][] = [];
   for (const [code, provoke] of Object.entries(errors)) {

@@ -2,16 +2,18 @@ import { SignJWT } from "jose";
 import { ObjectId } from "mongodb";
 import { describe, expect, it } from "vitest";
 import { routes } from "../lib/api/routes.ts";
-import { guarded, rightRequest } from "./support/attack.ts";
+import { anExport, guarded, rightRequest } from "./support/attack.ts";
 import { aChat, aContext, aMembership, aToken, aUser, aWorld, call, central, type Request } from "./support/world.ts";
 
 const world = await aWorld();
 const chatId = await aChat(world);
+const exportId = await anExport(world);
 
 const subject = { id: world.owner.id, role: "user" };
 
 describe.each(guarded)("%s refuses", (name, route) => {
-  const attempt = (changes: Partial<Request>) => call(name, rightRequest(world, chatId, route, changes));
+  const attempt = (changes: Partial<Request>) =>
+    call(name, rightRequest(world, chatId, route, { exportId, ...changes }));
 
   it.each([
     ["no header", {}],
@@ -60,7 +62,9 @@ describe.each(guarded)("%s refuses", (name, route) => {
 
   it("accepts a token that expired less than 5 s ago, and a sub in place of id", async () => {
     const token = await aToken({ sub: world.owner.id, role: "user" }, { expires: "-2s" });
-    expect((await attempt({ token, ...(name === "end" ? { chatId: await aChat(world) } : {}) })).status).toBe(200);
+    expect((await attempt({ token, ...(name === "end" ? { chatId: await aChat(world) } : {}) })).status).toBe(
+      route.successStatus ?? 200,
+    );
   });
 
   it.each(["nope", "", "64b0000000000000000000z1", "64b000000000000000000001 ", "{$gt:''}", "%00"])(

@@ -97,7 +97,7 @@ function headersOf(route: Route, status: Status, codes: ErrorCode[]): object {
   const names: (keyof typeof headers)[] = ["XOperationId", "Date"];
   if (route.permission && status !== 401) names.push(...limitHeaders);
   if (status < 400) names.push("CacheControl", ...(route.hasEtag ? (["ETag"] as const) : []));
-  if (status === 200 && route.idempotent) names.push("IdempotentReplayed");
+  if (status === (route.successStatus ?? 200) && route.idempotent) names.push("IdempotentReplayed");
   if ([409, 429, 503, 504].includes(status)) names.push("RetryAfter");
   if (codes.includes("INVALID_ACCESS_TOKEN")) names.push("WWWAuthenticate");
   return Object.fromEntries(names.map((name) => [wireNames[name], { $ref: `#/components/headers/${name}` }]));
@@ -129,10 +129,11 @@ export function answersOf(route: Route, schema: object, links: object): Record<s
     }
   }
   const failures = [...byStatus].sort(([one], [other]) => one - other);
+  const { successStatus = 200 } = route;
   return {
-    200: {
+    [successStatus]: {
       description: route.message,
-      headers: headersOf(route, 200, []),
+      headers: headersOf(route, successStatus, []),
       content: { "application/json": { schema, ...exampleOf(route) } },
       ...(Object.keys(links).length > 0 ? { links } : {}),
     },

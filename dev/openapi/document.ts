@@ -26,7 +26,8 @@ export interface Operation {
 const described = Object.values<Route>(routes).filter(({ path }) => path !== "$default");
 
 const bodyOf = (route: Route) => (route.signed ? RetellEvent : route.body);
-const capitalized = (text: string) => text.replace(/^./, (first) => first.toUpperCase());
+/** `ExportsCreate` for `exports-create`. */
+const capitalized = (name: string) => name.replace(/(?:^|-)(.)/g, (_dash, first: string) => first.toUpperCase());
 
 /** The description of the API, made of the route table and its schemas. */
 export function openapi(): Document {
@@ -142,7 +143,7 @@ function headOf({ operationId, responses, ...operation }: Operation): Operation 
 
 /** Whoever has a chat's id from this answer can call the routes that need one. */
 function linksOf(route: Route, schemas: Schemas): object {
-  if (route.path.includes("{chatId}") || !route.permission) return {};
+  if (route.path.includes("{chatId}") || route.path.includes("/exports") || !route.permission) return {};
   const isList = schemas[`${capitalized(route.name)}Answer`]?.properties?.data?.type === "array";
   const targets = described.filter(({ path, method }) => path.includes("{chatId}") && (!isList || method === "GET"));
   const parameters = {

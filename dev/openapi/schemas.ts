@@ -1,4 +1,5 @@
 import * as z from "zod";
+import * as exported from "../../lib/chat/export/schema.ts";
 import * as wire from "../../lib/chat/schema.ts";
 import { RetellEvent } from "../../lib/retell/webhook.ts";
 import * as envelope from "./envelope.ts";
@@ -17,14 +18,14 @@ export type Schemas = Record<string, Schema>;
 type Direction = "input" | "output";
 
 /** A schema becomes a component by the name under which it is exported. */
-const exported = new Map(
-  Object.entries({ ...wire, ...envelope, RetellEvent }).flatMap(([name, schema]) =>
+const named = new Map(
+  Object.entries({ ...wire, ...exported, ...envelope, RetellEvent }).flatMap(([name, schema]) =>
     schema instanceof z.ZodType ? [[schema as z.ZodType, name] as const] : [],
   ),
 );
 
 /** The name of a schema's component: the one that it is exported by, or else the given one. */
-export const nameOf = (schema: z.ZodType, otherwise: string) => exported.get(schema) ?? otherwise;
+export const nameOf = (schema: z.ZodType, otherwise: string) => named.get(schema) ?? otherwise;
 
 export const reference = (name: string) => ({ $ref: `#/components/schemas/${name}` });
 
@@ -36,8 +37,8 @@ export const reference = (name: string) => ({ $ref: `#/components/schemas/${name
  */
 export function convert(schemas: Record<string, z.ZodType>, io: Direction): Schemas {
   const registry = z.registry<{ id: string }>();
-  for (const [schema, id] of exported) registry.add(schema, { id });
-  for (const [id, schema] of Object.entries(schemas)) if (!exported.has(schema)) registry.add(schema, { id });
+  for (const [schema, id] of named) registry.add(schema, { id });
+  for (const [id, schema] of Object.entries(schemas)) if (!named.has(schema)) registry.add(schema, { id });
   const { schemas: converted } = z.toJSONSchema(registry, {
     io,
     unrepresentable: "any",

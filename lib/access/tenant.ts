@@ -1,9 +1,10 @@
-import type { Db } from "mongodb";
+import type { Collection, Db, Document } from "mongodb";
 import { config } from "../platform/config.ts";
 import { decrypt } from "../platform/crypto.ts";
 import { ApiError } from "../platform/errors.ts";
 import type { RequestLog } from "../platform/logger.ts";
-import { acquireDatabase, isOwnCluster } from "../platform/mongo.ts";
+import { acquireDatabase, bounded, isInvalidName, isOwnCluster, isUnreachable } from "../platform/mongo.ts";
+import { isFenced } from "../platform/mongo-errors.ts";
 import type { Subaccount } from "./subaccount.ts";
 
 /** A subaccount during one request, with its database. Every function that reads or writes its data gets one. */
@@ -54,5 +55,32 @@ export async function openTenant(
     return { subaccountId, ...database, hasOwnCluster: isOwnCluster(address), trailing, log };
   } catch (cause) {
     throw new ApiError("CONNECTION_FAILED", { cause, tenantCause: "database" });
+  }
+}
+
+/**
+ * Runs an operation on a collection of the tenant's database.
+ *
+ * @throws CONNECTION_FAILED when the database does not answer in time
+ */
+export function runIn<Stored extends Document, T>(
+  tenant: TenantContext,
+  collection: string,
+  operation: (documents: Collection<Stored>) => Promise<T>,
+): Promise<T> {
+  const work = async () => operation((await tenant.db()).collection<Stored>(collection));
+  return tenant.log.time("mongo", attributed(tenant, bounded(work())));
+}
+
+/** A failure of the tenant's own cluster, or of its database's name, or by its move, is marked as the tenant's. */
+async function attributed<T>({ hasOwnCluster }: TenantContext, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!isUnreachable(error)) throw error;
+    const { cause } = error as ApiError;
+    if (isFenced(cause)) throw new ApiError("CONNECTION_FAILED", { cause, tenantCause: "paused" });
+    const isTenants = hasOwnCluster || isInvalidName(cause);
+    throw isTenants ? new ApiError("CONNECTION_FAILED", { cause, tenantCause: "database" }) : error;
   }
 }

@@ -32,6 +32,8 @@ export interface Route {
   body?: z.ZodType;
   /** The schema of `data` on success. Clients may rely on it, and tests parse answers with it. */
   data: z.ZodType;
+  /** Of a success. Default: 200. 202: what was asked for is done later. */
+  successStatus?: 202;
   /** Fields of `meta` besides operationId, duration and time. */
   meta?: z.ZodType;
   /** The codes that its handler may answer with, besides those of the middleware and of the Retell account. */

@@ -1,8 +1,7 @@
 import type { Collection, UpdateFilter } from "mongodb";
-import type { TenantContext } from "../access/tenant.ts";
+import { runIn, type TenantContext } from "../access/tenant.ts";
 import { ApiError, UnexpectedAnswer } from "../platform/errors.ts";
 import type { IdempotencyKey } from "./model.ts";
-import { runIn } from "./store/collection.ts";
 import { cancelledClaimMs, keyMs, takenOverKeyMs } from "./timing.ts";
 
 /**

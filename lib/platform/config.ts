@@ -80,14 +80,24 @@ export const settings = {
     .optional(),
 };
 
+/** What a deployment, or `npm start`, tells the functions of itself. Nobody sets these by hand. */
+const outputs = {
+  /** The SQS queue of background jobs. Absent: they run in this process, if at all. */
+  JOBS_QUEUE_URL: z.url({ protocol: /^https?$/ }).optional(),
+  /** Where files are kept: a bucket of S3, or a folder of this machine that is served at an address. */
+  FILES_BUCKET: Text.optional(),
+  FILES_FOLDER: Text.optional(),
+  FILES_URL: z.url({ protocol: /^https?$/ }).optional(),
+};
+
 /** The variable that overrides an endpoint's own limit. */
-export const routeLimitSetting = (endpoint: string) => `RATE_LIMIT_${endpoint.toUpperCase()}`;
+export const routeLimitSetting = (endpoint: string) => `RATE_LIMIT_${endpoint.toUpperCase().replaceAll("-", "_")}`;
 
 /** Whether a variable may override an endpoint's limit. Deploying refuses names without an endpoint (infra/settings.ts). */
 export const isRouteLimit = (name: string) => name.startsWith("RATE_LIMIT_") && name !== "RATE_LIMIT_USER";
 
 const Config = z
-  .object({ ...settings, ROUTE_LIMITS: z.record(z.string(), RateLimit) })
+  .object({ ...settings, ...outputs, ROUTE_LIMITS: z.record(z.string(), RateLimit) })
   .refine((config) => config.JWT_SECRET !== undefined || config.JWT_JWKS_URL !== undefined, {
     path: ["JWT_SECRET"],
     message: "JWT_SECRET or JWT_JWKS_URL must be set",
@@ -97,6 +107,18 @@ const Config = z
   .refine(...respectsMinimum("TURN_SETTLE_SECONDS"));
 
 export type Config = z.infer<typeof Config>;
+
+/** What Lambda tells a function of AWS: the role's credentials change while an instance lives, so they are not kept. */
+export function awsEnvironment() {
+  const {
+    AWS_ACCESS_KEY_ID = "",
+    AWS_SECRET_ACCESS_KEY = "",
+    AWS_SESSION_TOKEN,
+    AWS_REGION = "us-east-1",
+  } = process.env;
+  const { AWS_ENDPOINT_URL_S3 } = process.env; // another S3 than AWS's, for tests
+  return { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL_S3 };
+}
 
 /** What is wrong with a setting, without its value. */
 export interface Problem {
@@ -118,7 +140,7 @@ export function config(): Config {
 
 function parse(): Config {
   const input: Record<string, unknown> = {};
-  for (const name of Object.keys(settings)) input[name] = read(name);
+  for (const name of Object.keys({ ...settings, ...outputs })) input[name] = read(name);
   const routeLimits = Object.keys(process.env).filter((name) => isRouteLimit(name) && read(name));
   input.ROUTE_LIMITS = Object.fromEntries(routeLimits.map((name) => [name, read(name)]));
 

@@ -39,6 +39,14 @@ const tenant: Index[] = [
     options: { partialFilterExpression: { "internal.nextSweepAt": { $exists: true } } },
   },
   { collection: "chatagents", key: { agentId: 1, subaccountId: 1 } },
+  // Background jobs: the newest of a kind, those that the sweep must look at, and the end of their documents.
+  { collection: "jobs", key: { subaccountId: 1, kind: 1, createdAt: -1, _id: -1 } },
+  {
+    collection: "jobs",
+    key: { subaccountId: 1, sweepAt: 1 },
+    options: { partialFilterExpression: { sweepAt: { $exists: true } } },
+  },
+  { collection: "jobs", key: { expires: 1 }, options: { expireAfterSeconds: 0 } },
 ];
 
 /** The indexes of the central database and of a subaccount's. */

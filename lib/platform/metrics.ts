@@ -49,6 +49,13 @@ export const metrics = {
   SweepFailures: {},
   /** Searches for orphans that ended no chat, because the subaccount has another database than before. */
   ChangedDatabases: {},
+  /** Background jobs that have ended. */
+  JobsCompleted: {},
+  JobsFailed: {},
+  /** Jobs that the sweep put into the queue again: their message was lost, or their worker has died. */
+  JobsRequeued: {},
+  /** Messages that the queue did not take. */
+  QueueFailures: {},
 } as const satisfies Record<string, { unit?: string; by?: "Operation" | "Code" }>;
 
 export type Metric = keyof typeof metrics;

@@ -7,6 +7,7 @@ import { checkAgainstReference } from "./reference.ts";
 import {
   aContext,
   aWorld,
+  call,
   central,
   control,
   type Name,
@@ -27,9 +28,15 @@ export function rightRequest(world: World, chatId: string, route: Route, changes
     token: world.owner.token,
     subaccountId: world.subaccountId,
     chatId,
-    ...(route.body ? { body: { agentId: world.agentId, content: "hello" } } : {}),
+    ...(route.body ? { body: { agentId: world.agentId, content: "hello", format: "jsonl" } } : {}),
     ...changes,
   };
+}
+
+/** An export of the tenant that waits for its worker. */
+export async function anExport({ owner: { token }, subaccountId }: World): Promise<string> {
+  const { body } = await call("exports-create", { token, subaccountId, body: { format: "jsonl" } });
+  return body.data.export_id;
 }
 
 /** Everything of a tenant that an attack could change: its database, its central documents, and the calls to Retell. */

@@ -89,7 +89,7 @@ async function successResponse(
   }
 
   const own = JSON.stringify({ ...reply.meta, operationId, duration: `${elapsed(state)}ms`, time: Date.now() });
-  return withBody(state, head, `${own.slice(1)}}`);
+  return { ...withBody(state, head, `${own.slice(1)}}`), statusCode: route.successStatus ?? 200 };
 }
 
 /** An answer with this body, compressed if the client accepts it and it is smaller then. */

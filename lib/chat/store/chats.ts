@@ -1,10 +1,10 @@
-import type { TenantContext } from "../../access/tenant.ts";
+import { runIn, type TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { driver, isUnreachable } from "../../platform/mongo.ts";
 import type { Position, SortKey, SortKeys } from "../cursor.ts";
 import { type ChatSnapshot, countOf, type StoredChat, type StoredMessage, withReadableMessages } from "../model.ts";
 import { silentChatMs } from "../timing.ts";
-import { findDurable, localRead, messageCount, ofTenant, oneChat, run, runIn } from "./collection.ts";
+import { findDurable, localRead, messageCount, ofTenant, oneChat, run } from "./collection.ts";
 
 /**
  * The chats of a tenant: find, insert, page. Every function of this folder takes the tenant, and every query carries

@@ -1,8 +1,7 @@
-import type { Collection, Document, Filter, UpdateFilter } from "mongodb";
-import type { TenantContext } from "../../access/tenant.ts";
+import type { Collection, Filter, UpdateFilter } from "mongodb";
+import { runIn, type TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
-import { bounded, isInvalidName, isTypeMismatch, isUnreachable } from "../../platform/mongo.ts";
-import { isFenced } from "../../platform/mongo-errors.ts";
+import { isTypeMismatch } from "../../platform/mongo.ts";
 import { sleep } from "../../platform/time.ts";
 import { type ChatSnapshot, type StoredChat, withReadableMessages } from "../model.ts";
 import { durableMs, durablePollMs } from "../timing.ts";
@@ -38,33 +37,6 @@ export const messageCount = {
 
 /** The date that lies a number of ms ahead. */
 export const msFromNow = (ms: number) => new Date(Date.now() + ms);
-
-/**
- * Runs an operation on a collection of the tenant's database.
- *
- * @throws CONNECTION_FAILED when the database does not answer in time
- */
-export function runIn<Stored extends Document, T>(
-  tenant: TenantContext,
-  collection: string,
-  operation: (documents: Collection<Stored>) => Promise<T>,
-): Promise<T> {
-  const work = async () => operation((await tenant.db()).collection<Stored>(collection));
-  return tenant.log.time("mongo", attributed(tenant, bounded(work())));
-}
-
-/** A failure of the tenant's own cluster, or of its database's name, or by its move, is marked as the tenant's. */
-async function attributed<T>({ hasOwnCluster }: TenantContext, work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    if (!isUnreachable(error)) throw error;
-    const { cause } = error as ApiError;
-    if (isFenced(cause)) throw new ApiError("CONNECTION_FAILED", { cause, tenantCause: "paused" });
-    const isTenants = hasOwnCluster || isInvalidName(cause);
-    throw isTenants ? new ApiError("CONNECTION_FAILED", { cause, tenantCause: "database" }) : error;
-  }
-}
 
 /** Runs an operation on the tenant's chats. Throws what `runIn` throws. */
 export function run<T>(tenant: TenantContext, operation: (chats: Collection<StoredChat>) => Promise<T>): Promise<T> {

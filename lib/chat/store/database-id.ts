@@ -1,7 +1,6 @@
-import type { TenantContext } from "../../access/tenant.ts";
+import { runIn, type TenantContext } from "../../access/tenant.ts";
 import { config } from "../../platform/config.ts";
 import { ApiError, UnexpectedAnswer } from "../../platform/errors.ts";
-import { runIn } from "./collection.ts";
 
 interface Identity {
   _id: "identity";

@@ -160,6 +160,62 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/chats/{subaccountId}/exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The newest exports of a subaccount
+         * @description The newest 100 exports, newest first.
+         *
+         *     Needs the permission admin. At most 50 requests per 60 s and subaccount.
+         */
+        get: operations["exports-list"];
+        put?: never;
+        /**
+         * Export many chats into a file, in the background
+         * @description Asks for an export and answers 202. Send an `Idempotency-Key`: a repeat with it answers with the same export, for 30 days.
+         *
+         *     Needs the permission admin. At most 50 requests per 60 s and subaccount.
+         */
+        post: operations["exports-create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/chats/{subaccountId}/exports/{exportId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How far an export is, and where its file is
+         * @description How far an export is. `progress.total` is the number of chats when it began, or null if they are too many to count in time.
+         *
+         *     Needs the permission admin. At most 50 requests per 60 s and subaccount.
+         */
+        get: operations["exports-get"];
+        put?: never;
+        post?: never;
+        /**
+         * Cancel an export, or delete its file
+         * @description Cancels an export that is not finished. Of one that is completed it deletes the file: `status` is `expired` then. Doing it twice does no harm.
+         *
+         *     Needs the permission admin. At most 50 requests per 60 s and subaccount.
+         */
+        delete: operations["exports-cancel"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/webhooks/retell/{subaccountId}": {
         parameters: {
             query?: never;
@@ -291,6 +347,16 @@ export interface components {
                 [key: string]: string | number | boolean;
             } | null;
         };
+        CreateExportBody: {
+            /** @description Absent: all chats */
+            filter?: components["schemas"]["ExportFilter"] | null;
+            format: components["schemas"]["ExportFormat"];
+            /**
+             * @description For times in a form that people read. Absent: UTC
+             * @example Europe/Berlin
+             */
+            timezone?: string | null;
+        };
         CreatedChat: {
             chat_id: components["schemas"]["ChatId"];
             agent_id: string;
@@ -402,7 +468,7 @@ export interface components {
          * @description Stable: switch on it. Codes may be added, so treat an unknown one by its status
          * @enum {string}
          */
-        ErrorCode: "VALIDATION_ERROR" | "ACCESS_TOKEN_REQUIRED" | "INVALID_ACCESS_TOKEN" | "INVALID_SIGNATURE" | "PERMISSION_DENIED" | "AGENT_NOT_FOUND" | "CHAT_NOT_FOUND" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "CHAT_BUSY" | "REQUEST_IN_PROGRESS" | "CHAT_ENDED" | "PAYLOAD_TOO_LARGE" | "IDEMPOTENCY_KEY_REUSED" | "RATE_LIMIT_EXCEEDED" | "RETELL_ACCOUNT_INACTIVE" | "RETELL_FETCH_FAILED" | "API_KEY_DECRYPTION_ERROR" | "CHAT_CREATION_FAILED" | "MESSAGE_SEND_FAILED" | "CHAT_END_FAILED" | "CHAT_RETRIEVE_FAILED" | "CHAT_LIST_FAILED" | "CONNECTION_FAILED" | "SUBACCOUNT_PAUSED" | "TIMEOUT" | "INTERNAL_ERROR";
+        ErrorCode: "VALIDATION_ERROR" | "ACCESS_TOKEN_REQUIRED" | "INVALID_ACCESS_TOKEN" | "INVALID_SIGNATURE" | "PERMISSION_DENIED" | "AGENT_NOT_FOUND" | "CHAT_NOT_FOUND" | "EXPORT_NOT_FOUND" | "EXPORTS_UNAVAILABLE" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "CHAT_BUSY" | "REQUEST_IN_PROGRESS" | "CHAT_ENDED" | "TOO_MANY_EXPORTS" | "PAYLOAD_TOO_LARGE" | "IDEMPOTENCY_KEY_REUSED" | "RATE_LIMIT_EXCEEDED" | "RETELL_ACCOUNT_INACTIVE" | "RETELL_FETCH_FAILED" | "API_KEY_DECRYPTION_ERROR" | "CHAT_CREATION_FAILED" | "MESSAGE_SEND_FAILED" | "CHAT_END_FAILED" | "CHAT_RETRIEVE_FAILED" | "CHAT_LIST_FAILED" | "CONNECTION_FAILED" | "SUBACCOUNT_PAUSED" | "TIMEOUT" | "INTERNAL_ERROR";
         ErrorDetails: {
             /**
              * @description `unknown`: it may have been done; retry with the key. `undecided`: it cannot be found out any more
@@ -430,6 +496,162 @@ export interface components {
             allow?: string[];
         } & {
             [key: string]: unknown;
+        };
+        Export: {
+            export_id: components["schemas"]["ExportId"];
+            status: components["schemas"]["ExportStatus"];
+            format: components["schemas"]["ExportFormat"];
+            filter: {
+                [key: string]: string;
+            };
+            timezone: string;
+            /** Format: date-time */
+            created_at: string;
+            finished_at: string | null;
+            progress: {
+                /** @description Chats that are in the file so far */
+                chats: number;
+                /** @description Chats in all, when it began; null: not counted */
+                total: number | null;
+            };
+            /** @description Lines or rows in the file so far, without the head of a CSV file */
+            rows: number;
+            /** @description Of the file so far */
+            bytes: number;
+            /** @description Of the file, in hexadecimal; null until it is completed */
+            sha256: string | null;
+            /** @description Where the file is, for whoever has this address */
+            download_url: string | null;
+            /** @description Until when `download_url` is valid. Ask again for another */
+            expires_at: string | null;
+            /** @description When the file is deleted */
+            available_until: string | null;
+            /** @description Why it failed, or why its last attempt did while it is pending */
+            error: {
+                code: string;
+                message: string;
+            } | null;
+        };
+        /**
+         * @description The filters of the list, by their names and with the same texts: `{"status": "ended,error"}`
+         * @example {
+         *       "status": "ended"
+         *     }
+         */
+        ExportFilter: {
+            [key: string]: string;
+        };
+        /**
+         * @description `jsonl`: a line for each chat, with its messages. `csv`: a row for each message
+         * @enum {string}
+         */
+        ExportFormat: "jsonl" | "csv";
+        /**
+         * @description The export
+         * @example exp_4Yl1mZ0cXb0mC3q8vT5d2w
+         */
+        ExportId: string;
+        /**
+         * @description `expired`: it was completed, and its file has been deleted
+         * @enum {string}
+         */
+        ExportStatus: "pending" | "running" | "completed" | "failed" | "canceled" | "expired";
+        ExportsCancelAnswer: {
+            /** @constant */
+            success: true;
+            /**
+             * @description For people; may change
+             * @example Export canceled
+             */
+            message: string;
+            data: components["schemas"]["Export"];
+            meta: {
+                /** @description The request's id, as in `X-Operation-Id` and in the logs */
+                operationId: string;
+                /**
+                 * @description How long the API took
+                 * @example 12ms
+                 */
+                duration: string;
+                /**
+                 * @description The API's clock, epoch milliseconds
+                 * @example 1759398000000
+                 */
+                time: number;
+            };
+        };
+        ExportsCreateAnswer: {
+            /** @constant */
+            success: true;
+            /**
+             * @description For people; may change
+             * @example Export accepted
+             */
+            message: string;
+            data: components["schemas"]["Export"];
+            meta: {
+                /** @description The request's id, as in `X-Operation-Id` and in the logs */
+                operationId: string;
+                /**
+                 * @description How long the API took
+                 * @example 12ms
+                 */
+                duration: string;
+                /**
+                 * @description The API's clock, epoch milliseconds
+                 * @example 1759398000000
+                 */
+                time: number;
+            };
+        };
+        ExportsGetAnswer: {
+            /** @constant */
+            success: true;
+            /**
+             * @description For people; may change
+             * @example Export retrieved successfully
+             */
+            message: string;
+            data: components["schemas"]["Export"];
+            meta: {
+                /** @description The request's id, as in `X-Operation-Id` and in the logs */
+                operationId: string;
+                /**
+                 * @description How long the API took
+                 * @example 12ms
+                 */
+                duration: string;
+                /**
+                 * @description The API's clock, epoch milliseconds
+                 * @example 1759398000000
+                 */
+                time: number;
+            };
+        };
+        ExportsListAnswer: {
+            /** @constant */
+            success: true;
+            /**
+             * @description For people; may change
+             * @example Exports retrieved successfully
+             */
+            message: string;
+            data: components["schemas"]["Export"][];
+            meta: {
+                /** @description The request's id, as in `X-Operation-Id` and in the logs */
+                operationId: string;
+                /**
+                 * @description How long the API took
+                 * @example 12ms
+                 */
+                duration: string;
+                /**
+                 * @description The API's clock, epoch milliseconds
+                 * @example 1759398000000
+                 */
+                time: number;
+                count: number;
+            };
         };
         FieldError: {
             /** @description Such as `content`, `metadata.a.b`; `body` for the whole body */
@@ -2440,6 +2662,1097 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"] & {
                         /** @enum {unknown} */
                         code?: "CHAT_NOT_FOUND";
+                    };
+                };
+            };
+            /**
+             * @description `PAYLOAD_TOO_LARGE`: The body is over 262,144 bytes, or the chat is over 12 MiB and takes no new message
+             *
+             *     API Gateway's own answer: a body over 10 MB, or an event over Lambda's 6 MB
+             */
+            413: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PAYLOAD_TOO_LARGE";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `RATE_LIMIT_EXCEEDED`: A limit is exceeded, or too many webhooks were forged
+             *
+             *     API Gateway's own answer: throttling
+             */
+            429: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "RATE_LIMIT_EXCEEDED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description API Gateway's own answer: headers over 10 kB */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `INTERNAL_ERROR`: An error of the API
+             *
+             *     API Gateway's own answer: a function that could not run or was stopped
+             */
+            500: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "INTERNAL_ERROR";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `SUBACCOUNT_PAUSED`: The subaccount is paused, while its data is moved or restored (with `Retry-After`). Nothing was done
+             *
+             *     `CONNECTION_FAILED`: The database cannot be reached, which the API says within 3 s; the issuer of the token cannot be reached; or a webhook cannot be verified now (with `Retry-After`)
+             *
+             *     API Gateway's own answer: no answer after 30 s, or no capacity
+             */
+            503: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "SUBACCOUNT_PAUSED" | "CONNECTION_FAILED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
+            504: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "TIMEOUT";
+                    };
+                };
+            };
+        };
+    };
+    "exports-list": {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description A UUID that identifies the request in the logs. Absent, or no UUID: the API makes one
+                 * @example 58c6f541-689d-487f-87fb-eb7fa4f1bc66
+                 */
+                "X-Operation-Id"?: components["parameters"]["XOperationId"];
+                /**
+                 * @description `gzip` compresses answers over 1 kB. Browsers send it by themselves
+                 * @example gzip
+                 */
+                "Accept-Encoding"?: components["parameters"]["AcceptEncoding"];
+            };
+            path: {
+                subaccountId: components["schemas"]["SubaccountId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Exports retrieved successfully */
+            200: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "success": true,
+                     *       "message": "Exports retrieved successfully",
+                     *       "data": [
+                     *         {
+                     *           "export_id": "exp_000000000000000000000001",
+                     *           "status": "completed",
+                     *           "format": "csv",
+                     *           "filter": {},
+                     *           "timezone": "Europe/Berlin",
+                     *           "created_at": "2025-10-02T09:40:00.000Z",
+                     *           "finished_at": "2025-10-02T09:40:20.000Z",
+                     *           "progress": {
+                     *             "chats": 2,
+                     *             "total": 2
+                     *           },
+                     *           "rows": 7,
+                     *           "bytes": 1234,
+                     *           "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+                     *           "download_url": "https://files.example.com/exports/chats.csv?signature=…",
+                     *           "expires_at": "2025-10-02T09:56:35.000Z",
+                     *           "available_until": "2025-10-03T09:40:20.000Z",
+                     *           "error": null
+                     *         }
+                     *       ],
+                     *       "meta": {
+                     *         "count": 1,
+                     *         "operationId": "5f3c0a58-0000-4000-8000-000000000001",
+                     *         "duration": "12ms",
+                     *         "time": 1759398095000
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ExportsListAnswer"];
+                };
+            };
+            /** @description `VALIDATION_ERROR`: The input is invalid. `errors` lists everything that is wrong, at most 100: `field` (`agentId`, `limit`, `metadata.a.b`), `in` (`body`, `query`, `path` or `header`) and what is expected. It never repeats what was sent */
+            400: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "VALIDATION_ERROR";
+                    };
+                };
+            };
+            /**
+             * @description `ACCESS_TOKEN_REQUIRED`: There is no bearer token
+             *
+             *     `INVALID_ACCESS_TOKEN`: The token is invalid or expired
+             */
+            401: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "WWW-Authenticate": components["headers"]["WWWAuthenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "ACCESS_TOKEN_REQUIRED" | "INVALID_ACCESS_TOKEN";
+                    };
+                };
+            };
+            /** @description `PERMISSION_DENIED`: The user is no member of the subaccount, or lacks the permission. The answer is the same if the subaccount does not exist. `details` has `requiredPermission` and `effectiveRole` */
+            403: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PERMISSION_DENIED";
+                    };
+                };
+            };
+            /**
+             * @description `PAYLOAD_TOO_LARGE`: The body is over 262,144 bytes, or the chat is over 12 MiB and takes no new message
+             *
+             *     API Gateway's own answer: a body over 10 MB, or an event over Lambda's 6 MB
+             */
+            413: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PAYLOAD_TOO_LARGE";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `RATE_LIMIT_EXCEEDED`: A limit is exceeded, or too many webhooks were forged
+             *
+             *     API Gateway's own answer: throttling
+             */
+            429: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "RATE_LIMIT_EXCEEDED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description API Gateway's own answer: headers over 10 kB */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `INTERNAL_ERROR`: An error of the API
+             *
+             *     API Gateway's own answer: a function that could not run or was stopped
+             */
+            500: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "INTERNAL_ERROR";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `SUBACCOUNT_PAUSED`: The subaccount is paused, while its data is moved or restored (with `Retry-After`). Nothing was done
+             *
+             *     `CONNECTION_FAILED`: The database cannot be reached, which the API says within 3 s; the issuer of the token cannot be reached; or a webhook cannot be verified now (with `Retry-After`)
+             *
+             *     API Gateway's own answer: no answer after 30 s, or no capacity
+             */
+            503: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "SUBACCOUNT_PAUSED" | "CONNECTION_FAILED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
+            504: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "TIMEOUT";
+                    };
+                };
+            };
+        };
+    };
+    "exports-create": {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to repeat: with the same key it is done once. Visible ASCII; a key that holds a comma must be quoted
+                 * @example 5f3c0a58-send-17
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+                /**
+                 * @description A UUID that identifies the request in the logs. Absent, or no UUID: the API makes one
+                 * @example 58c6f541-689d-487f-87fb-eb7fa4f1bc66
+                 */
+                "X-Operation-Id"?: components["parameters"]["XOperationId"];
+                /**
+                 * @description `gzip` compresses answers over 1 kB. Browsers send it by themselves
+                 * @example gzip
+                 */
+                "Accept-Encoding"?: components["parameters"]["AcceptEncoding"];
+            };
+            path: {
+                subaccountId: components["schemas"]["SubaccountId"];
+            };
+            cookie?: never;
+        };
+        /** @description JSON in UTF-8, uncompressed */
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateExportBody"];
+            };
+        };
+        responses: {
+            /** @description Export accepted */
+            202: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "Idempotent-Replayed": components["headers"]["IdempotentReplayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "success": true,
+                     *       "message": "Export accepted",
+                     *       "data": {
+                     *         "export_id": "exp_000000000000000000000001",
+                     *         "status": "pending",
+                     *         "format": "csv",
+                     *         "filter": {},
+                     *         "timezone": "Europe/Berlin",
+                     *         "created_at": "2025-10-02T09:40:00.000Z",
+                     *         "finished_at": null,
+                     *         "progress": {
+                     *           "chats": 0,
+                     *           "total": null
+                     *         },
+                     *         "rows": 0,
+                     *         "bytes": 0,
+                     *         "sha256": null,
+                     *         "download_url": null,
+                     *         "expires_at": null,
+                     *         "available_until": null,
+                     *         "error": null
+                     *       },
+                     *       "meta": {
+                     *         "operationId": "5f3c0a58-0000-4000-8000-000000000001",
+                     *         "duration": "12ms",
+                     *         "time": 1759398095000
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ExportsCreateAnswer"];
+                };
+            };
+            /** @description `VALIDATION_ERROR`: The input is invalid. `errors` lists everything that is wrong, at most 100: `field` (`agentId`, `limit`, `metadata.a.b`), `in` (`body`, `query`, `path` or `header`) and what is expected. It never repeats what was sent */
+            400: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "VALIDATION_ERROR";
+                    };
+                };
+            };
+            /**
+             * @description `ACCESS_TOKEN_REQUIRED`: There is no bearer token
+             *
+             *     `INVALID_ACCESS_TOKEN`: The token is invalid or expired
+             */
+            401: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "WWW-Authenticate": components["headers"]["WWWAuthenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "ACCESS_TOKEN_REQUIRED" | "INVALID_ACCESS_TOKEN";
+                    };
+                };
+            };
+            /** @description `PERMISSION_DENIED`: The user is no member of the subaccount, or lacks the permission. The answer is the same if the subaccount does not exist. `details` has `requiredPermission` and `effectiveRole` */
+            403: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PERMISSION_DENIED";
+                    };
+                };
+            };
+            /** @description `EXPORTS_UNAVAILABLE`: This installation has no place for files, so it makes no exports */
+            404: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "EXPORTS_UNAVAILABLE";
+                    };
+                };
+            };
+            /** @description `TOO_MANY_EXPORTS`: Three exports of the subaccount are unfinished (with `Retry-After`): wait for one, or cancel one */
+            409: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "TOO_MANY_EXPORTS";
+                    };
+                };
+            };
+            /**
+             * @description `PAYLOAD_TOO_LARGE`: The body is over 262,144 bytes, or the chat is over 12 MiB and takes no new message
+             *
+             *     API Gateway's own answer: a body over 10 MB, or an event over Lambda's 6 MB
+             */
+            413: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PAYLOAD_TOO_LARGE";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REUSED`: The key was used with another body */
+            422: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "IDEMPOTENCY_KEY_REUSED";
+                    };
+                };
+            };
+            /**
+             * @description `RATE_LIMIT_EXCEEDED`: A limit is exceeded, or too many webhooks were forged
+             *
+             *     API Gateway's own answer: throttling
+             */
+            429: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "RATE_LIMIT_EXCEEDED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description API Gateway's own answer: headers over 10 kB */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `INTERNAL_ERROR`: An error of the API
+             *
+             *     API Gateway's own answer: a function that could not run or was stopped
+             */
+            500: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "INTERNAL_ERROR";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `SUBACCOUNT_PAUSED`: The subaccount is paused, while its data is moved or restored (with `Retry-After`). Nothing was done
+             *
+             *     `CONNECTION_FAILED`: The database cannot be reached, which the API says within 3 s; the issuer of the token cannot be reached; or a webhook cannot be verified now (with `Retry-After`)
+             *
+             *     API Gateway's own answer: no answer after 30 s, or no capacity
+             */
+            503: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "SUBACCOUNT_PAUSED" | "CONNECTION_FAILED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
+            504: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "TIMEOUT";
+                    };
+                };
+            };
+        };
+    };
+    "exports-get": {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description A UUID that identifies the request in the logs. Absent, or no UUID: the API makes one
+                 * @example 58c6f541-689d-487f-87fb-eb7fa4f1bc66
+                 */
+                "X-Operation-Id"?: components["parameters"]["XOperationId"];
+                /**
+                 * @description `gzip` compresses answers over 1 kB. Browsers send it by themselves
+                 * @example gzip
+                 */
+                "Accept-Encoding"?: components["parameters"]["AcceptEncoding"];
+            };
+            path: {
+                subaccountId: components["schemas"]["SubaccountId"];
+                exportId: components["schemas"]["ExportId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Export retrieved successfully */
+            200: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "success": true,
+                     *       "message": "Export retrieved successfully",
+                     *       "data": {
+                     *         "export_id": "exp_000000000000000000000001",
+                     *         "status": "completed",
+                     *         "format": "csv",
+                     *         "filter": {},
+                     *         "timezone": "Europe/Berlin",
+                     *         "created_at": "2025-10-02T09:40:00.000Z",
+                     *         "finished_at": "2025-10-02T09:40:20.000Z",
+                     *         "progress": {
+                     *           "chats": 2,
+                     *           "total": 2
+                     *         },
+                     *         "rows": 7,
+                     *         "bytes": 1234,
+                     *         "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+                     *         "download_url": "https://files.example.com/exports/chats.csv?signature=…",
+                     *         "expires_at": "2025-10-02T09:56:35.000Z",
+                     *         "available_until": "2025-10-03T09:40:20.000Z",
+                     *         "error": null
+                     *       },
+                     *       "meta": {
+                     *         "operationId": "5f3c0a58-0000-4000-8000-000000000001",
+                     *         "duration": "12ms",
+                     *         "time": 1759398095000
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ExportsGetAnswer"];
+                };
+            };
+            /** @description `VALIDATION_ERROR`: The input is invalid. `errors` lists everything that is wrong, at most 100: `field` (`agentId`, `limit`, `metadata.a.b`), `in` (`body`, `query`, `path` or `header`) and what is expected. It never repeats what was sent */
+            400: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "VALIDATION_ERROR";
+                    };
+                };
+            };
+            /**
+             * @description `ACCESS_TOKEN_REQUIRED`: There is no bearer token
+             *
+             *     `INVALID_ACCESS_TOKEN`: The token is invalid or expired
+             */
+            401: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "WWW-Authenticate": components["headers"]["WWWAuthenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "ACCESS_TOKEN_REQUIRED" | "INVALID_ACCESS_TOKEN";
+                    };
+                };
+            };
+            /** @description `PERMISSION_DENIED`: The user is no member of the subaccount, or lacks the permission. The answer is the same if the subaccount does not exist. `details` has `requiredPermission` and `effectiveRole` */
+            403: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PERMISSION_DENIED";
+                    };
+                };
+            };
+            /** @description `EXPORT_NOT_FOUND`: The subaccount has no such export */
+            404: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "EXPORT_NOT_FOUND";
+                    };
+                };
+            };
+            /**
+             * @description `PAYLOAD_TOO_LARGE`: The body is over 262,144 bytes, or the chat is over 12 MiB and takes no new message
+             *
+             *     API Gateway's own answer: a body over 10 MB, or an event over Lambda's 6 MB
+             */
+            413: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PAYLOAD_TOO_LARGE";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `RATE_LIMIT_EXCEEDED`: A limit is exceeded, or too many webhooks were forged
+             *
+             *     API Gateway's own answer: throttling
+             */
+            429: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "RATE_LIMIT_EXCEEDED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description API Gateway's own answer: headers over 10 kB */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `INTERNAL_ERROR`: An error of the API
+             *
+             *     API Gateway's own answer: a function that could not run or was stopped
+             */
+            500: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "INTERNAL_ERROR";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `SUBACCOUNT_PAUSED`: The subaccount is paused, while its data is moved or restored (with `Retry-After`). Nothing was done
+             *
+             *     `CONNECTION_FAILED`: The database cannot be reached, which the API says within 3 s; the issuer of the token cannot be reached; or a webhook cannot be verified now (with `Retry-After`)
+             *
+             *     API Gateway's own answer: no answer after 30 s, or no capacity
+             */
+            503: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "SUBACCOUNT_PAUSED" | "CONNECTION_FAILED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
+            504: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "TIMEOUT";
+                    };
+                };
+            };
+        };
+    };
+    "exports-cancel": {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description A UUID that identifies the request in the logs. Absent, or no UUID: the API makes one
+                 * @example 58c6f541-689d-487f-87fb-eb7fa4f1bc66
+                 */
+                "X-Operation-Id"?: components["parameters"]["XOperationId"];
+                /**
+                 * @description `gzip` compresses answers over 1 kB. Browsers send it by themselves
+                 * @example gzip
+                 */
+                "Accept-Encoding"?: components["parameters"]["AcceptEncoding"];
+            };
+            path: {
+                subaccountId: components["schemas"]["SubaccountId"];
+                exportId: components["schemas"]["ExportId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Export canceled */
+            200: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "success": true,
+                     *       "message": "Export canceled",
+                     *       "data": {
+                     *         "export_id": "exp_000000000000000000000001",
+                     *         "status": "expired",
+                     *         "format": "csv",
+                     *         "filter": {},
+                     *         "timezone": "Europe/Berlin",
+                     *         "created_at": "2025-10-02T09:40:00.000Z",
+                     *         "finished_at": "2025-10-02T09:40:20.000Z",
+                     *         "progress": {
+                     *           "chats": 2,
+                     *           "total": 2
+                     *         },
+                     *         "rows": 7,
+                     *         "bytes": 1234,
+                     *         "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+                     *         "download_url": null,
+                     *         "expires_at": null,
+                     *         "available_until": null,
+                     *         "error": null
+                     *       },
+                     *       "meta": {
+                     *         "operationId": "5f3c0a58-0000-4000-8000-000000000001",
+                     *         "duration": "12ms",
+                     *         "time": 1759398095000
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ExportsCancelAnswer"];
+                };
+            };
+            /** @description `VALIDATION_ERROR`: The input is invalid. `errors` lists everything that is wrong, at most 100: `field` (`agentId`, `limit`, `metadata.a.b`), `in` (`body`, `query`, `path` or `header`) and what is expected. It never repeats what was sent */
+            400: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "VALIDATION_ERROR";
+                    };
+                };
+            };
+            /**
+             * @description `ACCESS_TOKEN_REQUIRED`: There is no bearer token
+             *
+             *     `INVALID_ACCESS_TOKEN`: The token is invalid or expired
+             */
+            401: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "WWW-Authenticate": components["headers"]["WWWAuthenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "ACCESS_TOKEN_REQUIRED" | "INVALID_ACCESS_TOKEN";
+                    };
+                };
+            };
+            /** @description `PERMISSION_DENIED`: The user is no member of the subaccount, or lacks the permission. The answer is the same if the subaccount does not exist. `details` has `requiredPermission` and `effectiveRole` */
+            403: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PERMISSION_DENIED";
+                    };
+                };
+            };
+            /** @description `EXPORT_NOT_FOUND`: The subaccount has no such export */
+            404: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "EXPORT_NOT_FOUND";
                     };
                 };
             };
