@@ -69,6 +69,14 @@ fields @timestamp, operation, level, message, status, code, turn, outcome, event
 | filter chatId = "<chatId>"
 | sort @timestamp`,
   },
+  "Deleted chats": {
+    logs: "functions",
+    text: `
+fields @timestamp, subaccountId, chatId, userId, operationId
+| filter operation = "delete" and status < 300
+| sort @timestamp desc
+| limit 1000`,
+  },
   "One user's requests": {
     logs: "functions",
     text: `

@@ -64,6 +64,7 @@ async function linesOfAllKinds(): Promise<unknown[]> {
   const event = JSON.stringify({ event: "chat_started", chat: { chat_id: chatId } });
   const headers = { "x-retell-signature": await sign(event, world.apiKey) };
   await call("webhook", { subaccountId: world.subaccountId, body: event, headers });
+  await call("delete", { ...where, chatId });
   await fault(world, "create", { kind: "status", status: 500 });
   await call("create", { ...where, body: { agentId: world.agentId } });
   await fault(world, "create", { kind: "status", status: 401 });

@@ -13,7 +13,7 @@ import { httpProxy, mongoProxy, Recorder, type Service, type Treatment, type Tri
 
 /** What a victim is told to do. */
 export interface Run {
-  name: "create" | "message" | "end" | "webhook" | "sweep";
+  name: "create" | "delete" | "message" | "end" | "webhook" | "sweep";
   event: unknown;
 }
 

@@ -110,6 +110,27 @@ async function end(world: World, chatId: string): Promise<Doomed> {
   };
 }
 
+async function deletion(world: World, chatId: string, at_retell: "true" | "false"): Promise<Doomed> {
+  const request = { ...at(world, chatId), query: { at_retell } };
+  return {
+    run: { name: "delete", event: eventFor("delete", request) },
+    retry: async () => {
+      const { data } = (await retried(world, "delete", request)).body;
+      expect(data).toEqual({ chat_id: chatId, deleted: true });
+    },
+    check: async () => {
+      expect(await stored(world)).toEqual([]);
+      const [left] = await world.db.collection("chats").find().toArray();
+      expect(left?.internal).not.toHaveProperty("nextSweepAt");
+      expect(JSON.stringify(left)).not.toContain("ping");
+      expect((await call("transcript", at(world, chatId))).status).toBe(404);
+      const { token, subaccountId } = request;
+      expect((await call("list", { token, subaccountId })).body.data).toEqual([]);
+      expect((await atRetell(world)).map(({ status }) => status)).toEqual(at_retell === "true" ? [] : ["ended"]);
+    },
+  };
+}
+
 /** A webhook, which Retell sends again when it is not answered. */
 async function told(world: World, chatId: string, event: string): Promise<Doomed> {
   const answer = await fetch(`${process.env.RETELL_BASE_URL}/get-chat/${chatId}`, {
@@ -192,6 +213,30 @@ export const scenarios = {
       await leaveOpen(world, chatId);
       await change(chatId, lateReply);
       return end(world, chatId);
+    },
+  },
+  "a deletion of a chat with an open turn": {
+    through: ["find chats", "PATCH /end-chat/{chatId}", "update chats"],
+    prepare: async (world) => {
+      const chatId = await anOldChat(world);
+      await leaveOpen(world, chatId);
+      await call("list", at(world));
+      return deletion(world, chatId, "false");
+    },
+  },
+  "a deletion here and at Retell, warm": {
+    through: [
+      "find chats",
+      "PATCH /end-chat/{chatId}",
+      "update chats",
+      "DELETE /delete-chat/{chatId}",
+      "update chats #2",
+    ],
+    isWarm: true,
+    prepare: async (world) => {
+      const chatId = await anOldChat(world);
+      await call("list", at(world));
+      return deletion(world, chatId, "true");
     },
   },
   "a webhook of the end": {

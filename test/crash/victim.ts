@@ -1,12 +1,13 @@
 /** A Lambda that may be killed: it runs a function whenever its parent says so, and ends when its parent goes. */
 import { handler as create } from "../../functions/create.ts";
+import { handler as deletion } from "../../functions/delete.ts";
 import { handler as end } from "../../functions/end.ts";
 import { handler as message } from "../../functions/message.ts";
 import { handler as sweep } from "../../functions/sweep.ts";
 import { handler as webhook } from "../../functions/webhook.ts";
 import type { Run } from "./crash.ts";
 
-const functions = { create, end, message, sweep, webhook };
+const functions = { create, delete: deletion, end, message, sweep, webhook };
 
 process.on("message", async ({ name, event }: Run) => {
   const remainingMs = name === "sweep" ? 120_000 : 29_000;

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { type CreateClauses, walkCreate } from "./model/create.ts";
 
-const all: CreateClauses = { tombstone: true, duplicate: true, handedOut: true, disown: true };
+const all: CreateClauses = { tombstone: true, duplicate: true, handedOut: true, disown: true, deleted: true };
 
 it("one key is one chat, and no chat that was handed out is ended by us, in any order of steps, deaths and stops", () => {
   const { states, violation, trace } = walkCreate(all);

@@ -123,7 +123,10 @@ export async function note(
     waitMs === undefined
       ? { $set: known, $unset: { "internal.nextSweepAt": "" } }
       : { $set: { ...known, "internal.nextSweepAt": msFromNow(waitMs) } };
-  await run(tenant, (chats) => chats.updateOne(tombstoneOf(tenant, chatId), update));
+  // A client may have asked for the deletion at Retell since the sweep has read the tombstone.
+  const notWanted = { "internal.tombstone.atRetell": { $ne: "pending" as const } };
+  const filter = { ...tombstoneOf(tenant, chatId), ...(waitMs === undefined && !atRetell ? notWanted : {}) };
+  await run(tenant, (chats) => chats.updateOne(filter, update));
 }
 
 /** Sets when the sweep looks at a tombstone next. */

@@ -61,14 +61,13 @@ export async function endGivenUp(
  */
 async function sweepDeleted(context: ChatContext, tombstone: Tombstone): Promise<void> {
   const { tenant, chatId } = context;
-  await removeTraces(tenant, chatId);
+  const traces = await removeTraces(tenant, chatId).catch((error: unknown) => error);
   const ageMs = Date.now() - tombstone.at.getTime();
   // After 72 hours Retell has closed it for its silence.
   const isOver = tombstone.endedAt !== undefined || tombstone.atRetell === "deleted" || ageMs >= tombstoneMs;
   const open = isOver ? undefined : await endAtRetell(context, callSignal);
   const kept = tombstone.atRetell === "pending" ? await deleteForGood(context) : undefined;
   const failure = tombstone.atRetell ? kept : open; // a chat that Retell does not have is over
-  if (failure?.isAccountWide) throw failure;
   const waitMs = Math.min(maxSilentWaitMs, Math.max(minTombstoneWaitMs, ageMs));
   await tombstones.note(
     tenant,
@@ -77,9 +76,10 @@ async function sweepDeleted(context: ChatContext, tombstone: Tombstone): Promise
       ...(failure ? {} : { endedAt: tombstone.endedAt ?? new Date() }),
       ...(tombstone.atRetell && !kept ? { atRetell: "deleted" } : {}),
     },
-    failure ? waitMs : undefined,
+    failure || traces ? waitMs : undefined,
   );
-  if (failure) tenant.log.warn("A deleted chat is not ended or deleted at Retell yet", failure);
+  if (failure?.isAccountWide) throw failure;
+  if (failure || traces) tenant.log.warn("A deleted chat is not gone everywhere yet", failure ?? traces);
   else if (!isOver || tombstone.atRetell === "pending")
     tenant.log.info("A deleted chat was ended or deleted at Retell");
 }

@@ -1,6 +1,6 @@
 /**
  * A create with an Idempotency-Key as a small model: two attempts with one key, each of which may be stopped for any time
- * and go on, the sweep that ends orphans, and a client that ends the chat that it was given. None of it is the real code:
+ * and go on, the sweep that ends orphans, and a client that ends or deletes the chat that it was given. None of it is the real code:
  * the writes of lib/chat/create.ts, create-keys.ts and sweep/ are modelled by what they check.
  */
 export interface CreateClauses {
@@ -12,13 +12,15 @@ export interface CreateClauses {
   handedOut: boolean;
   /** A chat that could not be stored is kept from the key's repeats before it is ended. */
   disown: boolean;
+  /** What is left of a deleted chat keeps the name of its key. */
+  deleted: boolean;
 }
 
 interface Stored {
   /** Its key's repeats find it. */
   isNamed: boolean;
   /** A tombstone, and why; else a chat. */
-  gone?: "orphan" | "unstored";
+  gone?: "orphan" | "unstored" | "deleted";
 }
 
 interface Remote {
@@ -71,7 +73,7 @@ const handedOut = ({ attempts }: World) =>
   attempts.flatMap(({ told }) => (told?.startsWith("200 ") ? told.slice(4) : []));
 
 function endAtRetell(w: World, chat: string): World {
-  const isOpen = w.retell.some(({ id, isOver }) => id === chat && !isOver);
+  const isOpen = w.stored[chat]?.gone !== "deleted" && w.retell.some(({ id, isOver }) => id === chat && !isOver);
   const violation = isOpen && handedOut(w).includes(chat) ? `${chat} is ended after it was handed out` : w.violation;
   return {
     ...w,
@@ -114,6 +116,7 @@ function* attempt(w: World, i: number, me: Attempt, clauses: CreateClauses): Gen
     }
     case "find": {
       const found = named(w);
+      if (found && w.stored[found]?.gone) return yield next("finds it deleted", say(w, "404"));
       if (found && clauses.handedOut) return yield next("finds it stored", set(w, { at: "note", chat: found }));
       if (found) return yield next("finds it stored, and reads it", set(w, { at: "judge", chat: found }));
       return yield next("finds none stored", set(w, { at: "list" }));
@@ -126,7 +129,7 @@ function* attempt(w: World, i: number, me: Attempt, clauses: CreateClauses): Gen
     case "judge": {
       const isOver = w.retell.some(({ id, isOver }) => id === chat && isOver);
       if (!isOver) return yield next("takes it over", set(w, { at: isLive(w, chat) ? "note" : "adopt" }));
-      if (w.stored[chat]?.gone === "orphan") return yield next("finds it gone", say(w, "404"));
+      if (w.stored[chat]?.gone && w.stored[chat].gone !== "unstored") return yield next("finds it gone", say(w, "404"));
       const { [chat]: mine, ...rest } = w.stored;
       const freed =
         mine && !mine.gone && !clauses.handedOut ? { ...w, stored: { ...rest, [chat]: { isNamed: false } } } : w;
@@ -181,6 +184,7 @@ function* attempt(w: World, i: number, me: Attempt, clauses: CreateClauses): Gen
     if (!theirs) return next("finds a tombstone", say(w, "404"));
     const buried = theirs === chat ? undefined : bury(w, chat, "unstored");
     const after = buried ? endAtRetell(buried, chat) : w;
+    if (w.stored[theirs]?.gone) return next("finds that it was deleted", say(after, "404"));
     return next("finds whose it is", set(after, { at: "note", chat: theirs }));
   }
 }
@@ -228,6 +232,12 @@ function* next(w: World, clauses: CreateClauses): Generator<Next> {
       yield [`${chat.id} is old`, { ...w, retell: change({ isOld: true }) }];
     if (!chat.isOver && handedOut(w).includes(chat.id))
       yield [`a client ends ${chat.id}`, { ...w, retell: change({ isOver: true }), closed: [...w.closed, chat.id] }];
+    if (isLive(w, chat.id) && handedOut(w).includes(chat.id)) {
+      const deleted = { ...w.stored, [chat.id]: { isNamed: clauses.deleted, gone: "deleted" as const } };
+      const retell = w.retell.filter((one) => one !== chat);
+      yield [`a client deletes ${chat.id}, at Retell too`, { ...w, stored: deleted, retell }];
+      yield [`a client deletes ${chat.id}, which goes on at Retell`, { ...w, stored: deleted }];
+    }
   }
   yield* sweep(w, clauses);
 }
@@ -254,7 +264,8 @@ function wrongAtRest(w: World, clauses: CreateClauses): string | undefined {
   const told = rest.attempts[last]?.told;
   const earlier = handedOut(w)[0];
   if (rest.violation) return rest.violation;
-  if (earlier && told !== `200 ${earlier}`) return `${earlier} was handed out, a repeat is told ${told}`;
+  const right = earlier && w.stored[earlier]?.gone ? "404" : `200 ${earlier}`;
+  if (earlier && told !== right) return `${earlier} was handed out, a repeat is told ${told}`;
   rest = { ...rest, retell: rest.retell.map((one) => ({ ...one, isOld: true })), sweep: { ...start.sweep, runs: 1 } };
   for (let [first] = sweep(rest, clauses); first; [first] = sweep(rest, clauses)) rest = first[1];
   const stray = rest.retell.find(({ id, isOver }) => !isOver && !isLive(rest, id));
