@@ -15,7 +15,8 @@ async function mongoOf(data: string | undefined): Promise<{ url: string; isOwn: 
 }
 
 export const command = defineCommand({
-  details: "Prints the ids as JSON, for load tests. The same --seed gives the same chats; a second run adds none.",
+  details:
+    "Talks of customer service in eight languages, spread over the last year. Prints the ids as JSON, for load tests.\nThe same --seed gives the same chats; a second run adds none.",
   flags: {
     chats: { type: "number", description: "how many chats", default: 1_000 },
     messages: { type: "number", description: "how many messages in each", default: 10 },

@@ -100,6 +100,15 @@ describe("the load", () => {
     );
   });
 
+  test("is what people say in eight languages, without an open slot", async () => {
+    await load(mongod.url, wanted);
+    const languages = await chats().distinct("chat_analysis.custom_analysis_data.language");
+    expect(languages.toSorted()).toEqual(["ar", "de", "en", "es", "hi", "ja", "th", "zh"]);
+    for (const { messages } of await chats().find().toArray()) {
+      for (const { content } of messages) expect(content).toMatch(/^[^{}]{5,}$/);
+    }
+  });
+
   test("is stored as a chat is: counts, transcript, tags and types fit", async () => {
     await load(mongod.url, wanted);
     const old = await oldDocument("chats");

@@ -1,8 +1,11 @@
 import { type Collection, type Db, MongoBulkWriteError, MongoClient, ObjectId } from "mongodb";
 import type { StoredChat, StoredMessage } from "../../lib/chat/model.ts";
+import { transcriptText } from "../../lib/chat/view.ts";
+import { type Random, randomOf } from "./random.ts";
+import { type Talk, talk } from "./talk.ts";
 
 const DAY_MS = 86_400_000;
-const DAYS = 90;
+const DAYS = 365;
 const BATCH_BYTES = 4_000_000;
 const DUPLICATE = 11_000;
 
@@ -30,8 +33,8 @@ export interface Loaded {
 }
 
 /**
- * Fills a subaccount for load tests: chats spread over the last 90 days, nine of ten ended, with messages of realistic
- * length, as `lib/chat` stores them. Retell does not know them: the ongoing ones are only for lists.
+ * Fills a subaccount for load tests: chats of customer service in eight languages, spread over the last year, nine of
+ * ten ended, as `lib/chat` stores them. Retell does not know them: the ongoing ones are only for lists.
  *
  * @throws When there is no such subaccount, or when it keeps its data on a cluster of its own.
  */
@@ -109,13 +112,14 @@ function aChat(
 ) {
   const random = randomOf(`${subaccountId}/${seed}/${index}`);
   const today = Math.floor(Date.now() / DAY_MS) * DAY_MS;
-  const start = Math.round(today - DAYS * DAY_MS * (1 - (index + random.next()) / chats));
+  const start = startOf(today - DAYS * DAY_MS * (1 - (index + random.next()) / chats));
   const status = random.next() < 0.9 ? "ended" : random.next() < 0.8 ? "ongoing" : "error";
   const agentId = random.of(agentIds);
   // The index keeps ids unique if two streams of numbers are equal: 2^32 streams are few for 100,000 chats.
   const number = index.toString(16).padStart(8, "0");
   const chatId = `chat_${random.hex(19)}${number}`;
-  const said = conversation(messages, start, random);
+  const talked = talk(messages, start, random);
+  const said = talked.messages;
   const last = said.at(-1)?.created_timestamp ?? start;
   const end = status === "ongoing" ? null : last + random.between(5_000, 600_000);
   const metadata = { crm_id: `C-${random.between(1, 5_000)}`, channel: random.of(["web", "ios", "android"]) };
@@ -127,7 +131,7 @@ function aChat(
     chat_status: status,
     start_timestamp: start,
     end_timestamp: end,
-    transcript: end === null ? "" : transcriptOf(said),
+    transcript: end === null ? "" : transcriptText(said),
     message_count: said.length,
     messages: said,
     metadata,
@@ -138,8 +142,8 @@ function aChat(
       customer_name: random.of(["Ana", "Luis", "Marta", "John", "Aisha", "Wei"]),
     },
     collected_dynamic_variables: end === null ? {} : { order: `A-${random.between(1, 99_999)}` },
-    chat_cost: end === null ? null : costOf(said),
-    chat_analysis: status === "ended" ? analysis(random) : null,
+    chat_cost: end === null ? null : costOf(said, random),
+    chat_analysis: status === "ended" ? analysisOf(talked, random) : null,
     subaccountId,
     createdBy: `5ca1ab1e00000000001${random.between(0, 50).toString(16).padStart(5, "0")}`,
     createdAt: new Date(start),
@@ -152,85 +156,29 @@ function aChat(
       revision: said.length,
       retellUserCount: said.filter(({ role }) => role === "user").length,
       prependedCount: 0,
+      opening: 1,
       tags: Object.entries(metadata).map(([key, value]) => `${key}=${value}`),
     },
   } satisfies StoredChat & { _id: ObjectId };
 }
 
-const transcriptOf = (said: StoredMessage[]) =>
-  said.map(({ role, content }) => `${role === "agent" ? "Agent" : "User"}: ${content}\n`).join("");
-
-function costOf(said: StoredMessage[]) {
-  const cost = Math.round(said.length * 3.5);
-  return {
-    product_costs: [{ product: "gpt-4o", unit_price: 1, cost }],
-    total_duration_seconds: 0,
-    combined_cost: cost,
-  };
+/** Most chats begin by day (UTC). Times keep their order. */
+function startOf(evenly: number): number {
+  const day = Math.floor(evenly / DAY_MS);
+  const share = evenly / DAY_MS - day;
+  const hour = share < 0.1 ? share * 80 : share < 0.9 ? 8 + (share - 0.1) * 15 : 20 + (share - 0.9) * 40;
+  return day * DAY_MS + Math.floor((hour * DAY_MS) / 24);
 }
 
-const analysis = (random: Random) => ({
-  chat_summary: sentence(random, 120, 300),
-  user_sentiment: random.of(["Positive", "Neutral", "Neutral", "Negative"]),
-  chat_successful: random.next() < 0.8,
-  custom_analysis_data: {},
+/** US cents. */
+function costOf(said: StoredMessage[], random: Random) {
+  const cost = (said.length * random.between(20, 300)) / 100;
+  return { product_costs: [{ product: "gpt-4o", unit_price: 0, cost }], combined_cost: cost };
+}
+
+const analysisOf = ({ topic, language, sentiment, isSolved }: Talk, random: Random) => ({
+  chat_summary: `The user wrote about: ${topic}. ${isSolved ? "The agent solved it." : "It was not solved."}`,
+  user_sentiment: random.next() < 0.05 ? "Unknown" : sentiment,
+  chat_successful: isSolved,
+  custom_analysis_data: { topic, language },
 });
-
-/** The agent opens the chat, then user and agent alternate. */
-function conversation(count: number, start: number, random: Random): StoredMessage[] {
-  const messages: StoredMessage[] = [];
-  let at = start + 300;
-  let turn: string | undefined;
-  for (let index = 0; index < count; index++) {
-    const isUser = index % 2 === 1;
-    at += isUser ? random.between(3_000, 60_000) : random.between(700, 6_000);
-    if (isUser) turn = random.uuid();
-    messages.push({
-      message_id: `msg_${random.uuid()}`,
-      role: isUser ? "user" : "agent",
-      content: isUser ? sentence(random, 15, 150) : sentence(random, 60, 450),
-      created_timestamp: at,
-      internal: turn ? { turn } : {},
-    });
-  }
-  return messages;
-}
-
-const words =
-  "the order is on its way and arrives on Friday but my address has changed can you help please of course which number is it thanks a refund takes three days invoice delivery size colour return shop payment card customer again before after with from your we you not yet already tomorrow".split(
-    " ",
-  );
-
-function sentence(random: Random, shortest: number, longest: number): string {
-  const length = random.between(shortest, longest);
-  let text = random.of(words);
-  while (text.length < length) text += ` ${random.of(words)}`;
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
-}
-
-type Random = ReturnType<typeof randomOf>;
-
-/** A stream of numbers that depends only on the name: FNV-1a seeds a mulberry32. */
-function randomOf(name: string) {
-  let state = 0x811c9dc5;
-  for (const letter of name) state = Math.imul(state ^ (letter.codePointAt(0) ?? 0), 0x01000193);
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-  const between = (low: number, high: number) => low + Math.floor(next() * (high - low + 1));
-  const of = <T>(choices: readonly T[]): T => {
-    const choice = choices[between(0, choices.length - 1)];
-    if (choice === undefined) throw new RangeError("Nothing to choose from");
-    return choice;
-  };
-  const hex = (length: number) => {
-    let digits = "";
-    while (digits.length < length) digits += between(0, 0xff_ff_ff).toString(16).padStart(6, "0");
-    return digits.slice(0, length);
-  };
-  const uuid = () => `${hex(8)}-${hex(4)}-4${hex(3)}-8${hex(3)}-${hex(12)}`;
-  return { next, between, of, hex, uuid };
-}
