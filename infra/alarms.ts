@@ -21,6 +21,7 @@ const p95Ms: Partial<Record<keyof typeof routes, number>> = {
   end: 5_000,
   list: 1_000,
   transcript: 3_000,
+  export: 5_000,
   delete: 5_000,
   "exports-create": 1_000,
   "exports-list": 1_000,

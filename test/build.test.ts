@@ -26,6 +26,7 @@ describe("a bundle's size", () => {
   const budgets: Partial<Record<keyof typeof routes | "sweep", number>> = {
     // All but the sweep contain the route table, and openapi the document that is made of it.
     list: 790,
+    export: 890, // with csv-stringify
     webhook: 810,
     health: 173,
     default: 173,

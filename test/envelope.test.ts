@@ -23,8 +23,13 @@ const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** One of our two envelopes, or the data of a route without one; a code of the table with the status that the table gives it, and the request's id. */
 function expectEnvelope(name: Name, result: APIGatewayProxyStructuredResultV2): ErrorCode | undefined {
   const { statusCode, headers, body } = result;
+  const { isBare, data, mediaTypes }: Route = routes[name];
+  const [type] = String(headers?.["content-type"]).split(";");
+  if (mediaTypes && statusCode === 200 && type !== "application/json") {
+    expect(mediaTypes).toContain(type);
+    return undefined;
+  }
   const answer = JSON.parse(String(body));
-  const { isBare, data }: Route = routes[name];
   if (isBare && statusCode === 200) {
     data.parse(answer);
     return undefined;

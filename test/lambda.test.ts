@@ -52,6 +52,8 @@ const events: Partial<Record<Name | "sweep", (world: World) => Promise<unknown>>
   message: async (world) =>
     eventFor("message", { ...owned(world), chatId: await aChat(world), body: { content: "ping" } }),
   list: async (world) => eventFor("list", { ...owned(world), query: { limit: "7" } }),
+  export: async (world) =>
+    eventFor("export", { ...owned(world), chatId: await aChat(world), query: { format: "json" } }),
   webhook: async (world) => {
     const body = JSON.stringify({ event: "chat_started", chat: { chat_id: await aChat(world) } });
     const headers = { "content-type": "application/json", "x-retell-signature": await sign(body, world.apiKey) };

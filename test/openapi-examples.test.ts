@@ -87,6 +87,13 @@ const errors: Record<Exclude<ErrorCode, "NOT_FOUND" | "METHOD_NOT_ALLOWED">, () 
   REQUEST_IN_PROGRESS: () => whileSending(key("first")),
   CHAT_ENDED: async () => ask("message", { chatId: await ended(), ...hello }),
   PAYLOAD_TOO_LARGE: () => ask("message", { body: { content: "x".repeat(300_000) } }),
+  EXPORT_TOO_LARGE: async () => {
+    const messages = Array(60).fill({ role: "user", content: "x".repeat(100_000), internal: {} });
+    await world.db
+      .collection("chats")
+      .insertOne({ chat_id: "chat_large", subaccountId: world.subaccountId, chat_status: "ended", messages });
+    return ask("export", { chatId: "chat_large" });
+  },
   IDEMPOTENCY_KEY_REUSED: async () => {
     await create(key("mine"));
     return create({ body: { agentId: world.agentId, metadata: { crm_id: "C-99" } }, ...key("mine") });
@@ -172,6 +179,7 @@ it("the reference's examples are what the API answers, except for ids and times"
     create: created,
     message: await ask("message", { ...mine, body: { content: "Where is my order?", client_message_id: "app-17" } }),
     transcript: await ask("transcript", mine),
+    export: await ask("export", { ...mine, query: { format: "json" } }),
     end: await ask("end", mine),
     list: await ask("list", { query: { limit: "1" } }),
     delete: await ask("delete", { chatId: await ended(), query: { at_retell: "true" } }),

@@ -70,6 +70,7 @@ export const headers = {
   },
   ETag: { description: "For If-None-Match. Absent while the answer is stale", schema: { type: "string" } },
   CacheControl: { description: "How long the answer may be kept", schema: { type: "string" } },
+  ContentDisposition: { description: "The name under which to save the file", schema: { type: "string" } },
   WWWAuthenticate: {
     description: "With every 401 that concerns the token",
     schema: { type: "string", enum: ["Bearer"] },
@@ -88,6 +89,7 @@ const wireNames: Record<keyof typeof headers, string> = {
   IdempotentReplayed: "Idempotent-Replayed",
   ETag: "ETag",
   CacheControl: "Cache-Control",
+  ContentDisposition: "Content-Disposition",
   WWWAuthenticate: "WWW-Authenticate",
 };
 
@@ -98,6 +100,7 @@ function headersOf(route: Route, status: Status, codes: ErrorCode[]): object {
   if (route.permission && status !== 401) names.push(...limitHeaders);
   if (status < 400) names.push("CacheControl", ...(route.hasEtag ? (["ETag"] as const) : []));
   if (status === (route.successStatus ?? 200) && route.idempotent) names.push("IdempotentReplayed");
+  if (status === 200 && route.mediaTypes) names.push("ContentDisposition");
   if ([409, 429, 503, 504].includes(status)) names.push("RetryAfter");
   if (codes.includes("INVALID_ACCESS_TOKEN")) names.push("WWWAuthenticate");
   return Object.fromEntries(names.map((name) => [wireNames[name], { $ref: `#/components/headers/${name}` }]));
@@ -134,7 +137,7 @@ export function answersOf(route: Route, schema: object, links: object): Record<s
     [successStatus]: {
       description: route.message,
       headers: headersOf(route, successStatus, []),
-      content: { "application/json": { schema, ...exampleOf(route) } },
+      content: contentOf(route, schema),
       ...(Object.keys(links).length > 0 ? { links } : {}),
     },
     ...(route.hasEtag
@@ -143,6 +146,15 @@ export function answersOf(route: Route, schema: object, links: object): Record<s
     ...Object.fromEntries(failures.map(([status, codes]) => [status, failure(route, status, codes)])),
   };
 }
+
+/** The schema of JSON, or that of each media type of a file. */
+function contentOf(route: Route, schema: object): object {
+  const json = { schema, ...exampleOf(route) };
+  const types = route.mediaTypes ?? ["application/json"];
+  return Object.fromEntries(types.map((type) => [type, type === "application/json" ? json : { schema: fileOf(type) }]));
+}
+
+const fileOf = (type: string) => ({ type: "string", ...(type.startsWith("text/") ? {} : { format: "binary" }) });
 
 function failure(route: Route, status: Status, codes: ErrorCode[]): object {
   const ours = { allOf: [reference("ErrorAnswer"), { type: "object", properties: { code: { enum: codes } } }] };

@@ -25,6 +25,12 @@ export interface Operation {
 /** Every route but `$default`, which answers for all paths that are not described. */
 const described = Object.values<Route>(routes).filter(({ path }) => path !== "$default");
 
+/** The schema of a success in JSON, and its component's name. */
+function answerOf(route: Route): [name: string, schema: z.ZodType] {
+  const schema = route.isBare ? route.data : success(route);
+  return [nameOf(schema, `${capitalized(route.name)}Answer`), schema];
+}
+
 const bodyOf = (route: Route) => (route.signed ? RetellEvent : route.body);
 /** `ExportsCreate` for `exports-create`. */
 const capitalized = (name: string) => name.replace(/(?:^|-)(.)/g, (_dash, first: string) => first.toUpperCase());
@@ -37,7 +43,8 @@ export function openapi(): Document {
     for (const [part, schema] of Object.entries({ Params: route.params, Query: route.query, Body: bodyOf(route) })) {
       if (schema) requests[nameOf(schema, capitalized(route.name) + part)] = schema;
     }
-    answers[`${capitalized(route.name)}Answer`] = route.isBare ? route.data : success(route);
+    const [name, schema] = answerOf(route);
+    answers[name] = schema;
   }
   const asked = convert(requests, "input");
   const answered = convert(answers, "output");
@@ -109,7 +116,7 @@ function securityOf({ permission, signed }: Route): object[] {
 function operationOf(route: Route, parameters: object[], schemas: Schemas): Operation {
   const { name, summary, permission, limit } = route;
   const body = bodyOf(route);
-  const answer = `${capitalized(name)}Answer`;
+  const [answer] = answerOf(route);
   return {
     operationId: name,
     summary,
@@ -144,7 +151,7 @@ function headOf({ operationId, responses, ...operation }: Operation): Operation 
 /** Whoever has a chat's id from this answer can call the routes that need one. */
 function linksOf(route: Route, schemas: Schemas): object {
   if (route.path.includes("{chatId}") || route.path.includes("/exports") || !route.permission) return {};
-  const isList = schemas[`${capitalized(route.name)}Answer`]?.properties?.data?.type === "array";
+  const isList = schemas[answerOf(route)[0]]?.properties?.data?.type === "array";
   const targets = described.filter(({ path, method }) => path.includes("{chatId}") && (!isList || method === "GET"));
   const parameters = {
     "path.subaccountId": "$request.path.subaccountId",

@@ -54,13 +54,23 @@ export type Reply<R extends Route = Route> =
       answer?: never;
     }
   | { answer: AnswerHead; meta: Record<string, unknown>; data?: never }
-  | { document: PublicDocument; answer?: never; data?: never };
+  | { document: PublicDocument; answer?: never; data?: never }
+  | { file: Download; answer?: never; data?: never };
 
 /** JSON that is the same for everyone. */
 export interface PublicDocument {
   text: string;
   /** Quoted, as in the header. */
   etag: string;
+}
+
+/** A file that the client saves. */
+export interface Download {
+  /** Needs no quoting in a header, and is allowed on every system. */
+  name: string;
+  /** Its media type, without the charset, which is always UTF-8. */
+  type: string;
+  content: string | Buffer;
 }
 
 /** The counts of one request against its limits. */

@@ -29,6 +29,7 @@ export const cors = {
     "x-ratelimit-mode",
     "idempotent-replayed",
     "etag",
+    "content-disposition",
     "date",
     "location",
     "preference-applied",

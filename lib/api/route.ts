@@ -17,6 +17,8 @@ export interface Route {
   hasEtag?: true;
   /** Whether a success is `data` alone, without the envelope. */
   isBare?: true;
+  /** The media types of a success that is a file. `data` is the schema of the one in JSON. Default: JSON alone. */
+  mediaTypes?: readonly `${string}/${string}`[];
   /** A heading for the API reference. */
   summary: string;
   /** The envelope's `message` on success. */

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { ExportQuery, mediaTypes } from "../chat/export/query.ts";
 import { CreateExportBody, Export, InExport } from "../chat/export/schema.ts";
 import {
   CreateChatBody,
@@ -122,6 +123,22 @@ export const routes = table({
     hasEtag: true,
     usesRetell: true,
     errors: ["CHAT_NOT_FOUND", "CHAT_RETRIEVE_FAILED"],
+    memory: "1024 MB",
+  },
+  export: {
+    method: "GET",
+    path: "/api/chats/{subaccountId}/{chatId}/export",
+    summary: "One chat as a file, for people or for other programs",
+    message: "The file",
+    permission: "read",
+    limit: { requests: 100, perSeconds: 60 },
+    params: InChat,
+    query: ExportQuery,
+    data: Transcript,
+    isBare: true,
+    mediaTypes: Object.values(mediaTypes),
+    usesRetell: true,
+    errors: ["CHAT_NOT_FOUND", "CHAT_RETRIEVE_FAILED", "EXPORT_TOO_LARGE"],
     memory: "1024 MB",
   },
   delete: {

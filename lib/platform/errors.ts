@@ -27,6 +27,7 @@ export const errors = {
   CHAT_ENDED: { status: 409, message: "The chat has ended" },
   TOO_MANY_EXPORTS: { status: 409, message: "Too many exports are running; wait for one, or cancel one" },
   PAYLOAD_TOO_LARGE: { status: 413, message: "The request, or the chat, is too large" },
+  EXPORT_TOO_LARGE: { status: 413, message: "The chat is too large for a file in this format" },
   IDEMPOTENCY_KEY_REUSED: { status: 422, message: "This key was used for a different request" },
   RATE_LIMIT_EXCEEDED: { status: 429, message: "Too many requests" },
   RETELL_ACCOUNT_INACTIVE: {

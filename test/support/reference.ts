@@ -27,6 +27,7 @@ const headerNames = [...cors.exposeHeaders, "www-authenticate", "allow"];
 interface Answer {
   status: number;
   headers: Record<string, string>;
+  /** Parsed, if it is JSON. */
   body: unknown;
 }
 
@@ -47,7 +48,9 @@ export function checkAgainstReference({ name, path, method }: Route, { status, h
     expect(body, `${name} ${status}: a body`).toBe("");
     return;
   }
-  const pointer = ["paths", path, method.toLowerCase(), "responses", status, "content", "application/json", "schema"];
+  const type = headers["content-type"]?.replace(/;.*/, "") ?? "";
+  expect(Object.keys(answers[status].content), `${name} ${status}: its media type`).toContain(type);
+  const pointer = ["paths", path, method.toLowerCase(), "responses", status, "content", type, "schema"];
   check(`${name} ${status}`, pointer.map((part) => String(part).replaceAll("/", "~1")).join("/"), body);
 }
 

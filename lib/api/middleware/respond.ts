@@ -6,11 +6,11 @@ import { Deadline } from "../../platform/deadline.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { RequestLog } from "../../platform/logger.ts";
 import { docsUrl } from "../../platform/stage.ts";
-import type { Middleware, PublicDocument, Reply, RequestState } from "../call.ts";
+import type { Download, Middleware, PublicDocument, Reply, RequestState } from "../call.ts";
 import { headerOf, namesEtag, valuesOf } from "../headers.ts";
 import { defaultTimeoutSeconds, type Route, routeKey } from "../route.ts";
 
-type EnvelopedReply = Exclude<Reply, { document: PublicDocument }>;
+type EnvelopedReply = Exclude<Reply, { document: PublicDocument } | { file: Download }>;
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 /** A shorter body fits into one packet without compression. */
@@ -54,8 +54,7 @@ export function respond(route: Route): Middleware {
     after: async (request) => {
       const { state } = request.internal;
       const reply = request.response as Reply;
-      const response =
-        "document" in reply ? documentResponse(state, reply.document) : await successResponse(route, state, reply);
+      const response = await responseTo(route, state, reply);
       request.response = response;
       finish(state, response.statusCode ?? 200);
     },
@@ -70,6 +69,11 @@ export function respond(route: Route): Middleware {
       finish(state, error.status, error);
     },
   };
+}
+
+async function responseTo(route: Route, state: RequestState, reply: Reply) {
+  if ("document" in reply) return documentResponse(state, reply.document);
+  return "file" in reply ? fileResponse(state, reply.file) : successResponse(route, state, reply);
 }
 
 async function successResponse(
@@ -119,6 +123,14 @@ function documentResponse(state: RequestState, { text, etag }: PublicDocument): 
   Object.assign(state.headers, { etag, "cache-control": "public, max-age=60" });
   if (namesEtag(state.ifNoneMatch, etag)) return unchanged(state);
   return withBody(state, fromText(text), "");
+}
+
+function fileResponse(state: RequestState, { name, type, content }: Download): APIGatewayProxyStructuredResultV2 {
+  const { headers } = state;
+  headers["content-disposition"] = `attachment; filename="${name}"`;
+  headers["content-type"] = typeof content === "string" ? `${type}; charset=utf-8` : type;
+  if (typeof content === "string") return withBody(state, fromText(content), "");
+  return { statusCode: 200, headers, body: content.toString("base64"), isBase64Encoded: true };
 }
 
 /** The beginning of the envelope, up to the fields of `meta` that only this request has. It is what the cache stores. */

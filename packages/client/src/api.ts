@@ -133,6 +133,34 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/chats/{subaccountId}/{chatId}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One chat as a file, for people or for other programs
+         * @description Returns one chat as a file, with `Content-Disposition: attachment`. It has what the transcript has; `include` and `consistency` mean the same. Errors are JSON in the usual envelope.
+         *
+         *     - **`format`**: `txt` (the default), `md`, `csv`, which has the columns of exports, or `json`, which is the transcript's `data` alone. In the text formats a message can imitate neither the head nor another message: in `txt` its lines are indented, in `md` everything that means something in Markdown is escaped.
+         *     - **`timezone`** is a name of the IANA database, such as `Europe/Berlin`. Every time in the text formats has its offset.
+         *     - **Marks.** A message that has not reached the agent is marked `not delivered`, one that may have reached it `pending`. A note in the head says if Retell could not be read.
+         *     - **Characters.** `txt` and `md` have U+FFFD in place of control characters.
+         *     - **Size.** A chat whose messages have more than 5.5 MB is 413 EXPORT_TOO_LARGE: read the transcript in pages.
+         *
+         *     Needs the permission read. At most 100 requests per 60 s and subaccount.
+         */
+        get: operations["export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/chats/{subaccountId}/{chatId}": {
         parameters: {
             query?: never;
@@ -468,7 +496,7 @@ export interface components {
          * @description Stable: switch on it. Codes may be added, so treat an unknown one by its status
          * @enum {string}
          */
-        ErrorCode: "VALIDATION_ERROR" | "ACCESS_TOKEN_REQUIRED" | "INVALID_ACCESS_TOKEN" | "INVALID_SIGNATURE" | "PERMISSION_DENIED" | "AGENT_NOT_FOUND" | "CHAT_NOT_FOUND" | "EXPORT_NOT_FOUND" | "EXPORTS_UNAVAILABLE" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "CHAT_BUSY" | "REQUEST_IN_PROGRESS" | "CHAT_ENDED" | "TOO_MANY_EXPORTS" | "PAYLOAD_TOO_LARGE" | "IDEMPOTENCY_KEY_REUSED" | "RATE_LIMIT_EXCEEDED" | "RETELL_ACCOUNT_INACTIVE" | "RETELL_FETCH_FAILED" | "API_KEY_DECRYPTION_ERROR" | "CHAT_CREATION_FAILED" | "MESSAGE_SEND_FAILED" | "CHAT_END_FAILED" | "CHAT_RETRIEVE_FAILED" | "CHAT_LIST_FAILED" | "CONNECTION_FAILED" | "SUBACCOUNT_PAUSED" | "TIMEOUT" | "INTERNAL_ERROR";
+        ErrorCode: "VALIDATION_ERROR" | "ACCESS_TOKEN_REQUIRED" | "INVALID_ACCESS_TOKEN" | "INVALID_SIGNATURE" | "PERMISSION_DENIED" | "AGENT_NOT_FOUND" | "CHAT_NOT_FOUND" | "EXPORT_NOT_FOUND" | "EXPORTS_UNAVAILABLE" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "CHAT_BUSY" | "REQUEST_IN_PROGRESS" | "CHAT_ENDED" | "TOO_MANY_EXPORTS" | "PAYLOAD_TOO_LARGE" | "EXPORT_TOO_LARGE" | "IDEMPOTENCY_KEY_REUSED" | "RATE_LIMIT_EXCEEDED" | "RETELL_ACCOUNT_INACTIVE" | "RETELL_FETCH_FAILED" | "API_KEY_DECRYPTION_ERROR" | "CHAT_CREATION_FAILED" | "MESSAGE_SEND_FAILED" | "CHAT_END_FAILED" | "CHAT_RETRIEVE_FAILED" | "CHAT_LIST_FAILED" | "CONNECTION_FAILED" | "SUBACCOUNT_PAUSED" | "TIMEOUT" | "INTERNAL_ERROR";
         ErrorDetails: {
             /**
              * @description `unknown`: it may have been done; retry with the key. `undecided`: it cannot be found out any more
@@ -973,6 +1001,8 @@ export interface components {
         ETag: string;
         /** @description How long the answer may be kept */
         CacheControl: string;
+        /** @description The name under which to save the file */
+        ContentDisposition: string;
         /** @description With every 401 that concerns the token */
         WWWAuthenticate: "Bearer";
     };
@@ -2422,6 +2452,316 @@ export interface operations {
                     "application/json": (components["schemas"]["ErrorAnswer"] & {
                         /** @enum {unknown} */
                         code?: "PAYLOAD_TOO_LARGE";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `RATE_LIMIT_EXCEEDED`: A limit is exceeded, or too many webhooks were forged
+             *
+             *     API Gateway's own answer: throttling
+             */
+            429: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "RATE_LIMIT_EXCEEDED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description API Gateway's own answer: headers over 10 kB */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `API_KEY_DECRYPTION_ERROR`: The key of the subaccount's Retell account cannot be decrypted
+             *
+             *     `INTERNAL_ERROR`: An error of the API
+             *
+             *     API Gateway's own answer: a function that could not run or was stopped
+             */
+            500: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "API_KEY_DECRYPTION_ERROR" | "INTERNAL_ERROR";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `SUBACCOUNT_PAUSED`: The subaccount is paused, while its data is moved or restored (with `Retry-After`). Nothing was done
+             *
+             *     `CONNECTION_FAILED`: The database cannot be reached, which the API says within 3 s; the issuer of the token cannot be reached; or a webhook cannot be verified now (with `Retry-After`)
+             *
+             *     `RETELL_FETCH_FAILED`: The Retell account could not be read from the database
+             *
+             *     `CHAT_RETRIEVE_FAILED`: Retell failed in that step. According to Retell's history nothing was done, except that an end may have been done: end again. With `Retry-After` while the API stops calling Retell: after a 429, or for 10 s after five failures in a row in several chats
+             *
+             *     API Gateway's own answer: no answer after 30 s, or no capacity
+             */
+            503: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "SUBACCOUNT_PAUSED" | "CONNECTION_FAILED" | "RETELL_FETCH_FAILED" | "CHAT_RETRIEVE_FAILED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
+            504: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "TIMEOUT";
+                    };
+                };
+            };
+        };
+    };
+    export: {
+        parameters: {
+            query?: {
+                /** @description `json`: the `data` of the transcript. `csv`: a row for each message. The others are for people */
+                format?: "txt" | "md" | "json" | "csv";
+                /**
+                 * @description For the times in it, which have their offset from UTC. In `json` they are epoch milliseconds
+                 * @example Europe/Berlin
+                 */
+                timezone?: string;
+                /** @description Tool calls and their results too; needs write */
+                include?: "tools";
+                /** @description An error instead of the stored copy when Retell does not answer */
+                consistency?: "strong";
+            };
+            header?: {
+                /**
+                 * @description A UUID that identifies the request in the logs. Absent, or no UUID: the API makes one
+                 * @example 58c6f541-689d-487f-87fb-eb7fa4f1bc66
+                 */
+                "X-Operation-Id"?: components["parameters"]["XOperationId"];
+                /**
+                 * @description `gzip` compresses answers over 1 kB. Browsers send it by themselves
+                 * @example gzip
+                 */
+                "Accept-Encoding"?: components["parameters"]["AcceptEncoding"];
+            };
+            path: {
+                subaccountId: components["schemas"]["SubaccountId"];
+                chatId: components["schemas"]["ChatId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file */
+            200: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "Content-Disposition": components["headers"]["ContentDisposition"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                    "text/markdown": string;
+                    /**
+                     * @example {
+                     *       "chat_id": "chat_000000000000000000000001",
+                     *       "agent_id": "agent_demo_shop",
+                     *       "chat_status": "ongoing",
+                     *       "start_timestamp": 1759398000000,
+                     *       "end_timestamp": null,
+                     *       "message_count": 3,
+                     *       "metadata": {
+                     *         "crm_id": "C-99"
+                     *       },
+                     *       "retell_llm_dynamic_variables": {
+                     *         "phone_number": "",
+                     *         "customer_name": "Ana",
+                     *         "agent_id": "agent_demo_shop",
+                     *         "subaccount_id": "64b000000000000000000001",
+                     *         "chat_id": "chat_000000000000000000000001"
+                     *       },
+                     *       "collected_dynamic_variables": {},
+                     *       "chat_cost": null,
+                     *       "chat_analysis": null,
+                     *       "transcript": "Agent: Hello, Ana! You have reached Fernwood Lamps. How can I help you today?\nUser: Where is my order?\nAgent: I have found order 1042, Ana: it is on its way and due tomorrow. Can I do anything else for you?\n",
+                     *       "messages": [
+                     *         {
+                     *           "message_id": "message_000000000000000000000002",
+                     *           "role": "agent",
+                     *           "content": "Hello, Ana! You have reached Fernwood Lamps. How can I help you today?",
+                     *           "created_timestamp": 1759398001000,
+                     *           "seq": 1
+                     *         },
+                     *         {
+                     *           "message_id": "msg_5f3c0a58-0000-4000-8000-000000000004",
+                     *           "role": "user",
+                     *           "content": "Where is my order?",
+                     *           "created_timestamp": 1759398002000,
+                     *           "client_message_id": "app-17",
+                     *           "seq": 2
+                     *         },
+                     *         {
+                     *           "message_id": "message_000000000000000000000003",
+                     *           "role": "agent",
+                     *           "content": "I have found order 1042, Ana: it is on its way and due tomorrow. Can I do anything else for you?",
+                     *           "created_timestamp": 1759398005000,
+                     *           "seq": 5
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Transcript"];
+                    "text/csv": string;
+                };
+            };
+            /**
+             * @description `VALIDATION_ERROR`: The input is invalid. `errors` lists everything that is wrong, at most 100: `field` (`agentId`, `limit`, `metadata.a.b`), `in` (`body`, `query`, `path` or `header`) and what is expected. It never repeats what was sent
+             *
+             *     `RETELL_ACCOUNT_INACTIVE`: The subaccount has no active Retell account
+             */
+            400: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "VALIDATION_ERROR" | "RETELL_ACCOUNT_INACTIVE";
+                    };
+                };
+            };
+            /**
+             * @description `ACCESS_TOKEN_REQUIRED`: There is no bearer token
+             *
+             *     `INVALID_ACCESS_TOKEN`: The token is invalid or expired
+             */
+            401: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "WWW-Authenticate": components["headers"]["WWWAuthenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "ACCESS_TOKEN_REQUIRED" | "INVALID_ACCESS_TOKEN";
+                    };
+                };
+            };
+            /** @description `PERMISSION_DENIED`: The user is no member of the subaccount, or lacks the permission. The answer is the same if the subaccount does not exist. `details` has `requiredPermission` and `effectiveRole` */
+            403: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PERMISSION_DENIED";
+                    };
+                };
+            };
+            /** @description `CHAT_NOT_FOUND`: The subaccount has no such chat; of a create: the chat of this key no longer exists */
+            404: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "CHAT_NOT_FOUND";
+                    };
+                };
+            };
+            /**
+             * @description `PAYLOAD_TOO_LARGE`: The body is over 262,144 bytes, or the chat is over 12 MiB and takes no new message
+             *
+             *     `EXPORT_TOO_LARGE`: The chat is too large for a file in this format. Take another format, or read the transcript in pages
+             *
+             *     API Gateway's own answer: a body over 10 MB, or an event over Lambda's 6 MB
+             */
+            413: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PAYLOAD_TOO_LARGE" | "EXPORT_TOO_LARGE";
                     }) | components["schemas"]["GatewayAnswer"];
                 };
             };
