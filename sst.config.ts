@@ -92,20 +92,25 @@ export default $config({
       },
     });
 
+    const { background } = await import("./infra/background");
+    const jobs = await background(site && !origins.includes("*") ? [...origins, site.url] : origins);
+
     const functions = functionsOf($app.stage, process.env).map((row) => {
-      const { name, on, memory, timeoutSeconds, reserved, permissions, environment } = row;
+      const { name, on, memory, timeoutSeconds, reserved } = row;
+      const used = jobs.use(row.uses);
       const handler = {
         ...common,
         ...code(name),
         memory,
         timeout: `${timeoutSeconds} seconds` as const,
-        permissions,
-        environment,
+        permissions: [...row.permissions, ...used.permissions],
+        environment: { ...row.environment, ...used.environment },
         link: links.filter(([secret]) => row.secrets.includes(secret)).map(([, secret]) => secret),
         ...(reserved === undefined ? {} : { concurrency: { reserved } }),
       };
       // Named after the row: a name that SST makes of the path would change with it, and function and log with the name.
       const transform = { integration: { timeoutMilliseconds: 30_000 } };
+      if ("queue" in on) return [name, jobs.subscribe(handler).nodes.function] as const;
       const { nodes } =
         "route" in on
           ? api.route(on.route, handler, { name, transform })
@@ -121,6 +126,7 @@ export default $config({
     const { monitoring } = await import("./infra/monitoring");
     await monitoring({
       api,
+      jobs,
       logs: logs.map(([, group]) => group),
       isWatched: isProduction || $app.stage === "staging",
       emails: alarmEmails(isProduction ? process.env : {}), // staging only shows its alarms
@@ -176,11 +182,12 @@ interface Functions {
     environment: Environment,
   ): {
     name: string;
-    on: { route: string } | { schedule: `rate(${string})` };
+    on: { route: string } | { schedule: `rate(${string})` } | { queue: "jobs" };
     memory: `${number} MB`;
     timeoutSeconds: number;
     reserved: number | undefined;
     permissions: { actions: string[]; resources: string[] }[];
+    uses: ("send jobs" | "know of files" | "read files" | "write files" | "delete files")[];
     secrets: string[];
     environment: Record<string, string>;
   }[];

@@ -9,6 +9,8 @@ import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { type Alarm, maxDescription } from "../infra/alarm.ts";
 import { alarms, defaultConcurrencyLimit } from "../infra/alarms.ts";
+import { functions as everyFunction } from "../infra/build.ts";
+import { concurrentWorkers, deadLetterDays, visibilitySeconds, workerSeconds } from "../infra/jobs.ts";
 import { queries } from "../infra/queries.ts";
 import { cors } from "../lib/api/cors.ts";
 import { type Route, routeKey } from "../lib/api/route.ts";
@@ -72,7 +74,9 @@ const secretOf = (name: string) =>
 const withSecrets = Object.values(links).flatMap((name) => ["--secret", `${name}=${secretOf(name)}`]);
 
 const functionOf = ({ name }: Route, report = ada): Json =>
-  report.summary.functions.find(({ component }: Json) => component.toLowerCase() === `apiroute${name}handler`);
+  report.summary.functions.find(
+    ({ component }: Json) => component.toLowerCase() === `apiroute${name.replaceAll("-", "")}handler`,
+  );
 
 /** Invokes a function of stage ada, as it would be deployed. */
 async function invoke(row: Route, headers: Record<string, string> = {}) {
@@ -250,7 +254,10 @@ test("production has its own address alone, its reserved functions, and alarms t
 });
 
 test("alarms and a dashboard watch production and staging, and no other stage; staging's tell nobody", () => {
-  const all = alarms({ stage: "production", apiId: "", concurrencyLimit: defaultConcurrencyLimit });
+  const all = alarms({
+    ...{ stage: "production", apiId: "", queueName: "", deadLettersName: "" },
+    concurrencyLimit: defaultConcurrencyLimit,
+  });
   const wanted = all.map(({ name }) => `scalai-chat-production-${name}`);
   const made = (report: Json) =>
     report.resources.filter(({ type }: Json) => type === "aws:cloudwatch/metricAlarm:MetricAlarm");
@@ -280,7 +287,7 @@ test("alarms and a dashboard watch production and staging, and no other stage; s
   const { widgets } = JSON.parse(production.summary.dashboards[0].dashboardBody);
   assert.equal(widgets[0].properties.alarms.length, wanted.length);
   const sources = widgets[1].properties.query.match(/SOURCE '([^']+)'/g);
-  assert.equal(sources.length, rows.length + 1);
+  assert.equal(sources.length, everyFunction.length);
   // The imitation tells no limit of functions: a deployment says what it takes it for.
   assert.match(production.warnings.join(), /takes it for 1000/);
 });
@@ -293,7 +300,7 @@ test("every stage has the saved queries, over all functions' logs or the gateway
     for (const [name, query] of Object.entries(queries)) {
       const { logGroupNames, queryString }: Json = saved.get(name);
       assert.equal(queryString, query.text.trim());
-      assert.equal(logGroupNames.length, query.logs === "gateway" ? 1 : rows.length + 1);
+      assert.equal(logGroupNames.length, query.logs === "gateway" ? 1 : everyFunction.length);
       assert.ok(logGroupNames.every((group: string) => logs.includes(group)));
     }
   }
@@ -316,6 +323,39 @@ test("the sweep runs every minute, with its secrets, and for two minutes at most
   const sweep = ada.summary.functions.find(({ component }: Json) => component === "sweepHandler");
   assert.equal(sweep.timeout, 120);
   assert.deepEqual(await linksOf(sweep), ada.summary.secrets);
+});
+
+test("background jobs have a queue that keeps what fails, a bucket that forgets after a day, and a worker that may no more than it needs", async () => {
+  const of = (type: string) =>
+    ada.resources.filter((resource: Json) => resource.type === type).map(({ inputs }: Json) => inputs);
+  const queues = of("aws:sqs/queue:Queue");
+  const seconds = queues.map((queue: Json) => [queue.visibilityTimeoutSeconds, queue.messageRetentionSeconds]);
+  assert.ok(seconds.some(([visibility]: number[]) => visibility === visibilitySeconds));
+  assert.ok(seconds.some(([, retention]: number[]) => retention === deadLetterDays * 86_400));
+  const [mapping] = of("aws:lambda/eventSourceMapping:EventSourceMapping");
+  assert.deepEqual([mapping.batchSize, mapping.functionResponseTypes], [1, ["ReportBatchItemFailures"]]);
+  assert.equal(mapping.scalingConfig.maximumConcurrency, concurrentWorkers);
+  const lifecycles = of("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration");
+  const [rule] = lifecycles.flatMap(({ rules }: Json) => rules);
+  assert.deepEqual([rule.expiration.days, rule.abortIncompleteMultipartUpload.daysAfterInitiation], [1, 1]);
+
+  const worker = ada.summary.functions.find(({ component }: Json) => /^Jobs.*Function$/.test(component));
+  assert.equal(worker.timeout, workerSeconds);
+  assert.deepEqual(await linksOf(worker), ada.summary.secrets);
+  const may = ({ iam }: Json) => JSON.stringify(iam).match(/(?:sqs|s3):\w+/g) ?? [];
+  const get = functionOf(routes["exports-get"]);
+  assert.deepEqual([...new Set(may(get))], ["s3:GetObject"]);
+  assert.deepEqual(may(functionOf(routes.message)), []);
+});
+
+test("the worker answers the queue's event, and asks for a message again that it could not read", async () => {
+  const { component } = ada.summary.functions.find(({ component }: Json) => /^Jobs.*Function$/.test(component));
+  const { stdout } = await run("node", [
+    ...[join(rig, "invoke.mjs"), "--resources", join(folder, "ada.json"), "--artifacts", join(folder, "ada")],
+    ...["--function", component, "--event", "SQS no-job"],
+  ]);
+  const [{ result }] = JSON.parse(stdout).invocations;
+  assert.equal(result.batchItemFailures.length, 1);
 });
 
 test("the API speaks CORS for the origins of CORS_ORIGINS, and for all without", () => {

@@ -7,10 +7,12 @@ import { defineCommand } from "../ops/command.ts";
 import { runCommand } from "../ops/run-command.ts";
 import { Cors } from "./gateway/cors.ts";
 import { exchange, type Setup } from "./gateway/exchange.ts";
+import { takeFile } from "./gateway/files.ts";
 import type { LambdaHandler } from "./gateway/invoke.ts";
 import { type LocalConsole, pagesOf } from "./gateway/pages.ts";
 import { demo, demoTokens } from "./seed/demo.ts";
 import { serve } from "./service.ts";
+import { startWorker } from "./worker.ts";
 
 const GRACE_MS = 1_000;
 const FUNCTION_MS = 29_000;
@@ -40,7 +42,8 @@ export interface Gateway {
 }
 
 /**
- * Serves the table in lib/api/routes.ts as API Gateway's HTTP API does, with the functions in this process.
+ * Serves the table in lib/api/routes.ts as API Gateway's HTTP API does, with the functions, the queue of background jobs
+ * and its worker in this process.
  *
  * @throws EADDRINUSE when the port is taken.
  */
@@ -68,7 +71,8 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   const take = (request: IncomingMessage, response: ServerResponse) => {
     running.add(request);
     response.once("close", () => running.delete(request));
-    if (!pages?.take(request, response)) void exchange(setup, request, response);
+    if (!pages?.take(request, response) && !takeFile(setup.cors, request, response))
+      void exchange(setup, request, response);
   };
   server.on("request", take).on("checkContinue", take);
   server.on("connection", (socket: Socket) => {
@@ -77,6 +81,10 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   });
   server.listen(port, host);
   await once(server, "listening");
+  const address = server.address();
+  const url = `http://${host}:${typeof address === "object" ? address?.port : port}`;
+  process.env.FILES_URL = url; // read at the first request
+  startWorker();
 
   const stop = async () => {
     setup.isStopping = true;
@@ -90,8 +98,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     clearTimeout(force);
     await pages?.stop();
   };
-  const address = server.address();
-  return { url: `http://${host}:${typeof address === "object" ? address?.port : port}`, stop };
+  return { url, stop };
 }
 
 function portOf(text: string | undefined): number {

@@ -1,13 +1,15 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { buildFunction, dist, functions } from "../infra/build.ts";
-import { type Route, routeKey } from "../lib/api/route.ts";
+import { functionsOf } from "../infra/functions.ts";
+import { defaultTimeoutSeconds, type Route, routeKey } from "../lib/api/route.ts";
 import { routes } from "../lib/api/routes.ts";
 import { defineCommand } from "../ops/command.ts";
 import { toEvent } from "./event.ts";
 import { hostFunction, type Invocation } from "./lambda/host.ts";
 import type { DevJson } from "./start/greeting.ts";
 import { environmentOf, running } from "./start/running.ts";
+import { toSqsEvent } from "./worker.ts";
 
 /** The request of the command line, or by default that of the function's route. */
 function requestOf(name: string, text: string | undefined, about: DevJson) {
@@ -28,6 +30,7 @@ function requestOf(name: string, text: string | undefined, about: DevJson) {
 
 async function eventFor(name: string, text: string | undefined, user: string, about: DevJson): Promise<unknown> {
   if (name === "sweep") return {};
+  if (name === "worker") return eventOfJob(text, about);
   const { method, target, body } = requestOf(name, text, about);
   const token = about.tokens[user as keyof DevJson["tokens"]] ?? (user === "none" ? undefined : user);
   return toEvent({
@@ -39,6 +42,12 @@ async function eventFor(name: string, text: string | undefined, user: string, ab
     },
     ...(body === undefined ? {} : { body }),
   });
+}
+
+/** Of an export, whose id the command line has. */
+function eventOfJob(jobId: string | undefined, { subaccountId }: DevJson): unknown {
+  if (!jobId) throw new Error("Pass the id of an export: npm run local -- lambda worker exp_…");
+  return toSqsEvent({ subaccountId, jobId, kind: "export" });
 }
 
 function told({ initMs, ms, status, result }: Invocation): string {
@@ -76,13 +85,13 @@ Without a request it is the one that the function's route names. In a request, {
 
 async function invoke(name: string, event: unknown, times: number, environment: NodeJS.ProcessEnv): Promise<void> {
   const { folder } = await buildFunction(name, join(dist, name));
-  const isSweep = name === "sweep";
+  const { memory, timeoutSeconds } = functionsOf("local", {}).find((row) => row.name === name) ?? {};
   const hosted = await hostFunction({
     folder,
     name,
     environment,
-    timeoutMs: isSweep ? 120_000 : 29_000,
-    memoryMb: isSweep ? 1_024 : Number.parseInt(routes[name as keyof typeof routes].memory, 10),
+    timeoutMs: (timeoutSeconds ?? defaultTimeoutSeconds) * 1_000,
+    memoryMb: Number.parseInt(memory ?? "1024", 10),
     onLog: (line) => console.error(line),
   });
   try {

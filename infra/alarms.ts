@@ -7,6 +7,9 @@ import { type Alarm, gatewayThrottles, type MetricSource, ownMetric, type Severi
 export interface WatchedStage<Id> {
   stage: string;
   apiId: Id;
+  /** The queue of background jobs, and of its dead letters. */
+  queueName: Id;
+  deadLettersName: Id;
   /** How many functions may run at a time in the account and region. */
   concurrencyLimit: number;
 }
@@ -40,6 +43,7 @@ export function alarms<Id>(watched: WatchedStage<Id>): Alarm<Id>[] {
     ...latencies(watched.stage),
     ...counts(watched.stage),
     ...sweeps(watched.stage),
+    ...background(watched),
     ...capacity(watched),
   ];
 }
@@ -204,6 +208,46 @@ function sweeps(stage: string): Alarm<never>[] {
       threshold: 10,
       period: 3_600,
       source: ownMetric(stage, "SweepFailures"),
+      statistic: "Sum",
+    },
+  ];
+}
+
+/** What stands still in the background. The sweep finds a job whose message is lost: these say why it was. */
+function background<Id>({ stage, queueName, deadLettersName }: WatchedStage<Id>): Alarm<Id>[] {
+  const ofQueue = (metricName: string, QueueName: Id) => ({
+    namespace: "AWS/SQS",
+    metricName,
+    dimensions: { QueueName },
+  });
+  return [
+    {
+      ...defaults,
+      name: "dead-letters",
+      severity: "look",
+      condition: "the queue has delivered a message five times in vain",
+      threshold: 0,
+      source: ofQueue("ApproximateNumberOfMessagesVisible", deadLettersName),
+      statistic: "Maximum",
+    },
+    {
+      ...defaults,
+      name: "jobs-waiting",
+      severity: "look",
+      condition: "a background job has waited for a worker for more than 15 minutes",
+      threshold: 900,
+      periods: 2,
+      source: ofQueue("ApproximateAgeOfOldestMessage", queueName),
+      statistic: "Maximum",
+    },
+    {
+      ...defaults,
+      name: "jobs-failing",
+      severity: "look",
+      condition: "more than 3 background jobs have failed in an hour, each after seven attempts",
+      threshold: 3,
+      period: 3_600,
+      source: ownMetric(stage, "JobsFailed"),
       statistic: "Sum",
     },
   ];

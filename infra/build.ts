@@ -7,6 +7,7 @@ import { routes } from "../lib/api/routes.ts";
 import { defineCommand, type Named } from "../ops/command.ts";
 import { runCommand } from "../ops/run-command.ts";
 import { alias, driver, separateDriver, standIn } from "./build/plugins.ts";
+import { workers } from "./jobs.ts";
 import { schedules } from "./schedules.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -14,8 +15,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 /** The folder for the bundles of `npm run build`. */
 export const dist = join(root, "dist");
 
-/** Every function that is deployed: the routes and the schedules. */
-export const functions = [...Object.keys(routes), ...Object.keys(schedules)];
+/** Every function that is deployed: the routes, the schedules and the workers. */
+export const functions = [...Object.keys(routes), ...Object.keys(schedules), ...workers];
 
 /** A bundled function: `index.cjs` with the handler, and the driver, which it loads on first use. */
 export interface Bundle {

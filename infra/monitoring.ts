@@ -2,6 +2,8 @@
 
 interface Options {
   api: sst.aws.ApiGatewayV2;
+  /** The names of the queue of background jobs and of its dead letters. */
+  jobs: { queueName: $util.Output<string>; deadLettersName: $util.Output<string> };
   /** The log groups of the functions. */
   logs: $util.Input<string>[];
   /** Whether the stage gets alarms and a dashboard. Every stage gets saved queries. */
@@ -11,7 +13,7 @@ interface Options {
 }
 
 /** Deploys the queries of queries.ts, and for a watched stage the alarms of alarms.ts and the dashboard. */
-export async function monitoring({ api, logs, isWatched, emails }: Options): Promise<void> {
+export async function monitoring({ api, jobs, logs, isWatched, emails }: Options): Promise<void> {
   // In two parts for the reason in sst.config.ts.
   const { queries }: Queries = await import("./" + "queries.ts");
   const { alarms, defaultConcurrencyLimit }: Alarms = await import("./" + "alarms.ts");
@@ -51,7 +53,8 @@ export async function monitoring({ api, logs, isWatched, emails }: Options): Pro
   const { readFileSync } = await import("node:fs");
   const runbook = readFileSync(`${$cli.paths.root}/docs/runbook.md`, "utf8");
   const concurrencyLimit = await limitOfFunctions(defaultConcurrencyLimit);
-  const watched = { stage: $app.stage, apiId: api.nodes.api.id, concurrencyLimit };
+  const { queueName, deadLettersName } = jobs;
+  const watched = { stage: $app.stage, apiId: api.nodes.api.id, queueName, deadLettersName, concurrencyLimit };
   const wanted = alarms(watched);
   for (const problem of cannotFire(wanted)) console.warn(problem);
   const made = wanted.map(
@@ -143,8 +146,16 @@ interface Queries {
   queries: Record<string, { logs: "functions" | "gateway"; text: string }>;
 }
 
+interface Watched {
+  stage: string;
+  apiId: Id;
+  queueName: Id;
+  deadLettersName: Id;
+  concurrencyLimit: number;
+}
+
 interface Alarms {
-  alarms(watched: { stage: string; apiId: Id; concurrencyLimit: number }): Alarm[];
+  alarms(watched: Watched): Alarm[];
   defaultConcurrencyLimit: number;
 }
 

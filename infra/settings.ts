@@ -10,6 +10,7 @@ import {
   routeLimitSetting,
   secrets,
 } from "../lib/platform/config.ts";
+import { workers } from "./jobs.ts";
 import { schedules } from "./schedules.ts";
 
 export type Environment = Record<string, string | undefined>;
@@ -23,7 +24,7 @@ export const settings: Record<string, z.ZodType> = {
   ...Object.fromEntries(routeLimits.map((name) => [name, RateLimit.optional()])),
 };
 
-const functions = [...Object.keys(routes), ...Object.keys(schedules)];
+const functions = [...Object.keys(routes), ...Object.keys(schedules), ...workers];
 
 /** Settings that only a deployment reads, and stricter schemas of settings that functions read as well. */
 const deploymentSettings = {

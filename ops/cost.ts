@@ -113,7 +113,10 @@ function idleCosts(tenants: number): [what: string, dollars: number][] {
       return metric.by === "Code" ? assumed.errorCodes : functions;
     }),
   );
-  const watched = alarms({ stage: "production", apiId: "", concurrencyLimit: defaultConcurrencyLimit });
+  const watched = alarms({
+    ...{ stage: "production", apiId: "", queueName: "", deadLettersName: "" },
+    concurrencyLimit: defaultConcurrencyLimit,
+  });
   const compared = sum(watched.map((alarm) => (expressionOf(alarm) ? metricsOf(alarm).length : 1)));
   return [
     [

@@ -25,17 +25,18 @@ function row({
   timeoutSeconds,
   reserved,
   permissions,
+  uses,
   secrets: linked,
   environment,
 }: DeployedFunction) {
   const allowed = permissions.map(({ actions, resources }) => `${actions.join(", ")} on ${resources.join(", ")}`);
   return [
     name,
-    "route" in on ? on.route : on.schedule,
+    "route" in on ? on.route : "queue" in on ? `queue ${on.queue}` : on.schedule,
     memory,
     `${timeoutSeconds} s`,
     reserved ?? "",
-    ["its log", ...allowed].join("; "),
+    ["its log", ...allowed, ...uses].join("; "),
     linked.length === Object.keys(secrets).length ? "all" : linked.join(", ") || "none",
     Object.keys(environment).join(", "),
   ];

@@ -23,7 +23,7 @@ afterAll(() => rm(folder, { recursive: true }));
 
 describe("a bundle's size", () => {
   /** kB. A cold start waits until all of it is loaded, so raise a budget only for a reason. */
-  const budgets: Partial<Record<keyof typeof routes | "sweep", number>> = {
+  const budgets: Partial<Record<keyof typeof routes | "sweep" | "worker", number>> = {
     // All but the sweep contain the route table, and openapi the document that is made of it.
     list: 790,
     export: 890, // with csv-stringify
@@ -31,7 +31,8 @@ describe("a bundle's size", () => {
     health: 173,
     default: 173,
     openapi: 345,
-    sweep: 800,
+    sweep: 808, // with the queue of jobs
+    worker: 915, // with CSV, a checksum whose state can be kept, and requests to S3
   };
   /** The budget of an endpoint that has none of its own. */
   const budget = 874;

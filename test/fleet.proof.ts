@@ -43,7 +43,13 @@ const mongodbUrl = await encrypt("mongodb://user:password@127.0.0.1:9/x", cutOff
 await central.collection("subaccounts").updateOne({ _id: new ObjectId(cutOff.subaccountId) }, { $set: { mongodbUrl } });
 
 const apiId = "an-api";
-const watched = alarms({ stage: "test", apiId, concurrencyLimit: defaultConcurrencyLimit });
+const watched = alarms({
+  stage: "test",
+  apiId,
+  queueName: "jobs",
+  deadLettersName: "dead",
+  concurrencyLimit: defaultConcurrencyLimit,
+});
 const atGateway: Sample[] = [];
 
 /** Sends a request, and counts it as the gateway does. Returns status and code. */

@@ -18,7 +18,13 @@ import { aLog } from "./support/log.ts";
 import { aChatBy, anInstance, aWire, owned } from "./support/wire.ts";
 import { aWorld, control, fault } from "./support/world.ts";
 
-const watched = { stage: "production", apiId: "an-api", concurrencyLimit: defaultConcurrencyLimit };
+const watched = {
+  stage: "production",
+  apiId: "an-api",
+  queueName: "jobs",
+  deadLettersName: "dead-letters",
+  concurrencyLimit: defaultConcurrencyLimit,
+};
 
 group("a saved query", async () => {
   const lines = await linesOfAllKinds();

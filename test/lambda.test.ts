@@ -6,7 +6,9 @@ import { sign } from "retell-sdk/lib/webhook_auth";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { toEvent } from "../dev/event.ts";
 import { hostFunction, type Invocation, type LambdaFunction } from "../dev/lambda/host.ts";
+import { toSqsEvent } from "../dev/worker.ts";
 import { buildAll, functions } from "../infra/build.ts";
+import { anExport } from "./support/attack.ts";
 import { aWire, owned } from "./support/wire.ts";
 import { aChat, aWorld, eventFor, type Name, type World } from "./support/world.ts";
 
@@ -25,7 +27,7 @@ afterEach(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 async function hosted(name: string, timeoutMs = 29_000, log: string[] = []): Promise<LambdaFunction> {
-  const names = /^(STAGE|MONGODB_URL|UPSTASH_\w+|RETELL_BASE_URL|JWT_SECRET|ENCRYPTION_KEY)$/;
+  const names = /^(STAGE|MONGODB_URL|UPSTASH_\w+|RETELL_BASE_URL|JWT_SECRET|ENCRYPTION_KEY|FILES_\w+)$/;
   const lambda = await hostFunction({
     folder: join(folder, name),
     name,
@@ -47,7 +49,7 @@ async function of(code: string, timeoutMs?: number, log?: string[]): Promise<Lam
 }
 
 /** Requests, new ones each time, by which a function does all of its work, where a chat's path alone is not enough. */
-const events: Partial<Record<Name | "sweep", (world: World) => Promise<unknown>>> = {
+const events: Partial<Record<Name | "sweep" | "worker", (world: World) => Promise<unknown>>> = {
   create: async (world) => eventFor("create", { ...owned(world), body: { agentId: world.agentId } }),
   message: async (world) =>
     eventFor("message", { ...owned(world), chatId: await aChat(world), body: { content: "ping" } }),
@@ -63,6 +65,11 @@ const events: Partial<Record<Name | "sweep", (world: World) => Promise<unknown>>
   openapi: async () => toEvent({ method: "GET", target: "/openapi.json" }), // not compressed
   default: async () => toEvent({ method: "OPTIONS", target: "/health" }),
   sweep: async () => ({}),
+  "exports-create": async (world) => eventFor("exports-create", { ...owned(world), body: { format: "csv" } }),
+  "exports-get": async (world) => eventFor("exports-get", { ...owned(world), exportId: await anExport(world) }),
+  "exports-cancel": async (world) => eventFor("exports-cancel", { ...owned(world), exportId: await anExport(world) }),
+  worker: async (world) =>
+    toSqsEvent({ subaccountId: world.subaccountId, jobId: await anExport(world), kind: "export" }),
 };
 const eventOf = async (name: string, world: World) =>
   events[name as keyof typeof events]?.(world) ??
@@ -74,8 +81,14 @@ function seen({ status, result }: Invocation) {
   const { statusCode, headers: _, body, ...more } = (result ?? {}) as any;
   return { status, http: statusCode, ...(body ? JSON.parse(body) : more) };
 }
-const well = (name: string) =>
-  name === "sweep" ? { status: "answered", failed: 0 } : { status: "answered", http: 200 };
+const well = (name: string) => ({
+  status: "answered",
+  ...(name === "sweep"
+    ? { failed: 0 }
+    : name === "worker"
+      ? { batchItemFailures: [] }
+      : { http: name === "exports-create" ? 202 : 200 }),
+});
 
 /** Every connection is closed by the other side. */
 async function hangUp(): Promise<void> {

@@ -240,7 +240,7 @@ describe("subaccounts that cannot work", () => {
     expect(await swept()).toMatchObject({ SubaccountsFailing: 0 });
   });
 
-  it("cost a run nothing where all are well: two commands for an idle subaccount", async () => {
+  it("cost a run nothing where all are well: three commands for an idle subaccount", async () => {
     const commands = async (count: number) => {
       await aStageOf(count);
       await swept();
@@ -249,7 +249,7 @@ describe("subaccounts that cannot work", () => {
     };
     const [few, more] = [await commands(2), await commands(5)];
     expect(more.slice().sort().join()).toBe(
-      [...few, ...Array(3).fill("find chats"), ...Array(3).fill("find chatsweeps")].sort().join(),
+      [...few, ...["find chats", "find chatsweeps", "find jobs"].flatMap((find) => [find, find, find])].sort().join(),
     );
   });
 });

@@ -55,8 +55,11 @@ async function failing(step: string, how: object, name: Name, request: Request =
 const account = async (fields: object) => create({}, await aWorld({ account: fields }));
 const hello = { body: { content: "Hello" } };
 
-/** How to get each error. NOT_FOUND and METHOD_NOT_ALLOWED belong to no operation. */
-const errors: Record<Exclude<ErrorCode, "NOT_FOUND" | "METHOD_NOT_ALLOWED">, () => Promise<Response>> = {
+/** How to get each error. NOT_FOUND, METHOD_NOT_ALLOWED and EXPORT_FAILED belong to no operation. */
+const errors: Record<
+  Exclude<ErrorCode, "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "EXPORT_FAILED">,
+  () => Promise<Response>
+> = {
   VALIDATION_ERROR: () => create({ body: { agent_version: -1 } }),
   ACCESS_TOKEN_REQUIRED: () => create({ token: undefined }),
   INVALID_ACCESS_TOKEN: () => create({ token: "expired" }),

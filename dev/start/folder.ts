@@ -8,7 +8,17 @@ import { aboutProcess, isAlive } from "./process.ts";
 export const DEFAULT_FOLDER = join(import.meta.dirname, "..", "..", ".local");
 
 const PID = "start.pid";
-const CONTENT = [PID, "dev.json", "gateway.log", "services.log", "secrets.json", "mongo", "redis", "retell.json"];
+const CONTENT = [
+  PID,
+  "dev.json",
+  "gateway.log",
+  "services.log",
+  "secrets.json",
+  "mongo",
+  "redis",
+  "retell.json",
+  "files",
+];
 
 /**
  * Takes the data folder for this process.

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { DEFAULT_FOLDER, holderOf, secretsOf } from "./folder.ts";
 import type { DevJson } from "./greeting.ts";
 
@@ -24,6 +24,7 @@ export async function environmentOf(
     UPSTASH_REDIS_REST_URL: upstash.url,
     UPSTASH_REDIS_REST_TOKEN: upstash.token,
     RETELL_BASE_URL: retell.url,
+    FILES_FOLDER: resolve(folder, "files"),
     ...(await secretsOf(folder)),
   };
 }

@@ -111,6 +111,18 @@ export function transcriptOf(
   };
 }
 
+/**
+ * A stored chat as clients see it, whole, however large it is. What is not imported yet has no seq, as in a transcript.
+ */
+export function wholeTranscript(chat: ChatSnapshot): Transcript {
+  const messages = visibleMessages(chat, false);
+  return {
+    ...withoutMessages(chat),
+    transcript: finalTextOf(chat) || transcriptText(chat.messages),
+    messages: needsImport(chat) ? messages.map(({ seq: _changes, ...message }) => message) : messages,
+  };
+}
+
 /** The messages that a window asks for, of any number and size. */
 function askedFor(chat: StoredChat, { afterSeq, afterRevision, withTools }: TranscriptWindow): Changes {
   if (afterRevision) {

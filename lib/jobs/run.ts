@@ -47,7 +47,9 @@ export async function runJob(kinds: JobKinds, message: JobMessage, until: number
   try {
     const kind = kinds[message.kind];
     const job = kind && (await jobs.claim(tenant, message.jobId));
-    if (job) await new Work(kind, job, message, tenant).run(until);
+    if (!job) return;
+    log.fields.operationId = job.operationId; // so that the lines are found with those of the request
+    await new Work(kind, job, message, tenant).run(until);
   } finally {
     await Promise.all(trailing);
     tenant.release();
@@ -93,6 +95,8 @@ class Work {
     if (!(await jobs.keep(this.#tenant, this.#job, step.state))) return false;
     this.#job = { ...this.#job, state: step.state, tries: 0 };
     const { waitMs = 0 } = step;
+    // An operator has paused the subaccount: nothing is written, and the sweep goes on when it is paused no more.
+    if ((await loadSubaccount(this.#tenant.subaccountId))?.paused) return false;
     if (waitMs === 0 && Date.now() + stepReserveMs < until) return true;
     if (await jobs.release(this.#tenant, this.#job, waitMs)) {
       await enqueue(this.#message, this.#tenant.log, waitMs > 0 ? waitMs + 1_000 : 0);

@@ -46,6 +46,7 @@ export const errors = {
   CHAT_END_FAILED: { status: 503, message: "The chat could not be ended" },
   CHAT_RETRIEVE_FAILED: { status: 503, message: "The chat could not be retrieved" },
   CHAT_LIST_FAILED: { status: 503, message: "The chats could not be listed" },
+  EXPORT_FAILED: { status: 503, message: "The file of the export could not be written" },
   CONNECTION_FAILED: { status: 503, message: "The database cannot be reached" },
   SUBACCOUNT_PAUSED: {
     status: 503,

@@ -34,4 +34,4 @@ export type Kind = keyof typeof units;
 export const windowCommands = { sliding: 8, oneScript: 4, fixed: 4 };
 
 /** Operations of MongoDB in a run of the sweep, for each subaccount that has nothing to do. */
-export const sweepOperationsPerTenant = 2;
+export const sweepOperationsPerTenant = 3;

@@ -32,7 +32,14 @@ export const LogLine = z.strictObject({
   operationId: z.guid(),
   /** Lambda's request id. Absent outside of Lambda: `npm run ops -- sweep`. */
   requestId: Id.optional(),
-  operation: z.enum([...Object.values(routes).map(({ name }) => name), "sweep", "indexes", "doctor", "subaccount"]),
+  operation: z.enum([
+    ...Object.values(routes).map(({ name }) => name),
+    "sweep",
+    "worker",
+    "indexes",
+    "doctor",
+    "subaccount",
+  ]),
 
   // Of a request: what was known when the line was written.
   route: z.enum(Object.values<Route>(routes).map(routeKey)).optional(),
@@ -90,6 +97,12 @@ export const LogLine = z.strictObject({
   // Of the cache, at DEBUG.
   key: z.string().optional(),
   bytes: z.number().int().optional(),
+
+  // Of a background job. `operationId` is that of the request that asked for it.
+  jobId: Id.optional(),
+  kind: Id.optional(),
+  attempt: z.number().int().optional(),
+  tries: z.number().int().optional(),
 
   // Of a run of the sweep.
   subaccounts: z.number().int().optional(),

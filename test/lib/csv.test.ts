@@ -40,7 +40,7 @@ function parsed(text: string): string[][] {
 
 /** The rows by the names of their columns. */
 function table(...chats: Transcript[]): Record<string, string>[] {
-  const [head = [], ...rows] = parsed((csvHead() + chats.map((one) => csvRows(one, berlin)).join("")).slice(1));
+  const [head = [], ...rows] = parsed((csvHead() + chats.map((one) => csvRows(one, berlin).text).join("")).slice(1));
   return rows.map((row) => Object.fromEntries(row.map((value, i) => [head[i], value])));
 }
 

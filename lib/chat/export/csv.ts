@@ -23,8 +23,8 @@ const options = {
 /** The beginning of a file: the byte order mark by which spreadsheets know UTF-8, and the names of the columns. */
 export const csvHead = () => stringify([columns], { ...options, bom: true });
 
-/** The rows of a chat. `clock` writes its times. */
-export function csvRows(chat: Transcript, clock: (ms: number) => string): string {
+/** The rows of a chat, and their number. `clock` writes its times. */
+export function csvRows(chat: Transcript, clock: (ms: number) => string): { text: string; rows: number } {
   const time = (ms: unknown) => (typeof ms === "number" ? clock(ms) : "");
   const about = {
     chat_id: chat.chat_id,
@@ -43,10 +43,11 @@ export function csvRows(chat: Transcript, clock: (ms: number) => string): string
     "role" in message ? [{ ...about, ...ofMessage(message, time) }] : [],
   );
   const all: Partial<Row>[] = rows.length > 0 ? rows : [about];
-  return stringify(
+  const text = stringify(
     all.map((row) => columns.map((name) => cell(row[name]))),
     options,
   );
+  return { text, rows: all.length };
 }
 
 type ShownMessage = Exclude<Transcript["messages"][number], { removed: true }>;

@@ -114,7 +114,7 @@ export async function page(tenant: TenantContext, limit: number, after: Position
  * Two ranges of one index, merged in its order: except for tombstones, no document is read that is not returned.
  * `$expr` compares across types as the index does, where `$lt` by itself finds values of one type only.
  */
-async function olderThan(all: object, after: Position): Promise<object[]> {
+export async function olderThan(all: object, after: Position): Promise<object[]> {
   const [start_timestamp, chat_id] = [await toBson(after.start_timestamp), await toBson(after.chat_id)];
   const older = { ...below("start_timestamp", start_timestamp), chat_id: noList };
   const sameTime = { ...below("chat_id", chat_id), start_timestamp: { $eq: start_timestamp, ...noList } };

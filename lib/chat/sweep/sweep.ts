@@ -1,3 +1,4 @@
+import { requeueOverdue } from "../../jobs/sweep.ts";
 import type { RequestLog } from "../../platform/logger.ts";
 import { sweepDueChats } from "./due.ts";
 import { searchOrphans } from "./orphans.ts";
@@ -31,7 +32,10 @@ export async function sweep(bounds: SweepBounds, log: RequestLog): Promise<Sweep
       continue;
     }
     result.subaccounts += 1;
-    await withTenant(subaccount, run, (tenant) => sweepDueChats(subaccount, tenant, run));
+    await withTenant(subaccount, run, async (tenant) => {
+      await requeueOverdue(tenant);
+      await sweepDueChats(subaccount, tenant, run);
+    });
   }
   const judgesFrom = await stageJudgedFrom(log);
   if (judgesFrom === undefined) return result;

@@ -1,6 +1,6 @@
 import { createHash, createHmac, hkdfSync, randomUUID, timingSafeEqual } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
-import { access, mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { createWriteStream } from "node:fs";
+import { access, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { config } from "../config.ts";
@@ -28,7 +28,7 @@ export function folder(root: string): Files {
 
     async put(_name, upload, number, bytes) {
       await replace(join(partsOf(upload), String(number)), (path) => writeFile(path, bytes, { mode: 0o600 }));
-      return { number, etag: createHash("md5").update(bytes).digest("hex") };
+      return { number, etag: etagOf(bytes) };
     },
 
     async finish(name, upload, parts) {
@@ -37,7 +37,7 @@ export function folder(root: string): Files {
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       await replace(path, (temporary) =>
         pipeline(
-          contentOf(parts.map(({ number }) => join(partsOf(upload), String(number)))),
+          contentOf(parts.map(({ number, etag }) => ({ path: join(partsOf(upload), String(number)), etag }))),
           createWriteStream(temporary, { mode: 0o600 }),
         ),
       );
@@ -95,8 +95,14 @@ function checked(text: string, pattern: RegExp): string {
   return text;
 }
 
-async function* contentOf(paths: string[]): AsyncGenerator<Buffer> {
-  for (const path of paths) yield* createReadStream(path);
+const etagOf = (bytes: Buffer) => createHash("md5").update(bytes).digest("hex");
+
+async function* contentOf(parts: { path: string; etag: string }[]): AsyncGenerator<Buffer> {
+  for (const { path, etag } of parts) {
+    const bytes = await readFile(path);
+    if (etagOf(bytes) !== etag) throw new Error("A part was replaced"); // as S3 refuses it
+    yield bytes;
+  }
 }
 
 /** Writes a file of another name first, so that a file is there whole or not at all. */
