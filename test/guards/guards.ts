@@ -153,6 +153,23 @@ export const guards: Guard[] = [
     ],
   },
   {
+    name: "the name in a tombstone: the create of a deleted chat is not done again",
+    file: "lib/chat/create-recovery.ts",
+    text: "if (await tombstones.findDeleted(tenant, request)) throw chatGone();",
+    test: [
+      "test/delete.test.ts",
+      "a deleted chat",
+      "is not created again by a repeat of its create, whether its key has noted the chat or not",
+    ],
+  },
+  {
+    name: "the second look at a tombstone: what a request beside the deletion has left is removed",
+    file: "lib/chat/sweep/tombstones.ts",
+    text: "await removeTraces(tenant, chatId)",
+    instead: "await Promise.resolve()",
+    test: ["test/delete.test.ts", "a deleted chat", "is dropped from the caches by the sweep where Redis was away"],
+  },
+  {
     name: "tombstones are left out: no read finds a chat that was given up",
     file: "lib/chat/store/collection.ts",
     text: "=> ({ subaccountId, ...isPresent });",
