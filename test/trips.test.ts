@@ -107,29 +107,29 @@ const cases: Case[] = [
     prepare: with_(ongoing, ({ chatId }) =>
       control("retell", "PATCH", `/chats/${chatId}`, { add: [{ role: "agent", content: "Are you there?" }] }),
     ),
-    warm: "U → M → R → M",
-    elsewhere: "U → U → M → R → M",
-    cold: "U → U → M → R → M",
-    alone: "U → M∥M → U → M → M → R∥U → M",
+    warm: "U → M → R → M∥M",
+    elsewhere: "U → U → M → R → M∥M",
+    cold: "U → U → M → R → M∥M",
+    alone: "U → M∥M → U → M → M → R∥U → M∥M",
   },
   {
     what: "message",
     name: "message",
     prepare: ongoing,
     more: { body: { content: "ping" } },
-    warm: "U → M → R → M",
-    elsewhere: "U → U → M → R → M",
-    cold: "U → U → M → R → M",
-    alone: "U → M∥M → U → M → M∥U → R → M",
+    warm: "U → M → R → M∥M",
+    elsewhere: "U → U → M → R → M∥M",
+    cold: "U → U → M → R → M∥M",
+    alone: "U → M∥M → U → M → M∥U → R → M∥M",
   },
   {
     what: "create",
     name: "create",
     prepare: newChat,
-    warm: "U → M → R → M → U",
-    elsewhere: "U → U → M → R → M → U",
-    cold: "U → U → M → R → M → U",
-    alone: "U → M∥M → U → M∥M → R∥U → M → U",
+    warm: "U → M → R → M∥M → U",
+    elsewhere: "U → U → M → R → M∥M → U",
+    cold: "U → U → M → R → M∥M → U",
+    alone: "U → M∥M → U → M∥M → R∥U → M∥M → U",
   },
   {
     what: "end",
@@ -232,10 +232,10 @@ describe("trips in special cases", () => {
     const instance = await anInstance();
     const keyed = { headers: { "idempotency-key": crypto.randomUUID() } };
     const message = { ...(await ongoing(world, instance)), ...keyed, body: { content: "ping" } };
-    expect(await wire.steps(() => ok(instance, "message", message))).toBe("U → M → R → M");
+    expect(await wire.steps(() => ok(instance, "message", message))).toBe("U → M → R → M∥M");
     expect(await wire.steps(() => ok(instance, "message", message))).toBe("U → M → M → M");
     const create = { ...(await newChat(world, instance)), ...keyed };
-    expect(await wire.steps(() => ok(instance, "create", create))).toBe("U → M∥M → R → M → M∥U");
+    expect(await wire.steps(() => ok(instance, "create", create))).toBe("U → M∥M → R → M∥M → M∥U");
     expect(await wire.steps(() => ok(instance, "create", create))).toBe("U → M∥M → M");
   });
 
@@ -275,8 +275,8 @@ describe("trips in special cases", () => {
     const instance = await anInstance();
     const request = await ongoing(world, instance);
     const say = (content: string) => () => instance.call("message", { ...request, body: { content } });
-    expect(await wire.steps(say("silence"))).toBe("U → M → R → M∥R");
-    expect(await wire.steps(say("goodbye"))).toBe("U → M → R → M∥R → M → M → U");
+    expect(await wire.steps(say("silence"))).toBe("U → M → R → M∥M∥R");
+    expect(await wire.steps(say("goodbye"))).toBe("U → M → R → M∥M∥R → M → M → U");
   });
 });
 

@@ -1,7 +1,7 @@
 import "./support/own-retell.ts";
 import type { Document } from "mongodb";
 import { afterEach, describe, expect, it } from "vitest";
-import { at, send, stored } from "./support/chats.ts";
+import { at, send, stored, sweepLater } from "./support/chats.ts";
 import { aGateway } from "./support/gateway.ts";
 import { aChat, aWorld, call, control, fault, type World } from "./support/world.ts";
 
@@ -76,6 +76,7 @@ describe("Retell's deliveries", () => {
     const told: Document[] = await deliveries(world, ids.length * 3);
     expect(new Set(told.map(({ event, chat_id }) => `${event} ${chat_id}`)).size).toBeLessThan(told.length); // twice
     for (const id of ids) {
+      await sweepLater(world, id);
       const chat = await stored(world, id);
       expect(chat).toMatchObject({ chat_status: "ended", message_count: 3 });
       expect(chat?.internal.nextSweepAt).toBeUndefined();

@@ -84,6 +84,7 @@ describe("a webhook's values", () => {
     const told = { ...named, chat_analysis: real, chat_cost: cost, collected_dynamic_variables: collected };
     await tell(world, "chat_analyzed", told);
     await tell(world, "chat_analyzed", { ...told, chat_analysis: empty, chat_cost: { product_costs: [] } });
+    await sweepLater(world, chatId);
     const chat = await stored(world, chatId);
     expect(chat).toMatchObject({ chat_analysis: real, chat_cost: cost, collected_dynamic_variables: collected });
     expect(chat?.internal.nextSweepAt).toBeUndefined();
@@ -110,6 +111,7 @@ describe("a webhook's values", () => {
     readsAs(second);
     const before = await reads(chatId);
     await tell(world, "chat_analyzed", { ...named, ...first, chat_cost: { combined_cost: 1 } }); // an old one
+    await sweepLater(world, chatId); // reads nothing, as nothing is missing
     expect((await reads(chatId)) - before).toBe(1);
     const chat = await stored(world, chatId);
     expect(chat).toMatchObject({
@@ -224,7 +226,8 @@ describe("a cost", () => {
     await tell(world, "chat_analyzed", { ...named, ...told });
     const chat = await stored(world, chatId);
     expect([chat?.chat_cost.combined_cost, chat?.chat_cost.product_costs]).toEqual([number, [{ cost: 1 }]]);
-    expect(chat?.internal.nextSweepAt === undefined).toBe(number !== undefined);
+    await sweepLater(world, chatId);
+    expect((await stored(world, chatId))?.internal.nextSweepAt === undefined).toBe(number !== undefined);
   });
 });
 

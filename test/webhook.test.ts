@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { toEvent } from "../dev/event.ts";
 import { handler } from "../functions/webhook.ts";
 import { encrypt } from "../lib/platform/crypto.ts";
+import { sweepLater } from "./support/chats.ts";
 import { linesOf } from "./support/instance.ts";
 import { aChat, aContext, aWorld, call, central, control, fault, type World } from "./support/world.ts";
 
@@ -73,6 +74,7 @@ describe("a webhook", () => {
       chat_analysis: { chat_summary: "short", chat_successful: true },
     };
     await tell(world, "chat_analyzed", analyzed); // before chat_ended
+    await sweepLater(world, chatId);
     const after = await stored(world, chatId);
     expect(after).toMatchObject({
       chat_status: "ended",

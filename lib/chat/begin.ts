@@ -17,6 +17,8 @@ export interface BegunTurn {
   /** It may be repeated with its key, and is then told what the first answer told. */
   isKeyed: boolean;
   user: UserMessage;
+  /** When the chat began, epoch ms. */
+  startedAt: number;
 }
 
 const rounds = 3;
@@ -45,7 +47,7 @@ export async function begin(
     if (begun) {
       if (typeof begun.agentId === "string") tenant.log.fields.agentId = begun.agentId;
       const user = toUserMessage(message, begun.seq);
-      return { turnId, content: said.content, isKeyed: key !== undefined, user };
+      return { turnId, content: said.content, isKeyed: key !== undefined, user, startedAt: begun.startedAt };
     }
     const found = await findObstacle(tenant, chatId, key);
     if (found.kind === "sent") return replayOf(await chatForReplay(context, found.turnId), found.turnId);

@@ -7,6 +7,7 @@ import type { RetellChatRequest, RetellClient } from "../retell/client.ts";
 import type { RetellChat } from "../retell/schema.ts";
 import type { Begun } from "./context.ts";
 import { type StoredChat, toStoredMessage } from "./model.ts";
+import { numbered, withWords } from "./search/with-words.ts";
 import * as chats from "./store/chats.ts";
 import * as tombstones from "./store/tombstones.ts";
 import { unstoredChatMs } from "./timing.ts";
@@ -94,7 +95,7 @@ export async function storeRecoveredChat(
 }
 
 async function insert(tenant: TenantContext, chat: StoredChat): Promise<StoredChat> {
-  await chats.insert(tenant, chat);
+  await withWords(chats.insert(tenant, chat), tenant, chat, numbered(chat, chat.messages));
   tenant.log.metrics.add("ChatsCreated");
   return chat;
 }

@@ -7,6 +7,7 @@ import * as cache from "./cache.ts";
 import type { ChatContext } from "./context.ts";
 import { endAtRetell } from "./end.ts";
 import type { Tombstone } from "./model.ts";
+import * as searchIndex from "./search/mongo-index.ts";
 import * as tombstones from "./store/tombstones.ts";
 import { deletePatienceMs, leaseMs } from "./timing.ts";
 
@@ -64,8 +65,12 @@ export async function deleteChat(
  *
  * @throws When a place cannot be reached.
  */
-export async function removeTraces({ subaccountId }: TenantContext, chatId: string): Promise<void> {
-  await cache.forgetOrThrow([cache.listKey(subaccountId), cache.chatKey(subaccountId, chatId)]);
+export async function removeTraces(tenant: TenantContext, chatId: string): Promise<void> {
+  const { subaccountId } = tenant;
+  await Promise.all([
+    cache.forgetOrThrow([cache.listKey(subaccountId), cache.chatKey(subaccountId, chatId)]),
+    searchIndex.remove(tenant, chatId),
+  ]);
 }
 
 /** @returns Why Retell may still have the chat; undefined when it has deleted it. */

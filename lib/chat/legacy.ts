@@ -5,6 +5,7 @@ import type { RetellMessage } from "../retell/schema.ts";
 import type { ChatContext } from "./context.ts";
 import { type FinalHistory, forgetIfOver, storeEnding } from "./ending.ts";
 import { type ChatSnapshot, isUser, needsImport, type StoredMessage, toStoredMessage } from "./model.ts";
+import { numbered, withWords } from "./search/with-words.ts";
 import { fitsDocument } from "./size.ts";
 import * as chats from "./store/chats.ts";
 import * as settling from "./store/settling.ts";
@@ -64,7 +65,12 @@ export async function importHistory(
     return closeWithoutImport(tenant, chat, known, messages);
   }
   const retellUserCount = (entries ?? messages).filter(isUser).length;
-  const imported = await settling.importMessages(tenant, chat, messages, retellUserCount);
+  const imported = await withWords(
+    settling.importMessages(tenant, chat, messages, retellUserCount),
+    tenant,
+    chat,
+    numbered(chat, messages),
+  );
   if (imported) await forgetIfOver(tenant, imported);
   return undefined;
 }

@@ -132,10 +132,14 @@ export interface StoredChat {
     endRequestedAt?: Date;
     /** When the sweep looks next. */
     nextSweepAt?: Date;
+    /** The sweep reads it at Retell then, though nothing seems to be missing. */
+    readAgain?: true;
     /** Since when Retell has refused every read of the sweep. */
     refusedSince?: Date;
     /** The document is a tombstone. */
     tombstone?: Tombstone;
+    /** The revision at which the sweep indexed the whole chat for the search. */
+    wordsRevision?: number;
     /** `key=value` of the scalars in metadata, for filtering. */
     tags?: string[];
   };
@@ -143,28 +147,6 @@ export interface StoredChat {
 
 /** A chat as it was read, with the server's clock at that moment. */
 export type ChatSnapshot = StoredChat & { now: Date };
-
-/**
- * The chat with messages of the expected shape, whatever was stored: others write into the collection. An item that is
- * no message is replaced by a placeholder, so that the seq of those after it stays.
- */
-export function withReadableMessages<Chat extends StoredChat>(chat: Chat): Chat {
-  const found: unknown = chat.messages;
-  return { ...chat, messages: Array.isArray(found) ? found.map(readableMessage) : [] };
-}
-
-function readableMessage(found: unknown): StoredMessage {
-  const { role, content, message_id, created_timestamp, ...more } = Object(found);
-  if (typeof role !== "string") return { role: "unreadable" };
-  const isText = typeof content === "string";
-  return {
-    ...(typeof message_id === "string" ? { message_id } : {}),
-    role,
-    ...(content === undefined || content === null ? {} : { content: isText ? content : JSON.stringify(content) }),
-    ...(typeof created_timestamp === "number" ? { created_timestamp } : {}),
-    ...more,
-  };
-}
 
 /** An entry of Retell as it is stored: it keeps its id, or gets one of ours. */
 export function toStoredMessage(entry: RetellMessage, turn?: string): StoredMessage {

@@ -98,7 +98,7 @@ export const SendMessageBody = z.object({
 const ClientMessageId = z.string().optional().meta({ description: "As the message was sent with it" });
 
 /** A number in a query string. A parameter given twice arrives as `1,2` and is refused. */
-const QueryInteger = (min: number, max: number) =>
+export const QueryInteger = (min: number, max: number) =>
   z
     .string()
     .regex(/^-?\d{1,9}$/, "Must be a whole number")

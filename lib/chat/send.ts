@@ -16,6 +16,8 @@ import {
   toStoredMessage,
 } from "./model.ts";
 import { isOpen, type Outcome, type Sent, settledOutcome, unknownOutcome } from "./outcome.ts";
+import type { NumberedMessage } from "./search/search-index.ts";
+import { withWords } from "./search/with-words.ts";
 import { type Settled, settle } from "./settle.ts";
 import { shortenStored } from "./shorten.ts";
 import { maxReplyBytes } from "./size.ts";
@@ -67,7 +69,7 @@ export async function send(context: SendContext, said: ClientMessage, key: Idemp
  */
 async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcome> {
   const { tenant, chatId, retell, deadline } = context;
-  const { turnId, isKeyed } = turn;
+  const { turnId, isKeyed, startedAt } = turn;
   let reply: RetellMessage[];
   const calledAt = performance.now();
   try {
@@ -82,7 +84,12 @@ async function callRetell(context: SendContext, turn: BegunTurn): Promise<Outcom
   const mayBeOver = mayEnd(entries); // the answer of a completion has no status
   const isEndPending = isKeyed && mayBeOver;
   const [finished, final] = await Promise.all([
-    finish(context, turnId, entries, { isEndPending, ...(mayBeOver ? { waitMs: endedChatMs } : {}) }),
+    withWords(
+      finish(context, turnId, entries, { isEndPending, ...(mayBeOver ? { waitMs: endedChatMs } : {}) }),
+      tenant,
+      { chat_id: chatId, start_timestamp: startedAt },
+      saidIn(turn, entries),
+    ),
     mayBeOver ? readFinalHistory(context) : undefined,
   ]);
   // Another request has settled it: what is stored of it is the answer.
@@ -110,6 +117,12 @@ function readIfReachable({ tenant, chatId }: SendContext): Promise<ChatSnapshot 
 }
 
 const isDeleted = (error: unknown) => error instanceof ApiError && error.code === "CHAT_NOT_FOUND";
+
+/** What was said in a turn. The reply follows the user's message: nobody else appends while the turn is open. */
+function saidIn({ user, content }: BegunTurn, reply: StoredMessage[]): NumberedMessage[] {
+  const entries = [{ role: "user", content }, ...reply];
+  return entries.map((entry, index) => ({ ...entry, seq: user.seq + index }));
+}
 
 /** Whether the agent may have ended the chat with this reply: it holds more than messages, such as a tool call, or none of the agent. */
 const mayEnd = (reply: StoredMessage[]) => !reply.some(({ role }) => role === "agent") || !reply.every(isAgentOrUser);

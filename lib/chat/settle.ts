@@ -6,6 +6,8 @@ import { type FinalHistory, forgetIfOver, storeEnding } from "./ending.ts";
 import { importHistory, markOverflow } from "./legacy.ts";
 import { type ChatSnapshot, isImported, isLive, needsImport, type StoredMessage, type Turn } from "./model.ts";
 import { reconcile, type Step } from "./reconcile.ts";
+import type { NumberedMessage } from "./search/search-index.ts";
+import { numbered, withWords } from "./search/with-words.ts";
 import { shortenStored } from "./shorten.ts";
 import { fitsDocument, maxShortenedBytes } from "./size.ts";
 import * as chats from "./store/chats.ts";
@@ -104,7 +106,7 @@ async function applySteps(
   let chat: ChatSnapshot | null = start;
   while (chat) {
     // A legacy chat that ended under the old server keeps the messages that it has.
-    const step = isImported(chat) ? reconcile(chat, history, settleTimes()) : ({ kind: "none" } as const);
+    const step: Step = isImported(chat) ? reconcile(chat, history, settleTimes()) : ({ kind: "none" } as const);
     const turn: Turn | undefined = chat.internal?.turn;
     switch (step.kind) {
       case "later":
@@ -121,14 +123,19 @@ async function applySteps(
           const messages = [...chat.messages, ...step.entries];
           return closed && { chat: { ...closed, messages }, openTurn: undefined };
         }
-        chat = await append(tenant, chat, step);
+        chat = await withWords(append(tenant, chat, step), tenant, chat, saidIn(chat, step.entries));
         if (chat && turn) logSettled(tenant, chatId, turn, "delivered");
         break;
       case "correct":
-        chat = await correct(tenant, chat, step);
+        chat = await withWords(correct(tenant, chat, step), tenant, chat, correctedIn(chat, step));
         break;
       case "prepend":
-        chat = await settling.prepend(tenant, chat, step.entries);
+        chat = await withWords(
+          settling.prepend(tenant, chat, step.entries),
+          tenant,
+          chat,
+          numbered(chat, step.entries, -step.entries.length),
+        );
         break;
       case "fail":
         if (turn) await fail(tenant, chat, turn, step);
@@ -139,6 +146,17 @@ async function applySteps(
   }
   return undefined;
 }
+
+/** What was said in the open turn, and the entries that follow. */
+function saidIn(chat: ChatSnapshot, entries: StoredMessage[]): NumberedMessage[] {
+  const turn = chat.internal?.turn?.id;
+  const known = turn ? numbered(chat, chat.messages).filter(({ internal }) => internal?.turn === turn) : [];
+  return [...known, ...numbered(chat, entries, chat.messages.length)];
+}
+
+/** A message with its new text. */
+const correctedIn = (chat: ChatSnapshot, { index, content }: StepOf<"correct">) =>
+  numbered(chat, chat.messages.slice(index, index + 1), index).map((message) => ({ ...message, content }));
 
 /** Appends entries. They are shortened if the document would be too large with them. */
 async function append(tenant: TenantContext, chat: ChatSnapshot, step: StepOf<"append">): Promise<ChatSnapshot | null> {

@@ -38,6 +38,8 @@ const tenant: Index[] = [
     key: { subaccountId: 1, "internal.nextSweepAt": 1 },
     options: { partialFilterExpression: { "internal.nextSweepAt": { $exists: true } } },
   },
+  // For the search: the chats with a word, newest first.
+  { collection: "chatwords", key: { subaccountId: 1, words: 1, order: -1 } },
   { collection: "chatagents", key: { agentId: 1, subaccountId: 1 } },
   // Background jobs: the newest of a kind, those that the sweep must look at, and the end of their documents.
   { collection: "jobs", key: { subaccountId: 1, kind: 1, createdAt: -1, _id: -1 } },

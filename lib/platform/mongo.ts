@@ -89,6 +89,9 @@ export const isTypeMismatch = (error: unknown) => hasCode(error, 14);
 /** Whether Mongo refused a write because the document would be over 16 MB. */
 export const isTooLarge = (error: unknown) => hasCode(error, 10334) || hasCode(error, 17419);
 
+/** Whether Mongo stopped a command at its `maxTimeMS`. */
+export const isOutOfTime = (error: unknown) => hasCode(error, 50);
+
 /** Whether Mongo refused the name of a database. Our collections have valid names. */
 export const isInvalidName = (error: unknown) => hasCode(error, 73);
 

@@ -17,7 +17,7 @@ const groupSize = 200;
 const exact = { promoteValues: false, bsonRegExp: true } as const;
 
 /** What a move copies of a subaccount: both databases may have documents of others. */
-const copied = ["chats", "chatagents", "chatrequests", "jobs"];
+const copied = ["chats", "chatagents", "chatrequests", "chatwords", "jobs"];
 
 /** Other collections of a database, which a move does not copy. */
 export async function otherCollections(db: Db): Promise<string[]> {

@@ -2,7 +2,8 @@ import { runIn, type TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { driver, isUnreachable } from "../../platform/mongo.ts";
 import type { Position, SortKey, SortKeys } from "../cursor.ts";
-import { type ChatSnapshot, countOf, type StoredChat, type StoredMessage, withReadableMessages } from "../model.ts";
+import { type ChatSnapshot, countOf, type StoredChat, type StoredMessage } from "../model.ts";
+import { withReadableMessages } from "../readable.ts";
 import { silentChatMs } from "../timing.ts";
 import { findDurable, localRead, messageCount, ofTenant, oneChat, run } from "./collection.ts";
 
@@ -94,16 +95,7 @@ export async function page(tenant: TenantContext, limit: number, after: Position
       .sort({ start_timestamp: -1, chat_id: -1 })
       .skip(after?.skip ?? 0)
       .limit(limit)
-      .project<FoundChat>({
-        _id: 0,
-        chat_id: 1,
-        agent_id: 1,
-        chat_status: 1,
-        start_timestamp: 1,
-        end_timestamp: 1,
-        message_count: listedCount,
-        createdAt: 1,
-      })
+      .project<FoundChat>(listedFields)
       .toArray(),
   ).catch((cause) => {
     throw isUnreachable(cause) ? cause : new ApiError("CHAT_LIST_FAILED", { cause });
@@ -142,6 +134,18 @@ function below(field: keyof SortKeys, value: unknown): object {
 
 /** The old server counts tool calls as messages, so its chats are counted anew. */
 const listedCount = { $cond: [{ $gt: ["$internal.retellUserCount", null] }, "$message_count", messageCount] };
+
+/** What is read of a chat for a list. */
+export const listedFields = {
+  _id: 0,
+  chat_id: 1,
+  agent_id: 1,
+  chat_status: 1,
+  start_timestamp: 1,
+  end_timestamp: 1,
+  message_count: listedCount,
+  createdAt: 1,
+} as const;
 
 /** A new chat's document, with the opening messages that Retell gave. */
 export function newChatDocument(

@@ -3,7 +3,8 @@ import { runIn, type TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { isTypeMismatch } from "../../platform/mongo.ts";
 import { sleep } from "../../platform/time.ts";
-import { type ChatSnapshot, type StoredChat, withReadableMessages } from "../model.ts";
+import type { ChatSnapshot, StoredChat } from "../model.ts";
+import { withReadableMessages } from "../readable.ts";
 import { durableMs, durablePollMs } from "../timing.ts";
 
 /** Leaves tombstones out. */

@@ -1,6 +1,6 @@
 import type { UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
-import { type ChatSnapshot, isComplete, type StoredChat } from "../model.ts";
+import type { ChatSnapshot, StoredChat } from "../model.ts";
 import { endedChatMs } from "../timing.ts";
 import { msFromNow, nextRevision, oneChat, run, updateUnchanged } from "./collection.ts";
 
@@ -18,17 +18,18 @@ export type Ending = Partial<
   >
 > & { "internal.endedIn"?: string; "internal.importPending"?: true };
 
-/** Writes how a chat finished. The first end_timestamp and endedAt stay. */
+/**
+ * Writes how a chat finished. The first end_timestamp and endedAt stay. The sweep looks once more even if nothing is
+ * missing: it indexes the chat for the search.
+ */
 export async function close(tenant: TenantContext, seen: ChatSnapshot, ending: Ending): Promise<ChatSnapshot | null> {
   const isOpen = seen.internal?.turn !== undefined; // the turn decides when the sweep looks
-  const isDone = isComplete({ ...seen, ...ending });
   return updateUnchanged(tenant, seen, {
     $set: {
       ...ending,
       "internal.endingRevision": nextRevision(seen),
-      ...(isOpen || isDone ? {} : { "internal.nextSweepAt": msFromNow(endedChatMs) }),
+      ...(isOpen ? {} : { "internal.nextSweepAt": msFromNow(endedChatMs) }),
     },
-    ...(!isOpen && isDone ? { $unset: { "internal.nextSweepAt": "" } } : {}),
     $inc: { "internal.revision": 1 },
     $currentDate: { updatedAt: true },
   });

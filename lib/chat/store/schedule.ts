@@ -42,31 +42,42 @@ export async function claim(tenant: TenantContext, { _id, nextSweepAt }: DueChat
   return (await run(tenant, (chats) => chats.updateOne(filter, update))).modifiedCount === 1;
 }
 
+/** What a sweep has found out about a chat. */
+export interface Swept {
+  /** When it is due again; undefined: not any more. */
+  sweepAt: Date | undefined;
+  /** Since when Retell has refused to show it; undefined: it does not. */
+  refusedSince: Date | undefined;
+  /** The revision at which it is indexed for the search; undefined for a chat that is not imported. */
+  wordsRevision: number | undefined;
+}
+
 /**
- * Sets when a claimed chat is due again, and since when Retell has refused to show it; undefined: it is due no more, or
- * Retell does not refuse it. A send that came first has set its own time, and nothing is written.
+ * Notes what a sweep has found out about a chat that it claimed. A send that came first has set its own time, and nothing is written.
  */
 export async function reschedule(
   tenant: TenantContext,
   _id: DueChat["_id"],
-  { sweepAt, refusedSince }: { sweepAt: Date | undefined; refusedSince: Date | undefined },
+  { sweepAt, refusedSince, wordsRevision }: Swept,
   seen: ChatSnapshot,
 ): Promise<void> {
   const filter = { _id, ...ofTenant(tenant), "internal.revision": seen.internal?.revision };
   const $set = {
     ...(sweepAt && { "internal.nextSweepAt": sweepAt }),
     ...(refusedSince && { "internal.refusedSince": refusedSince }),
+    ...(wordsRevision !== undefined && { "internal.wordsRevision": wordsRevision }),
   };
   const $unset: UpdateFilter<StoredChat>["$unset"] = {
+    "internal.readAgain": "",
     ...(!sweepAt && { "internal.nextSweepAt": "" }),
     ...(!refusedSince && { "internal.refusedSince": "" }),
   };
   await run(tenant, (chats) => chats.updateOne(filter, { $set, $unset }));
 }
 
-/** Sets when the sweep looks at a chat next. */
+/** Sets when the sweep looks at a chat next, and has it read at Retell then. */
 export async function postpone(tenant: TenantContext, chatId: string, ms: number): Promise<void> {
-  const $set = { "internal.nextSweepAt": msFromNow(ms) };
+  const $set = { "internal.nextSweepAt": msFromNow(ms), "internal.readAgain": true as const };
   await run(tenant, (chats) => chats.updateOne(oneChat(tenant, chatId), { $set }));
 }
 

@@ -44,7 +44,7 @@ export async function begin(
   tenant: TenantContext,
   chatId: string,
   { id, operationId, message, leaseMs }: NewTurn,
-): Promise<{ seq: number; agentId: unknown } | null> {
+): Promise<{ seq: number; agentId: unknown; startedAt: number } | null> {
   const key = message.internal?.key;
   const begun = await updateAndCount(
     tenant,
@@ -72,7 +72,7 @@ export async function begin(
       $currentDate: { "internal.turn.at": true, lastMessageAt: true, updatedAt: true },
     },
   );
-  return begun && { seq: begun.lastSeq, agentId: begun.agent_id };
+  return begun && { seq: begun.lastSeq, agentId: begun.agent_id, startedAt: begun.start_timestamp };
 }
 
 /**
@@ -203,9 +203,16 @@ function failUpdate(
 }
 
 /** What an answer needs of a chat after a write, whose messages are not read. */
-type Counted = Pick<StoredChat, "chat_status" | "agent_id" | "internal"> & { lastSeq: number };
+type Counted = Pick<StoredChat, "chat_status" | "agent_id" | "start_timestamp" | "internal"> & { lastSeq: number };
 
-const countedFields = { _id: 0, count: { $size: "$messages" }, internal: 1, chat_status: 1, agent_id: 1 };
+const countedFields = {
+  _id: 0,
+  count: { $size: "$messages" },
+  internal: 1,
+  chat_status: 1,
+  agent_id: 1,
+  start_timestamp: 1,
+};
 
 async function updateAndCount(
   tenant: TenantContext,
@@ -217,6 +224,6 @@ async function updateAndCount(
   const changed = await runCounting(tenant, chatId, (chats) => chats.findOneAndUpdate(filter, update, options));
   if (!changed) return null;
   // The driver types what it returns as a whole chat, whatever the projection.
-  const { count, chat_status, agent_id, internal } = changed as typeof changed & { count: number };
-  return { chat_status, agent_id, internal, lastSeq: count - (internal?.prependedCount ?? 0) };
+  const { count, internal, ...fields } = changed as typeof changed & { count: number };
+  return { ...fields, internal, lastSeq: count - (internal?.prependedCount ?? 0) };
 }

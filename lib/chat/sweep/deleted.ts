@@ -4,9 +4,9 @@ import type { ChatContext } from "../context.ts";
 import type { ChatSnapshot } from "../model.ts";
 import { type Settled, settle } from "../settle.ts";
 import * as chats from "../store/chats.ts";
-import * as schedule from "../store/schedule.ts";
 import { deletedAtRetellMs } from "../timing.ts";
 import { callSignal } from "./run.ts";
+import { indexAndReschedule } from "./words.ts";
 
 /** Of how many other chats of the subaccount Retell must show one, before a chat counts as deleted there. */
 const maxWitnesses = 5;
@@ -54,6 +54,6 @@ export async function closeDeleted(context: ChatContext, id: ObjectId): Promise<
   const settled = await settle(context, { history, signal: callSignal() });
   tenant.log.warn("A chat was closed: Retell has refused to show it for a week");
   // Retell has nothing more to tell of it.
-  await schedule.reschedule(tenant, id, { sweepAt: undefined, refusedSince: undefined }, settled.chat);
+  await indexAndReschedule(tenant, id, settled.chat, { sweepAt: undefined, refusedSince: undefined });
   return settled;
 }

@@ -5,8 +5,10 @@ import { RequestLog } from "../../platform/logger.ts";
 import type { ChatContext } from "../context.ts";
 import { removeTraces } from "../delete.ts";
 import { retryEnd } from "../end.ts";
-import type { Turn } from "../model.ts";
+import { isComplete, type Turn } from "../model.ts";
+import { isFinal } from "../read.ts";
 import { type Settled, settle } from "../settle.ts";
+import * as chats from "../store/chats.ts";
 import type { DueChat } from "../store/schedule.ts";
 import * as schedule from "../store/schedule.ts";
 import { claimMs, inactiveAccountWaitMs } from "../timing.ts";
@@ -15,6 +17,7 @@ import { isAnswer, nextSweepAt } from "./next.ts";
 import { activeRetell, callSignal, countFailed, countFailing, type SweepRun } from "./run.ts";
 import type { Subaccount } from "./subaccounts.ts";
 import { sweepTombstone } from "./tombstones.ts";
+import { indexAndReschedule } from "./words.ts";
 
 /** Handles the due chats of one subaccount. */
 export async function sweepDueChats(subaccount: Subaccount, tenant: TenantContext, run: SweepRun): Promise<void> {
@@ -73,7 +76,12 @@ async function postponeAll(tenant: TenantContext, dueChats: DueChat[]): Promise<
 
 async function sweepChat(context: ChatContext, id: ObjectId): Promise<Settled> {
   const { tenant } = context;
-  const read = await settle(context, { signal: callSignal() });
+  const current = await chats.getOrThrow(tenant, context.chatId);
+  if (isFinal(current) && isComplete(current) && !current.internal?.readAgain) {
+    await indexAndReschedule(tenant, id, current, { sweepAt: undefined, refusedSince: undefined });
+    return { chat: current, openTurn: undefined, failure: undefined };
+  }
+  const read = await settle(context, { signal: callSignal(), current });
   const settled = await retryEnd(context, read, { callSignal, answerSignal: callSignal });
   const { chat, openTurn, failure } = settled;
   const turn = chat.internal?.turn;
@@ -86,7 +94,7 @@ async function sweepChat(context: ChatContext, id: ObjectId): Promise<Settled> {
   if (isRefused && refusedSince && (await isDeletedAtRetell(context, chat, refusedSince))) {
     return closeDeleted(context, id);
   }
-  await schedule.reschedule(tenant, id, { sweepAt: nextSweepAt(chat, failure), refusedSince }, chat);
+  await indexAndReschedule(tenant, id, chat, { sweepAt: nextSweepAt(chat, failure), refusedSince });
   return settled;
 }
 

@@ -1,0 +1,78 @@
+import * as z from "zod";
+import { parseJson } from "../../platform/json.ts";
+import { Text } from "../../platform/text.ts";
+import { ListedChat, QueryInteger } from "../schema.ts";
+import { maxQueryUnits, parseQuery, type Term } from "./query.ts";
+import { hash32 } from "./words.ts";
+
+/** Where a page of a search begins: at this key, without the chats of this key that were shown. */
+export interface SearchPosition {
+  key: number;
+  shown: string[];
+}
+
+const CursorParts = z.tuple([z.number().int().min(0), z.array(z.string().max(128)).max(100), z.number().int()]);
+
+/** The position as an opaque text, with the search that it belongs to. */
+export const encodeSearchCursor = ({ key, shown }: SearchPosition, search: number) =>
+  Buffer.from(JSON.stringify([key, shown, search])).toString("base64url");
+
+const Terms = Text(1, maxQueryUnits)
+  .meta({
+    description:
+      '1 to 5 words in what agent and user said, all of which are found in a chat. `"in quotes"`: one after the other. `refun*`: words that begin so, from 3 letters',
+    example: "refund",
+  })
+  .transform((text, context): Term[] => {
+    const terms = parseQuery(text);
+    if (typeof terms !== "string") return terms;
+    context.addIssue({ code: "custom", message: terms });
+    return z.NEVER;
+  });
+
+export const SearchQuery = z
+  .object({
+    q: Terms,
+    limit: QueryInteger(1, 50).default(20).meta({ description: "Chats per page", example: 20 }),
+    cursor: Text(1, 8_192)
+      .meta({ pattern: "^[A-Za-z0-9_-]+$", description: "`meta.nextCursor` of the page before, with the same search" })
+      .optional(),
+  })
+  .transform(({ limit, cursor, ...search }, context) => {
+    const hash = hash32(JSON.stringify(search));
+    const known = { ...search, limit, hash };
+    if (cursor === undefined) return { ...known, from: undefined };
+    const parts = CursorParts.safeParse(parseJson(Buffer.from(cursor, "base64url").toString()));
+    if (parts.success && parts.data[2] === hash) {
+      const [key, shown] = parts.data;
+      return { ...known, from: { key, shown } };
+    }
+    context.addIssue({ code: "custom", path: ["cursor"], message: "Must be a nextCursor of this search" });
+    return z.NEVER;
+  });
+
+export const SearchMatch = z.object({
+  seq: z.number().int().meta({ description: "Of the message, as in the transcript" }),
+  role: z.string().meta({ description: "`agent` or `user`" }),
+  text: z.string().meta({
+    description: "About 200 characters of the message. `…` stands where it was cut",
+    example: "…I would like a refund for my order…",
+  }),
+  highlights: z.array(z.tuple([z.number().int(), z.number().int()])).meta({
+    description: "What was found in `text`: from (inclusive) and to (exclusive) in UTF-16 units, as JavaScript counts",
+    example: [[16, 22]],
+  }),
+});
+
+export const FoundChat = ListedChat.extend({
+  matches: z.array(SearchMatch).meta({ description: "Up to 3 messages in which it was found, in order" }),
+});
+
+export const SearchMeta = z.object({
+  count: z.number().int(),
+  hasMore: z.boolean(),
+  nextCursor: z.string().optional(),
+  partial: z.literal(true).optional().meta({
+    description: "The search stopped at its limit of time or of chats to look at: `nextCursor` goes on from there",
+  }),
+});
