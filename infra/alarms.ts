@@ -23,6 +23,7 @@ const p95Ms: Partial<Record<keyof typeof routes, number>> = {
   message: 15_000,
   end: 5_000,
   list: 1_000,
+  search: 3_000,
   transcript: 3_000,
   export: 5_000,
   delete: 5_000,

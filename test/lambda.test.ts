@@ -56,6 +56,7 @@ const events: Partial<Record<Name | "sweep" | "worker", (world: World) => Promis
   list: async (world) => eventFor("list", { ...owned(world), query: { limit: "7" } }),
   export: async (world) =>
     eventFor("export", { ...owned(world), chatId: await aChat(world), query: { format: "json" } }),
+  search: async (world) => eventFor("search", { ...owned(world), query: { q: "ping" } }),
   webhook: async (world) => {
     const body = JSON.stringify({ event: "chat_started", chat: { chat_id: await aChat(world) } });
     const headers = { "content-type": "application/json", "x-retell-signature": await sign(body, world.apiKey) };

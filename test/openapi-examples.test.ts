@@ -185,6 +185,7 @@ it("the reference's examples are what the API answers, except for ids and times"
     export: await ask("export", { ...mine, query: { format: "json" } }),
     end: await ask("end", mine),
     list: await ask("list", { query: { limit: "1" } }),
+    search: await ask("search", { query: { q: "order", limit: "1" } }),
     delete: await ask("delete", { chatId: await ended(), query: { at_retell: "true" } }),
     webhook: await ask("webhook", {
       body: event,

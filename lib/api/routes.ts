@@ -18,6 +18,7 @@ import {
   Transcript,
   TranscriptQuery,
 } from "../chat/schema.ts";
+import { FoundChat, SearchMeta, SearchQuery } from "../chat/search/schema.ts";
 import type { Route } from "./route.ts";
 
 /**
@@ -99,6 +100,20 @@ export const routes = table({
       poll_after_ms: PollAfter,
     }),
     hasEtag: true,
+    errors: ["CHAT_LIST_FAILED"],
+    memory: "1024 MB",
+  },
+  search: {
+    method: "GET",
+    path: "/api/chats/{subaccountId}/search",
+    summary: "Find chats by what was said in them, newest first",
+    message: "Chats found successfully",
+    permission: "read",
+    limit: { requests: 50, perSeconds: 60 },
+    params: InSubaccount,
+    query: SearchQuery,
+    data: z.array(FoundChat),
+    meta: SearchMeta,
     errors: ["CHAT_LIST_FAILED"],
     memory: "1024 MB",
   },

@@ -28,6 +28,7 @@ export function rightRequest(world: World, chatId: string, route: Route, changes
     token: world.owner.token,
     subaccountId: world.subaccountId,
     chatId,
+    ...(route.name === "search" ? { query: { q: "hello" } } : {}),
     ...(route.body ? { body: { agentId: world.agentId, content: "hello", format: "jsonl" } } : {}),
     ...changes,
   };

@@ -1,6 +1,7 @@
 import { runIn, type TenantContext } from "../../access/tenant.ts";
 import type { Position } from "../cursor.ts";
-import { type ChatSnapshot, type StoredChat, withReadableMessages } from "../model.ts";
+import type { ChatSnapshot, StoredChat } from "../model.ts";
+import { withReadableMessages } from "../readable.ts";
 import { olderThan } from "./chats.ts";
 import { ofTenant } from "./collection.ts";
 

@@ -103,6 +103,33 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/chats/{subaccountId}/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Find chats by what was said in them, newest first
+         * @description Finds chats by what agent and user said in them, newest first, ongoing chats too. All words must be in a chat, in any order: search.md says what is found and what is not.
+         *
+         *     - **`q`** has 1 to 5 words. `"where is"` in quotes is found as it stands, `refun*` finds every word that begins so. Case, accents and punctuation around words make no difference.
+         *     - **`matches`** are up to three messages of the chat, in order, with `seq` as in the transcript. `highlights` count UTF-16 units of `text`, as JavaScript's `slice` does: `text.slice(from, to)`.
+         *     - **`meta.partial: true`** means that the search has stopped at a limit before the page was full, or that a prefix stands for more than 50 words. With `meta.nextCursor` it goes on.
+         *     - **What tools exchanged** is never searched, nor what has failed.
+         *
+         *     Needs the permission read. At most 50 requests per 60 s and subaccount.
+         */
+        get: operations["search"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/chats/{subaccountId}/{chatId}/transcript": {
         parameters: {
             query?: never;
@@ -824,6 +851,72 @@ export interface components {
             chat?: unknown;
         } & {
             [key: string]: unknown;
+        };
+        SearchAnswer: {
+            /** @constant */
+            success: true;
+            /**
+             * @description For people; may change
+             * @example Chats found successfully
+             */
+            message: string;
+            data: {
+                chat_id: string | null;
+                agent_id: string | null;
+                chat_status: components["schemas"]["ChatStatus"] | null;
+                start_timestamp: components["schemas"]["Millis"] | null;
+                end_timestamp: components["schemas"]["Millis"] | null;
+                /** @description Messages of agent and user */
+                message_count: number | null;
+                createdAt: string | null;
+                /** @description Up to 3 messages in which it was found, in order */
+                matches: {
+                    /** @description Of the message, as in the transcript */
+                    seq: number;
+                    /** @description `agent` or `user` */
+                    role: string;
+                    /**
+                     * @description About 200 characters of the message. `…` stands where it was cut
+                     * @example …I would like a refund for my order…
+                     */
+                    text: string;
+                    /**
+                     * @description What was found in `text`: from (inclusive) and to (exclusive) in UTF-16 units, as JavaScript counts
+                     * @example [
+                     *       [
+                     *         16,
+                     *         22
+                     *       ]
+                     *     ]
+                     */
+                    highlights: [
+                        number,
+                        number
+                    ][];
+                }[];
+            }[];
+            meta: {
+                /** @description The request's id, as in `X-Operation-Id` and in the logs */
+                operationId: string;
+                /**
+                 * @description How long the API took
+                 * @example 12ms
+                 */
+                duration: string;
+                /**
+                 * @description The API's clock, epoch milliseconds
+                 * @example 1759398000000
+                 */
+                time: number;
+                count: number;
+                hasMore: boolean;
+                nextCursor?: string;
+                /**
+                 * @description The search stopped at its limit of time or of chats to look at: `nextCursor` goes on from there
+                 * @constant
+                 */
+                partial?: true;
+            };
         };
         SendMessageBody: {
             /**
@@ -2045,6 +2138,284 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description `VALIDATION_ERROR`: The input is invalid. `errors` lists everything that is wrong, at most 100: `field` (`agentId`, `limit`, `metadata.a.b`), `in` (`body`, `query`, `path` or `header`) and what is expected. It never repeats what was sent */
+            400: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "VALIDATION_ERROR";
+                    };
+                };
+            };
+            /**
+             * @description `ACCESS_TOKEN_REQUIRED`: There is no bearer token
+             *
+             *     `INVALID_ACCESS_TOKEN`: The token is invalid or expired
+             */
+            401: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "WWW-Authenticate": components["headers"]["WWWAuthenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "ACCESS_TOKEN_REQUIRED" | "INVALID_ACCESS_TOKEN";
+                    };
+                };
+            };
+            /** @description `PERMISSION_DENIED`: The user is no member of the subaccount, or lacks the permission. The answer is the same if the subaccount does not exist. `details` has `requiredPermission` and `effectiveRole` */
+            403: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PERMISSION_DENIED";
+                    };
+                };
+            };
+            /**
+             * @description `PAYLOAD_TOO_LARGE`: The body is over 262,144 bytes, or the chat is over 12 MiB and takes no new message
+             *
+             *     API Gateway's own answer: a body over 10 MB, or an event over Lambda's 6 MB
+             */
+            413: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PAYLOAD_TOO_LARGE";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `RATE_LIMIT_EXCEEDED`: A limit is exceeded, or too many webhooks were forged
+             *
+             *     API Gateway's own answer: throttling
+             */
+            429: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "RATE_LIMIT_EXCEEDED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description API Gateway's own answer: headers over 10 kB */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `INTERNAL_ERROR`: An error of the API
+             *
+             *     API Gateway's own answer: a function that could not run or was stopped
+             */
+            500: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "INTERNAL_ERROR";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `SUBACCOUNT_PAUSED`: The subaccount is paused, while its data is moved or restored (with `Retry-After`). Nothing was done
+             *
+             *     `CONNECTION_FAILED`: The database cannot be reached, which the API says within 3 s; the issuer of the token cannot be reached; or a webhook cannot be verified now (with `Retry-After`)
+             *
+             *     `CHAT_LIST_FAILED`: The database answered the list with an error
+             *
+             *     API Gateway's own answer: no answer after 30 s, or no capacity
+             */
+            503: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "SUBACCOUNT_PAUSED" | "CONNECTION_FAILED" | "CHAT_LIST_FAILED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
+            504: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "TIMEOUT";
+                    };
+                };
+            };
+        };
+    };
+    search: {
+        parameters: {
+            query: {
+                /**
+                 * @description 1 to 5 words in what agent and user said, all of which are found in a chat. `"in quotes"`: one after the other. `refun*`: words that begin so, from 3 letters
+                 * @example refund
+                 */
+                q: string;
+                /**
+                 * @description Chats per page
+                 * @example 20
+                 */
+                limit?: number;
+                /** @description `meta.nextCursor` of the page before, with the same search */
+                cursor?: string;
+            };
+            header?: {
+                /**
+                 * @description A UUID that identifies the request in the logs. Absent, or no UUID: the API makes one
+                 * @example 58c6f541-689d-487f-87fb-eb7fa4f1bc66
+                 */
+                "X-Operation-Id"?: components["parameters"]["XOperationId"];
+                /**
+                 * @description `gzip` compresses answers over 1 kB. Browsers send it by themselves
+                 * @example gzip
+                 */
+                "Accept-Encoding"?: components["parameters"]["AcceptEncoding"];
+            };
+            path: {
+                subaccountId: components["schemas"]["SubaccountId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Chats found successfully */
+            200: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "success": true,
+                     *       "message": "Chats found successfully",
+                     *       "data": [
+                     *         {
+                     *           "chat_id": "chat_000000000000000000000001",
+                     *           "agent_id": "agent_demo_shop",
+                     *           "chat_status": "ended",
+                     *           "start_timestamp": 1759398000000,
+                     *           "end_timestamp": 1759398090000,
+                     *           "message_count": 3,
+                     *           "createdAt": "2025-10-02T09:40:00.000Z",
+                     *           "matches": [
+                     *             {
+                     *               "seq": 2,
+                     *               "role": "user",
+                     *               "text": "Where is my order?",
+                     *               "highlights": [
+                     *                 [
+                     *                   12,
+                     *                   17
+                     *                 ]
+                     *               ]
+                     *             },
+                     *             {
+                     *               "seq": 5,
+                     *               "role": "agent",
+                     *               "text": "I have found order 1042, Ana: it is on its way and due tomorrow. Can I do anything else for you?",
+                     *               "highlights": [
+                     *                 [
+                     *                   13,
+                     *                   18
+                     *                 ]
+                     *               ]
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "meta": {
+                     *         "count": 1,
+                     *         "hasMore": false,
+                     *         "operationId": "5f3c0a58-0000-4000-8000-000000000002",
+                     *         "duration": "12ms",
+                     *         "time": 1759398095000
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SearchAnswer"];
+                };
             };
             /** @description `VALIDATION_ERROR`: The input is invalid. `errors` lists everything that is wrong, at most 100: `field` (`agentId`, `limit`, `metadata.a.b`), `in` (`body`, `query`, `path` or `header`) and what is expected. It never repeats what was sent */
             400: {
