@@ -17,6 +17,7 @@ export const handler = endpoint(routes.create).handler(
       variables: { phone_number: "", ...given, agent_id: body.agentId, subaccount_id: tenant.subaccountId },
       createdBy: actor.id,
       operationId,
+      endUserId: body.end_user_id,
     };
     const { chat, account, isReplay } = await create({ tenant, deadline, begun }, input, idempotency);
 

@@ -1,29 +1,32 @@
 import { endpoint } from "../lib/api/endpoint.ts";
 import { routes } from "../lib/api/routes.ts";
 import * as cache from "../lib/chat/cache.ts";
-import { cursorAfter } from "../lib/chat/cursor.ts";
-import * as chats from "../lib/chat/store/chats.ts";
+import { countChats, findPage } from "../lib/chat/find/page.ts";
 import { pollIdleMs } from "../lib/chat/timing.ts";
 import { toListedChat } from "../lib/chat/view.ts";
 
 const defaults = routes.list.query.parse({});
 
-/** Pages through a subaccount's chats, newest first. The default first page is cached for a minute. */
+/** Pages through a subaccount's chats. The default first page of all chats is cached for a minute. */
 export const handler = endpoint(routes.list, {
-  cached: ({ params, query }) =>
-    query.limit === defaults.limit && query.cursor === undefined ? cache.listKey(params.subaccountId) : undefined,
+  cached: ({ params, query: { limit, cursor, list, include } }) =>
+    limit === defaults.limit && (cursor ?? list ?? include) === undefined
+      ? cache.listKey(params.subaccountId)
+      : undefined,
 }).handler(async ({ query, tenant, cached }) => {
-  if (cached?.hit) return { answer: cached.hit, meta: { cached: true, poll_after_ms: pollIdleMs } };
+  const { filter, limit, cursor: after, isAscending, list, ignored } = query;
+  const about = { poll_after_ms: pollIdleMs, ...(ignored.length > 0 ? { ignored } : {}) };
+  if (cached?.hit) return { answer: cached.hit, meta: { cached: true, ...about } };
 
-  const found = await chats.page(tenant, query.limit + 1, query.cursor);
-  const page = found.slice(0, query.limit);
-  const hasMore = found.length > page.length;
-
-  const nextCursor = hasMore ? cursorAfter(page, query.cursor) : undefined;
+  const [page, total] = await Promise.all([
+    findPage(tenant, { filter, limit, after, isAscending, list }),
+    query.include && countChats(tenant, filter),
+  ]);
+  const { chats, nextCursor, isPartial } = page;
   return {
-    data: page.map(toListedChat),
-    page: { count: page.length, hasMore, nextCursor },
-    meta: { cached: false, poll_after_ms: pollIdleMs },
+    data: chats.map(toListedChat),
+    page: { count: chats.length, hasMore: nextCursor !== undefined, nextCursor },
+    meta: { cached: false, ...about, ...(isPartial ? { partial: true as const } : {}), ...(total ? { total } : {}) },
     fill: cached?.fill,
   };
 });

@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { ExportQuery, mediaTypes } from "../chat/export/query.ts";
 import { CreateExportBody, Export, InExport } from "../chat/export/schema.ts";
+import { ListMeta, ListQuery } from "../chat/find/list.ts";
 import {
   CreateChatBody,
   CreatedChat,
@@ -10,7 +11,6 @@ import {
   InChat,
   InSubaccount,
   ListedChat,
-  PageQuery,
   PollAfter,
   routeNames,
   SendMessageBody,
@@ -85,20 +85,14 @@ export const routes = table({
   list: {
     method: "GET",
     path: "/api/chats/{subaccountId}/list",
-    summary: "Page through a subaccount's chats, newest first",
+    summary: "Page through a subaccount's chats, filtered or all of them",
     message: "Chats retrieved successfully",
     permission: "read",
     limit: { requests: 50, perSeconds: 60 },
     params: InSubaccount,
-    query: PageQuery,
+    query: ListQuery,
     data: z.array(ListedChat),
-    meta: z.object({
-      count: z.number().int(),
-      cached: z.boolean(),
-      hasMore: z.boolean(),
-      nextCursor: z.string().optional(),
-      poll_after_ms: PollAfter,
-    }),
+    meta: ListMeta,
     hasEtag: true,
     errors: ["CHAT_LIST_FAILED"],
     memory: "1024 MB",

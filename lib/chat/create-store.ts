@@ -16,6 +16,7 @@ import { unstoredChatMs } from "./timing.ts";
 export interface CreateChatInput extends RetellChatRequest {
   createdBy: string;
   operationId: string;
+  endUserId: string | undefined;
 }
 
 /** Where a chat is created, and until when. */
@@ -45,6 +46,7 @@ export function documentOf(
       createdBy: input.createdBy,
       operationId: input.operationId,
       retellAccountId: account.id,
+      ...(input.endUserId === undefined ? {} : { end_user_id: input.endUserId }),
     },
     (created.message_with_tool_calls ?? []).map((entry) => toStoredMessage(entry)),
     request,

@@ -37,11 +37,19 @@ export interface SortKeys {
 /** Where a page of a list begins: after these keys, and after `skip` more chats. */
 export interface Position extends SortKeys {
   skip?: number | undefined;
+  /** Of which list, by `digestOf` its filter and order. Absent: of all chats, newest first. */
+  list?: string | undefined;
 }
 
 const CursorParts = z
-  .tuple([SortKey, SortKey, z.number().int().min(1).max(maxSkip).optional()])
-  .transform(([start_timestamp, chat_id, skip]): Position => ({ start_timestamp, chat_id, ...(skip ? { skip } : {}) }));
+  .tuple([SortKey, SortKey, z.number().int().min(0).max(maxSkip).optional(), z.string().max(64).optional()])
+  .transform(
+    ([start_timestamp, chat_id, skip, list]): Position => ({
+      ...{ start_timestamp, chat_id },
+      ...(skip ? { skip } : {}),
+      ...(list ? { list } : {}),
+    }),
+  );
 
 /** An opaque text that becomes a position. Anything that `encodeCursor` did not write is refused. */
 export const Cursor = Text(1, maxCursorLength)
@@ -54,12 +62,12 @@ export const Cursor = Text(1, maxCursorLength)
   });
 
 /** A position as an opaque text. It holds nothing secret, and each query is limited to the subaccount anyway. */
-export function encodeCursor({ start_timestamp, chat_id, skip }: Position): string {
-  const parts = [start_timestamp, chat_id, ...(skip ? [skip] : [])];
+export function encodeCursor({ start_timestamp, chat_id, skip, list }: Position): string {
+  const parts = [start_timestamp, chat_id, ...(skip || list ? [skip ?? 0] : []), ...(list ? [list] : [])];
   return Buffer.from(JSON.stringify(parts)).toString("base64url");
 }
 
-/** Before all chats. */
+/** Before all chats, newest first. */
 const start: Position = { start_timestamp: { $maxKey: 1 }, chat_id: { $maxKey: 1 } };
 
 /**
@@ -74,7 +82,7 @@ export function cursorAfter(chats: Record<keyof SortKeys, unknown>[], from: Posi
   for (const [index, { start_timestamp, chat_id }] of [...passed.entries()].reverse()) {
     const position = CursorParts.safeParse([toJson(start_timestamp), toJson(chat_id)]);
     if (!position.success) continue;
-    const cursor = encodeCursor({ ...position.data, skip: passed.length - 1 - index });
+    const cursor = encodeCursor({ ...position.data, skip: passed.length - 1 - index, list: from.list });
     if (cursor.length <= maxCursorLength) return cursor;
   }
   return encodeCursor({ ...from, skip: (from.skip ?? 0) + passed.length });

@@ -100,6 +100,8 @@ export interface StoredChat {
   endedAt?: Date;
   operationId: string;
   retellAccountId: string;
+  /** For whom the chat is, in the caller's words. */
+  end_user_id?: string;
   /** Absent on a legacy chat until it is imported. Never leaves lib/chat. */
   internal?: {
     /** +1 with each write of messages or turn. A write that was decided on a reading names its revision. */
@@ -140,7 +142,7 @@ export interface StoredChat {
     tombstone?: Tombstone;
     /** The revision at which the sweep indexed the whole chat for the search. */
     wordsRevision?: number;
-    /** `key=value` of the scalars in metadata, for filtering. */
+    /** `key=value` of the end user and the scalars in metadata, for filtering: see tags.ts. */
     tags?: string[];
   };
 }

@@ -1,7 +1,6 @@
 import * as z from "zod";
 import { sourceOf } from "../platform/json.ts";
 import { isVisible, Text } from "../platform/text.ts";
-import { Cursor } from "./cursor.ts";
 import { halved, isObject, isStorable, Metadata, unstorable } from "./metadata.ts";
 import { RevisionText } from "./revision.ts";
 
@@ -70,10 +69,15 @@ const DynamicVariables = z
     example: { customer_name: "Ana" },
   });
 
+const EndUserId = Text(1, 128)
+  .refine((text) => text.isWellFormed(), halved)
+  .meta({ description: "For whom the chat is, in your own words", example: "customer-17" });
+
 /** A null counts as absent. Absent and an empty object are the same request. */
 export const CreateChatBody = z.object({
   agentId: AgentId,
   agent_version: AgentVersion.nullish().transform((given) => given ?? undefined),
+  end_user_id: EndUserId.nullish().transform((given) => given ?? undefined),
   metadata: Metadata.transform((given) => given ?? {}),
   retell_llm_dynamic_variables: z
     .preprocess(givenVariables, DynamicVariables.nullish())
@@ -105,11 +109,6 @@ export const QueryInteger = (min: number, max: number) =>
     .transform(Number)
     .pipe(z.number().min(min).max(max))
     .meta({ type: "integer", minimum: min, maximum: max });
-
-export const PageQuery = z.object({
-  limit: QueryInteger(1, 500).default(100).meta({ description: "Chats per page", example: 100 }),
-  cursor: Cursor.optional().meta({ description: "`meta.nextCursor` of the page before" }),
-});
 
 export const TranscriptQuery = z
   .object({
@@ -194,6 +193,8 @@ export const EndedChat = z.object({ chat_id: ChatId, chat_status: ChatStatus, en
 
 export const DeletedChat = z.object({ chat_id: ChatId, deleted: z.literal(true) });
 
+const ShownEndUserId = z.string().optional().meta({ description: "As the chat was created with it" });
+
 /** In lists and transcripts a field of an unexpected type is null, since others write into the collection. */
 export const ListedChat = z.object({
   chat_id: z.string().nullable(),
@@ -202,6 +203,7 @@ export const ListedChat = z.object({
   start_timestamp: Millis.nullable(),
   end_timestamp: Millis.nullable(),
   message_count: z.number().int().nullable().meta({ description: "Messages of agent and user" }),
+  end_user_id: ShownEndUserId,
   createdAt: z.iso.datetime().nullable(),
 });
 
@@ -219,6 +221,7 @@ export const Transcript = z.object({
   transcript: z.string().optional().meta({ description: "Absent when the messages are paged" }),
   messages: z.array(z.union([Message.partial({ seq: true }).loose(), RemovedMessage])),
   message_count: z.number().int(),
+  end_user_id: ShownEndUserId,
   metadata: JsonObject,
   retell_llm_dynamic_variables: Variables,
   collected_dynamic_variables: JsonObject,

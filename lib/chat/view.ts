@@ -74,14 +74,18 @@ export function toListedChat(chat: FoundChat): z.input<typeof ListedChat> {
 
 /** What lists and transcripts show of a chat. */
 export function summaryOf(
-  chat: Record<"chat_id" | "agent_id" | "chat_status" | "start_timestamp" | "end_timestamp", unknown>,
+  chat: Record<"chat_id" | "agent_id" | "chat_status" | "start_timestamp" | "end_timestamp", unknown> & {
+    end_user_id?: unknown;
+  },
 ) {
+  const end_user_id = textOf(chat.end_user_id);
   return {
     chat_id: textOf(chat.chat_id),
     agent_id: textOf(chat.agent_id),
     chat_status: ChatStatus.safeParse(chat.chat_status).data ?? null,
     start_timestamp: numberOf(chat.start_timestamp),
     end_timestamp: numberOf(chat.end_timestamp),
+    ...(end_user_id === null ? {} : { end_user_id }),
   };
 }
 

@@ -7,7 +7,18 @@ interface Index {
 }
 
 /** Lists are newest first, and two chats may begin in the same millisecond. With both keys, no page needs a sort. */
-const newestFirst = { start_timestamp: -1, chat_id: -1 };
+const newestFirst = { start_timestamp: -1, chat_id: -1 } as const;
+const analyzed = { "internal.stats.sentiment": 1, "internal.stats.successful": 1 } as const;
+
+/** The indexes of filtered lists (lib/chat/find/match.ts). None contains a field that changes with every send. */
+export const chatIndexes = {
+  newest: { subaccountId: 1, ...newestFirst },
+  // With what an analysis found, so that no chat is read to leave it out.
+  status: { subaccountId: 1, chat_status: 1, ...newestFirst, ...analyzed },
+  agent: { subaccountId: 1, agent_id: 1, chat_status: 1, ...newestFirst, ...analyzed },
+  creator: { subaccountId: 1, createdBy: 1, ...newestFirst },
+  tags: { subaccountId: 1, "internal.tags": 1, ...newestFirst, chat_status: 1, agent_id: 1 },
+} as const;
 
 const central: Index[] = [
   { collection: "usersubaccounts", key: { userId: 1, subaccountId: 1 }, options: { unique: true } },
@@ -19,12 +30,7 @@ const central: Index[] = [
 const tenant: Index[] = [
   // Also the shard key. None on chat_id alone: a sharded collection forbids it.
   { collection: "chats", key: { subaccountId: 1, chat_id: 1 }, options: { unique: true } },
-  { collection: "chats", key: { subaccountId: 1, ...newestFirst } },
-  // For filters, and reports by status and by agent. None contains a field that changes with every send.
-  { collection: "chats", key: { subaccountId: 1, chat_status: 1, ...newestFirst } },
-  { collection: "chats", key: { subaccountId: 1, agent_id: 1, ...newestFirst } },
-  { collection: "chats", key: { subaccountId: 1, createdBy: 1, ...newestFirst } },
-  { collection: "chats", key: { subaccountId: 1, "internal.tags": 1, ...newestFirst } },
+  ...Object.values(chatIndexes).map((key) => ({ collection: "chats", key: { ...key } })),
   // Chats by the Idempotency-Key of their create, and the keys themselves, which are kept for a day.
   {
     collection: "chats",

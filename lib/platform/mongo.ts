@@ -92,6 +92,9 @@ export const isTooLarge = (error: unknown) => hasCode(error, 10334) || hasCode(e
 /** Whether Mongo stopped a command at its `maxTimeMS`. */
 export const isOutOfTime = (error: unknown) => hasCode(error, 50);
 
+/** Whether Mongo has no index of the name or the keys that a query demands. */
+export const isBadHint = (error: unknown) => hasCode(error, 2);
+
 /** Whether Mongo refused the name of a database. Our collections have valid names. */
 export const isInvalidName = (error: unknown) => hasCode(error, 73);
 

@@ -34,7 +34,7 @@ export function validate(route: Route): Middleware {
 
       const parsed = {
         params: parseWith(route.params, event.pathParameters ?? {}, "path", problems),
-        query: parseWith(route.query, withoutEmpty(event.queryStringParameters), "query", problems),
+        query: parseWith(route.query, queryOf(event), "query", problems),
         body: body && parseWith(route.body, body.json, "body", problems),
       };
       if (valuesOf(event, "x-operation-id", { normalize: (id) => id.toLowerCase() }).length > 1) {
@@ -102,15 +102,16 @@ function reachesPrototypes({ name, value }: Member): boolean {
 }
 
 /**
- * An empty query parameter counts as absent: forms send empty fields. API Gateway joins repeated parameters by a comma,
- * which no valid value contains.
+ * An empty query parameter counts as absent: forms send empty fields. API Gateway joins the values of a repeated one by a
+ * comma, which to some parameters means several values: so a repeated one is a list, which no schema takes.
  */
-function withoutEmpty(query: Record<string, string | undefined> | undefined): Record<string, string> {
-  const joined = Object.entries(query ?? {}).map(([name, value = ""]) => [
-    name,
-    value.split(",").filter(Boolean).join(),
-  ]);
-  return Object.fromEntries(joined.filter(([, value]) => value !== ""));
+function queryOf({ queryStringParameters, rawQueryString }: ChatRequest["event"]): Record<string, string | string[]> {
+  const raw = rawQueryString?.includes("&") ? new URLSearchParams(rawQueryString) : undefined;
+  const values = Object.entries(queryStringParameters ?? {}).map(([name, joined = ""]) => {
+    const given = raw?.getAll(name).filter(Boolean) ?? [];
+    return [name, given.length > 1 ? given : joined.split(",").filter(Boolean).join()] as const;
+  });
+  return Object.fromEntries(values.filter(([, value]) => value !== ""));
 }
 
 function parseWith(
@@ -123,8 +124,10 @@ function parseWith(
   if (!result || result.success) return result?.data;
   for (const issue of result.error.issues) {
     const field = fieldOf(source, issue.path.map(String));
+    const isRepeated = source === "query" && Array.isArray(Object(input)[issue.path[0] ?? ""]);
     // Of a name, zod itself reports only that it is invalid.
-    if (issue.code !== "invalid_key") problems.push({ field, in: source, message: issue.message });
+    if (issue.code !== "invalid_key")
+      problems.push({ field, in: source, message: isRepeated ? "Must be given once" : issue.message });
     else problems.push(...issue.issues.map(({ message }) => ({ field, in: source, message: `The name: ${message}` })));
   }
   return undefined;

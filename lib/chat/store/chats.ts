@@ -4,6 +4,7 @@ import { driver, isUnreachable } from "../../platform/mongo.ts";
 import type { Position, SortKey, SortKeys } from "../cursor.ts";
 import { type ChatSnapshot, countOf, type StoredChat, type StoredMessage } from "../model.ts";
 import { withReadableMessages } from "../readable.ts";
+import { tagsOf } from "../tags.ts";
 import { silentChatMs } from "../timing.ts";
 import { findDurable, localRead, messageCount, ofTenant, oneChat, run } from "./collection.ts";
 
@@ -14,7 +15,14 @@ import { findDurable, localRead, messageCount, ofTenant, oneChat, run } from "./
 
 /** A chat as a list finds it: others write into the collection too, so that a field may hold anything. */
 export type FoundChat = Record<
-  "chat_id" | "agent_id" | "chat_status" | "start_timestamp" | "end_timestamp" | "message_count" | "createdAt",
+  | "chat_id"
+  | "agent_id"
+  | "chat_status"
+  | "start_timestamp"
+  | "end_timestamp"
+  | "message_count"
+  | "end_user_id"
+  | "createdAt",
   unknown
 >;
 
@@ -88,7 +96,7 @@ export async function hasAgent(tenant: TenantContext, agentId: string): Promise<
  */
 export async function page(tenant: TenantContext, limit: number, after: Position | undefined): Promise<FoundChat[]> {
   const all = ofTenant(tenant);
-  const older = after && (await olderThan(all, after));
+  const older = after && (await beyond(after, -1)).past.map((range) => ({ ...all, ...range }));
   return run(tenant, (chats) =>
     chats
       .find(older ? { $or: older } : all)
@@ -103,14 +111,19 @@ export async function page(tenant: TenantContext, limit: number, after: Position
 }
 
 /**
- * Two ranges of one index, merged in its order: except for tombstones, no document is read that is not returned.
+ * What is after a position, oldest first (1) or newest first (-1). `past`: two ranges of one index, which together are
+ * it, and in which no document is read that is not returned, except for tombstones. `from`: one range that has both.
+ *
  * `$expr` compares across types as the index does, where `$lt` by itself finds values of one type only.
  */
-export async function olderThan(all: object, after: Position): Promise<object[]> {
+export async function beyond(after: Position, direction: 1 | -1): Promise<{ past: object[]; from: object }> {
   const [start_timestamp, chat_id] = [await toBson(after.start_timestamp), await toBson(after.chat_id)];
-  const older = { ...below("start_timestamp", start_timestamp), chat_id: noList };
-  const sameTime = { ...below("chat_id", chat_id), start_timestamp: { $eq: start_timestamp, ...noList } };
-  return [older, sameTime].map((range) => ({ ...all, ...range }));
+  const beside = direction < 0 ? below : above;
+  const later = { ...beside("start_timestamp", start_timestamp), chat_id: noList };
+  const sameTime = { ...beside("chat_id", chat_id), start_timestamp: { $eq: start_timestamp, ...noList } };
+  const comparison = direction < 0 ? "$lte" : "$gte";
+  const from = { $expr: { [comparison]: ["$start_timestamp", { $literal: start_timestamp }] } };
+  return { past: [later, sameTime], from };
 }
 
 async function toBson(key: SortKey): Promise<unknown> {
@@ -132,6 +145,12 @@ function below(field: keyof SortKeys, value: unknown): object {
   return { [field]: noList, $expr: { $lt: [`$${field}`, { $literal: value }] } };
 }
 
+/** Absent is null to the index. */
+const above = (field: keyof SortKeys, value: unknown) => ({
+  [field]: noList,
+  $expr: { $gt: [{ $ifNull: [`$${field}`, null] }, { $literal: value }] },
+});
+
 /** The old server counts tool calls as messages, so its chats are counted anew. */
 const listedCount = { $cond: [{ $gt: ["$internal.retellUserCount", null] }, "$message_count", messageCount] };
 
@@ -144,6 +163,7 @@ export const listedFields = {
   start_timestamp: 1,
   end_timestamp: 1,
   message_count: listedCount,
+  end_user_id: 1,
   createdAt: 1,
 } as const;
 
@@ -161,6 +181,7 @@ export function newChatDocument(
     | "createdBy"
     | "operationId"
     | "retellAccountId"
+    | "end_user_id"
   >,
   messages: StoredMessage[],
   request: string | undefined,
@@ -185,13 +206,7 @@ export function newChatDocument(
       opening: messages.length,
       ...(request ? { request } : {}),
       nextSweepAt: new Date(now.getTime() + silentChatMs),
-      tags: tagsOf(fields.metadata),
+      tags: tagsOf(fields),
     },
   };
-}
-
-function tagsOf(metadata: Record<string, unknown>): string[] {
-  return Object.entries(metadata)
-    .filter(([, value]) => ["string", "number", "boolean"].includes(typeof value))
-    .map(([name, value]) => `${name}=${value}`.slice(0, 256));
 }

@@ -87,7 +87,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Page through a subaccount's chats, newest first
+         * Page through a subaccount's chats, filtered or all of them
          * @description Lists the subaccount's chats, newest first. The first page with the default limit is cached for a minute.
          *
          *     A field that the collection lacks, or holds in a form that cannot be shown, is null. An imported chat without a usable `start_timestamp` is listed too, in the place that MongoDB's sort order gives it.
@@ -395,6 +395,7 @@ export interface components {
              */
             agentId: string;
             agent_version?: (number | string) | null;
+            end_user_id?: string | null;
             metadata?: {
                 [key: string]: unknown;
             } | null;
@@ -774,6 +775,19 @@ export interface components {
                 cached: boolean;
                 hasMore: boolean;
                 nextCursor?: string;
+                /**
+                 * @description 10,000 chats were looked at, and not enough were found: `nextCursor` goes on from there
+                 * @constant
+                 */
+                partial?: true;
+                /** @description With `include=total`. `gte`: at least so many, as it counts to 10,000 and not for long */
+                total?: {
+                    value: number;
+                    /** @enum {string} */
+                    relation: "eq" | "gte";
+                };
+                /** @description Names of the query that mean nothing here */
+                ignored?: string[];
                 poll_after_ms: components["schemas"]["PollAfter"];
             };
         };
@@ -785,6 +799,8 @@ export interface components {
             end_timestamp: components["schemas"]["Millis"] | null;
             /** @description Messages of agent and user */
             message_count: number | null;
+            /** @description As the chat was created with it */
+            end_user_id?: string;
             createdAt: string | null;
         };
         Message: {
@@ -966,6 +982,8 @@ export interface components {
                 [key: string]: unknown;
             }) | components["schemas"]["RemovedMessage"])[];
             message_count: number;
+            /** @description As the chat was created with it */
+            end_user_id?: string;
             metadata: {
                 [key: string]: unknown;
             };
@@ -2053,8 +2071,34 @@ export interface operations {
                  * @example 100
                  */
                 limit?: number;
-                /** @description `meta.nextCursor` of the page before */
+                /** @description `meta.nextCursor` of the page before, with the same filters and sort */
                 cursor?: string;
+                /** @description Newest first, or oldest first */
+                sort?: "-start_timestamp" | "start_timestamp";
+                /** @description Counts all chats of the filters, in `meta.total` */
+                include?: "total";
+                /**
+                 * @description Any of these
+                 * @example ended,error
+                 */
+                status?: string;
+                /** @description Any of these agents */
+                agent_id?: string;
+                /** @description Any of these users, who created the chat */
+                created_by?: string;
+                /** @description Any of these, as the chat was created with it */
+                end_user_id?: string;
+                /**
+                 * @description The earliest start, inclusive: epoch milliseconds, or ISO 8601 with Z or an offset
+                 * @example 2026-01-01T00:00:00+01:00
+                 */
+                started_after?: string;
+                /** @description The latest start, exclusive */
+                started_before?: string;
+                /** @description Of the user, as Retell's analysis has it, in any case. `unknown`: not analyzed */
+                sentiment?: string;
+                /** @description Whether the chat was successful, as Retell's analysis has it */
+                successful?: string;
             };
             header?: {
                 /**
