@@ -7,9 +7,11 @@ import { files } from "../../platform/files/files.ts";
 import type { Files } from "../../platform/files/model.ts";
 import { clockIn } from "../../platform/zone.ts";
 import { Cursor, cursorAfter, type Position } from "../cursor.ts";
+import { filterOf } from "../find/filter.ts";
+import { matchOf } from "../find/match.ts";
 import type { ChatSnapshot } from "../model.ts";
 import { wholeTranscript } from "../read.ts";
-import { count, scan } from "../store/scan.ts";
+import { count, type Scope, scan } from "../store/scan.ts";
 import { csvHead, csvRows } from "./csv.ts";
 import { type ExportInput, type ExportResult, type ExportState, fileOf } from "./exports.ts";
 
@@ -38,11 +40,15 @@ export const exportJob: JobKind<ExportInput, ExportState, ExportResult> = {
   },
 };
 
-const scopeOf = ({ createdAt }: Job) => ({ match: {}, before: createdAt.getTime() });
+/** Chats that begin after the job are left out, so that it ends. */
+function scopeOf({ input, createdAt }: Job, tenant: TenantContext): Scope {
+  const { indexed, all } = matchOf(tenant, filterOf(Object.fromEntries(input.filter)));
+  return { match: { $and: [indexed, all] }, before: createdAt.getTime() };
+}
 
 async function begin(job: Job, tenant: TenantContext): Promise<ExportState> {
   const upload = await stored(storeOf().begin(fileOf(job)));
-  const total = await count(tenant, scopeOf(job));
+  const total = await count(tenant, scopeOf(job, tenant));
   const hash = stateOf((await createSHA256()).init());
   return { upload, parts: [], chats: 0, total, rows: 0, bytes: 0, hash };
 }
@@ -51,7 +57,7 @@ async function writePart(job: Job, state: ExportState, tenant: TenantContext): P
   const { input, attempt } = job;
   const part = new Part(input, state.parts.length === 0);
   const from = state.after === undefined ? undefined : Cursor.parse(state.after);
-  const isWhole = await fill(part, scan(tenant, scopeOf(job), from));
+  const isWhole = await fill(part, scan(tenant, scopeOf(job, tenant), from));
   const bytes = part.content();
 
   // A worker that has lost the job may still be storing a part: with the attempt in it, no number is used twice, and

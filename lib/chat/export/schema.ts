@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { TimeZone } from "../../platform/zone.ts";
+import { FilterTexts } from "../find/filter.ts";
 import { InSubaccount } from "../schema.ts";
 
 export const ExportId = z
@@ -9,19 +10,13 @@ export const ExportId = z
 
 export const InExport = InSubaccount.extend({ exportId: ExportId });
 
-/** The filters of the list by their names, with the texts that the list takes. */
-export const ExportFilter = z.record(z.string().max(256), z.string().max(4_096), "Must be an object of texts").meta({
-  description: 'The filters of the list, by their names and with the same texts: `{"status": "ended,error"}`',
-  example: { status: "ended" },
-});
-
 export const ExportFormat = z.enum(["jsonl", "csv"]).meta({
   description: "`jsonl`: a line for each chat, with its messages. `csv`: a row for each message",
 });
 export type ExportFormat = z.infer<typeof ExportFormat>;
 
 export const CreateExportBody = z.object({
-  filter: ExportFilter.nullish()
+  filter: FilterTexts.nullish()
     .transform((given) => given ?? {})
     .meta({ description: "Absent: all chats" }),
   format: ExportFormat,

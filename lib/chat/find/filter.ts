@@ -97,15 +97,25 @@ export function queryWithFilter<const Fields extends z.ZodRawShape>(fields: Fiel
   });
 }
 
-/** Filters in a JSON body: the same names and texts. There, a name that means nothing is an error. */
-export const FilterBody = z
-  .record(z.string(), z.string("Must be text, as in the list's query"))
-  .transform((given): Record<string, unknown> => given)
-  .pipe(queryWithFilter({}))
-  .transform(({ filter, ignored }, context) => {
-    for (const name of ignored) context.addIssue({ code: "custom", path: [name], message: "Is no filter" });
-    return filter;
+/** Filters in a JSON body: the names and texts of the query. A name that means nothing is an error. */
+export const FilterTexts = z
+  .record(z.string(), z.string("Must be text, as in the list's query"), "Must be an object")
+  .superRefine((texts, context) => {
+    const parsed = Filters.safeParse(texts);
+    for (const { path, message } of parsed.error?.issues ?? []) context.addIssue({ code: "custom", path, message });
+    for (const name of parsed.data?.ignored ?? []) {
+      context.addIssue({ code: "custom", path: [name], message: "Is no filter of the list" });
+    }
+  })
+  .meta({
+    description: 'The filters of the list, by their names and with the same texts: `{"status": "ended,error"}`',
+    example: { status: "ended" },
   });
+
+const Filters = queryWithFilter({});
+
+/** The filter that checked texts mean. */
+export const filterOf = (texts: Record<string, string>): ChatFilter => Filters.parse(texts).filter;
 
 function filterIn(given: Record<string, unknown>, others: string[], context: z.core.$RefinementCtx): ChatFilter {
   const named = Object.keys(filters).flatMap((name) => (given[name] === undefined ? [] : [[name, given[name]]]));

@@ -2,7 +2,7 @@ import { runIn, type TenantContext } from "../../access/tenant.ts";
 import type { Position } from "../cursor.ts";
 import type { ChatSnapshot, StoredChat } from "../model.ts";
 import { withReadableMessages } from "../readable.ts";
-import { olderThan } from "./chats.ts";
+import { beyond } from "./chats.ts";
 import { ofTenant } from "./collection.ts";
 
 /** Chats that MongoDB sends at a time, and never more than 16 MB of them. */
@@ -11,7 +11,7 @@ const batchSize = 200;
 /** Chats that began before a time (epoch ms). An imported chat whose time is of another type is among them. */
 const begunBefore = (ms: number) => ({ start_timestamp: { $not: { $gte: ms } } });
 
-interface Scope {
+export interface Scope {
   /** More conditions on the chats. */
   match: object;
   /** Epoch ms, exclusive. */
@@ -34,7 +34,7 @@ export async function* scan(
   after: Position | undefined,
 ): AsyncGenerator<ChatSnapshot[]> {
   const all = chatsIn(tenant, scope);
-  const filter = after ? { $or: await olderThan(all, after) } : all;
+  const filter = after ? { $or: (await beyond(after, -1)).past.map((range) => ({ ...all, ...range })) } : all;
   const chats = (await tenant.db()).collection<StoredChat>("chats");
   const sorted = chats.find(filter, { projection: { _id: 0 }, batchSize }).sort({ start_timestamp: -1, chat_id: -1 });
   const cursor = sorted.skip(after?.skip ?? 0);
