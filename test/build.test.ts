@@ -25,12 +25,12 @@ describe("a bundle's size", () => {
   /** kB. A cold start waits until all of it is loaded, so raise a budget only for a reason. */
   const budgets: Partial<Record<keyof typeof routes | "sweep" | "worker", number>> = {
     // All but the sweep contain the route table, and openapi the document that is made of it.
-    list: 790,
+    list: 795,
     export: 890, // with csv-stringify
     webhook: 810,
     health: 173,
     default: 173,
-    openapi: 375,
+    openapi: 420,
     sweep: 815, // with the queue of jobs
     worker: 915, // with CSV, a checksum whose state can be kept, and requests to S3
   };

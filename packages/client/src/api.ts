@@ -405,7 +405,9 @@ export interface components {
         };
         CreateExportBody: {
             /** @description Absent: all chats */
-            filter?: components["schemas"]["ExportFilter"] | null;
+            filter?: {
+                [key: string]: string;
+            } | null;
             format: components["schemas"]["ExportFormat"];
             /**
              * @description For times in a form that people read. Absent: UTC
@@ -587,15 +589,6 @@ export interface components {
                 code: string;
                 message: string;
             } | null;
-        };
-        /**
-         * @description The filters of the list, by their names and with the same texts: `{"status": "ended,error"}`
-         * @example {
-         *       "status": "ended"
-         *     }
-         */
-        ExportFilter: {
-            [key: string]: string;
         };
         /**
          * @description `jsonl`: a line for each chat, with its messages. `csv`: a row for each message
@@ -884,6 +877,8 @@ export interface components {
                 end_timestamp: components["schemas"]["Millis"] | null;
                 /** @description Messages of agent and user */
                 message_count: number | null;
+                /** @description As the chat was created with it */
+                end_user_id?: string;
                 createdAt: string | null;
                 /** @description Up to 3 messages in which it was found, in order */
                 matches: {
