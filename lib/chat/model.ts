@@ -74,6 +74,25 @@ export interface Tombstone {
   atRetell?: "pending" | "deleted";
 }
 
+/**
+ * What analytics and filters know of a chat that is over (stats.ts). It is written with the chat's end and with what is
+ * learnt after it, never by a send: until the sweep looks, it may lack the reply of a turn that ended after the chat.
+ */
+export interface ChatStats {
+  /** Of agent and user, failed ones not counted. */
+  messages: number;
+  /** Null where it is unknown. */
+  duration_ms: number | null;
+  /** US cents; null where it is unknown. */
+  cost: number | null;
+  /** How many answers of the agent were timed. */
+  replies: number;
+  /** The sum of their times. */
+  reply_ms: number;
+  sentiment: "positive" | "negative" | "neutral" | "unknown";
+  successful: "yes" | "no" | "unknown";
+}
+
 /** The chat document: the fields of the old server, and ours under `internal`. */
 export interface StoredChat {
   chat_id: string;
@@ -144,6 +163,8 @@ export interface StoredChat {
     wordsRevision?: number;
     /** `key=value` of the end user and the scalars in metadata, for filtering: see tags.ts. */
     tags?: string[];
+    /** Absent while the chat is ongoing, and on chats that were over before stats were stored. */
+    stats?: ChatStats;
   };
 }
 

@@ -1,6 +1,7 @@
 import type { UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import type { ChatSnapshot, StoredChat } from "../model.ts";
+import { statsUpdate } from "../stats.ts";
 import { endedChatMs } from "../timing.ts";
 import { msFromNow, nextRevision, oneChat, run, updateUnchanged } from "./collection.ts";
 
@@ -27,6 +28,7 @@ export async function close(tenant: TenantContext, seen: ChatSnapshot, ending: E
   return updateUnchanged(tenant, seen, {
     $set: {
       ...ending,
+      ...statsUpdate({ ...seen, ...ending }),
       "internal.endingRevision": nextRevision(seen),
       ...(isOpen ? {} : { "internal.nextSweepAt": msFromNow(endedChatMs) }),
     },

@@ -1,6 +1,7 @@
 import type { ObjectId, UpdateFilter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import type { ChatSnapshot, StoredChat, Tombstone, Turn } from "../model.ts";
+import { statsUpdate } from "../stats.ts";
 import { msFromNow, ofTenant, oneChat, run } from "./collection.ts";
 
 /** A chat that the sweep should look at. */
@@ -53,7 +54,8 @@ export interface Swept {
 }
 
 /**
- * Notes what a sweep has found out about a chat that it claimed. A send that came first has set its own time, and nothing is written.
+ * Notes what a sweep has found out about a chat that it claimed. The same write mends stats that are missing or outdated.
+ * A send that came first has set its own time, and nothing is written.
  */
 export async function reschedule(
   tenant: TenantContext,
@@ -66,6 +68,7 @@ export async function reschedule(
     ...(sweepAt && { "internal.nextSweepAt": sweepAt }),
     ...(refusedSince && { "internal.refusedSince": refusedSince }),
     ...(wordsRevision !== undefined && { "internal.wordsRevision": wordsRevision }),
+    ...statsUpdate(seen),
   };
   const $unset: UpdateFilter<StoredChat>["$unset"] = {
     "internal.readAgain": "",

@@ -1,5 +1,6 @@
 import type { TenantContext } from "../../access/tenant.ts";
-import { type ChatSnapshot, countOf, type StoredMessage } from "../model.ts";
+import { type ChatSnapshot, countOf, type StoredMessage, type Turn } from "../model.ts";
+import { statsUpdate } from "../stats.ts";
 import { endedChatMs, silentChatMs } from "../timing.ts";
 import { msFromNow, nextRevision, oneChat, run, updateUnchanged } from "./collection.ts";
 
@@ -28,6 +29,7 @@ export async function append(
       "internal.retellUserCount": retellUserCount,
       "internal.nextSweepAt": msFromNow(silentChatMs),
       ...(endedIn ? { "internal.endedIn": endedIn } : {}),
+      ...statsWith(seen, [...seen.messages, ...entries]),
     },
     $currentDate: { lastMessageAt: true, updatedAt: true },
   });
@@ -42,6 +44,7 @@ export async function prepend(
   return updateUnchanged(tenant, seen, {
     $push: { messages: { $each: entries, $position: 0 } },
     $inc: { "internal.revision": 1, "internal.prependedCount": entries.length, message_count: countOf(entries) },
+    $set: statsWith(seen, [...entries, ...seen.messages], seen.internal?.turn),
     $currentDate: { updatedAt: true },
   });
 }
@@ -78,11 +81,18 @@ export async function importMessages(
       "internal.retellUserCount": retellUserCount,
       "internal.importedRevision": nextRevision(seen),
       "internal.nextSweepAt": msFromNow(waitMs),
+      ...statsWith(seen, messages),
     },
     $unset: { "internal.importPending": "", "internal.turn": "" },
     $inc: { "internal.revision": 1 },
     $currentDate: { updatedAt: true },
   });
+}
+
+/** The stats of a chat with other messages, if it is over. `turn`: the open turn, if the write leaves it open. */
+function statsWith({ internal, ...seen }: ChatSnapshot, messages: StoredMessage[], turn?: Turn) {
+  const { turn: _closed, ...rest } = internal ?? { revision: 0, retellUserCount: 0 };
+  return statsUpdate({ ...seen, messages, internal: { ...rest, ...(turn ? { turn } : {}) } });
 }
 
 /** Marks a chat whose history does not fit into its document; false when it is marked already. */
