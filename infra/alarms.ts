@@ -26,6 +26,7 @@ const p95Ms: Partial<Record<keyof typeof routes, number>> = {
   search: 3_000,
   transcript: 3_000,
   export: 5_000,
+  analytics: 10_000,
   delete: 5_000,
   "exports-create": 1_000,
   "exports-list": 1_000,

@@ -52,6 +52,15 @@ async function failing(step: string, how: object, name: Name, request: Request =
   return ask(name, { chatId: mine, ...request }, tenant);
 }
 
+/** A tenant for whom Mongo answers every query for chats with an error. */
+async function aWorldWithoutChats(): Promise<World> {
+  const tenant = await aWorld();
+  const pipeline = [{ $match: { $expr: { $divide: [1, 0] } } }];
+  await tenant.db.dropCollection("chats");
+  await tenant.db.createCollection("chats", { viewOn: "nothing", pipeline });
+  return tenant;
+}
+
 const account = async (fields: object) => create({}, await aWorld({ account: fields }));
 const hello = { body: { content: "Hello" } };
 
@@ -116,13 +125,8 @@ const errors: Record<
   CHAT_END_FAILED: () => failing("end", { kind: "status", status: 429 }, "end"),
   CHAT_RETRIEVE_FAILED: () =>
     failing("retrieve", { kind: "status", status: 503 }, "transcript", { query: { consistency: "strong" } }),
-  CHAT_LIST_FAILED: async () => {
-    const tenant = await aWorld();
-    const pipeline = [{ $match: { $expr: { $divide: [1, 0] } } }];
-    await tenant.db.dropCollection("chats");
-    await tenant.db.createCollection("chats", { viewOn: "nothing", pipeline });
-    return ask("list", {}, tenant);
-  },
+  CHAT_LIST_FAILED: async () => ask("list", {}, await aWorldWithoutChats()),
+  ANALYTICS_FAILED: async () => ask("analytics", {}, await aWorldWithoutChats()),
   SUBACCOUNT_PAUSED: async () => create({}, await aWorld({ subaccount: { chatPause: {} } })),
   CONNECTION_FAILED: async () => ask("list", {}, await aWorld({ subaccount: { databaseName: 7 } })),
   TIMEOUT: () => failing("create", { kind: "drop" }, "create", { body: { agentId: "agent_shop" } }),
@@ -186,6 +190,9 @@ it("the reference's examples are what the API answers, except for ids and times"
     end: await ask("end", mine),
     list: await ask("list", { query: { limit: "1" } }),
     search: await ask("search", { query: { q: "order", limit: "1" } }),
+    analytics: await ask("analytics", {
+      query: { interval: "week", timezone: "Europe/Berlin", from: String(started), to: "2025-10-13T00:00:00Z" },
+    }),
     delete: await ask("delete", { chatId: await ended(), query: { at_retell: "true" } }),
     webhook: await ask("webhook", {
       body: event,

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { Analytics, AnalyticsMeta, AnalyticsQuery } from "../chat/analytics/schema.ts";
 import { ExportQuery, mediaTypes } from "../chat/export/query.ts";
 import { CreateExportBody, Export, InExport } from "../chat/export/schema.ts";
 import { ListMeta, ListQuery } from "../chat/find/list.ts";
@@ -148,6 +149,20 @@ export const routes = table({
     mediaTypes: Object.values(mediaTypes),
     usesRetell: true,
     errors: ["CHAT_NOT_FOUND", "CHAT_RETRIEVE_FAILED", "EXPORT_TOO_LARGE"],
+    memory: "1024 MB",
+  },
+  analytics: {
+    method: "GET",
+    path: "/api/chats/{subaccountId}/analytics",
+    summary: "Sums over a subaccount's chats: how many, how long, how successful, what they cost",
+    message: "Analytics retrieved successfully",
+    permission: "read",
+    limit: { requests: 50, perSeconds: 60 },
+    params: InSubaccount,
+    query: AnalyticsQuery,
+    data: Analytics,
+    meta: AnalyticsMeta,
+    errors: ["ANALYTICS_FAILED"],
     memory: "1024 MB",
   },
   delete: {

@@ -47,6 +47,7 @@ export const errors = {
   CHAT_RETRIEVE_FAILED: { status: 503, message: "The chat could not be retrieved" },
   CHAT_LIST_FAILED: { status: 503, message: "The chats could not be listed" },
   EXPORT_FAILED: { status: 503, message: "The file of the export could not be written" },
+  ANALYTICS_FAILED: { status: 503, message: "The chats could not be summed up" },
   CONNECTION_FAILED: { status: 503, message: "The database cannot be reached" },
   SUBACCOUNT_PAUSED: {
     status: 503,

@@ -20,6 +20,21 @@ export const chatIndexes = {
   tags: { subaccountId: 1, "internal.tags": 1, ...newestFirst, chat_status: 1, agent_id: 1 },
 } as const;
 
+/** Everything that analytics sum up (lib/chat/analytics), so that they read no chat. No send changes it. */
+export const statsIndex = {
+  subaccountId: 1,
+  ...newestFirst,
+  chat_status: 1,
+  agent_id: 1,
+  "internal.stats.sentiment": 1,
+  "internal.stats.successful": 1,
+  "internal.stats.messages": 1,
+  "internal.stats.duration_ms": 1,
+  "internal.stats.cost": 1,
+  "internal.stats.replies": 1,
+  "internal.stats.reply_ms": 1,
+} as const;
+
 const central: Index[] = [
   { collection: "usersubaccounts", key: { userId: 1, subaccountId: 1 }, options: { unique: true } },
   { collection: "retellaccounts", key: { subaccountId: 1 }, options: { unique: true } },
@@ -31,6 +46,7 @@ const tenant: Index[] = [
   // Also the shard key. None on chat_id alone: a sharded collection forbids it.
   { collection: "chats", key: { subaccountId: 1, chat_id: 1 }, options: { unique: true } },
   ...Object.values(chatIndexes).map((key) => ({ collection: "chats", key: { ...key } })),
+  { collection: "chats", key: statsIndex, options: { name: "stats" } },
   // Chats by the Idempotency-Key of their create, and the keys themselves, which are kept for a day.
   {
     collection: "chats",

@@ -188,6 +188,36 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/chats/{subaccountId}/analytics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sums over a subaccount's chats: how many, how long, how successful, what they cost
+         * @description Sums up the chats that began in a range of time, in total (`totals`) and by buckets (`series`): how many there are, how long they took, how fast the agent answered, how they ended, and what they cost.
+         *
+         *     - **Buckets.** `interval` is `day`, `week` (from Monday on), `month` or `hour_of_day` (0 to 23, over all days). `timezone` says whose days they are: a day has 23 or 25 hours when its clocks change. `start` is the instant at which a bucket begins. Empty buckets are included. The first and the last bucket hold only what is in the range.
+         *     - **Groups.** `group_by` makes a series of buckets for each `agent_id`, `status` or `sentiment`. Of agents, the 50 with the most chats have a group of their own, and all others share the group null. More than 2,000 buckets, groups counted, are refused: 400 with the field `interval`.
+         *     - **What is known of a chat** is summed up when it is over: an ongoing chat counts in `chats`, and adds nothing to messages, durations, replies and cost. It is `unknown` in `sentiment` and `successful`, as is a chat that Retell has not analyzed. A reply that ends after its chat, or an analysis that comes late, is included once the sweep or a webhook has stored it.
+         *     - **`messages`** are those of agent and user that were delivered. **`cost_cents`** is the sum of what Retell reports, in US cents.
+         *     - **`reply_ms`** is the time from a user's message to the agent's answer. Messages that failed are not timed, nor answers that are older than the message or more than an hour younger. **`duration_ms`** leaves out negative durations and those of more than a year. Percentiles are exact; `meta.approximate` is false.
+         *     - **Left out** are deleted chats, and chats whose `start_timestamp` is not a number above 0.
+         *     - **Very large ranges.** More chats than can be summed up in one request, some millions, are 503 ANALYTICS_FAILED with `details.reason: "too_many_chats"`: ask for shorter ranges.
+         *
+         *     Needs the permission read. At most 50 requests per 60 s and subaccount.
+         */
+        get: operations["analytics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/chats/{subaccountId}/{chatId}": {
         parameters: {
             query?: never;
@@ -354,6 +384,108 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        AnalyticsAnswer: {
+            /** @constant */
+            success: true;
+            /**
+             * @description For people; may change
+             * @example Analytics retrieved successfully
+             */
+            message: string;
+            data: {
+                totals: {
+                    /** @description Chats that began in this time */
+                    chats: number;
+                    ended: number;
+                    /** @description Chats with the status `error` */
+                    errors: number;
+                    /** @description Messages of agent and user in chats that are over */
+                    messages: number;
+                    /** @description Of chats that are over; null where none has a known duration */
+                    duration_ms: {
+                        avg: number | null;
+                        p50: number | null;
+                        p95: number | null;
+                    };
+                    /** @description From a user's message to the agent's answer; null where none was timed */
+                    reply_ms: {
+                        avg: number | null;
+                    };
+                    successful: {
+                        yes: number;
+                        no: number;
+                        unknown: number;
+                    };
+                    sentiment: {
+                        positive: number;
+                        negative: number;
+                        neutral: number;
+                        unknown: number;
+                    };
+                    /** @description US cents, as far as costs are known */
+                    cost_cents: number;
+                };
+                /** @description Buckets in order of time, empty ones included */
+                series: {
+                    /** @description Chats that began in this time */
+                    chats: number;
+                    ended: number;
+                    /** @description Chats with the status `error` */
+                    errors: number;
+                    /** @description Messages of agent and user in chats that are over */
+                    messages: number;
+                    /** @description Of chats that are over; null where none has a known duration */
+                    duration_ms: {
+                        avg: number | null;
+                        p50: number | null;
+                        p95: number | null;
+                    };
+                    /** @description From a user's message to the agent's answer; null where none was timed */
+                    reply_ms: {
+                        avg: number | null;
+                    };
+                    successful: {
+                        yes: number;
+                        no: number;
+                        unknown: number;
+                    };
+                    sentiment: {
+                        positive: number;
+                        negative: number;
+                        neutral: number;
+                        unknown: number;
+                    };
+                    /** @description US cents, as far as costs are known */
+                    cost_cents: number;
+                    /**
+                     * @description Epoch milliseconds. With `hour_of_day` the hour, 0 to 23
+                     * @example 1774738800000
+                     */
+                    start: components["schemas"]["Millis"];
+                    /** @description Only with `group_by`. null: all other values. Of agents, the 50 with the most chats are named */
+                    group?: string | null;
+                }[];
+            };
+            meta: {
+                /** @description The request's id, as in `X-Operation-Id` and in the logs */
+                operationId: string;
+                /**
+                 * @description How long the API took
+                 * @example 12ms
+                 */
+                duration: string;
+                /**
+                 * @description The API's clock, epoch milliseconds
+                 * @example 1759398000000
+                 */
+                time: number;
+                from: components["schemas"]["Millis"];
+                to: components["schemas"]["Millis"];
+                timezone: string;
+                /** @description Whether percentiles are estimated, within 5 % */
+                approximate: boolean;
+            };
+        };
         /**
          * @description Retell's id of the chat
          * @example chat_98c944f3a1c0e8ac1a2b3c4d5e6
@@ -526,7 +658,7 @@ export interface components {
          * @description Stable: switch on it. Codes may be added, so treat an unknown one by its status
          * @enum {string}
          */
-        ErrorCode: "VALIDATION_ERROR" | "ACCESS_TOKEN_REQUIRED" | "INVALID_ACCESS_TOKEN" | "INVALID_SIGNATURE" | "PERMISSION_DENIED" | "AGENT_NOT_FOUND" | "CHAT_NOT_FOUND" | "EXPORT_NOT_FOUND" | "EXPORTS_UNAVAILABLE" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "CHAT_BUSY" | "REQUEST_IN_PROGRESS" | "CHAT_ENDED" | "TOO_MANY_EXPORTS" | "PAYLOAD_TOO_LARGE" | "EXPORT_TOO_LARGE" | "IDEMPOTENCY_KEY_REUSED" | "RATE_LIMIT_EXCEEDED" | "RETELL_ACCOUNT_INACTIVE" | "RETELL_FETCH_FAILED" | "API_KEY_DECRYPTION_ERROR" | "CHAT_CREATION_FAILED" | "MESSAGE_SEND_FAILED" | "CHAT_END_FAILED" | "CHAT_RETRIEVE_FAILED" | "CHAT_LIST_FAILED" | "EXPORT_FAILED" | "CONNECTION_FAILED" | "SUBACCOUNT_PAUSED" | "TIMEOUT" | "INTERNAL_ERROR";
+        ErrorCode: "VALIDATION_ERROR" | "ACCESS_TOKEN_REQUIRED" | "INVALID_ACCESS_TOKEN" | "INVALID_SIGNATURE" | "PERMISSION_DENIED" | "AGENT_NOT_FOUND" | "CHAT_NOT_FOUND" | "EXPORT_NOT_FOUND" | "EXPORTS_UNAVAILABLE" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "CHAT_BUSY" | "REQUEST_IN_PROGRESS" | "CHAT_ENDED" | "TOO_MANY_EXPORTS" | "PAYLOAD_TOO_LARGE" | "EXPORT_TOO_LARGE" | "IDEMPOTENCY_KEY_REUSED" | "RATE_LIMIT_EXCEEDED" | "RETELL_ACCOUNT_INACTIVE" | "RETELL_FETCH_FAILED" | "API_KEY_DECRYPTION_ERROR" | "CHAT_CREATION_FAILED" | "MESSAGE_SEND_FAILED" | "CHAT_END_FAILED" | "CHAT_RETRIEVE_FAILED" | "CHAT_LIST_FAILED" | "EXPORT_FAILED" | "ANALYTICS_FAILED" | "CONNECTION_FAILED" | "SUBACCOUNT_PAUSED" | "TIMEOUT" | "INTERNAL_ERROR";
         ErrorDetails: {
             /**
              * @description `unknown`: it may have been done; retry with the key. `undecided`: it cannot be found out any more
@@ -3257,6 +3389,366 @@ export interface operations {
                     "application/json": (components["schemas"]["ErrorAnswer"] & {
                         /** @enum {unknown} */
                         code?: "SUBACCOUNT_PAUSED" | "CONNECTION_FAILED" | "RETELL_FETCH_FAILED" | "CHAT_RETRIEVE_FAILED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description `TIMEOUT`: With `details.outcome: "unknown"`: Retell gave no clear answer, and may have done what was asked. Retry with the key, or read the chat. Time ran out, and nothing was changed */
+            504: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "TIMEOUT";
+                    };
+                };
+            };
+        };
+    };
+    analytics: {
+        parameters: {
+            query?: {
+                /**
+                 * @description The earliest start of a chat, inclusive. Absent: 30 days before `to`
+                 * @example 2026-03-01T00:00:00+01:00
+                 */
+                from?: string;
+                /** @description The latest start, exclusive, 400 days after `from` at most. Absent: now */
+                to?: string;
+                /** @description How long a bucket is. Weeks begin on Monday. `hour_of_day`: 24 buckets, over all days */
+                interval?: "day" | "week" | "month" | "hour_of_day";
+                /**
+                 * @description Whose days and hours they are
+                 * @example Europe/Berlin
+                 */
+                timezone?: string;
+                /** @description A series for each value */
+                group_by?: "agent_id" | "status" | "sentiment";
+            };
+            header?: {
+                /**
+                 * @description A UUID that identifies the request in the logs. Absent, or no UUID: the API makes one
+                 * @example 58c6f541-689d-487f-87fb-eb7fa4f1bc66
+                 */
+                "X-Operation-Id"?: components["parameters"]["XOperationId"];
+                /**
+                 * @description `gzip` compresses answers over 1 kB. Browsers send it by themselves
+                 * @example gzip
+                 */
+                "Accept-Encoding"?: components["parameters"]["AcceptEncoding"];
+            };
+            path: {
+                subaccountId: components["schemas"]["SubaccountId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Analytics retrieved successfully */
+            200: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "success": true,
+                     *       "message": "Analytics retrieved successfully",
+                     *       "data": {
+                     *         "totals": {
+                     *           "chats": 0,
+                     *           "ended": 0,
+                     *           "errors": 0,
+                     *           "messages": 0,
+                     *           "duration_ms": {
+                     *             "avg": null,
+                     *             "p50": null,
+                     *             "p95": null
+                     *           },
+                     *           "reply_ms": {
+                     *             "avg": null
+                     *           },
+                     *           "successful": {
+                     *             "yes": 0,
+                     *             "no": 0,
+                     *             "unknown": 0
+                     *           },
+                     *           "sentiment": {
+                     *             "positive": 0,
+                     *             "negative": 0,
+                     *             "neutral": 0,
+                     *             "unknown": 0
+                     *           },
+                     *           "cost_cents": 0
+                     *         },
+                     *         "series": [
+                     *           {
+                     *             "start": 1759096800000,
+                     *             "chats": 0,
+                     *             "ended": 0,
+                     *             "errors": 0,
+                     *             "messages": 0,
+                     *             "duration_ms": {
+                     *               "avg": null,
+                     *               "p50": null,
+                     *               "p95": null
+                     *             },
+                     *             "reply_ms": {
+                     *               "avg": null
+                     *             },
+                     *             "successful": {
+                     *               "yes": 0,
+                     *               "no": 0,
+                     *               "unknown": 0
+                     *             },
+                     *             "sentiment": {
+                     *               "positive": 0,
+                     *               "negative": 0,
+                     *               "neutral": 0,
+                     *               "unknown": 0
+                     *             },
+                     *             "cost_cents": 0
+                     *           },
+                     *           {
+                     *             "start": 1759701600000,
+                     *             "chats": 0,
+                     *             "ended": 0,
+                     *             "errors": 0,
+                     *             "messages": 0,
+                     *             "duration_ms": {
+                     *               "avg": null,
+                     *               "p50": null,
+                     *               "p95": null
+                     *             },
+                     *             "reply_ms": {
+                     *               "avg": null
+                     *             },
+                     *             "successful": {
+                     *               "yes": 0,
+                     *               "no": 0,
+                     *               "unknown": 0
+                     *             },
+                     *             "sentiment": {
+                     *               "positive": 0,
+                     *               "negative": 0,
+                     *               "neutral": 0,
+                     *               "unknown": 0
+                     *             },
+                     *             "cost_cents": 0
+                     *           },
+                     *           {
+                     *             "start": 1760306400000,
+                     *             "chats": 0,
+                     *             "ended": 0,
+                     *             "errors": 0,
+                     *             "messages": 0,
+                     *             "duration_ms": {
+                     *               "avg": null,
+                     *               "p50": null,
+                     *               "p95": null
+                     *             },
+                     *             "reply_ms": {
+                     *               "avg": null
+                     *             },
+                     *             "successful": {
+                     *               "yes": 0,
+                     *               "no": 0,
+                     *               "unknown": 0
+                     *             },
+                     *             "sentiment": {
+                     *               "positive": 0,
+                     *               "negative": 0,
+                     *               "neutral": 0,
+                     *               "unknown": 0
+                     *             },
+                     *             "cost_cents": 0
+                     *           }
+                     *         ]
+                     *       },
+                     *       "meta": {
+                     *         "from": 1759398000000,
+                     *         "to": 1760313600000,
+                     *         "timezone": "Europe/Berlin",
+                     *         "approximate": false,
+                     *         "operationId": "5f3c0a58-0000-4000-8000-000000000001",
+                     *         "duration": "12ms",
+                     *         "time": 1759398095000
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AnalyticsAnswer"];
+                };
+            };
+            /** @description `VALIDATION_ERROR`: The input is invalid. `errors` lists everything that is wrong, at most 100: `field` (`agentId`, `limit`, `metadata.a.b`), `in` (`body`, `query`, `path` or `header`) and what is expected. It never repeats what was sent */
+            400: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "VALIDATION_ERROR";
+                    };
+                };
+            };
+            /**
+             * @description `ACCESS_TOKEN_REQUIRED`: There is no bearer token
+             *
+             *     `INVALID_ACCESS_TOKEN`: The token is invalid or expired
+             */
+            401: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "WWW-Authenticate": components["headers"]["WWWAuthenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "ACCESS_TOKEN_REQUIRED" | "INVALID_ACCESS_TOKEN";
+                    };
+                };
+            };
+            /** @description `PERMISSION_DENIED`: The user is no member of the subaccount, or lacks the permission. The answer is the same if the subaccount does not exist. `details` has `requiredPermission` and `effectiveRole` */
+            403: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PERMISSION_DENIED";
+                    };
+                };
+            };
+            /**
+             * @description `PAYLOAD_TOO_LARGE`: The body is over 262,144 bytes, or the chat is over 12 MiB and takes no new message
+             *
+             *     API Gateway's own answer: a body over 10 MB, or an event over Lambda's 6 MB
+             */
+            413: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "PAYLOAD_TOO_LARGE";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `RATE_LIMIT_EXCEEDED`: A limit is exceeded, or too many webhooks were forged
+             *
+             *     API Gateway's own answer: throttling
+             */
+            429: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "RATE_LIMIT_EXCEEDED";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /** @description API Gateway's own answer: headers over 10 kB */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `INTERNAL_ERROR`: An error of the API
+             *
+             *     API Gateway's own answer: a function that could not run or was stopped
+             */
+            500: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "INTERNAL_ERROR";
+                    }) | components["schemas"]["GatewayAnswer"];
+                };
+            };
+            /**
+             * @description `SUBACCOUNT_PAUSED`: The subaccount is paused, while its data is moved or restored (with `Retry-After`). Nothing was done
+             *
+             *     `CONNECTION_FAILED`: The database cannot be reached, which the API says within 3 s; the issuer of the token cannot be reached; or a webhook cannot be verified now (with `Retry-After`)
+             *
+             *     `ANALYTICS_FAILED`: The database answered analytics with an error. With `details.reason: "too_many_chats"`, the range holds more chats than one request sums up: ask for a shorter one
+             *
+             *     API Gateway's own answer: no answer after 30 s, or no capacity
+             */
+            503: {
+                headers: {
+                    "X-Operation-Id": components["headers"]["XOperationId"];
+                    Date: components["headers"]["Date"];
+                    "RateLimit-Limit": components["headers"]["RateLimitLimit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimitRemaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimitReset"];
+                    "X-RateLimit-Mode": components["headers"]["XRateLimitMode"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": (components["schemas"]["ErrorAnswer"] & {
+                        /** @enum {unknown} */
+                        code?: "SUBACCOUNT_PAUSED" | "CONNECTION_FAILED" | "ANALYTICS_FAILED";
                     }) | components["schemas"]["GatewayAnswer"];
                 };
             };
