@@ -105,6 +105,15 @@ describe("analytics", () => {
     expect(groups.map(({ group }: AnalyticsBucket) => group)).toEqual(["ongoing", "ended"]);
   });
 
+  it("say so when Mongo answers with an error: 503 ANALYTICS_FAILED", async () => {
+    const world = await aWorld();
+    await world.db.dropCollection("chats");
+    const pipeline = [{ $match: { $expr: { $divide: [1, 0] } } }];
+    await world.db.createCollection("chats", { viewOn: "nothing", pipeline });
+    const { status, body } = await ask(world, {});
+    expect([status, body.code]).toEqual([503, "ANALYTICS_FAILED"]);
+  });
+
   // The days on which clocks change: the instant of each midnight, and chats at the last and first ms of each.
   it.each([
     ["Europe/Berlin", "2026-03-28T23:00", "2026-03-29T22:00", "2026-03-30T22:00"],
