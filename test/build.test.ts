@@ -25,17 +25,17 @@ describe("a bundle's size", () => {
   /** kB. A cold start waits until all of it is loaded, so raise a budget only for a reason. */
   const budgets: Partial<Record<keyof typeof routes | "sweep" | "worker", number>> = {
     // All but the sweep contain the route table, and openapi the document that is made of it.
-    list: 795,
-    export: 890, // with csv-stringify
-    webhook: 810,
-    health: 173,
-    default: 173,
+    list: 802,
+    export: 895, // with csv-stringify
+    webhook: 820,
+    health: 180,
+    default: 180,
     openapi: 420,
     sweep: 815, // with the queue of jobs
     worker: 915, // with CSV, a checksum whose state can be kept, and requests to S3
   };
   /** The budget of an endpoint that has none of its own. */
-  const budget = 874;
+  const budget = 886;
 
   it.each(functions)("%s keeps within its budget", (name) => {
     const { bytes, packages } = bundles.find((bundle) => bundle.name === name) as Bundle;
