@@ -31,7 +31,7 @@ export const tooLarge = () => new ApiError("EXPORT_TOO_LARGE");
 
 function contentOf(chat: Transcript, { format, timeZone, stale }: Options): string {
   if (format === "json") return JSON.stringify(chat);
-  if (format === "csv") return csvHead() + csvRows(chat, clockIn(timeZone));
+  if (format === "csv") return csvHead() + csvRows(chat, clockIn(timeZone)).text;
   const readable = toReadable(chat, { timeZone, stale });
   return format === "md" ? toMarkdown(readable) : toText(readable);
 }
