@@ -8,6 +8,8 @@ import { type RunningMongod, startMongod } from "../dev/mongod.ts";
 import { demo, seedDemo } from "../dev/seed/demo.ts";
 import { load } from "../dev/seed/load.ts";
 import type { StoredChat } from "../lib/chat/model.ts";
+import { statsOf } from "../lib/chat/stats.ts";
+import { tagsOf } from "../lib/chat/tags.ts";
 import { transcriptText } from "../lib/chat/view.ts";
 import { decrypt } from "../lib/platform/crypto.ts";
 
@@ -43,6 +45,8 @@ async function everything(): Promise<string> {
   }
   return BSON.EJSON.stringify(all, { relaxed: false });
 }
+
+const byName = (one: Document, other: Document) => (one.name < other.name ? -1 : 1);
 
 const typeOf = (value: unknown) =>
   value instanceof ObjectId ? "ObjectId" : value instanceof Date ? "Date" : typeof value;
@@ -121,12 +125,24 @@ describe("the load", () => {
       expect(chat.transcript).toBe(isOver ? transcriptText(chat.messages) : "");
       expect(chat.end_timestamp === null).toBe(!isOver);
       expect(chat.internal).toMatchObject({ prependedCount: 0, retellUserCount: 3 });
-      expect(chat.internal?.tags).toEqual(Object.entries(chat.metadata).map((entry) => entry.join("=")));
+      expect(chat.internal?.tags).toEqual(tagsOf(chat));
+      expect(chat.internal?.stats).toEqual(isOver ? statsOf(chat) : undefined);
       for (const field of Object.keys(old).filter((name) => name !== "end_timestamp")) {
         expect(`${field} ${typeOf(chat[field as keyof StoredChat])}`).toBe(`${field} ${typeOf(old[field])}`);
       }
     }
     expect([...seen].toSorted()).toEqual(["ended", "error", "ongoing"]);
+  });
+
+  test("is found by its words, and leaves the indexes as they were", async () => {
+    const indexesOf = async () =>
+      Promise.all(["chats", "chatwords"].map((name) => own().collection(name).indexes({ full: true })));
+    const before = await indexesOf();
+    await load(mongod.url, { ...wanted, chats: 2_000, messages: 2 });
+    expect((await indexesOf()).map((all) => all.toSorted(byName))).toEqual(before.map((all) => all.toSorted(byName)));
+    const words = own().collection("chatwords");
+    expect(await words.countDocuments({ subaccountId, words: "password" })).toBeGreaterThan(50);
+    expect(await words.countDocuments()).toBe(2_000);
   });
 
   test("of the same seed adds nothing, of another it does", async () => {

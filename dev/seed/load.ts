@@ -1,5 +1,17 @@
-import { type Collection, type Db, MongoBulkWriteError, MongoClient, ObjectId } from "mongodb";
+import {
+  type Collection,
+  type Db,
+  type Document,
+  MongoBulkWriteError,
+  MongoClient,
+  ObjectId,
+  type OptionalUnlessRequiredId,
+} from "mongodb";
 import type { StoredChat, StoredMessage } from "../../lib/chat/model.ts";
+import { type Segment, segmentsOf } from "../../lib/chat/search/segment.ts";
+import { numbered } from "../../lib/chat/search/with-words.ts";
+import { statsOf } from "../../lib/chat/stats.ts";
+import { tagsOf } from "../../lib/chat/tags.ts";
 import { transcriptText } from "../../lib/chat/view.ts";
 import { type Random, randomOf } from "./random.ts";
 import { type Talk, talk } from "./talk.ts";
@@ -53,16 +65,18 @@ export async function load(mongodbUrl: string, wanted: Load): Promise<Loaded> {
     const agentIds = await agentsOf(db, subaccountId);
     const sampled = Math.max(1, Math.ceil(wanted.chats / 100));
     const about: Loaded = { ...pick(wanted), agentIds, firstChatId: "", lastChatId: "", sampleChatIds: [] };
-    const insert = batches(db.collection<StoredChat>("chats"));
+    const withIndexes = await putOffIndexes(db, wanted.chats);
+    const insert = batches(db);
     for (let index = 0; index < wanted.chats; index++) {
-      const chat = aChat(wanted, index, agentIds, String(subaccount.retellAccountId ?? ""));
+      const chat = withStats(aChat(wanted, index, agentIds, String(subaccount.retellAccountId ?? "")));
       about.firstChatId ||= chat.chat_id;
       about.lastChatId = chat.chat_id;
       const wants = about.sampleChatIds.length < Math.floor(index / sampled) + 1;
       if (wants && chat.chat_status === "ended") about.sampleChatIds.push(chat.chat_id);
       await insert.add(chat);
     }
-    await insert.flush();
+    await insert.finish();
+    await withIndexes();
     return about;
   } finally {
     await client.close();
@@ -79,28 +93,73 @@ async function agentsOf(db: Db, subaccountId: string): Promise<string[]> {
   return ["agent_load"];
 }
 
-/** Inserts by batches of some megabytes. What an earlier run with the same seed left is left alone. */
-function batches(chats: Collection<StoredChat>) {
+/** Fewer chats are inserted before an index would be built. */
+const manyChats = 2_000;
+
+/**
+ * Drops the indexes of empty collections that only save time: building them afterwards takes a fraction of the time.
+ *
+ * @returns Builds them again.
+ */
+async function putOffIndexes(db: Db, chats: number): Promise<() => Promise<void>> {
+  const put: (() => Promise<unknown>)[] = [];
+  for (const name of chats < manyChats ? [] : ["chats", "chatwords"]) {
+    const collection = db.collection(name);
+    if (await collection.findOne()) continue;
+    const all = await collection.indexes().catch(() => []); // there is no such collection yet
+    for (const { v: _version, key, ...options } of all.filter(({ unique, name }) => !unique && name !== "_id_")) {
+      await collection.dropIndex(options.name ?? "");
+      put.push(() => collection.createIndex(key, options));
+    }
+  }
+  return async () => {
+    for (const build of put) await build();
+  };
+}
+
+/**
+ * Inserts chats and their words by batches of some megabytes; while MongoDB works on one, the next one is made. What an
+ * earlier run with the same seed left is left alone.
+ */
+function batches(db: Db) {
   let batch: (StoredChat & { _id: ObjectId })[] = [];
   let bytes = 0;
+  let writing: Promise<unknown> = Promise.resolve();
   const flush = async () => {
     const full = batch;
     batch = [];
     bytes = 0;
-    if (full.length === 0) return;
-    await chats
-      .insertMany(full, { ordered: false, writeConcern: { w: "majority", j: false } })
-      .catch((error: unknown) => {
-        const repeated = error instanceof MongoBulkWriteError && [error.writeErrors].flat();
-        if (!repeated || repeated.some(({ code }) => code !== DUPLICATE)) throw error;
-      });
+    const segments = full.flatMap((chat) => segmentsOf(chat, chat, numbered(chat, chat.messages)));
+    await writing;
+    writing = Promise.all([
+      insertNew(db.collection<StoredChat>("chats"), full),
+      insertNew(db.collection<Segment>("chatwords"), segments),
+    ]);
+    writing.catch(() => {}); // the next flush throws it
   };
   const add = async (chat: StoredChat & { _id: ObjectId }) => {
     batch.push(chat);
     bytes += 1_000 + chat.transcript.length + chat.messages.length * 350;
     if (bytes > BATCH_BYTES) await flush();
   };
-  return { add, flush };
+  const finish = async () => {
+    await flush();
+    await writing;
+  };
+  return { add, finish };
+}
+
+async function insertNew<Stored extends Document>(
+  collection: Collection<Stored>,
+  documents: OptionalUnlessRequiredId<Stored>[],
+): Promise<void> {
+  if (documents.length === 0) return;
+  await collection
+    .insertMany(documents, { ordered: false, writeConcern: { w: "majority", j: false } })
+    .catch((error: unknown) => {
+      const repeated = error instanceof MongoBulkWriteError && [error.writeErrors].flat();
+      if (!repeated || repeated.some(({ code }) => code !== DUPLICATE)) throw error;
+    });
 }
 
 /** One chat, which depends only on the load's seed, the index and today's date. */
@@ -123,6 +182,7 @@ function aChat(
   const last = said.at(-1)?.created_timestamp ?? start;
   const end = status === "ongoing" ? null : last + random.between(5_000, 600_000);
   const metadata = { crm_id: `C-${random.between(1, 5_000)}`, channel: random.of(["web", "ios", "android"]) };
+  const end_user_id = `customer-${random.between(1, Math.max(1, Math.ceil(chats / 20)))}`;
 
   return {
     _id: new ObjectId(`${random.hex(16)}${number}`),
@@ -145,6 +205,7 @@ function aChat(
     chat_cost: end === null ? null : costOf(said, random),
     chat_analysis: status === "ended" ? analysisOf(talked, random) : null,
     subaccountId,
+    end_user_id,
     createdBy: `5ca1ab1e00000000001${random.between(0, 50).toString(16).padStart(5, "0")}`,
     createdAt: new Date(start),
     updatedAt: new Date(end ?? last),
@@ -157,9 +218,14 @@ function aChat(
       retellUserCount: said.filter(({ role }) => role === "user").length,
       prependedCount: 0,
       opening: 1,
-      tags: Object.entries(metadata).map(([key, value]) => `${key}=${value}`),
+      wordsRevision: said.length,
+      tags: tagsOf({ metadata, end_user_id }),
     },
   } satisfies StoredChat & { _id: ObjectId };
+}
+
+function withStats<Chat extends StoredChat & Required<Pick<StoredChat, "internal">>>(chat: Chat): Chat {
+  return chat.chat_status === "ongoing" ? chat : { ...chat, internal: { ...chat.internal, stats: statsOf(chat) } };
 }
 
 /** Most chats begin by day (UTC). Times keep their order. */

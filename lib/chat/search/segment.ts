@@ -25,7 +25,11 @@ const orderOf = ({ chat_id, start_timestamp: at }: IndexedChat) =>
   (Number.isSafeInteger(at * 1_000) && at > 0 ? at * 1_000 : 0) + (hash32(chat_id) % 1_000);
 
 /** The words of what agent and user said. What failed and what tools exchanged is left out. */
-export function segmentsOf({ subaccountId }: TenantContext, chat: IndexedChat, messages: NumberedMessage[]): Segment[] {
+export function segmentsOf(
+  { subaccountId }: Pick<TenantContext, "subaccountId">,
+  chat: IndexedChat,
+  messages: NumberedMessage[],
+): Segment[] {
   const said = messages.filter((message) => isAgentOrUser(message) && !message.internal?.failed);
   const bySegment = Map.groupBy(said, ({ seq }) => segmentOf(seq));
   return Array.from(bySegment, ([segment, some]) => {
