@@ -6,15 +6,16 @@ import { toListedChat } from "../lib/chat/view.ts";
 
 /** Finds chats by what agent and user said, newest first. */
 export const handler = endpoint(routes.search).handler(async ({ query, tenant }) => {
-  const { q, limit, from, hash } = query;
-  const { chats, next, isPartial } = await find(tenant, { terms: q, limit, from });
+  const { q: terms, filter, limit, from, search, ignored } = query;
+  const { chats, next, isPartial } = await find(tenant, { terms, filter, limit, from });
   return {
     data: chats.map(({ matches, ...chat }) => ({ ...toListedChat(chat), matches })),
     meta: {
       count: chats.length,
       hasMore: next !== undefined,
-      ...(next ? { nextCursor: encodeSearchCursor(next, hash) } : {}),
+      ...(next ? { nextCursor: encodeSearchCursor(next, search) } : {}),
       ...(isPartial ? { partial: true as const } : {}),
+      ...(ignored.length > 0 ? { ignored } : {}),
     },
   };
 });

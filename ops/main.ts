@@ -59,6 +59,10 @@ export const ops: Group = {
       says: "creates the missing indexes of the central database and of every subaccount's",
       load: () => import("./indexes.ts"),
     },
+    "search-rebuild": {
+      says: "indexes the chats of a subaccount anew for the search",
+      load: () => import("./search-rebuild.ts"),
+    },
     "forget access": {
       says: "makes every instance read a user's permissions again, at the next request",
       load: () => import("./forget/access.ts"),

@@ -99,7 +99,9 @@ it("every command that a page names is there, and each subcommand in its table",
     for (const [command, name = ""] of text.matchAll(/npm (?:run )?(start|test|(?<=run )[\w:]+)/g)) {
       if (!(name in scripts)) missing.push(`${page}: ${command}`);
     }
-    for (const [command, name = "", one = "", two = ""] of text.matchAll(/npm run (\w+) -- ([a-z]+)( [a-z]+)?/g)) {
+    for (const [command, name = "", one = "", two = ""] of text.matchAll(
+      /npm run (\w+) -- ([a-z][a-z-]*)( [a-z-]+)?/g,
+    )) {
       const table = tables.get(name);
       if (table && !table.includes(one) && !table.includes(one + two)) missing.push(`${page}: ${command}`);
     }

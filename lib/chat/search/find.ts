@@ -2,8 +2,9 @@ import type { Collection } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { isOutOfTime } from "../../platform/mongo.ts";
+import { matchOf } from "../find/match.ts";
 import { type FoundChat, listedFields } from "../store/chats.ts";
-import { localRead, messageList, ofTenant } from "../store/collection.ts";
+import { localRead, messageList } from "../store/collection.ts";
 import { matchesIn, type SearchedMessage } from "./matches.ts";
 import { msUntil, type Requirement, rarestFirst, requirementsOf } from "./requirements.ts";
 import type { SearchPosition } from "./schema.ts";
@@ -118,10 +119,9 @@ function judge(run: Run, key: number, { messages, ...chat }: Candidate["chat"]):
 /** The segments that have all words, of chats that the filter matches, in order. */
 function candidates({ words, tenant, search, requirements, until }: Run, { key, shown }: SearchPosition, size: number) {
   const [rarest = [], ...others] = requirements;
-  const chat = { ...ofTenant(tenant), ...(search.filter ? { $and: [search.filter] } : {}) };
   return words.aggregate<Candidate>(
     [
-      { $match: { subaccountId: tenant.subaccountId, words: anyOf(rarest), order: { $lte: key } } },
+      { $match: { subaccountId: tenant.subaccountId, words: anyOf(rarest), order: ordersIn(search, key) } },
       { $sort: { order: -1 } },
       { $limit: size },
       { $match: { chat_id: { $nin: shown }, $and: [{}, ...others.map((other) => ({ words: anyOf(other) }))] } },
@@ -131,7 +131,10 @@ function candidates({ words, tenant, search, requirements, until }: Run, { key, 
           localField: "chat_id",
           foreignField: "chat_id",
           let: { segment: "$segment" },
-          pipeline: [{ $match: chat }, { $project: { ...listedFields, messages: messagesOfSegment } }],
+          pipeline: [
+            { $match: matchOf(tenant, search.filter).all },
+            { $project: { ...listedFields, messages: messagesOfSegment } },
+          ],
           as: "chat",
         },
       },
@@ -143,13 +146,19 @@ function candidates({ words, tenant, search, requirements, until }: Run, { key, 
 }
 
 /** The key of the segment that follows a round's; undefined when there is none. */
-async function keyAfter({ words, tenant, requirements, until }: Run, { key }: SearchPosition, size: number) {
+async function keyAfter({ words, tenant, search, requirements, until }: Run, { key }: SearchPosition, size: number) {
   const [rarest = []] = requirements;
   const next = await words.findOne(
-    { subaccountId: tenant.subaccountId, words: anyOf(rarest), order: { $lte: key } },
+    { subaccountId: tenant.subaccountId, words: anyOf(rarest), order: ordersIn(search, key) },
     { sort: { order: -1 }, skip: size, projection: { _id: 0, order: 1 }, ...localRead, maxTimeMS: msUntil(until) },
   );
   return next?.order;
+}
+
+/** From a key on, of the chats that began within the filter's times. */
+function ordersIn({ filter: { started_after, started_before } }: Search, key: number): object {
+  const last = started_before === undefined ? key : Math.min(key, started_before * 1_000 - 1);
+  return { $lte: last, ...(started_after === undefined ? {} : { $gte: started_after * 1_000 }) };
 }
 
 const anyOf = ([word = "", ...more]: Requirement) => (more.length > 0 ? { $in: [word, ...more] } : word);

@@ -11,10 +11,13 @@ import { idsOf, type Segment, segmentsOf } from "./segment.ts";
  */
 
 /**
- * Only the primary's journal is waited for: a failover may lose what the next rebuild mends. So this ends before the
- * write that it stands beside, which waits for a majority.
+ * Only the primary is waited for: a failover may lose what the next rebuild mends. So this ends before the write that it
+ * stands beside, which waits for a majority; at the latest after a second at the server, or when `bounded` gives up.
  */
-const derived = { writeConcern: { w: 1 } } as const;
+const derived = { ordered: false, writeConcern: { w: 1 }, maxTimeMS: 1_000 } as const;
+
+/** Of one command. */
+const maxWrites = 100;
 
 export const add: SearchIndex["add"] = (tenant, chat, messages) => write(tenant, added(tenant, chat, messages));
 
@@ -40,7 +43,9 @@ const run = <T>(tenant: TenantContext, operation: Parameters<typeof runIn<Segmen
   runIn<Segment, T>(tenant, "chatwords", operation);
 
 async function write(tenant: TenantContext, writes: AnyBulkWriteOperation<Segment>[]): Promise<void> {
-  if (writes.length > 0) await run(tenant, (words) => words.bulkWrite(writes, { ordered: false, ...derived }));
+  for (let at = 0; at < writes.length; at += maxWrites) {
+    await run(tenant, (words) => words.bulkWrite(writes.slice(at, at + maxWrites), derived));
+  }
 }
 
 function added(

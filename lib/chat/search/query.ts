@@ -4,7 +4,7 @@ import { fold, wordCharacter, wordsOf } from "./words.ts";
 export interface Term {
   /** Folded, with single spaces, beginning and ending with a letter or digit. */
   text: string;
-  /** Words that the index must have. */
+  /** Words that the index must have, in order. */
   words: string[];
   /** The last word is only its beginning. */
   isPrefix: boolean;
@@ -40,9 +40,19 @@ export function parseQuery(text: string): Term[] | string {
     if (isPrefix && [...folded].length < minPrefixLetters) {
       return `Must have ${minPrefixLetters} letters or more before *`;
     }
-    terms.set(`${folded}${isPrefix ? "*" : ""}`, { text: folded, words: [...wordsOf(folded)], isPrefix });
+    terms.set(`${folded}${isPrefix ? "*" : ""}`, { text: folded, words: indexedWords(folded, isPrefix), isPrefix });
   }
   if (terms.size === 0) return "Must have a letter or digit";
   if (count > maxWords) return `Must have ${maxWords} words at most, those of phrases included`;
   return [...terms.values()];
+}
+
+/**
+ * The words of a term as the index has them. A last word in Katakana is left out, as in a text it may be the beginning of
+ * a longer one: メール in メールフォルダ.
+ */
+function indexedWords(text: string, isPrefix: boolean): string[] {
+  const words = [...wordsOf(text)];
+  const isOpen = !isPrefix && words.length > 1 && /^[\p{Script=Katakana}ー]+$/u.test(words.at(-1) ?? "");
+  return isOpen ? words.slice(0, -1) : words;
 }

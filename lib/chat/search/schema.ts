@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { parseJson } from "../../platform/json.ts";
 import { Text } from "../../platform/text.ts";
+import { queryWithFilter } from "../find/filter.ts";
 import { ListedChat, QueryInteger } from "../schema.ts";
 import { maxQueryUnits, parseQuery, type Term } from "./query.ts";
 import { hash32 } from "./words.ts";
@@ -30,26 +31,27 @@ const Terms = Text(1, maxQueryUnits)
     return z.NEVER;
   });
 
-export const SearchQuery = z
-  .object({
-    q: Terms,
-    limit: QueryInteger(1, 50).default(20).meta({ description: "Chats per page", example: 20 }),
-    cursor: Text(1, 8_192)
-      .meta({ pattern: "^[A-Za-z0-9_-]+$", description: "`meta.nextCursor` of the page before, with the same search" })
-      .optional(),
-  })
-  .transform(({ limit, cursor, ...search }, context) => {
-    const hash = hash32(JSON.stringify(search));
-    const known = { ...search, limit, hash };
-    if (cursor === undefined) return { ...known, from: undefined };
-    const parts = CursorParts.safeParse(parseJson(Buffer.from(cursor, "base64url").toString()));
-    if (parts.success && parts.data[2] === hash) {
-      const [key, shown] = parts.data;
-      return { ...known, from: { key, shown } };
-    }
-    context.addIssue({ code: "custom", path: ["cursor"], message: "Must be a nextCursor of this search" });
-    return z.NEVER;
-  });
+export const SearchQuery = queryWithFilter({
+  q: Terms,
+  limit: QueryInteger(1, 50).default(20).meta({ description: "Chats per page", example: 20 }),
+  cursor: Text(1, 8_192).optional().meta({
+    pattern: "^[A-Za-z0-9_-]+$",
+    description: "`meta.nextCursor` of the page before, with the same words and filters",
+  }),
+}).transform(({ cursor, ...query }, context) => {
+  const { q: terms, filter } = query;
+  const entries = Object.entries(filter).sort(([one], [other]) => (one < other ? -1 : 1));
+  const search = hash32(JSON.stringify([terms, entries]));
+  const known = { ...query, search };
+  if (cursor === undefined) return { ...known, from: undefined };
+  const parts = CursorParts.safeParse(parseJson(Buffer.from(cursor, "base64url").toString()));
+  if (parts.success && parts.data[2] === search) {
+    const [key, shown] = parts.data;
+    return { ...known, from: { key, shown } };
+  }
+  context.addIssue({ code: "custom", path: ["cursor"], message: "Must be a nextCursor of this search" });
+  return z.NEVER;
+});
 
 export const SearchMatch = z.object({
   seq: z.number().int().meta({ description: "Of the message, as in the transcript" }),
@@ -73,6 +75,8 @@ export const SearchMeta = z.object({
   hasMore: z.boolean(),
   nextCursor: z.string().optional(),
   partial: z.literal(true).optional().meta({
-    description: "The search stopped at its limit of time or of chats to look at: `nextCursor` goes on from there",
+    description:
+      "The search stopped at its limit of time or of chats to look at: `nextCursor` goes on from there. Or a word with * stands for more than 50",
   }),
+  ignored: z.array(z.string()).optional().meta({ description: "Names of the query that mean nothing here" }),
 });

@@ -1,4 +1,5 @@
 import type { TenantContext } from "../../access/tenant.ts";
+import type { ChatFilter } from "../find/filter.ts";
 import type { StoredChat, StoredMessage } from "../model.ts";
 import type { FoundChat } from "../store/chats.ts";
 import type { Match } from "./matches.ts";
@@ -14,8 +15,8 @@ export type NumberedMessage = StoredMessage & { seq: number };
 /** What is searched for, and where. */
 export interface Search {
   terms: Term[];
-  /** What else must hold of a chat's document. */
-  filter?: object;
+  /** Which chats are asked for. */
+  filter: ChatFilter;
   /** Chats, at most. */
   limit: number;
   /** Where the page before has ended. */

@@ -28,8 +28,13 @@ let segmenter: Intl.Segmenter | undefined;
  * each part were folded by itself, as long as the text is cut at white space or punctuation.
  */
 export function fold(text: string): string {
-  const bare = text.toWellFormed().normalize("NFKD").replace(ignored, "");
-  // By capitals, so that ß is ss. A sigma has another form at the end of a word.
+  const bare = text
+    .toWellFormed()
+    .normalize("NFKD")
+    .replace(ignored, "")
+    .replace(/\u0e4d([\u0e48-\u0e4b]?)\u0e32/g, "$1\u0e33")
+    .replace(/\u0ecd([\u0ec8-\u0ecb]?)\u0eb2/g, "$1\u0eb3");
+  // The dictionary knows the Thai and Lao letter AM as one, and NFKD has cut it. By capitals, so that ß is ss. A sigma has another form at the end of a word.
   return bare.toUpperCase().toLowerCase().replaceAll("ς", "σ").normalize("NFC");
 }
 

@@ -117,6 +117,7 @@ export interface paths {
          *     - **`q`** has 1 to 5 words. `"where is"` in quotes is found as it stands, `refun*` finds every word that begins so. Case, accents and punctuation around words make no difference.
          *     - **`matches`** are up to three messages of the chat, in order, with `seq` as in the transcript. `highlights` count UTF-16 units of `text`, as JavaScript's `slice` does: `text.slice(from, to)`.
          *     - **`meta.partial: true`** means that the search has stopped at a limit before the page was full, or that a prefix stands for more than 50 words. With `meta.nextCursor` it goes on.
+         *     - **Filters** are those of the list, with the same names: `search?q=refund&status=ended`.
          *     - **What tools exchanged** is never searched, nor what has failed.
          *
          *     Needs the permission read. At most 50 requests per 60 s and subaccount.
@@ -1055,10 +1056,12 @@ export interface components {
                 hasMore: boolean;
                 nextCursor?: string;
                 /**
-                 * @description The search stopped at its limit of time or of chats to look at: `nextCursor` goes on from there
+                 * @description The search stopped at its limit of time or of chats to look at: `nextCursor` goes on from there. Or a word with * stands for more than 50
                  * @constant
                  */
                 partial?: true;
+                /** @description Names of the query that mean nothing here */
+                ignored?: string[];
             };
         };
         SendMessageBody: {
@@ -2502,8 +2505,30 @@ export interface operations {
                  * @example 20
                  */
                 limit?: number;
-                /** @description `meta.nextCursor` of the page before, with the same search */
+                /** @description `meta.nextCursor` of the page before, with the same words and filters */
                 cursor?: string;
+                /**
+                 * @description Any of these
+                 * @example ended,error
+                 */
+                status?: string;
+                /** @description Any of these agents */
+                agent_id?: string;
+                /** @description Any of these users, who created the chat */
+                created_by?: string;
+                /** @description Any of these, as the chat was created with it */
+                end_user_id?: string;
+                /**
+                 * @description The earliest start, inclusive: epoch milliseconds, or ISO 8601 with Z or an offset
+                 * @example 2026-01-01T00:00:00+01:00
+                 */
+                started_after?: string;
+                /** @description The latest start, exclusive */
+                started_before?: string;
+                /** @description Of the user, as Retell's analysis has it, in any case. `unknown`: not analyzed */
+                sentiment?: string;
+                /** @description Whether the chat was successful, as Retell's analysis has it */
+                successful?: string;
             };
             header?: {
                 /**
