@@ -60,6 +60,54 @@ it("watches a chat: a message is pending, then delivered with its answer, and wh
   expect([statuses[0], statuses.includes(304)]).toEqual([200, true]);
 });
 
+it("finds, sums up, exports and deletes chats", async () => {
+  const [world, gateway] = await Promise.all([aWorld(), aGateway()]);
+  const { subaccountId, owner, agentId } = world;
+  const client = createClient({ baseUrl: gateway.url, subaccountId, token: owner.token });
+  const began = new Date();
+  const [first, second] = await Promise.all(
+    ["user 1", "user 2"].map(async (end_user_id) => {
+      const { chat_id } = await client.chats.create({ agentId, end_user_id });
+      const chat = client.chat(chat_id);
+      await chat.send(`a refund for ${end_user_id}`);
+      return chat;
+    }),
+  );
+  if (!first || !second) throw new Error("There are no chats");
+  await first.end();
+
+  const ended = client.chats.list({ status: ["ended", "error"], agent_id: agentId, started_after: began });
+  expect(await Array.fromAsync(ended, ({ end_user_id }) => end_user_id)).toEqual(["user 1"]);
+  expect(await client.chats.list().total()).toEqual({ value: 2, relation: "eq" });
+  expect(await Array.fromAsync(client.chats.list({ end_user_id: ["user 2", "user 3"], limit: 1 }))).toHaveLength(1);
+  const found = await Array.fromAsync(client.search("refun*", { limit: 1 }));
+  const marked = found.flatMap(({ matches }) =>
+    matches.flatMap(({ text, highlights }) => highlights.map(([from, to]) => text.slice(from, to))),
+  );
+  expect([found.length, new Set(marked)]).toEqual([2, new Set(["refund"])]);
+  const { totals, meta } = await client.analytics({ from: began, interval: "day", timezone: "Europe/Berlin" });
+  expect([totals.chats, totals.ended, meta.timezone]).toEqual([2, 1, "Europe/Berlin"]);
+
+  expect(await first.export("txt", { timezone: "Europe/Berlin" })).toContain("a refund for user 1");
+  expect(new TextDecoder().decode(await first.export("csv", { as: "bytes" }))).toContain("a refund for user 1");
+
+  const exporting = client.exports.create({ filter: { end_user_id: "user 2" }, format: "jsonl" });
+  const lines = new TextDecoder()
+    .decode(await exporting.download())
+    .trim()
+    .split("\n");
+  expect(lines.map((line) => JSON.parse(line).chat_id)).toEqual([second.id]);
+  const { export_id } = await exporting;
+  expect(await client.exports.get(export_id).download({ as: "text" })).toBe(`${lines.join("\n")}\n`);
+  expect((await client.exports.list()).exports).toMatchObject([{ export_id, status: "completed", rows: 1 }]);
+  expect((await client.exports.cancel(export_id)).status).toBe("expired");
+  await expect(client.exports.get(export_id).download()).rejects.toMatchObject({ code: "EXPORT_EXPIRED" });
+
+  expect(await second.delete()).toMatchObject({ chat_id: second.id, deleted: true });
+  expect((await second.delete()).deleted).toBe(true);
+  await expect(second.transcript()).rejects.toMatchObject({ code: "CHAT_NOT_FOUND" });
+});
+
 it("the README's examples run one after another, and answer what a reader expects", async () => {
   const [world, gateway] = await Promise.all([aWorld(), aGateway()]);
   const { subaccountId, owner, agentId } = world;
@@ -71,7 +119,7 @@ it("the README's examples run one after another, and answer what a reader expect
 
   const readme = await readFile(new URL("../packages/client/README.md", import.meta.url), "utf8");
   const examples = [...readme.matchAll(/```js\n(.*?)```/gs)].map(([, lines]) => lines);
-  expect(examples).toHaveLength(5);
+  expect(examples).toHaveLength(6);
   const client = new URL("../packages/client/src/index.ts", import.meta.url).href;
   await writeFile(join(folder, "chat.mjs"), examples.join("\n").replaceAll('"@scalai/chat"', JSON.stringify(client)));
   const { stdout, stderr } = await promisify(execFile)(process.execPath, ["chat.mjs"], { cwd: folder });
@@ -79,4 +127,6 @@ it("the README's examples run one after another, and answer what a reader expect
   expect(stdout).toMatch(/^ongoing \d+ messages, new or changed: \d+\nended \d+ messages/m);
   expect(stdout).toMatch(/^list 401 INVALID_ACCESS_TOKEN \d+ ms [\da-f-]{36}\nlist 200 OK \d+ ms/m);
   expect(stdout).toMatch(/^user Where is my order\?$/m);
+  expect(stdout).toMatch(/^chat_\S+ \[ 'Where', 'order' \]$/m);
+  expect(stdout).toMatch(/^completed 1 of 1\nThe file is here$/m);
 });

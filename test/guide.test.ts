@@ -137,6 +137,24 @@ it("the guide has words for every class of error, and its table has each", async
   expect(wordsFor(error("ChatError", { code: "INTERNAL_ERROR", operationId: "op1" }))).toContain("op1");
 });
 
+it("the guide's report finds, sums up and exports", async () => {
+  const { url: baseUrl } = gateway;
+  const { subaccountId, agentId, owner } = world;
+  const { chats } = errors.createClient({ baseUrl, subaccountId, token: owner.token });
+  const { chat_id } = await chats.create({ agentId });
+  const report = (await readFile(join(folder, "report.js"), "utf8"))
+    .replace("../scalai-chat/.local", ".")
+    .replace('"@scalai/chat"', JSON.stringify(new URL("../packages/client/src/index.ts", import.meta.url)));
+  await writeFile(join(folder, "report.mjs"), report);
+  await writeFile(
+    join(folder, "dev.json"),
+    JSON.stringify({ url: baseUrl, subaccountId, tokens: { owner: owner.token } }),
+  );
+  const { stdout } = await promisify(execFile)(process.execPath, ["report.mjs"], { cwd: folder });
+  expect(stdout).toMatch(/^today: [1-9].*\nexport exp_\S+\n.*^completed (\d+) of \1$/ms);
+  expect(await readFile(join(folder, "chats.csv"), "utf8")).toContain(chat_id);
+});
+
 it("the guide's commands for polling are answered 304", async () => {
   const guide = await readFile(file("docs/guide.md"), "utf8");
   const [, lines = ""] = /```sh\n(API=.*?)```/s.exec(guide) ?? [];

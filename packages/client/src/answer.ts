@@ -32,7 +32,7 @@ export function read(
   if (status === 304) return { status, data: undefined, etag, meta: { operationId, replayed } };
   const body = parse(text);
   const meta = isObject(body) && isObject(body.meta) ? body.meta : undefined;
-  if (status === 200 && isObject(body) && body.success === true && meta) {
+  if (isSuccess(status) && isObject(body) && body.success === true && meta) {
     return { status, data: body.data, etag, meta: { ...(meta as Meta), replayed } };
   }
   const parts = { status, operationId, retryAfter: retryAfterOf(headers.get("retry-after"), body) };
@@ -40,6 +40,23 @@ export function read(
   // A proxy, API Gateway or a captive portal answered. What it did with the request is known for its refusals alone.
   const outcome = status >= 400 && status < 500 ? "failed" : "unknown";
   return errorOf({ ...parts, code: "UNREADABLE_ANSWER", message: `HTTP ${status}`, outcome });
+}
+
+const isSuccess = (status: number) => status >= 200 && status < 300;
+
+/**
+ * A file that the API answers. Without a header that repeats the request's operationId somebody else answered, such as
+ * the page of a hotel's network.
+ */
+export function readFile(
+  { status, headers }: { status: number; headers: Headers },
+  file: string | ArrayBuffer,
+  operationId: string,
+): Answer | ChatError {
+  if (headers.get("x-operation-id") === operationId) {
+    return { status, data: file, etag: undefined, meta: { operationId, replayed: false } };
+  }
+  return errorOf({ status, operationId, code: "UNREADABLE_ANSWER", message: "The answer is not the API's" });
 }
 
 function refusal(body: Json, meta: Json | undefined, parts: Partial<ErrorParts> & { status: number }): ChatError {

@@ -3,10 +3,14 @@ import { ChatError } from "./errors.ts";
 import type { Outbox, PendingMessage } from "./outbox.ts";
 import { queryOf } from "./query.ts";
 import type { queues } from "./queue.ts";
-import type { Transport } from "./transport.ts";
+import type { FileForm, Transport } from "./transport.ts";
 import type {
   Answered,
+  ChatExportQuery,
+  DeletedChat,
+  DeleteMeta,
   EndedChat,
+  ExportFileFormat,
   Message,
   SentMessage,
   Transcript,
@@ -33,6 +37,16 @@ export interface MessagesOptions extends Limits {
   include?: "tools";
   /** Messages per request; absent: as many as fit. */
   limit?: number;
+}
+
+export interface ExportOptions<Form extends FileForm = FileForm> extends Limits, ChatExportQuery {
+  /** Default: `text`. */
+  as?: Form;
+}
+
+export interface DeleteOptions extends Limits {
+  /** Whether Retell's copy is deleted, too. */
+  atRetell?: boolean;
 }
 
 /** What became of a message that was pending. */
@@ -62,6 +76,11 @@ export interface Chat {
   transcript(query?: TranscriptQuery, options?: Limits): Promise<Answered<Transcript, TranscriptMeta>>;
   /** The stored messages, page by page. */
   messages(options?: MessagesOptions): AsyncIterable<Message>;
+  /** The chat as a file. A text is without the byte order mark that a CSV file may begin with. */
+  export(format: ExportFileFormat, options: ExportOptions<"bytes"> & { as: "bytes" }): Promise<ArrayBuffer>;
+  export(format: ExportFileFormat, options?: ExportOptions<"text">): Promise<string>;
+  /** Deletes the chat, and forgets its pending messages. Twice does no harm. Needs the permission delete. */
+  delete(options?: DeleteOptions): Promise<Answered<DeletedChat, DeleteMeta>>;
   /** The chat now and at each change, until it is over. It polls as often as the API says. */
   watch(options?: WatchOptions): AsyncIterable<ChatView>;
 }
@@ -180,6 +199,22 @@ export function chatOf({ transport, outbox, enqueue, inFlight, listeners }: Shar
     } while (next !== undefined);
   }
 
+  async function exportAs(format: ExportFileFormat, { as = "text", signal, timeoutMs, ...query }: ExportOptions = {}) {
+    const file = `${path}/export${queryOf({ format, ...query })}`;
+    const deadline = Date.now() + (timeoutMs ?? defaultTimeouts.readMs);
+    const ask = { operation: "export", method: "GET", path: file, form: as } as const;
+    return (await transport.request(ask, { signal, deadline })).data;
+  }
+
+  async function remove({ atRetell, signal, timeoutMs = defaultTimeouts.writeMs }: DeleteOptions = {}) {
+    const query = queryOf({ at_retell: atRetell });
+    const ask = { operation: "delete", method: "DELETE", path: path + query } as const;
+    const answer = await transport.request(ask, { signal, deadline: Date.now() + timeoutMs });
+    await outbox.clear(id);
+    tellAnswer();
+    return answered<DeletedChat, DeleteMeta>(answer);
+  }
+
   const onAnswer = (tell: () => void) => {
     const listener = (chatId: string) => {
       if (chatId === id) tell();
@@ -193,7 +228,8 @@ export function chatOf({ transport, outbox, enqueue, inFlight, listeners }: Shar
   };
 
   return {
-    ...{ id, send, pending, resume, end, transcript, messages },
+    ...{ id, send, pending, resume, end, transcript, messages, delete: remove },
+    export: exportAs as Chat["export"], // which form has which type
     discard: (key) => outbox.remove(id, key),
     watch: (options = {}) => watch({ poll: poll(options.signal), options, onAnswer }),
   };

@@ -1,11 +1,22 @@
 import { answered } from "./answer.ts";
 import { type Chat, chatOf } from "./chat.ts";
+import { type Exports, exportsOf } from "./exports.ts";
 import { memory, outboxIn, type Storage } from "./outbox.ts";
+import { type ChatList, type FoundChats, listOf, searchOf } from "./pages.ts";
 import { queryOf } from "./query.ts";
 import { queues } from "./queue.ts";
 import { type TokenSource, tokensOf } from "./token.ts";
-import { type Fetch, type RequestEvent, type Transport, transportOf } from "./transport.ts";
-import type { Answered, ChatPage, CreateChat, CreatedChat, ListedChat, ListFilter, PageMeta } from "./types.ts";
+import { type Fetch, type RequestEvent, transportOf } from "./transport.ts";
+import type {
+  Analytics,
+  AnalyticsMeta,
+  AnalyticsQuery,
+  Answered,
+  CreateChat,
+  CreatedChat,
+  ListFilter,
+  SearchFilter,
+} from "./types.ts";
 import { defaultTimeouts, type Limits, uuid } from "./wait.ts";
 
 export interface ClientOptions {
@@ -38,18 +49,18 @@ export interface CreateOptions extends Limits {
   key?: string;
 }
 
-export interface ChatList extends AsyncIterable<ListedChat> {
-  /** The first page alone; for the next, list with the filter's `cursor` set to `meta.nextCursor`. */
-  page(): Promise<ChatPage>;
-}
-
 export interface Client {
   chats: {
     /** Starts a chat. Repeats the request under one key until there is an answer. */
     create(input: CreateChat, options?: CreateOptions): Promise<Answered<CreatedChat>>;
-    /** The subaccount's chats, newest first. `for await` reads all pages, one when it is needed. */
+    /** The subaccount's chats, newest first. */
     list(filter?: ListFilter, options?: Limits): ChatList;
   };
+  /** The chats in which agent and user said these words, with what was found, newest first. */
+  search(q: string, filter?: SearchFilter, options?: Limits): FoundChats;
+  /** Sums over the subaccount's chats, by time. */
+  analytics(query?: AnalyticsQuery, options?: Limits): Promise<Answered<Analytics, AnalyticsMeta>>;
+  exports: Exports;
   /** One chat. It asks nothing of the API. */
   chat(chatId: string): Chat;
   /** The server's clock, epoch ms, as its answers tell it; this device's until there is one. */
@@ -81,26 +92,13 @@ export function createClient(options: ClientOptions): Client {
       },
       list: (filter = {}, limits = {}) => listOf(transport, filter, limits),
     },
+    search: (q, filter = {}, limits = {}) => searchOf(transport, q, filter, limits),
+    analytics: async (query = {}, { signal, timeoutMs = defaultTimeouts.readMs } = {}) => {
+      const ask = { operation: "analytics", method: "GET", path: `analytics${queryOf({ ...query })}` } as const;
+      return answered(await transport.request(ask, { signal, deadline: Date.now() + timeoutMs }));
+    },
+    exports: exportsOf(transport, fetch),
     chat: (chatId) => chatOf(shared, chatId),
     serverTime: transport.serverTime,
   };
-}
-
-function listOf(transport: Transport, filter: ListFilter, { signal, timeoutMs = defaultTimeouts.readMs }: Limits) {
-  const page = async (cursor = filter.cursor): Promise<ChatPage> => {
-    const path = `list${queryOf({ ...filter, cursor })}`;
-    const bounds = { signal, deadline: Date.now() + timeoutMs };
-    const { data, meta } = await transport.request({ operation: "list", method: "GET", path }, bounds);
-    return { chats: data as ListedChat[], meta: meta as PageMeta };
-  };
-  return {
-    page: () => page(),
-    async *[Symbol.asyncIterator]() {
-      let next: ChatPage | undefined;
-      do {
-        next = await page(next?.meta.nextCursor);
-        yield* next.chats;
-      } while (next.meta.hasMore && next.meta.nextCursor);
-    },
-  } satisfies ChatList;
 }

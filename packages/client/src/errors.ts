@@ -1,7 +1,16 @@
 import type { ApiErrorCode, FieldError } from "./types.ts";
 
 /** Codes of this client, for what happens before or instead of an answer of the API. */
-export type ClientErrorCode = "NETWORK_ERROR" | "UNREADABLE_ANSWER" | "DEADLINE_EXCEEDED" | "ABORTED";
+export type ClientErrorCode =
+  | "NETWORK_ERROR"
+  | "UNREADABLE_ANSWER"
+  | "DEADLINE_EXCEEDED"
+  | "ABORTED"
+  /** The API does not know a filter, so its answer has chats that were not asked for. */
+  | "FILTER_IGNORED"
+  | "EXPORT_CANCELED"
+  /** The file of an export has been deleted. */
+  | "EXPORT_EXPIRED";
 
 /** The API adds codes over time, so a client must expect some that it does not know. */
 export type ErrorCode = ApiErrorCode | ClientErrorCode | (string & {});
@@ -87,6 +96,7 @@ const classes: Record<string, typeof ChatError> = {
   CHAT_ENDED: ChatEndedError,
   NETWORK_ERROR: NetworkError,
   UNREADABLE_ANSWER: NetworkError,
+  FILTER_IGNORED: ValidationError,
   DEADLINE_EXCEEDED: DeadlineError,
   ABORTED: AbortError,
 };

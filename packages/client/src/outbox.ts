@@ -23,6 +23,7 @@ export interface Outbox {
   /** Resolves with the message of that key that was there already: an earlier attempt of it may have been carried out. */
   add(chatId: string, message: PendingMessage): Promise<PendingMessage | undefined>;
   remove(chatId: string, key: string): Promise<void>;
+  clear(chatId: string): Promise<void>;
 }
 
 /** Longer than any storage takes that works. One that hangs must not keep messages from being sent. */
@@ -72,6 +73,7 @@ export function outboxIn(storage: Storage, prefix: string, onError?: (error: unk
       });
       return earlier;
     },
+    clear: (chatId) => change(chatId, () => []),
     remove: (chatId, key) => change(chatId, (held) => held.filter((one) => one.key !== key)),
   };
 }

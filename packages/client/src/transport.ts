@@ -1,27 +1,34 @@
-import { type Answer, type Headers, type RateLimit, rateLimitOf, read } from "./answer.ts";
+import { type Answer, type Headers, type RateLimit, rateLimitOf, read, readFile } from "./answer.ts";
 import { ChatError, type ErrorCode, errorOf, type Outcome } from "./errors.ts";
 import { retryDelay } from "./retry.ts";
 import type { Tokens } from "./token.ts";
 import { type Bounds, sleep, uuid, within } from "./wait.ts";
 
-/** As much of `fetch` as this client uses. */
+/** As much of `fetch` as this client uses. `arrayBuffer` only for files that are asked for as bytes. */
 export type Fetch = (
   url: string,
   init: { method: string; headers: Record<string, string>; body?: string; signal?: AbortSignal },
-) => Promise<{ status: number; headers: Headers; text(): Promise<string> }>;
+) => Promise<{ status: number; headers: Headers; text(): Promise<string>; arrayBuffer?(): Promise<ArrayBuffer> }>;
 
-export type Operation = "create" | "send" | "end" | "list" | "transcript";
+/** How to give a file: React Native has no bytes, and a text is without the byte order mark at its beginning. */
+export type FileForm = "text" | "bytes";
+
+export type Operation =
+  | ("create" | "send" | "end" | "delete" | "list" | "search" | "analytics" | "transcript" | "export")
+  | ("exports-create" | "exports-list" | "exports-get" | "exports-cancel");
 
 /** One request, before it is sent. */
 export interface Ask {
   operation: Operation;
-  method: "GET" | "POST";
+  method: "GET" | "POST" | "DELETE";
   /** Below the subaccount: `create`, `{chatId}/message`. */
   path: string;
   body?: object;
   /** The Idempotency-Key. */
   key?: string;
   etag?: string | undefined;
+  /** The answer is a file, and this is how to give it. */
+  form?: FileForm;
   /** Whether an earlier attempt with this key may have done what is asked. */
   mayBeDone?: boolean;
   /** Makes one attempt, and a second one after a 401. */
@@ -121,16 +128,21 @@ export function transportOf({ baseUrl, subaccountId, tokens, fetch, attemptTimeo
     const sentAt = Date.now();
     const answered = (async () => {
       const response = await fetch(url, ask.body ? { ...init, body: JSON.stringify(ask.body) } : init);
-      return { response, text: response.status === 304 ? "" : await response.text() };
+      const isFile = ask.form !== undefined && response.status === 200;
+      return {
+        response,
+        isFile,
+        content: response.status === 304 ? "" : await contentOf(response, isFile && ask.form),
+      };
     })();
     const isLast = bounds.deadline - sentAt <= attemptTimeoutMs;
     const limits = { signal: bounds.signal, deadline: Math.min(bounds.deadline, sentAt + attemptTimeoutMs) };
     try {
-      const { response, text } = await within(answered, limits, () => controller.abort());
+      const { response, isFile, content } = await within(answered, limits, () => controller.abort());
       event.status = response.status;
       const limit = rateLimitOf(response.headers);
       if (limit) event.rateLimit = limit;
-      const answer = read(response, text, operationId);
+      const answer = isFile ? readFile(response, content, operationId) : read(response, content as string, operationId);
       noteClock(answer, response.headers, sentAt);
       return answer;
     } catch (cause) {
@@ -182,6 +194,13 @@ export function transportOf({ baseUrl, subaccountId, tokens, fetch, attemptTimeo
 
   const serverTime = () => Math.round(Date.now() + clockOffsetMs);
   return { request, serverTime } satisfies Transport;
+}
+
+/** The whole body of an answer. */
+export function contentOf(response: Awaited<ReturnType<Fetch>>, form: FileForm | false | undefined) {
+  if (form !== "bytes") return response.text();
+  if (response.arrayBuffer) return response.arrayBuffer();
+  throw new Error("This fetch gives no bytes");
 }
 
 /** The error of a call: its last attempt's, with the outcome of all. */

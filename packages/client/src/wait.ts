@@ -15,7 +15,7 @@ export interface Bounds {
 }
 
 /** How long a call goes on, if it gives no `timeoutMs`. A message's outcome is known after six minutes at the latest. */
-export const defaultTimeouts = { writeMs: 6 * 60_000, readMs: 60_000 };
+export const defaultTimeouts = { writeMs: 6 * 60_000, readMs: 60_000, exportMs: 60 * 60_000 };
 
 /** `setTimeout` runs at once what is later than this. */
 const maxTimerMs = 2 ** 31 - 1;

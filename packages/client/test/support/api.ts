@@ -38,7 +38,7 @@ export const sent = (seq = 1): Plain =>
  * An API that gives these replies, one after another, and then the last one again and again. It stands for what a real
  * one does too rarely, or too slowly, to wait for; the tests in the project's own test folder use a real one.
  */
-export async function anApi(...replies: ((got: Got) => Reply)[] | Reply[]) {
+export async function anApi(...replies: (Reply | ((got: Got) => Reply))[]) {
   const got: Got[] = [];
   const server = createServer(async (request, response) => {
     const { method = "", url = "", headers } = request;
@@ -60,7 +60,7 @@ export async function anApi(...replies: ((got: Got) => Reply)[] | Reply[]) {
   const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const client = (options: Partial<ClientOptions> = {}) =>
     createClient({ baseUrl, subaccountId: "s1", token: "t1", ...options });
-  return { got, client, keys: () => got.map(({ headers }) => headers["idempotency-key"]) };
+  return { baseUrl, got, client, keys: () => got.map(({ headers }) => headers["idempotency-key"]) };
 }
 
 /** A storage as `localStorage` is, with what it holds. */
