@@ -1,6 +1,6 @@
 import type { Db } from "mongodb";
 import { ApiError } from "../lib/platform/errors.ts";
-import { ensureIndexes, indexes, missingIndexes } from "../lib/platform/indexes.ts";
+import { ensureIndexes, indexes, missingIndexes, otherIndexes } from "../lib/platform/indexes.ts";
 import { central } from "../lib/platform/mongo.ts";
 import { defineCommand, writeFlags } from "./command.ts";
 import { reachable, whyNot } from "./failure.ts";
@@ -10,7 +10,8 @@ import { allSubaccounts, withTenant } from "./tenants.ts";
 type Work = (db: Db, kind: "central" | "tenant") => Promise<{ created: number; all: number }>;
 
 export const command = defineCommand({
-  details: "An index that is there stays as it is: the command may be repeated.",
+  details:
+    "One after the other, while requests go on; it says how long each took. An index that is there stays as it is: the command may be repeated. One that this version does not need is told as `other`, and not dropped: an earlier version, the old server or somebody else may need it. Drop it by hand (`db.chats.dropIndex(name)`) when nobody does, since each costs memory and time with every write.",
   flags: {
     ...writeFlags,
     "skip-unreachable": { type: "boolean", description: "succeed also if a subaccount's database cannot be reached" },
@@ -48,14 +49,21 @@ export const command = defineCommand({
 
 const create: Work = async (db, kind) => {
   const done = await ensureIndexes(db, kind);
-  for (const { database, collection, name, created } of done) {
-    console.log(`${created ? "created" : "there   "}  ${database}.${collection}  ${name}`);
+  for (const { database, collection, name, created, ms } of done) {
+    const took = created ? `  in ${(ms / 1_000).toFixed(1)} s` : "";
+    console.log(`${created ? "created" : "there  "}   ${database}.${collection}.${name}${took}`);
   }
+  await printOthers(db, kind);
   return { created: done.filter(({ created }) => created).length, all: done.length };
 };
 
 const printMissing: Work = async (db, kind) => {
   const missing = await missingIndexes(db, kind);
   for (const name of missing) console.log(`missing   ${db.databaseName}.${name}`);
+  await printOthers(db, kind);
   return { created: missing.length, all: indexes[kind].length };
 };
+
+async function printOthers(db: Db, kind: "central" | "tenant"): Promise<void> {
+  for (const name of await otherIndexes(db, kind)) console.log(`other     ${db.databaseName}.${name}`);
+}

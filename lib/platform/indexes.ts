@@ -8,16 +8,18 @@ interface Index {
 
 /** Lists are newest first, and two chats may begin in the same millisecond. With both keys, no page needs a sort. */
 const newestFirst = { start_timestamp: -1, chat_id: -1 } as const;
-const analyzed = { "internal.stats.sentiment": 1, "internal.stats.successful": 1 } as const;
 
-/** The indexes of filtered lists (lib/chat/find/match.ts). None contains a field that changes with every send. */
+/**
+ * The indexes of filtered lists (lib/chat/find/match.ts). None contains a field that changes with every send. Each ends
+ * with the order of the list: fields after it would not help, since a chat is read anyway to tell it from a tombstone.
+ */
 export const chatIndexes = {
   newest: { subaccountId: 1, ...newestFirst },
-  // With what an analysis found, so that no chat is read to leave it out.
-  status: { subaccountId: 1, chat_status: 1, ...newestFirst, ...analyzed },
-  agent: { subaccountId: 1, agent_id: 1, chat_status: 1, ...newestFirst, ...analyzed },
+  status: { subaccountId: 1, chat_status: 1, ...newestFirst },
+  agent: { subaccountId: 1, agent_id: 1, chat_status: 1, ...newestFirst },
   creator: { subaccountId: 1, createdBy: 1, ...newestFirst },
-  tags: { subaccountId: 1, "internal.tags": 1, ...newestFirst, chat_status: 1, agent_id: 1 },
+  analysis: { subaccountId: 1, "internal.stats.sentiment": 1, "internal.stats.successful": 1, ...newestFirst },
+  tags: { subaccountId: 1, "internal.tags": 1, ...newestFirst },
 } as const;
 
 /** Everything that analytics sum up (lib/chat/analytics), so that they read no chat. No send changes it. */
@@ -82,10 +84,13 @@ export interface EnsuredIndex {
   collection: string;
   name: string;
   created: boolean;
+  /** How long its creation took. */
+  ms: number;
 }
 
 /**
- * Creates the indexes that a database lacks. Existing ones are not changed.
+ * Creates the indexes that a database lacks, one after the other: MongoDB reads the whole collection for each, while
+ * requests go on. Existing ones are not changed, and none is dropped.
  *
  * @param kind `central` for subaccounts, memberships and Retell accounts; `tenant` for a subaccount's chats and agents.
  * @throws MongoServerError when stored documents violate a unique index.
@@ -95,8 +100,11 @@ export async function ensureIndexes(db: Db, kind: keyof typeof indexes): Promise
   if (kind === "tenant") await createCompressed(db, "chatwords");
   for (const { collection, key, options = {} } of indexes[kind]) {
     const before = await indexesOf(db, collection);
+    const startedAt = performance.now();
     const name = await db.collection(collection).createIndex(key, options);
-    done.push({ database: db.databaseName, collection, name, created: !before.some((index) => index.name === name) });
+    const ms = performance.now() - startedAt;
+    const created = !before.some((index) => index.name === name);
+    done.push({ database: db.databaseName, collection, name, created, ms });
   }
   return done;
 }
@@ -113,16 +121,32 @@ async function createCompressed(db: Db, name: string): Promise<void> {
 /** The indexes that a database lacks, by collection and name: `chats.subaccountId_1_chat_id_1`. Creates nothing. */
 export async function missingIndexes(db: Db, kind: keyof typeof indexes): Promise<string[]> {
   const missing: string[] = [];
-  for (const { collection, key, options } of indexes[kind]) {
-    const there = await indexesOf(db, collection);
-    const isIt = (index: Document) =>
-      JSON.stringify(index.key) === JSON.stringify(key) && (index.unique ?? false) === (options?.unique ?? false);
-    if (!there.some(isIt)) {
-      missing.push(`${collection}.${Object.entries(key).flat().join("_")}`);
+  for (const index of indexes[kind]) {
+    const there = await indexesOf(db, index.collection);
+    if (!there.some((one) => isIt(one, index))) {
+      missing.push(`${index.collection}.${Object.entries(index.key).flat().join("_")}`);
     }
   }
   return missing;
 }
+
+/**
+ * The indexes of our collections that are not ours, by collection and name: an earlier version's, the old server's, or an
+ * operator's.
+ */
+export async function otherIndexes(db: Db, kind: keyof typeof indexes): Promise<string[]> {
+  const others: string[] = [];
+  for (const collection of new Set(indexes[kind].map(({ collection }) => collection))) {
+    const ours = indexes[kind].filter((index) => index.collection === collection);
+    for (const one of await indexesOf(db, collection)) {
+      if (one.name !== "_id_" && !ours.some((index) => isIt(one, index))) others.push(`${collection}.${one.name}`);
+    }
+  }
+  return others;
+}
+
+const isIt = (there: Document, { key, options }: Index) =>
+  JSON.stringify(there.key) === JSON.stringify(key) && (there.unique ?? false) === (options?.unique ?? false);
 
 async function indexesOf(db: Db, collection: string): Promise<Document[]> {
   return db

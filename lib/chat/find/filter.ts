@@ -25,15 +25,17 @@ const list = <Value extends z.ZodType<string>>(value: Value) =>
 const wellFormed = (max: number) => Text(1, max).refine((text) => text.isWellFormed(), halved);
 
 const time = "Must be epoch milliseconds, or ISO 8601 with Z or an offset";
-const iso = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)$/;
+/** It refuses the 30th of February, too, which `Date` takes for a day of March. */
+const Iso = z.iso.datetime({ offset: true });
 
-/** A time as clients write it. In a query string that is not encoded, a plus arrives as a space. */
+/** A time as clients write it. In a query that is not encoded, a plus arrives as a space. Seconds may be left out. */
 const Time = z
   .string()
   .transform((text) => {
     if (/^-?\d{1,16}$/.test(text)) return Number(text);
-    const written = text.replace(/ (\d\d:\d\d)$/, "+$1");
-    return iso.test(written) ? Date.parse(written.toUpperCase()) : Number.NaN;
+    const spelled = text.replace(/ (\d\d:\d\d)$/, "+$1").toUpperCase();
+    const written = spelled.replace(/(T\d\d:\d\d)(?=[Z+-])/, "$1:00");
+    return Iso.safeParse(written).success ? Date.parse(written) : Number.NaN;
   })
   .refine((ms) => Math.abs(ms) <= 8.64e15, time);
 
@@ -49,7 +51,8 @@ const filters = {
   created_by: list(wellFormed(128)).optional().meta({ description: "Any of these users, who created the chat" }),
   end_user_id: list(wellFormed(128)).optional().meta({ description: "Any of these, as the chat was created with it" }),
   started_after: Time.optional().meta({
-    description: "The earliest start, inclusive: epoch milliseconds, or ISO 8601 with Z or an offset",
+    description:
+      "The earliest start, inclusive: epoch milliseconds, or ISO 8601 with Z or an offset, of the years 0000 to 9999",
     example: "2026-01-01T00:00:00+01:00",
   }),
   started_before: Time.optional().meta({ description: "The latest start, exclusive" }),

@@ -41,12 +41,16 @@ export const ListMeta = z.object({
   hasMore: z.boolean(),
   nextCursor: z.string().optional(),
   partial: z.literal(true).optional().meta({
-    description: "10,000 chats were looked at, and not enough were found: `nextCursor` goes on from there",
+    description:
+      "The list stopped at its limit of chats to look at, or of time, before the page was full: `nextCursor` goes on from there",
   }),
   total: z
     .object({ value: z.number().int(), relation: z.enum(["eq", "gte"]) })
     .optional()
-    .meta({ description: "With `include=total`. `gte`: at least so many, as it counts to 10,000 and not for long" }),
+    .meta({
+      description:
+        "With `include=total`. `gte`: at least so many, as it looks at 10,000 chats at most, and not for long",
+    }),
   ignored: z.array(z.string()).optional().meta({ description: "Names of the query that mean nothing here" }),
   poll_after_ms: PollAfter,
 });

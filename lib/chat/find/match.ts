@@ -4,7 +4,7 @@ import { chatIndexes } from "../../platform/indexes.ts";
 import type { StoredChat } from "../model.ts";
 import { ChatStatus } from "../schema.ts";
 import { tagOf } from "../tags.ts";
-import type { ChatFilter } from "./filter.ts";
+import { type ChatFilter, Sentiment } from "./filter.ts";
 
 /** How a filter is looked up. */
 export interface Match {
@@ -19,7 +19,7 @@ export interface Match {
 /**
  * A filter as MongoDB takes it.
  *
- * The first of these that is given narrows the index down: end user or metadata, agent, creator, status. A start time
+ * The first of these that is given narrows the index down: end user or metadata, agent, creator, analysis, status. A start time
  * narrows each of them further. What is left is compared chat by chat, so a combination may have to look at many.
  */
 export function matchOf({ subaccountId }: Pick<TenantContext, "subaccountId">, filter: ChatFilter): Match {
@@ -35,25 +35,34 @@ export function matchOf({ subaccountId }: Pick<TenantContext, "subaccountId">, f
   if (agent_id) all.push({ agent_id: { $in: agent_id } });
   if (created_by) all.push({ createdBy: { $in: created_by } });
   if (end_user_id) all.push({ end_user_id: { $in: end_user_id } });
+  // The tags of a chat say what it may be; the field itself says what it is. Lists have no tags.
+  const tagged = metadata.map(([key, texts]) => ({ "internal.tags": { $in: texts.map((text) => tagOf(key, text)) } }));
+  all.push(...tagged);
   for (const [key, texts] of metadata) all.push({ [`metadata.${key}`]: { $in: texts.flatMap(scalarsOf) } });
-  if (filter.sentiment) all.push({ "internal.stats.sentiment": { $in: withAbsent(filter.sentiment) } });
-  if (filter.successful) all.push({ "internal.stats.successful": { $in: filter.successful.map(answerOf) } });
+  const sentiment = { $in: filter.sentiment ? withAbsent(filter.sentiment) : withAbsent(Sentiment.options) };
+  const successful = { $in: filter.successful?.map(answerOf) ?? ["yes", "no", "unknown", null] };
+  const analysis: Filter<StoredChat> = {
+    "internal.stats.sentiment": sentiment,
+    "internal.stats.successful": successful,
+  };
+  const isAnalyzed = filter.sentiment !== undefined || filter.successful !== undefined;
+  if (isAnalyzed) all.push(analysis);
 
-  // The tags of a chat say what it may be; the field itself says what it is.
-  const tags = end_user_id ? end_user_id.map((id) => tagOf("end_user_id", id)) : tagsOf(metadata[0]);
+  const users = end_user_id && { "internal.tags": { $in: end_user_id.map((id) => tagOf("end_user_id", id)) } };
+  const tags = users ?? tagged[0];
   const [index, narrow]: [Match["index"], Filter<StoredChat>] = tags
-    ? [chatIndexes.tags, { "internal.tags": { $in: tags } }]
+    ? [chatIndexes.tags, tags]
     : agent_id
       ? [chatIndexes.agent, { agent_id: { $in: agent_id }, chat_status: { $in: status ?? ChatStatus.options } }]
       : created_by
         ? [chatIndexes.creator, { createdBy: { $in: created_by } }]
-        : status || filter.sentiment || filter.successful
-          ? [chatIndexes.status, { chat_status: { $in: status ?? ChatStatus.options } }]
-          : [chatIndexes.newest, {}];
+        : isAnalyzed
+          ? [chatIndexes.analysis, analysis]
+          : status
+            ? [chatIndexes.status, { chat_status: { $in: status } }]
+            : [chatIndexes.newest, {}];
   return { index, indexed: { subaccountId, ...narrow, ...range }, all: { $and: all } };
 }
-
-const tagsOf = (metadata: [string, string[]] | undefined) => metadata?.[1].map((text) => tagOf(metadata[0], text));
 
 /** The scalars of JSON that a text may stand for: `1` is text or a number. */
 function scalarsOf(text: string): (string | number | boolean)[] {
@@ -63,6 +72,7 @@ function scalarsOf(text: string): (string | number | boolean)[] {
 }
 
 /** A chat that was not analyzed has no such field. */
-const withAbsent = (sentiments: string[]) => (sentiments.includes("unknown") ? [...sentiments, null] : sentiments);
+const withAbsent = (sentiments: readonly string[]) =>
+  sentiments.includes("unknown") ? [...sentiments, null] : sentiments;
 
 const answerOf = (text: "true" | "false") => (text === "true" ? "yes" : "no");

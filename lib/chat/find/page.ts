@@ -2,14 +2,14 @@ import type { Collection, Filter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { isBadHint, isOutOfTime, isUnreachable } from "../../platform/mongo.ts";
-import { cursorAfter, type Position } from "../cursor.ts";
+import { Cursor, cursorAfter, type Position } from "../cursor.ts";
 import type { StoredChat } from "../model.ts";
 import { beyond, page as chatsOf, type FoundChat, listedFields } from "../store/chats.ts";
 import { run } from "../store/collection.ts";
 import type { ChatFilter } from "./filter.ts";
 import { type Match, matchOf } from "./match.ts";
 
-/** Keys of an index, and so chats, that a page looks at. */
+/** Keys of the index that a page examines. It looks at half as many chats: at each twice, the second time for its end. */
 const maxExamined = 10_000;
 const maxCounted = 10_000;
 /** Of each command. A database that is slower for other reasons is told by the connection's own deadline. */
@@ -29,8 +29,16 @@ export interface ChatPage {
   chats: FoundChat[];
   /** Absent: this is the last page. */
   nextCursor?: string;
-  /** The page stopped at its bound: it may be short, or empty. */
+  /** The page stopped at its bound of chats or time: it may be short, or empty. */
   isPartial: boolean;
+}
+
+/** A number of chats, from a page's beginning on. */
+interface Looked {
+  /** Those that match. */
+  found: FoundChat[];
+  /** The last one that was looked at; absent when there are no more, or enough were found. */
+  last?: SortKeysOf;
 }
 
 /**
@@ -48,19 +56,36 @@ export async function findPage(tenant: TenantContext, page: PageOf): Promise<Cha
   // Of all chats, newest first, no more are looked at than are shown.
   if (list === undefined) return whole(await chatsOf(tenant, limit + 1, after));
 
-  let found: FoundChat[] = [];
-  let last: SortKeysOf | undefined;
   // Few at first, as most filters are all in the index: each chat that it finds there is shown.
-  for (const size of [Math.ceil(limit * 1.5) + (after?.skip ?? 0) + 1, maxExamined]) {
-    found = await matching(tenant, page, size);
-    last = found.length > limit ? undefined : await lastExamined(tenant, page, size);
-    if (!last) return whole(found);
-  }
-  return { chats: found, ...(last ? { nextCursor: cursorAfter([last], from) } : {}), isPartial: true };
+  const few = Math.ceil(limit * 1.5) + (after?.skip ?? 0) + 1;
+  const first = await look(tenant, page, few);
+  if (!first) throw new ApiError("CHAT_LIST_FAILED");
+  if (!first.last) return whole(first.found);
+
+  const nextCursor = cursorAfter([first.last], from);
+  const at = Cursor.parse(nextCursor);
+  // Where no cursor can name that chat, the second look begins where the first did.
+  const isNamed = at.skip === undefined;
+  const seen = isNamed ? first.found : [];
+  const rest = isNamed ? { ...page, after: at, limit: limit - seen.length } : page;
+  const more = await look(tenant, rest, Math.max(maxExamined / 2 - few, 1));
+  // Out of time: the next page goes on from the end of the first look.
+  if (!more && isNamed) return { chats: seen, nextCursor, isPartial: true };
+  if (!more) throw new ApiError("CHAT_LIST_FAILED");
+  const found = [...seen, ...more.found];
+  return more.last ? { chats: found, nextCursor: cursorAfter([more.last], from), isPartial: true } : whole(found);
+}
+
+/** Undefined when it is out of time. */
+async function look(tenant: TenantContext, page: PageOf, size: number): Promise<Looked | undefined> {
+  const found = await matching(tenant, page, size);
+  if (!found || found.length > page.limit) return found && { found };
+  const end = await endOf(tenant, page, size);
+  return end && { found, ...(end.length > 1 ? { last: end[0] } : {}) };
 }
 
 /** The first chats of a page, among the first that the index has: MongoDB reads all of these. */
-async function matching(tenant: TenantContext, page: PageOf, size: number): Promise<FoundChat[]> {
+async function matching(tenant: TenantContext, page: PageOf, size: number): Promise<FoundChat[] | undefined> {
   const { index, all } = matchOf(tenant, page.filter);
   const skip = page.after?.skip ?? 0;
   const pipeline = [
@@ -72,16 +97,14 @@ async function matching(tenant: TenantContext, page: PageOf, size: number): Prom
     { $limit: page.limit + 1 },
     { $project: listedFields },
   ];
-  return listing(tenant, index, (chats, hint) =>
-    chats.aggregate<FoundChat>(pipeline, { ...hint, maxTimeMS }).toArray(),
-  );
+  return inTime(tenant, index, (chats, hint) => chats.aggregate<FoundChat>(pipeline, { ...hint, maxTimeMS }).toArray());
 }
 
-/** The last chat that `matching` has looked at; undefined when it has looked at all that there are. */
-async function lastExamined(tenant: TenantContext, page: PageOf, size: number): Promise<SortKeysOf | undefined> {
+/** The last chat that `matching` has looked at, and the one after it: fewer than two when there are no more. */
+async function endOf(tenant: TenantContext, page: PageOf, size: number): Promise<SortKeysOf[] | undefined> {
   const { index } = matchOf(tenant, page.filter);
   const rest = await restOf(tenant, page);
-  const [last, next] = await listing(tenant, index, (chats, hint) =>
+  return inTime(tenant, index, (chats, hint) =>
     chats
       .find(rest, { ...hint, maxTimeMS })
       .sort(sortOf(page))
@@ -90,7 +113,6 @@ async function lastExamined(tenant: TenantContext, page: PageOf, size: number): 
       .project<SortKeysOf>({ _id: 0, start_timestamp: 1, chat_id: 1 })
       .toArray(),
   );
-  return next && last;
 }
 
 type SortKeysOf = Pick<FoundChat, "start_timestamp" | "chat_id">;
@@ -109,33 +131,49 @@ async function restOf(tenant: TenantContext, { filter, after, isAscending }: Pag
   return { $and: [indexed, from, { $or: past }] };
 }
 
-/** How many chats a filter matches. `gte`: at least so many; counting stops at a number, and after a time. */
+/** How many chats a filter matches. `gte`: at least so many; counting stops at a number of keys, and after a time. */
 export async function countChats(
   tenant: TenantContext,
   filter: ChatFilter,
 ): Promise<{ value: number; relation: "eq" | "gte" }> {
   const { index, indexed, all } = matchOf(tenant, filter);
-  const count = (chats: Collection<StoredChat>, hint: Hint) =>
-    chats.countDocuments({ $and: [indexed, all] }, { ...hint, maxTimeMS, limit: maxCounted + 1 }).catch((error) => {
-      if (isOutOfTime(error)) return undefined;
-      throw error;
-    });
-  const value = await listing(tenant, index, count);
-  if (value === undefined) return { value: 0, relation: "gte" };
-  return value > maxCounted ? { value: maxCounted, relation: "gte" } : { value, relation: "eq" };
+  const counted = (stages: object[]) => [...stages, { $count: "chats" }];
+  const pipeline = [
+    { $match: indexed },
+    { $limit: maxCounted },
+    { $facet: { examined: counted([]), found: counted([{ $match: all }]) } },
+  ];
+  type Counts = Record<"examined" | "found", [{ chats: number }?]>;
+  const result = await inTime(tenant, index, (chats, hint) =>
+    chats.aggregate<Counts>(pipeline, { ...hint, maxTimeMS }).toArray(),
+  );
+  const [counts] = result ?? [];
+  const isWhole = counts !== undefined && (counts.examined[0]?.chats ?? 0) < maxCounted;
+  return { value: counts?.found[0]?.chats ?? 0, relation: isWhole ? "eq" : "gte" };
 }
 
 type Hint = { hint?: Match["index"] };
 
-/** Runs a query with a hint, and without one where the database lacks that index: the doctor tells of it. */
-async function listing<T>(
+/**
+ * Runs a query with a hint, and without one where the database lacks that index: the doctor tells of it.
+ *
+ * @returns Undefined when Mongo has stopped it at its `maxTimeMS`.
+ */
+async function inTime<T>(
   tenant: TenantContext,
   index: Match["index"],
   operation: (chats: Collection<StoredChat>, hint: Hint) => Promise<T>,
-): Promise<T> {
+): Promise<T | undefined> {
+  const attempt = (hint: Hint) =>
+    run(tenant, (chats) =>
+      operation(chats, hint).catch((error) => {
+        if (isOutOfTime(error)) return undefined;
+        throw error;
+      }),
+    );
   try {
-    return await run(tenant, (chats) => operation(chats, { hint: index })).catch((error) => {
-      if (isBadHint(error)) return run(tenant, (chats) => operation(chats, {}));
+    return await attempt({ hint: index }).catch((error) => {
+      if (isBadHint(error)) return attempt({});
       throw error;
     });
   } catch (cause) {

@@ -19,6 +19,7 @@ export interface paths {
          *
          *     Of the body's fields only `agentId` is required, and null counts as absent. `agent_id`, `subaccount_id` and `chat_id` among the variables are always the API's own values. `messages` is the agent's opening message, if there is one.
          *
+         *     - **`end_user_id`** says for whom the chat is, in your own words, 1 to 128 characters. It comes back in lists and transcripts, and the list can be filtered by it. Retell does not get it.
          *     - **`metadata`** has at most 50,176 bytes of JSON and 20 levels. A name must not begin with `$`, hold a dot or NUL, or be `__proto__` or `_bsontype`. An integer that a double cannot hold, such as 17841400008460057, is refused: send it as a string.
          *     - **`retell_llm_dynamic_variables`** has at most 100 variables. Numbers and booleans become strings, and numbers keep all their digits. A null variable is left out.
          *
@@ -88,7 +89,25 @@ export interface paths {
         };
         /**
          * Page through a subaccount's chats, filtered or all of them
-         * @description Lists the subaccount's chats, newest first. The first page with the default limit is cached for a minute.
+         * @description Lists the subaccount's chats, newest first. The first page with the default limit is cached for a minute. A filtered list is not.
+         *
+         *     | filter | finds chats |
+         *     |---|---|
+         *     | `status`, `agent_id`, `created_by`, `end_user_id` | with one of these values |
+         *     | `started_after`, `started_before` | that began then or later / before then: epoch milliseconds, or ISO 8601 with `Z` or an offset, of the years 0000 to 9999. An imported chat whose `start_timestamp` is no number is in no range |
+         *     | `sentiment`, `successful` | as Retell's analysis has it: `positive`, `negative`, `neutral` or `unknown`, in any case; `true` or `false`. A chat without an analysis is `unknown`, and neither successful nor unsuccessful |
+         *     | `metadata.<key>` | with one of these values there: texts, numbers and booleans as JSON writes them, so that `1` finds `1` and `"1"`. At most three keys, without `$` and dots. Objects, lists and null are not found |
+         *
+         *     - **Several filters** must all hold. A filter has up to 20 values, separated by commas, one of which must hold. A value that contains a comma cannot be asked for, and case counts. An empty filter is as none. A filter that is given twice is an error.
+         *     - **`sort`** is `-start_timestamp` (newest first, the default) or `start_timestamp`.
+         *     - **`include=total`** counts the chats of the filters in `meta.total`: `{"value": 12, "relation": "eq"}`. At most 10,000 chats are looked at, and not for long: if there are more, `relation` is `gte`, and there are at least `value`.
+         *     - **`meta.partial: true`** means that the list has stopped at its limit of chats to look at, or of time, before the page was full. The page may be empty. With `meta.nextCursor` it goes on.
+         *     - **`meta.ignored`** names parameters that mean nothing here, at most 20.
+         *     - **A cursor** belongs to its filters and sort. `limit` may change.
+         *
+         *     One filter, or one with a range of time, looks at no more than twice the chats that it shows. Of several filters, the first of these finds the chats, and the others are compared chat by chat: `end_user_id`, `metadata`, `agent_id` (with `status`), `created_by`, `sentiment` (with `successful`), `status`. If few of many chats match, pages are partial: then a range of time helps.
+         *
+         *     Chats from before these filters, and those of the old server, are found by `metadata`, `end_user_id`, `sentiment` and `successful` once the operator has filled these in.
          *
          *     A field that the collection lacks, or holds in a form that cannot be shown, is null. An imported chat without a usable `start_timestamp` is listed too, in the place that MongoDB's sort order gives it.
          *
@@ -902,11 +921,11 @@ export interface components {
                 hasMore: boolean;
                 nextCursor?: string;
                 /**
-                 * @description 10,000 chats were looked at, and not enough were found: `nextCursor` goes on from there
+                 * @description The list stopped at its limit of chats to look at, or of time, before the page was full: `nextCursor` goes on from there
                  * @constant
                  */
                 partial?: true;
-                /** @description With `include=total`. `gte`: at least so many, as it counts to 10,000 and not for long */
+                /** @description With `include=total`. `gte`: at least so many, as it looks at 10,000 chats at most, and not for long */
                 total?: {
                     value: number;
                     /** @enum {string} */
@@ -2219,7 +2238,7 @@ export interface operations {
                 /** @description Any of these, as the chat was created with it */
                 end_user_id?: string;
                 /**
-                 * @description The earliest start, inclusive: epoch milliseconds, or ISO 8601 with Z or an offset
+                 * @description The earliest start, inclusive: epoch milliseconds, or ISO 8601 with Z or an offset, of the years 0000 to 9999
                  * @example 2026-01-01T00:00:00+01:00
                  */
                 started_after?: string;
@@ -2519,7 +2538,7 @@ export interface operations {
                 /** @description Any of these, as the chat was created with it */
                 end_user_id?: string;
                 /**
-                 * @description The earliest start, inclusive: epoch milliseconds, or ISO 8601 with Z or an offset
+                 * @description The earliest start, inclusive: epoch milliseconds, or ISO 8601 with Z or an offset, of the years 0000 to 9999
                  * @example 2026-01-01T00:00:00+01:00
                  */
                 started_after?: string;
