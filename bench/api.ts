@@ -8,10 +8,12 @@ import { routes } from "../lib/api/routes.ts";
 export const names = ["list", "transcript", "message", "create", "end"] as const;
 export type Name = (typeof names)[number];
 
+type RouteName = keyof typeof routes;
+
 type Handler = (event: APIGatewayProxyEventV2, context: Context) => Promise<APIGatewayProxyStructuredResultV2>;
 
 /** Handlers by name, all in this process. */
-export type Api = Record<Name, Handler>;
+export type Api<Names extends RouteName = Name> = Record<Names, Handler>;
 
 /** A subaccount, and the token of a user who may do everything in it. */
 export interface Place {
@@ -23,6 +25,7 @@ export interface Place {
 /** The variable parts of a request. */
 export interface Request {
   chatId?: string;
+  exportId?: string;
   query?: Record<string, string>;
   body?: object;
   headers?: Record<string, string>;
@@ -39,28 +42,50 @@ export interface Answer {
 }
 
 /** The handlers of functions/, or those of another folder that has the same files. */
-export async function load(folder = new URL("../functions/", import.meta.url)): Promise<Api> {
-  const handlers = names.map(async (name) => [name, (await import(new URL(`${name}.ts`, folder).href)).handler]);
+export function load(folder?: URL): Promise<Api> {
+  return loadSome(names, folder);
+}
+
+/** Some handlers of a folder, by the names of their routes. */
+export async function loadSome<Names extends RouteName>(
+  some: readonly Names[],
+  folder = new URL("../functions/", import.meta.url),
+): Promise<Api<Names>> {
+  const handlers = some.map(async (name) => [name, (await import(new URL(`${name}.ts`, folder).href)).handler]);
   return Object.fromEntries(await Promise.all(handlers));
 }
 
 /** Calls a handler as API Gateway would, and reads the answer as a client would. */
-export async function ask(api: Api, name: Name, place: Place, request: Request = {}): Promise<Answer> {
+export async function ask<Names extends RouteName>(
+  api: Api<Names>,
+  name: Names,
+  place: Place,
+  request: Request = {},
+): Promise<Answer> {
   const context = { awsRequestId: crypto.randomUUID(), getRemainingTimeInMillis: () => 29_000 } as Context;
   return read(await api[name](eventFor(name, place, request), context));
 }
 
-/** Calls a handler like `ask`, and throws unless it answers 200. */
-export async function succeed(api: Api, name: Name, place: Place, request: Request = {}): Promise<Answer> {
+/** Calls a handler like `ask`, and throws unless it succeeds. */
+export async function succeed<Names extends RouteName>(
+  api: Api<Names>,
+  name: Names,
+  place: Place,
+  request: Request = {},
+): Promise<Answer> {
   const answer = await ask(api, name, place, request);
-  if (answer.status !== 200) throw new Error(`${name}: ${answer.status} ${JSON.stringify(answer.body)}`);
+  if (answer.status >= 300) throw new Error(`${name}: ${answer.status} ${JSON.stringify(answer.body)}`);
   return answer;
 }
 
 /** Path and query of a request. */
-export function targetOf(name: Name, { subaccountId }: Place, { chatId = "", query }: Request): string {
+export function targetOf(
+  name: RouteName,
+  { subaccountId }: Place,
+  { chatId = "", exportId = "", query }: Request,
+): string {
   const { path }: Route = routes[name];
-  return `${path.replace("{subaccountId}", subaccountId).replace("{chatId}", chatId)}${query ? `?${new URLSearchParams(query)}` : ""}`;
+  return `${path.replace("{subaccountId}", subaccountId).replace("{chatId}", chatId).replace("{exportId}", exportId)}${query ? `?${new URLSearchParams(query)}` : ""}`;
 }
 
 /** The headers that a client sends. */
@@ -73,7 +98,7 @@ export function headersOf({ token }: Place, { body, headers }: Request): Record<
   };
 }
 
-export function eventFor(name: Name, place: Place, request: Request = {}): APIGatewayProxyEventV2 {
+export function eventFor(name: RouteName, place: Place, request: Request = {}): APIGatewayProxyEventV2 {
   return toEvent({
     method: routes[name].method,
     target: targetOf(name, place, request),

@@ -76,7 +76,8 @@ async function pages(api: Api, which: "naive" | "ours", place: OwnPlace, chats: 
   return { chats, first: spread(atFirst), last: spread(atLast), examined: find?.docsExamined ?? Number.NaN };
 }
 
-async function sends(api: Api, place: OwnPlace, messages: number, times: number): Promise<Send> {
+/** Sends to a chat that has this number of messages. */
+export async function sends(api: Api, place: OwnPlace, messages: number, times: number): Promise<Send> {
   const { body } = await succeed(api, "create", place, { body: { agentId: place.agentId } });
   const chatId: string = body.data.chat_id;
   await lengthen(place.db, chatId, messages, "A sentence of the usual length, which is about eighty characters or so.");
@@ -99,13 +100,13 @@ async function lengthen(db: Db, chatId: string, count: number, content: string):
   await db.collection("chats").updateOne({ chat_id: chatId }, { $set: { messages } });
 }
 
-/** Bytes in the replica set's journal about a place's chats. */
+/** Bytes in the replica set's journal about a place's chats and their words. */
 async function journal({ db, mongo }: OwnPlace): Promise<number> {
   const [sum] = await mongo
     .db("local")
     .collection("oplog.rs")
     .aggregate([
-      { $match: { ns: `${db.databaseName}.chats` } },
+      { $match: { ns: { $in: ["chats", "chatwords"].map((name) => `${db.databaseName}.${name}`) } } },
       { $group: { _id: null, bytes: { $sum: { $bsonSize: "$$ROOT" } } } },
     ])
     .toArray();

@@ -67,10 +67,17 @@ describe("a deletion", () => {
     expect(body.data).toEqual({ chat_id: chatId, deleted: true });
     expect((await held(chatId)).status).toBe("ended");
     await expectGone({ world, chatId });
+    const { token, subaccountId } = at(world, chatId);
+    expect((await call("search", { token, subaccountId, query: { q: "order" } })).body.data).toEqual([]);
+    expect((await call("analytics", { token, subaccountId })).body.data.totals.chats).toBe(0);
+    expect(answerOf(await call("export", { ...at(world, chatId), query: { format: "txt" } }))).toEqual(gone);
   });
 
-  it("leaves nothing in the database but its ids", async () => {
+  it("leaves nothing in the database but its ids, also not of words that were written beside it", async () => {
     const { world, chatId, tombstone } = await aDeleted();
+    const words = world.db.collection<{ _id: string; chat_id: string }>("chatwords");
+    expect(await words.countDocuments()).toBe(0);
+    await words.insertOne({ _id: `${world.subaccountId}/${chatId}/0`, chat_id: chatId });
     const { internal, ...rest } = tombstone;
     expect(internal).toEqual({
       revision: 1,
@@ -81,6 +88,7 @@ describe("a deletion", () => {
     expect(rest).toMatchObject({ chat_id: chatId, subaccountId: world.subaccountId, start_timestamp: 0 });
     expect(JSON.stringify(tombstone)).not.toMatch(/order|C-99|canary|agent_shop/);
     await runIn(1);
+    expect(await words.countDocuments()).toBe(0);
     expect((await stored(world, chatId))?.internal.nextSweepAt).toBeUndefined();
     await runIn(100);
     expect((await stored(world, chatId))?.internal.tombstone.why).toBe("deleted");
