@@ -13,6 +13,7 @@ export const handler = endpoint(routes.export).handler(
     const { data, page } = transcriptOf(chat, { withTools }, !isSeqProvisional(chat, stale));
     if (page.hasMore) throw tooLarge(); // a file has no second page
 
-    return { file: exportFile(data, { format: query.format, timeZone: query.timezone, stale }) };
+    const { format, timezone: timeZone } = query;
+    return { file: await exportFile(data, { format, timeZone, stale, deadline }) };
   },
 );

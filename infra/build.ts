@@ -6,7 +6,7 @@ import { type BuildOptions, build, type Metafile } from "esbuild";
 import { routes } from "../lib/api/routes.ts";
 import { defineCommand, type Named } from "../ops/command.ts";
 import { runCommand } from "../ops/run-command.ts";
-import { alias, driver, separateDriver, standIn } from "./build/plugins.ts";
+import { alias, apart, copyPdfPackages, driver, pdf, standIn } from "./build/plugins.ts";
 import { workers } from "./jobs.ts";
 import { schedules } from "./schedules.ts";
 
@@ -47,19 +47,27 @@ const options = {
   legalComments: "none",
   logLevel: "warning",
   alias,
-  plugins: [standIn, separateDriver],
+  plugins: [standIn, apart],
   metafile: true,
   outExtension: { ".js": ".cjs" },
 } as const satisfies BuildOptions;
 
-/** Bundles a program as it is deployed: `index.cjs`, and the driver if the program can load it. */
+/** Bundles a program as it is deployed: `index.cjs`, and beside it what it can load on first use. */
 export async function bundle(program: string, folder: string): Promise<Metafile["outputs"][string][]> {
   const outputsOf = async (entryPoints: Record<string, string>, more: BuildOptions = {}) =>
     Object.values((await build({ ...options, ...more, metafile: true, entryPoints, outdir: folder })).metafile.outputs);
   const [index] = await outputsOf({ index: program });
   if (!index) throw new Error(`esbuild wrote no output for ${program}`);
-  if (!index.imports.some(({ path }) => path === driver.path)) return [index];
-  return [index, ...(await outputsOf({ [driver.name]: join(root, "lib/platform/mongo-driver.ts") }, driver.options))];
+  const outputs = [index];
+  const loads = (path: string) => index.imports.some((one) => one.path === path);
+  const add = async (name: string, source: string, more: BuildOptions) =>
+    outputs.push(...(await outputsOf({ [name]: join(root, source) }, more)));
+  if (loads(driver.path)) await add(driver.name, "lib/platform/mongo-driver.ts", driver.options);
+  if (loads(pdf.path)) {
+    await add(pdf.name, "lib/chat/export/pdf/pdf.ts", { ...pdf.options, external: [...pdf.options.external] });
+    await copyPdfPackages(root, folder);
+  }
+  return outputs;
 }
 
 /** Bundles every function, each into a folder of its own. */

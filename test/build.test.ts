@@ -9,6 +9,7 @@ import { MongoClient } from "mongodb";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Bundle, buildAll, functions } from "../infra/build.ts";
 import type { routes } from "../lib/api/routes.ts";
+import { bare, pagesOf } from "./support/pdf.ts";
 import { aWorld, central, eventFor } from "./support/world.ts";
 
 const require = createRequire(import.meta.url);
@@ -26,7 +27,7 @@ describe("a bundle's size", () => {
   const budgets: Partial<Record<keyof typeof routes | "sweep" | "worker", number>> = {
     // All but the sweep contain the route table, and openapi the document that is made of it.
     list: 802,
-    export: 895, // with csv-stringify
+    export: 3_200, // with what makes a PDF, most of which is loaded for that alone
     webhook: 820,
     health: 180,
     default: 180,
@@ -76,6 +77,18 @@ describe("what a function loads", () => {
     expect(moments.at(-1)?.files).toEqual(["index.cjs"]);
     expect(moments.at(-1)?.builtins.filter((builtin) => builtin.includes("undici"))).toEqual([]);
   });
+});
+
+it("the bundle of export makes a PDF, and loads for it what no other format needs", async () => {
+  const { subaccountId, owner, db } = await aWorld();
+  const messages = [{ role: "user", content: "Hello, مرحبا, 你好", internal: {} }];
+  await db.collection("chats").insertOne({ chat_id: "chat_1", subaccountId, chat_status: "ended", messages });
+  const event = (format: string) =>
+    eventFor("export", { subaccountId, chatId: "chat_1", token: owner.token, query: { format } });
+  const { answers, moments } = await probe("export", [event("txt"), event("pdf")]);
+  expect(moments[1]?.files).toEqual(["index.cjs", "mongo-driver.cjs"]);
+  const pages = await pagesOf(Buffer.from(answers[1]?.body ?? "", "base64"));
+  expect(bare(pages.join(""))).toContain(bare("Hello, مرحبا, 你好"));
 });
 
 describe("the driver in the bundle", () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { bare, pagesOf } from "./support/pdf.ts";
 import { aChat, aWorld, call, control, fault } from "./support/world.ts";
 
 const world = await aWorld();
@@ -163,6 +164,66 @@ describe("hostile content", () => {
     const { body } = await exported(await aStoredChat([long, nasty, "end"]), { format: "md" });
     expect(body.match(/^## .*$/gm)).toHaveLength(3);
     expect(body).toContain(`\n${long}\n`);
+  });
+});
+
+describe("a PDF", () => {
+  const pdf = async (contents: string[]) => {
+    const { status, headers, body } = await exported(await aStoredChat(contents), { format: "pdf" });
+    expect([status, headers["content-type"]]).toEqual([200, "application/pdf"]);
+    return pagesOf(body);
+  };
+
+  /** Each text that is written in the order in which its letters are shown, from whichever side. */
+  const inOrder = {
+    Latin: "Zażółć gęślą jaźń, Tiếng Việt, naïve café – “quoted” ½ €",
+    "Greek and Cyrillic": "Ξεσκεπάζω την ψυχοφθόρα βδελυγμία. Съешь же ещё этих мягких булок",
+    Arabic: "مرحبا، أين طلبي رقم 1042؟ شكرا (جزيلا) لكم على المساعدة",
+    Hebrew: "שלום, איפה ההזמנה שלי? (1042) [abc] תודה!",
+    "both directions in a line": 'He said "שלום (עולם)" and left. أهلا 12 ok',
+    Thai: "สวัสดีครับ คำสั่งซื้อของฉันอยู่ที่ไหน",
+    Chinese: "我的订单在哪里？繁體字也可以。",
+    Japanese: "私の注文はどこですか？カタカナ。骨",
+    Korean: "제 주문은 어디에 있나요? 감사합니다",
+    "Georgian, Armenian, Ethiopic": "ქართული Հայերեն አማርኛ",
+    emoji: "done 😀 👍 🚀 👨‍👩‍👧 ok",
+  };
+  /** The letters of these scripts are not shown in the order in which they are written. */
+  const reordered = { Devanagari: "नमस्ते, मेरा ऑर्डर कहाँ है? विद्यार्थी", Bengali: "আমার অর্ডার কোথায়?", Khmer: "ការបញ្ជាទិញ" };
+
+  it("has the text of every script, and nothing in its place", async () => {
+    const text = bare((await pdf([...Object.values(inOrder), ...Object.values(reordered)])).join(" "));
+    for (const [script, content] of Object.entries(inOrder)) expect(text, script).toContain(bare(content));
+    const letters = (content: string) => Array.from(bare(content)).sort();
+    for (const [script, content] of Object.entries(reordered)) {
+      const missing = letters(content).filter((letter) => !text.includes(letter));
+      expect(missing, script).toEqual([]);
+    }
+    expect(text).not.toContain("\ufffd");
+  });
+
+  it("shows U+FFFD for what no face has, and for control characters", async () => {
+    const [page = ""] = await pdf(["a\u{13000}b\u{10fffd}c\0d\ud800e"]);
+    expect(bare(page)).toContain("a\ufffdb\ufffdc\ufffdd\ufffde");
+  });
+
+  it("breaks words that are wider than a line, and numbers its pages", async () => {
+    const long = "x".repeat(10_000);
+    const pages = await pdf([long, "\u202e".repeat(1_000), "\u0301".repeat(200), "\t\n\n \t", "end"]);
+    expect(pages.length).toBeGreaterThan(2);
+    expect(bare(pages.join("").replace(/Chat chat_\w+|Page \d+ of \d+/g, ""))).toContain(long);
+    for (const [index, page] of pages.entries()) expect(page).toContain(`Page ${index + 1} of ${pages.length}`);
+    expect(pages[1]).toMatch(/Chat chat_/);
+  });
+
+  it("that cannot be finished in time is 413, before Lambda ends the function", async () => {
+    const request = {
+      token: world.owner.token,
+      subaccountId: world.subaccountId,
+      chatId: await aStoredChat(["hello"]),
+    };
+    const { status, body } = await call("export", { ...request, query: { format: "pdf" }, remainingMs: 5_900 });
+    expect([status, body.code]).toEqual([413, "EXPORT_TOO_LARGE"]);
   });
 });
 

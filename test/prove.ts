@@ -32,6 +32,7 @@ export const prove: Group = {
       "sends 1,000 messages by the client while instances and services fail, and packs it; 3 min",
       "test/client/",
     ),
+    export: proof("makes a PDF of 5,000 messages, and reads it; 1 min", "test/export.proof.ts"),
     restore: proof(
       "restores a backup of a stage, and of one tenant, while clients send; 1 min",
       "test/restore.proof.ts",

@@ -1,5 +1,7 @@
-import { readFile } from "node:fs/promises";
+import { cp, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { Plugin } from "esbuild";
+import { packages } from "../../lib/chat/export/pdf/packages.ts";
 
 /**
  * Other files of a package that give a smaller bundle. The figures are of `list`.
@@ -36,17 +38,44 @@ export const driver = {
 } as const;
 
 /**
- * Puts the driver into a file of its own. It is loaded on first use, but in the same file it would be read and parsed at
- * every start: 13 of 81 ms.
+ * The bundle of `lib/chat/export/pdf/pdf.ts`. HarfBuzz stays a package beside it: it waits for its WebAssembly while it
+ * is loaded, which only import() can.
  */
-export const separateDriver: Plugin = {
+export const pdf = {
+  name: "pdf",
+  path: "./pdf.cjs",
+  options: {
+    supported: { "dynamic-import": true },
+    external: ["harfbuzzjs"],
+    // pdfkit names its own folder by it, and faces.ts that of the packages. CommonJS has none.
+    define: { "import.meta.url": "fileUrl" },
+    banner: { js: 'const fileUrl = require("node:url").pathToFileURL(__filename).href;' },
+  },
+} as const;
+
+/**
+ * Puts the driver, and what makes a PDF, into files of their own. They are loaded on first use, but in the same file they
+ * would be read and parsed at every start: of the driver, 13 of 81 ms.
+ */
+export const apart: Plugin = {
   name: "apart",
   setup(build) {
-    build.onResolve({ filter: /\/mongo-driver\.ts$/ }, ({ kind }) =>
-      kind === "entry-point" ? undefined : { path: driver.path, external: true },
-    );
+    for (const [filter, { path }] of [
+      [/\/mongo-driver\.ts$/, driver],
+      [/\/pdf\/pdf\.ts$/, pdf],
+    ] as const) {
+      build.onResolve({ filter }, ({ kind }) => (kind === "entry-point" ? undefined : { path, external: true }));
+    }
   },
 };
+
+/** Copies the packages of which a PDF needs more than code: HarfBuzz, and the faces in their one weight. */
+export async function copyPdfPackages(root: string, folder: string): Promise<void> {
+  const filter = (path: string) => !/\.(css|md|ts|scss)$|\/scss$/.test(path) && !/(?<!-wght-normal)\.woff2$/.test(path);
+  for (const name of ["harfbuzzjs", ...packages.map((one) => `@fontsource-variable/${one}`)]) {
+    await cp(join(root, "node_modules", name), join(folder, "node_modules", name), { recursive: true, filter });
+  }
+}
 
 /** Leaves out code that no function runs. */
 export const standIn: Plugin = {

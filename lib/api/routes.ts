@@ -149,7 +149,7 @@ export const routes = table({
     mediaTypes: Object.values(mediaTypes),
     usesRetell: true,
     errors: ["CHAT_NOT_FOUND", "CHAT_RETRIEVE_FAILED", "EXPORT_TOO_LARGE"],
-    memory: "1024 MB",
+    memory: "2048 MB", // for a PDF, which takes most of a second of CPU for 500 messages
   },
   analytics: {
     method: "GET",

@@ -179,7 +179,8 @@ export function responseOf(answer: Json): Response {
   const { statusCode: status, headers } = answer;
   const bytes = bytesOf(answer);
   const text = (headers["content-encoding"] === "gzip" ? gunzipSync(bytes) : bytes).toString();
-  const body = headers["content-type"]?.startsWith("application/json") ? JSON.parse(text) : text;
+  const type = headers["content-type"] ?? "";
+  const body = type.startsWith("application/json") ? JSON.parse(text) : type === "application/pdf" ? bytes : text;
   return { status, headers, body, wireBytes: bytes.length, lambdaBytes: Buffer.byteLength(JSON.stringify(answer)) };
 }
 

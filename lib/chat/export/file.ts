@@ -1,3 +1,4 @@
+import type { Deadline } from "../../platform/deadline.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { clockIn } from "../../platform/zone.ts";
 import type { Transcript } from "../schema.ts";
@@ -13,27 +14,36 @@ const maxAnswerBytes = 5_500_000;
 interface Options {
   format: ExportFileFormat;
   timeZone: string;
+  /** Whether Retell could not be read. */
   stale: boolean;
+  /** How long a file may take. */
+  deadline: Deadline;
 }
 
 /**
  * One chat as a file.
  *
- * @throws EXPORT_TOO_LARGE when the file would exceed Lambda's limit
+ * @throws EXPORT_TOO_LARGE when the file would exceed Lambda's limit, or a PDF its time
  */
-export function exportFile(chat: Transcript, { format, timeZone, stale }: Options) {
-  const content = contentOf(chat, { format, timeZone, stale });
-  if (Buffer.byteLength(JSON.stringify(content)) > maxAnswerBytes) throw tooLarge();
+export async function exportFile(chat: Transcript, options: Options) {
+  const { format } = options;
+  const content = await contentOf(chat, options);
+  const isText = typeof content === "string";
+  const bytes = isText ? Buffer.byteLength(JSON.stringify(content)) : (content.length * 4) / 3;
+  if (bytes > maxAnswerBytes) throw tooLarge();
   return { name: `${fileNameOf(chat.chat_id)}.${format}`, type: mediaTypes[format], content };
 }
 
 export const tooLarge = () => new ApiError("EXPORT_TOO_LARGE");
 
-function contentOf(chat: Transcript, { format, timeZone, stale }: Options): string {
+async function contentOf(chat: Transcript, { format, timeZone, stale, deadline }: Options): Promise<string | Buffer> {
   if (format === "json") return JSON.stringify(chat);
   if (format === "csv") return csvHead() + csvRows(chat, clockIn(timeZone)).text;
   const readable = toReadable(chat, { timeZone, stale });
-  return format === "md" ? toMarkdown(readable) : toText(readable);
+  if (format === "md") return toMarkdown(readable);
+  if (format === "txt") return toText(readable);
+  const { toPdf } = await import("./pdf/pdf.ts"); // in a file of its own, which the other formats do not load
+  return toPdf(readable, deadline);
 }
 
 /** Windows allows no colon in a name, and no name such as `con` or `nul.txt`. */

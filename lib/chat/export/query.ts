@@ -8,6 +8,7 @@ export const mediaTypes = {
   md: "text/markdown",
   json: "application/json",
   csv: "text/csv",
+  pdf: "application/pdf",
 } as const;
 
 export const ExportFileFormat = z.enum(Object.keys(mediaTypes) as [keyof typeof mediaTypes]).meta({

@@ -31,6 +31,7 @@ export function toReadable(chat: Transcript, { timeZone, stale }: Options): Read
   const facts = [
     ["Chat", chat.chat_id],
     ["Agent", chat.agent_id],
+    ["End user", chat.end_user_id ?? null],
     ["Status", chat.chat_status],
     ["Started", clock(chat.start_timestamp)],
     ["Ended", chat.end_timestamp === null ? null : clock(chat.end_timestamp)],

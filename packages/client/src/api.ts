@@ -191,11 +191,12 @@ export interface paths {
          * One chat as a file, for people or for other programs
          * @description Returns one chat as a file, with `Content-Disposition: attachment`. It has what the transcript has; `include` and `consistency` mean the same. Errors are JSON in the usual envelope.
          *
-         *     - **`format`**: `txt` (the default), `md`, `csv`, which has the columns of exports, or `json`, which is the transcript's `data` alone. In the text formats a message can imitate neither the head nor another message: in `txt` its lines are indented, in `md` everything that means something in Markdown is escaped.
+         *     - **`format`**: `txt` (the default), `md`, `csv`, which has the columns of exports, `json`, which is the transcript's `data` alone, or `pdf`. In the text formats a message can imitate neither the head nor another message: in `txt` its lines are indented, in `md` everything that means something in Markdown is escaped.
          *     - **`timezone`** is a name of the IANA database, such as `Europe/Berlin`. Every time in the text formats has its offset.
          *     - **Marks.** A message that has not reached the agent is marked `not delivered`, one that may have reached it `pending`. A note in the head says if Retell could not be read.
          *     - **Characters.** `txt` and `md` have U+FFFD in place of control characters.
-         *     - **Size.** A chat whose messages have more than 5.5 MB is 413 EXPORT_TOO_LARGE: read the transcript in pages.
+         *     - **PDF.** A4 pages with numbers, in the scripts that the faces of Noto Sans in `lib/chat/export/pdf/packages.ts` have: Latin, Greek, Cyrillic, Arabic, Hebrew, those of India, Thai, Lao, Khmer, Burmese, Chinese, Japanese, Korean, Georgian, Armenian, Ethiopic, and emoji in black. What no face has is shown as U+FFFD. Its text can be searched and copied.
+         *     - **Size.** A chat whose messages have more than 5.5 MB is 413 EXPORT_TOO_LARGE: read the transcript in pages. So is a PDF that would exceed 4 MB, or take more than 20 s, which 5,000 messages do not: take another format.
          *
          *     Needs the permission read. At most 100 requests per 60 s and subaccount.
          */
@@ -3151,7 +3152,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `json`: the `data` of the transcript. `csv`: a row for each message. The others are for people */
-                format?: "txt" | "md" | "json" | "csv";
+                format?: "txt" | "md" | "json" | "csv" | "pdf";
                 /**
                  * @description For the times in it, which have their offset from UTC. In `json` they are epoch milliseconds
                  * @example Europe/Berlin
@@ -3248,6 +3249,7 @@ export interface operations {
                      */
                     "application/json": components["schemas"]["Transcript"];
                     "text/csv": string;
+                    "application/pdf": string;
                 };
             };
             /**
