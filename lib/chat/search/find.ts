@@ -7,7 +7,7 @@ import { type FoundChat, listedFields } from "../store/chats.ts";
 import { localRead, messageList } from "../store/collection.ts";
 import { matchesIn, type SearchedMessage } from "./matches.ts";
 import { msUntil, type Requirement, rarestFirst, requirementsOf } from "./requirements.ts";
-import type { SearchPosition } from "./schema.ts";
+import { maxShown, type SearchPosition } from "./schema.ts";
 import type { Search, SearchPage } from "./search-index.ts";
 import { type Segment, segmentMessages } from "./segment.ts";
 import { maxSearchedUnits } from "./words.ts";
@@ -66,7 +66,7 @@ export async function findInWords(
     const round = await oneRound(run, at, size);
     isStopped = round.isStopped;
     if (round.isStopped && round.key === at.key && run.hits.size === 0) throw new ApiError("CHAT_LIST_FAILED");
-    at = round.key === undefined ? undefined : { key: round.key, shown: shownAt(round.key, run) };
+    at = round.key === undefined ? undefined : positionAt(round.key, run);
     if (!at || isStopped || run.hits.size >= search.limit) break;
   }
   const isShort = at !== undefined && run.hits.size < search.limit;
@@ -77,10 +77,11 @@ export async function findInWords(
   };
 }
 
-/** The chats that pages so far have shown and that have the key of the next page's beginning. */
-function shownAt(key: number, { search: { from }, hits }: Run): string[] {
+/** A position at a key, with the chats of this key that pages so far have shown. If these are too many, after the key. */
+function positionAt(key: number, { search: { from }, hits }: Run): SearchPosition {
   const before = from?.key === key ? from.shown : [];
-  return [...before, ...[...hits].filter(([, hit]) => hit.key === key).map(([id]) => id)];
+  const shown = [...before, ...[...hits].filter(([, hit]) => hit.key === key).map(([id]) => id)];
+  return shown.length > maxShown ? { key: key - 1, shown: [] } : { key, shown };
 }
 
 /**

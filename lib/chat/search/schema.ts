@@ -12,7 +12,10 @@ export interface SearchPosition {
   shown: string[];
 }
 
-const CursorParts = z.tuple([z.number().int().min(0), z.array(z.string().max(128)).max(100), z.number().int()]);
+/** Chats of one key that a position names. They began in the same millisecond, so there are few. */
+export const maxShown = 50;
+
+const CursorParts = z.tuple([z.number().int().min(-1), z.array(z.string()).max(maxShown), z.number().int()]);
 
 /** The position as an opaque text, with the search that it belongs to. */
 export const encodeSearchCursor = ({ key, shown }: SearchPosition, search: number) =>
