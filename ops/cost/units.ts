@@ -18,8 +18,8 @@ const unit = (
 ): Unit => ({ redisCommands, trips: { redis, mongo, retell }, logBytes, answerBytes });
 
 export const units = {
-  create: unit(11, [2, 2, 1], 1_050, 800),
-  message: unit(9, [1, 2, 1], 1_100, 600),
+  create: unit(11, [2, 3, 1], 1_050, 800),
+  message: unit(9, [1, 3, 1], 1_100, 600),
   end: unit(13, [2, 2, 2], 1_150, 400),
   "list, cached": unit(10, [1, 0, 0], 900, 4_400),
   "list, not cached": unit(13, [2, 1, 0], 900, 4_400),
