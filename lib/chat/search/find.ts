@@ -95,7 +95,8 @@ async function oneRound(run: Run, at: SearchPosition, size: number): Promise<{ k
   try {
     for await (const { order, chat } of candidates(run, at, size)) {
       if (hits.size >= search.limit && !hits.has(chat.chat_id)) return { key: order, isStopped: false };
-      if (run.unitsLeft <= 0) return { key: order, isStopped: true };
+      const isOver = run.unitsLeft <= 0 || Date.now() >= run.until;
+      if (isOver && order < at.key) return { key: order, isStopped: true };
       judge(run, order, chat);
       last = order;
     }
@@ -142,7 +143,7 @@ function candidates({ words, tenant, search, requirements, until }: Run, { key, 
       { $unwind: "$chat" },
       { $project: { _id: 0, order: 1, chat: 1 } },
     ],
-    { ...localRead, batchSize: search.limit + 1, maxTimeMS: msUntil(until) },
+    { ...localRead, batchSize: Math.max(search.limit + 1, size / 20), maxTimeMS: msUntil(until) },
   );
 }
 
