@@ -1,4 +1,4 @@
-import type * as z from "zod";
+import * as z from "zod";
 import type { Route } from "../../lib/api/route.ts";
 import { routes } from "../../lib/api/routes.ts";
 import { RetellEvent } from "../../lib/retell/webhook.ts";
@@ -60,7 +60,7 @@ export function openapi(): Document {
       route,
       (schema, part) => schemas[nameOf(schema, capitalized(route.name) + part)] ?? {},
     );
-    const operation = operationOf(route, parameters, schemas);
+    const operation = operationOf(route, parameters);
     const methods = {
       [route.method.toLowerCase()]: operation,
       ...(route.answersHead ? { head: headOf(operation) } : {}),
@@ -113,7 +113,7 @@ function securityOf({ permission, signed }: Route): object[] {
   return signed ? [{ signature: [] }] : [];
 }
 
-function operationOf(route: Route, parameters: object[], schemas: Schemas): Operation {
+function operationOf(route: Route, parameters: object[]): Operation {
   const { name, summary, permission, limit } = route;
   const body = bodyOf(route);
   const [answer] = answerOf(route);
@@ -127,7 +127,7 @@ function operationOf(route: Route, parameters: object[], schemas: Schemas): Oper
     ...(limit ? { "x-rate-limit": { ...limit, per: "subaccount" } } : {}),
     parameters,
     ...(body ? { requestBody: requestBody(nameOf(body, `${capitalized(name)}Body`)) } : {}),
-    responses: answersOf(route, reference(answer), linksOf(route, schemas)) as Operation["responses"],
+    responses: answersOf(route, reference(answer), linksOf(route)) as Operation["responses"],
   };
 }
 
@@ -148,14 +148,17 @@ function headOf({ operationId, responses, ...operation }: Operation): Operation 
   return { ...operation, operationId: `${operationId}Head`, responses: Object.fromEntries(bodiless) };
 }
 
-/** Whoever has a chat's id from this answer can call the routes that need one. */
-function linksOf(route: Route, schemas: Schemas): object {
-  if (route.path.includes("{chatId}") || route.path.includes("/exports") || !route.permission) return {};
-  const isList = schemas[answerOf(route)[0]]?.properties?.data?.type === "array";
-  const targets = described.filter(({ path, method }) => path.includes("{chatId}") && (!isList || method === "GET"));
+/** Whoever has the id of a chat or an export from this answer can call the routes that need one. */
+function linksOf({ path, data }: Route): object {
+  const [isList, one] = data instanceof z.ZodArray ? [true, data.element] : [false, data];
+  const ids = { chatId: "chat_id", exportId: "export_id" };
+  const known = Object.entries(ids).find(([, field]) => one instanceof z.ZodObject && field in one.shape);
+  if (!known || Object.keys(ids).some((id) => path.includes(`{${id}}`))) return {};
+  const [id, field] = known;
+  const targets = described.filter((target) => target.path.includes(`{${id}}`) && (!isList || target.method === "GET"));
   const parameters = {
     "path.subaccountId": "$request.path.subaccountId",
-    "path.chatId": `$response.body#/data/${isList ? "0/" : ""}chat_id`,
+    [`path.${id}`]: `$response.body#/data/${isList ? "0/" : ""}${field}`,
   };
   return Object.fromEntries(targets.map(({ name }) => [name, { operationId: name, parameters }]));
 }

@@ -86,6 +86,20 @@ describe("its types", () => {
         const count: number | null = message_count;
         console.log(count);
       }
+      for await (const { matches } of client.search("refund", { status: ["ended"], started_after: new Date() })) {
+        console.log(matches[0]?.highlights);
+      }
+      const { totals } = await client.analytics({ interval: "week", from: 0 });
+      const bytes: ArrayBuffer = await client.exports
+        .create({ format: "csv", filter: { successful: true } })
+        .download({ signal, onProgress: ({ progress }) => console.log(progress.chats, totals.chats) });
+      const text: string = await client.exports.get("e").download({ as: "text" });
+      const file: string = await chat.export("md", { timezone: "Europe/Berlin" });
+      console.log(bytes.byteLength, text, file, (await chat.delete({ atRetell: true })).meta.at_retell);
+      // @ts-expect-error: no chat has this status
+      client.chats.list({ status: "over" });
+      // @ts-expect-error: the API has no such filter
+      client.chats.list({ plan: "a" });
       // @ts-expect-error: a text is needed
       await chat.send();
       // @ts-expect-error: there is no such field

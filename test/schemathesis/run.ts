@@ -38,8 +38,8 @@ interface Settings {
   phases: readonly ("examples" | "coverage" | "fuzzing" | "stateful")[];
   /** Requests per operation in a phase at most; of the phase stateful, chains of requests. */
   examples: number;
-  /** An operation that is left out. */
-  without?: string;
+  /** Operations that are left out. */
+  without: readonly string[];
 }
 
 /** What a run has done. */
@@ -61,7 +61,7 @@ export async function schemathesis(settings: Settings): Promise<Report> {
     const args = [
       ...["run", file, "--url", url, "--header", `Authorization: Bearer ${token}`, "--checks", checks.join()],
       ...["--phases", phases.join(), "--seed", String(seed), "--max-examples", String(examples)],
-      ...(without ? ["--exclude-operation-id", without] : []),
+      ...without.flatMap((name) => ["--exclude-operation-id", name]),
       ...["--continue-on-failure", "--generation-database", "none", "--suppress-health-check", "all"],
       ...["--no-color", "--warnings", "off", "--report", "ndjson", "--report-ndjson-path", events],
     ];
