@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type * as z from "zod";
 import type { HttpRequest } from "../dev/event.ts";
 import type { Route } from "../lib/api/route.ts";
+import { methodsOf } from "../lib/api/routes.ts";
 import { reservedKey } from "../lib/retell/client.ts";
 import { guarded, raw, rightRequest, shown, stateOf } from "./support/attack.ts";
 import { linesOf, logged } from "./support/instance.ts";
@@ -124,7 +125,7 @@ describe.each(withBody)("the body of %s", (_name, route) => {
     };
     for (const type of ["application/json", "application/vnd.api+json"]) {
       const fits = await send(padded(262_144, " "), { "content-type": type });
-      expect([fits.status, fits.body.code]).toEqual([200, undefined]);
+      expect([fits.status < 300, fits.body.code]).toEqual([true, undefined]);
       const before = await stateOf(world);
       for (const body of [
         padded(262_145, " "),
@@ -187,7 +188,13 @@ describe.each(withBody)("the body of %s", (_name, route) => {
 });
 
 describe.each(withQuery)("the query of %s", (name, route) => {
-  const ask = (search: string) => raw(onTheWire(route, { target: `${onTheWire(route).target}?limit=7${search}` }));
+  /** What makes a request right, and its answer the same each time. */
+  const base = { search: "q=hello", analytics: "from=0&to=86400000" }[name as string] ?? "";
+  const ask = (search: string) => raw(onTheWire(route, { target: `${onTheWire(route).target}?${base}${search}` }));
+  const plainOf = ({ body, ...answer }: Response) => {
+    const { ignored: _, cached: __, ...meta } = body?.meta ?? {}; // a file has none
+    return shown({ ...answer, body: { ...body, meta } });
+  };
 
   it("is refused in every parameter that is no text of its kind, or is harmless", async () => {
     const before = await stateOf(world);
@@ -232,7 +239,7 @@ describe.each(withQuery)("the query of %s", (name, route) => {
   });
 
   it("holds no operators: brackets and prototype keys are names like any other, and unknown", async () => {
-    const plain = shown(await ask(""));
+    const plain = plainOf(await ask(""));
     for (const field of fieldsOf(route.query)) {
       for (const search of [
         `&${field}[$gt]=1`,
@@ -240,7 +247,7 @@ describe.each(withQuery)("the query of %s", (name, route) => {
         `&${field}[__proto__][isAdmin]=1`,
         `&${field}.$ne=1`,
       ]) {
-        expect(shown(await ask(search))).toEqual(plain);
+        expect(plainOf(await ask(search))).toEqual(plain);
       }
     }
     for (const search of [
@@ -255,13 +262,18 @@ describe.each(withQuery)("the query of %s", (name, route) => {
       "&%zz=1",
       "&=1",
     ]) {
-      expect(shown(await ask(search))).toEqual(plain);
+      expect(plainOf(await ask(search))).toEqual(plain);
     }
     expect("isAdmin" in {}).toBe(false);
   });
 
   it("refuses a parameter that is given twice, equal or not", async () => {
-    for (const search of ["&limit=7", "&limit=8"]) await expectRefused(() => ask(search), ["limit"]);
+    for (const field of fieldsOf(route.query)) {
+      const once = base.includes(`${field}=`) ? "" : `&${field}=7`;
+      for (const search of [`${once}&${field}=7`, `${once}&${field}=8`]) {
+        await expectRefused(() => ask(search), [field]);
+      }
+    }
   });
 });
 
@@ -296,7 +308,7 @@ describe.each(guarded)("the path of %s", (name, route) => {
     }
   });
 
-  it("leads nowhere else by dots, slashes or escapes: 404, or 400", async () => {
+  it("leads nowhere else by dots, slashes or escapes", async () => {
     const before = await stateOf(world);
     const { target } = onTheWire(route);
     for (const other of [
@@ -321,8 +333,9 @@ describe.each(guarded)("the path of %s", (name, route) => {
       `http://evil.example${target}`,
     ]) {
       const { status, body } = await raw(onTheWire(route, { target: other }));
-      expect([404, 400]).toContain(status);
-      expect(body).toMatchObject({ success: false, code: status === 404 ? "NOT_FOUND" : "VALIDATION_ERROR" });
+      // What looks like a chat's id belongs to the routes of chats: there is no such chat, or they have another method.
+      const codes = { 404: /^(CHAT_|EXPORT_)?NOT_FOUND$/, 400: /^VALIDATION_ERROR$/, 405: /^METHOD_NOT_ALLOWED$/ };
+      expect(body).toMatchObject({ success: false, code: expect.stringMatching(Object(codes)[status] ?? "none") });
     }
     expect(await stateOf(world)).toEqual(before);
   });
@@ -335,10 +348,18 @@ describe.each(guarded)("the path of %s", (name, route) => {
       "x-method-override": route.method,
     };
     for (const method of ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND", "post"]) {
-      if (method === route.method) continue;
+      const allowed = methodsOf(onTheWire(route).target);
+      if (allowed.includes(method)) continue;
+      // For API Gateway that is the deletion of a chat of this name, which no chat has: 400.
+      if (method === "DELETE" && !route.path.includes("{chatId}/")) continue;
       const target = `${onTheWire(route).target}?_method=${route.method}`;
       const { status, headers, body } = await raw(onTheWire(route, { method, target, headers: override }));
-      expect([method, status, body.code, headers.allow]).toEqual([method, 405, "METHOD_NOT_ALLOWED", route.method]);
+      expect([method, status, body.code, headers.allow]).toEqual([
+        method,
+        405,
+        "METHOD_NOT_ALLOWED",
+        allowed.join(", "),
+      ]);
     }
     expect(await stateOf(world)).toEqual(before);
   });
@@ -372,12 +393,13 @@ describe.each(guarded)("a line break in what is sent to %s", (name, route) => {
       const from = logged.length;
       const { headers, body } = await call(name, right(route, { chatId: own, ...attack }));
       expect(Object.entries(headers).flat().join("")).not.toMatch(/[\r\n]|evil/);
-      expect(JSON.stringify(body.meta) + body.message + JSON.stringify(body.errors ?? "")).not.toMatch(
+      const { operationId } = body.meta ?? { operationId: headers["x-operation-id"] }; // a file has none
+      expect(JSON.stringify(body.meta ?? "") + body.message + JSON.stringify(body.errors ?? "")).not.toMatch(
         /\\r|\\n|set-cookie/,
       );
       const lines = logged.slice(from);
       expect(lines).toHaveLength(1);
-      expect(linesOf(body.meta.operationId)).toMatchObject([{ level: "INFO", operation: name }]);
+      expect(linesOf(operationId)).toMatchObject([{ level: "INFO", operation: name }]);
       if (!("body" in attack)) expect(lines[0]).not.toContain("evil"); // an agentId is logged, as the text that it is
     }
   });

@@ -133,7 +133,7 @@ describe("CORS", () => {
       "access-control-allow-origin": origin,
       "access-control-expose-headers":
         "x-operation-id,retry-after,ratelimit-limit,ratelimit-remaining,ratelimit-reset,x-ratelimit-mode," +
-        "idempotent-replayed,etag,date,location,preference-applied",
+        "idempotent-replayed,etag,content-disposition,date,location,preference-applied",
     });
     expect(corsOf((await ask(gateway, "/health", { headers: { Origin: "https://evil.example" } })).headers)).toEqual(
       {},

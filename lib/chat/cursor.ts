@@ -41,8 +41,13 @@ export interface Position extends SortKeys {
   list?: string | undefined;
 }
 
+const Skip = z.number().int().max(maxSkip);
+
 const CursorParts = z
-  .tuple([SortKey, SortKey, z.number().int().min(0).max(maxSkip).optional(), z.string().max(64).optional()])
+  .union([
+    z.tuple([SortKey, SortKey, Skip.min(1).optional()]),
+    z.tuple([SortKey, SortKey, Skip.min(0), z.string().min(1).max(64)]),
+  ])
   .transform(
     ([start_timestamp, chat_id, skip, list]): Position => ({
       ...{ start_timestamp, chat_id },

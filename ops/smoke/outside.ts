@@ -43,7 +43,7 @@ export const outside: Check[] = [
   refused(
     "a wrong method",
     isUp,
-    (api) => api.ask("DELETE", `/api/chats/${api.subaccountId}/list`),
+    (api) => api.ask("PUT", `/api/chats/${api.subaccountId}/list`),
     405,
     "METHOD_NOT_ALLOWED",
     ({ headers }) => same("allow", headers.get("allow"), "GET"),
