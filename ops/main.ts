@@ -63,6 +63,10 @@ export const ops: Group = {
       says: "indexes the chats of a subaccount anew for the search",
       load: () => import("./search-rebuild.ts"),
     },
+    backfill: {
+      says: "gives stored chats what is derived of them and missing: stats for analytics, tags for filters, words for the search",
+      load: () => import("./backfill.ts"),
+    },
     "forget access": {
       says: "makes every instance read a user's permissions again, at the next request",
       load: () => import("./forget/access.ts"),

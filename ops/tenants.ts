@@ -31,7 +31,7 @@ export const placeOf = (document: Document): Subaccount => ({
 
 /** What a command gives to functions that log for a request. */
 export function commandContext(
-  operation: "doctor" | "indexes" | "sweep" | "subaccount",
+  operation: "backfill" | "doctor" | "indexes" | "sweep" | "subaccount",
 ): Pick<TenantContext, "log" | "trailing"> {
   const log = new RequestLog({ operationId: crypto.randomUUID(), requestId: undefined, operation });
   return { log, trailing: [] };

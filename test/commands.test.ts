@@ -229,6 +229,11 @@ describe("a dry run", async () => {
     ["subaccount disable", ({ subaccountId }) => ["--subaccount", subaccountId], /would be inactive/],
     ["subaccount enable", ({ subaccountId }) => ["--subaccount", subaccountId], /is active$/m],
     ["indexes", () => [], /^missing {3}t_\w+\.chats\.subaccountId_1_start_timestamp_-1_chat_id_-1$/m],
+    [
+      "backfill",
+      ({ subaccountId }) => ["--subaccount", subaccountId],
+      /1 chats read; missing: stats 0, tags 0, words 1;/,
+    ],
     ["keys rotate", () => [], /pending {2}retellaccounts/],
     ["forget cache", ({ subaccountId }) => ["--subaccount", subaccountId], /would drop the list and 1 transcript$/m],
     ["forget access", ({ owner }) => ["--user", owner.id], /would be read again/],
