@@ -4,7 +4,7 @@ import * as z from "zod";
 export const TimeZone = z
   .string()
   .max(64)
-  .regex(/^[A-Za-z][A-Za-z0-9_+/-]*$/, "Must be a time zone, such as Europe/Berlin")
+  .regex(/^[A-Za-z][A-Za-z0-9_+/-]*$/, { error: "Must be a time zone, such as Europe/Berlin", abort: true })
   .refine(isKnown, "Must be a time zone, such as Europe/Berlin");
 
 function isKnown(timeZone: string): boolean {

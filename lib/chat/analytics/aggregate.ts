@@ -3,9 +3,8 @@ import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { statsIndex } from "../../platform/indexes.ts";
 import { isBadHint, isOutOfTime } from "../../platform/mongo.ts";
-import type { Offset } from "../../platform/offsets.ts";
 import { run } from "../store/collection.ts";
-import { dayMs, hourMs, type Range } from "./buckets.ts";
+import { dayMs, hourMs, type Range, type Slice } from "./buckets.ts";
 import type { GroupBy, Interval } from "./schema.ts";
 
 /** Below the limit of one operation, so that Mongo stops before we stop to wait. */
@@ -71,27 +70,25 @@ export async function agents(tenant: TenantContext, range: Range): Promise<{ _id
  */
 export async function sums(
   tenant: TenantContext,
-  range: Range,
-  offsets: Offset[],
+  slice: Slice,
   { interval, group_by, only }: { interval: Interval; group_by: GroupBy | undefined; only: string[] | undefined },
 ): Promise<Row[]> {
   const field = group_by && groupFields[group_by];
   const group = only ? { $cond: [{ $in: [field, { $literal: only }] }, field, null] } : field;
-  const stages = [
+  const key = keyOf(slice.offsetMs, interval);
+  const found = await aggregate<Omit<Row, "key" | "group"> & { _id: unknown }>(tenant, slice, [
     {
       $group: {
-        _id: field ? { key: keyOf(offsets, interval), group } : { key: keyOf(offsets, interval) },
+        _id: field ? { key, group } : key,
         ...Object.fromEntries(Object.entries(sumsOf).map(([name, value]) => [name, { $sum: value }])),
         durations: { $push: "$internal.stats.duration_ms" },
       },
     },
-  ];
-  const found = await aggregate<Omit<Row, "key" | "group"> & { _id: Pick<Row, "key" | "group"> }>(
-    tenant,
-    range,
-    stages,
-  );
-  return found.map(({ _id, ...row }) => ({ ...row, ..._id }));
+  ]);
+  return found.map(({ _id, ...row }) => {
+    const { key, group } = field ? (_id as Pick<Row, "key" | "group">) : { key: _id as Row["key"], group: undefined };
+    return { ...row, key, group };
+  });
 }
 
 function countIf(field: string, value: string) {
@@ -102,20 +99,14 @@ function countIf(field: string, value: string) {
  * The local day or hour of a chat's start, by arithmetic: $dateTrunc in a time zone takes five times as long, and Mongo's
  * time zones may be of another year than ours.
  */
-function keyOf(offsets: Offset[], interval: Interval): Document {
-  const local = { $add: ["$start_timestamp", offsetOf(offsets)] };
+function keyOf(offsetMs: number, interval: Interval): Document {
+  const local = { $add: ["$start_timestamp", offsetMs] };
   const timeOfDay = { $mod: [local, dayMs] };
   const key =
     interval === "hour_of_day"
       ? { $subtract: [timeOfDay, { $mod: [local, hourMs] }] }
       : { $subtract: [local, timeOfDay] };
   return { $cond: [{ $isNumber: "$start_timestamp" }, key, null] };
-}
-
-function offsetOf([first, ...later]: Offset[]): Document | number {
-  const before = first?.offsetMs ?? 0;
-  const [next] = later;
-  return next ? { $cond: [{ $lt: ["$start_timestamp", next.from] }, before, offsetOf(later)] } : before;
 }
 
 /**

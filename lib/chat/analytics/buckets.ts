@@ -10,12 +10,17 @@ export interface Range {
   to: number;
 }
 
+/** A part of a range in which the clocks do not change. */
+export interface Slice extends Range {
+  offsetMs: number;
+}
+
 /**
  * The buckets of a range. A key is what Mongo groups by: the local day, as the epoch ms at which UTC shows its midnight,
  * or the local hour of the day, in ms.
  */
 export interface Buckets {
-  offsets: Offset[];
+  slices: Slice[];
   /** What an answer calls each bucket: the instant of its start, or the hour of the day. */
   starts: number[];
   /** The index of the bucket of a key. */
@@ -25,8 +30,9 @@ export interface Buckets {
 /** Days, weeks from Monday on and months as a time zone has them, whatever its clocks do. */
 export function bucketsOf({ from, to }: Range, interval: Interval, timeZone: string): Buckets {
   const offsets = offsetsIn(timeZone, from - 32 * dayMs, to + dayMs); // a month may have begun 31 days before
+  const slices = slicesOf({ from, to }, offsets);
   if (interval === "hour_of_day") {
-    return { offsets, starts: Array.from({ length: 24 }, (_, hour) => hour), indexOf: (key) => key / hourMs };
+    return { slices, starts: Array.from({ length: 24 }, (_, hour) => hour), indexOf: (key) => key / hourMs };
   }
   const { floor, next } = steps[interval];
   const locals: number[] = [];
@@ -36,7 +42,16 @@ export function bucketsOf({ from, to }: Range, interval: Interval, timeZone: str
     starts.push(instantOf(local, offsets));
   }
   const indexes = new Map(locals.map((local, index) => [local, index]));
-  return { offsets, starts, indexOf: (key) => indexes.get(floor(key)) ?? starts.length - 1 };
+  return { slices, starts, indexOf: (key) => indexes.get(floor(key)) ?? starts.length - 1 };
+}
+
+function slicesOf({ from, to }: Range, offsets: Offset[]): Slice[] {
+  const slices = offsets.map(({ from: change, offsetMs }, index) => ({
+    from: Math.max(from, change),
+    to: Math.min(to, offsets[index + 1]?.from ?? to),
+    offsetMs,
+  }));
+  return slices.filter((slice) => slice.from < slice.to);
 }
 
 const mondayMs = -3 * dayMs; // 1970 began on a Thursday

@@ -24,7 +24,7 @@ export class Summary {
 
   add(index: number, row: Row): void {
     const buckets = this.#bucketsOf(row.group);
-    const durations = row.durations.map(Number).filter((duration) => duration >= 0);
+    const durations = row.durations.filter((duration) => typeof duration === "number"); // null where it is unknown
     for (const bucket of [buckets[index], this.#total]) {
       if (!bucket) continue;
       for (const name of summed) bucket.sums[name] += Number(row[name]);
