@@ -7,7 +7,7 @@
  *
  * @param origins Whose pages may download files.
  */
-export async function background(origins: string[]) {
+export async function background(origins: $util.Input<string>[]) {
   // In two parts for the reason in sst.config.ts.
   const { visibilitySeconds, deadLetterDays, maxReceives, concurrentWorkers }: Jobs = await import("./" + "jobs.ts");
   const deadLetters = new sst.aws.Queue("JobsDeadLetters", {

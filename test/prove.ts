@@ -63,6 +63,10 @@ export const prove: Group = {
       "kills a request before and after each of its calls, and lets the client retry; 4 min",
       "test/crash/crash.proof.ts",
     ),
+    exports: proof(
+      "kills, cancels and overtakes an export's worker at every step, and compares the file; 1 min",
+      "test/exports/",
+    ),
     guards: proof(
       "removes each safeguard from the code, and checks that its test fails; 4 min",
       "test/guards/guards.proof.ts",

@@ -79,9 +79,9 @@ class Work {
       const code = error instanceof ApiError ? error.code : "INTERNAL_ERROR";
       if (error instanceof JobFailed) return this.#fail(code, error);
       log.warn("An attempt at a job failed", error, this.#about());
-      const waitMs = await jobs.failAttempt(this.#tenant, this.#job, code);
-      if (waitMs === undefined) return this.#ended("failed");
-      await enqueue(this.#message, log, waitMs + 1_000); // after the lease, whatever the clocks say
+      const next = await jobs.failAttempt(this.#tenant, this.#job, code);
+      if (next === "failed") await this.#ended("failed");
+      else if (next !== "lost") await enqueue(this.#message, log, next + 1_000); // after the lease, whatever the clocks say
     }
   }
 

@@ -103,19 +103,20 @@ export function release(tenant: TenantContext, job: ClaimedJob, waitMs: number):
   return write(tenant, job, { $set: { status: "pending", ...dueIn(waitMs) } });
 }
 
-/** Notes that an attempt failed, and when the next one is due. Returns that wait in ms; undefined after the last one. */
+/**
+ * Notes that an attempt failed: the next one is due after a wait, or the job has failed.
+ *
+ * @returns The wait in ms, or what else came of it: `lost`, if the job is this worker's no more.
+ */
 export async function failAttempt(
   tenant: TenantContext,
   job: ClaimedJob,
   code: ErrorCode,
-): Promise<number | undefined> {
-  const waitMs = retryWaitsMs[job.tries - 1];
-  if (waitMs === undefined) {
-    await fail(tenant, job, code);
-    return undefined;
-  }
-  await write(tenant, job, { $set: { status: "pending", error: { code }, ...dueIn(waitMs) } });
-  return waitMs;
+): Promise<number | "failed" | "lost"> {
+  const waitMs = retryWaitsMs[Math.max(0, job.tries - 1)]; // after a step, it is the first attempt again
+  if (waitMs === undefined) return (await fail(tenant, job, code)) ? "failed" : "lost";
+  const isKept = await write(tenant, job, { $set: { status: "pending", error: { code }, ...dueIn(waitMs) } });
+  return isKept ? waitMs : "lost";
 }
 
 const dueIn = (ms: number) => ({ leaseUntil: msFromNow(ms), sweepAt: msFromNow(ms + lostMessageMs) });

@@ -8,12 +8,13 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll } from "vitest";
 import { bundle } from "../../infra/build.ts";
+import type { Aws } from "../support/aws.ts";
 import { collectDying } from "../support/instance.ts";
 import { httpProxy, mongoProxy, Recorder, type Service, type Treatment, type Trip } from "../support/proxy.ts";
 
 /** What a victim is told to do. */
 export interface Run {
-  name: "create" | "delete" | "message" | "end" | "webhook" | "sweep";
+  name: "create" | "delete" | "message" | "end" | "webhook" | "sweep" | "worker";
   event: unknown;
 }
 
@@ -48,7 +49,7 @@ class Ledger extends Recorder {
 
   /** To be asked once for each call, by each of the two that name it. */
   name(by: "begin" | "treat", what: string): string {
-    const plain = what.replace(/chat_\w+/, "{chatId}");
+    const plain = what.replace(/chat_\w+/, "{chatId}").replace(/exp_[\w-]+|[\da-f]{24}|(?<=uploadId=)[^&]+/g, "…");
     const count = (this.#counts.get(`${by} ${plain}`) ?? 0) + 1;
     this.#counts.set(`${by} ${plain}`, count);
     return count === 1 ? plain : `${plain} #${count}`;
@@ -144,13 +145,13 @@ afterAll(async () => {
 const waiting: Promise<Victim>[] = [];
 const ahead = 2;
 
-/** A process that has done nothing yet. */
-export async function aVictim(): Promise<Victim> {
-  while (waiting.length <= ahead) waiting.push(start());
-  return waiting.shift() ?? start();
+/** A process that has done nothing yet. All of a file's use the same AWS, if any. */
+export async function aVictim(aws?: Aws): Promise<Victim> {
+  while (waiting.length <= ahead) waiting.push(start(aws));
+  return waiting.shift() ?? start(aws);
 }
 
-async function start(): Promise<Victim> {
+async function start(aws: Aws | undefined): Promise<Victim> {
   const { MONGODB_URL = "", RETELL_BASE_URL = "", UPSTASH_REDIS_REST_URL = "" } = process.env;
   const ledger = new Ledger();
   const central = new URL(MONGODB_URL);
@@ -159,18 +160,21 @@ async function start(): Promise<Victim> {
     httpProxy("retell", RETELL_BASE_URL, ledger),
     httpProxy("upstash", UPSTASH_REDIS_REST_URL, ledger),
   ]);
+  // The recorder tells only Redis from the others.
+  const cloud = aws ? [await httpProxy("retell", aws.url, ledger)] : [];
   const child = fork(program, {
     env: {
       ...process.env,
       MONGODB_URL: `mongodb://127.0.0.1:${mongo.port}${central.pathname}?directConnection=true`,
       RETELL_BASE_URL: `http://127.0.0.1:${retell.port}`,
       UPSTASH_REDIS_REST_URL: `http://127.0.0.1:${upstash.port}`,
+      ...(aws && cloud[0] ? aws.environment(`http://127.0.0.1:${cloud[0].port}`) : {}),
     },
     execArgv: [],
     stdio: ["ignore", "pipe", "ignore", "ipc"],
   });
   if (child.stdout) createInterface(child.stdout).on("line", collectDying);
-  const victim = victimOf(child, ledger, [mongo, retell, upstash]);
+  const victim = victimOf(child, ledger, [mongo, retell, upstash, ...cloud]);
   alive.add(victim);
   await once(child, "message");
   return victim;

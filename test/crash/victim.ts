@@ -5,12 +5,13 @@ import { handler as end } from "../../functions/end.ts";
 import { handler as message } from "../../functions/message.ts";
 import { handler as sweep } from "../../functions/sweep.ts";
 import { handler as webhook } from "../../functions/webhook.ts";
+import { handler as worker } from "../../functions/worker.ts";
 import type { Run } from "./crash.ts";
 
-const functions = { create, delete: deletion, end, message, sweep, webhook };
+const functions = { create, delete: deletion, end, message, sweep, webhook, worker };
 
 process.on("message", async ({ name, event }: Run) => {
-  const remainingMs = name === "sweep" ? 120_000 : 29_000;
+  const remainingMs = name === "worker" ? 330_000 : name === "sweep" ? 120_000 : 29_000;
   const context = { awsRequestId: crypto.randomUUID(), getRemainingTimeInMillis: () => remainingMs };
   const run = functions[name] as (event: unknown, context: unknown) => Promise<{ statusCode?: number }>;
   try {
