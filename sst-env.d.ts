@@ -18,6 +18,18 @@ declare module "sst" {
       "type": "sst.sst.Secret"
       "value": string
     }
+    "Exports": {
+      "name": string
+      "type": "sst.aws.Bucket"
+    }
+    "Jobs": {
+      "type": "sst.aws.Queue"
+      "url": string
+    }
+    "JobsDeadLetters": {
+      "type": "sst.aws.Queue"
+      "url": string
+    }
     "JwtSecret": {
       "type": "sst.sst.Secret"
       "value": string

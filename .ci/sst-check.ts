@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { type Alarm, maxDescription } from "../infra/alarm.ts";
 import { alarms, defaultConcurrencyLimit } from "../infra/alarms.ts";
 import { functions as everyFunction } from "../infra/build.ts";
-import { concurrentWorkers, deadLetterDays, visibilitySeconds, workerSeconds } from "../infra/jobs.ts";
+import { concurrentWorkers, deadLetterDays, uses, visibilitySeconds, workerSeconds } from "../infra/jobs.ts";
 import { queries } from "../infra/queries.ts";
 import { cors } from "../lib/api/cors.ts";
 import { type Route, routeKey } from "../lib/api/route.ts";
@@ -170,24 +170,49 @@ test("every function has its row's memory and time, arm64, Node 24 and JSON logs
     );
   }
   const days = (report: Json) => new Set(report.summary.logGroups.map((group: Json) => group.retentionInDays));
-  assert.equal(ada.summary.logGroups.length, rows.length + 2); // the sweep's, and the gateway's
+  assert.equal(ada.summary.logGroups.length, everyFunction.length + 1); // and the gateway's
   assert.deepEqual([days(ada), days(production)], [new Set([7]), new Set([90])]);
 });
 
-test("no function may do more than write its log", () => {
+/** What a function may do besides writing its log, by its row. */
+const mayDo: Record<string, string[]> = {
+  "exports-create": ["sqs:SendMessage"],
+  "exports-list": ["s3:GetObject"],
+  "exports-get": ["s3:GetObject"],
+  "exports-cancel": ["s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+  sweep: ["sqs:SendMessage"],
+  worker: [
+    ...["ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "GetQueueUrl", "ReceiveMessage"].map(
+      (action) => `sqs:${action}`,
+    ),
+    ...["sqs:SendMessage", "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+  ],
+};
+const componentOf = (name: string) =>
+  ({ sweep: /^sweepHandler$/, worker: /^JobsSubscriber/ })[name] ??
+  new RegExp(`^apiroute${name.replaceAll("-", "")}handler$`, "i");
+const allowedTo = (component: string) =>
+  (Object.entries(mayDo).find(([name]) => componentOf(name).test(component))?.[1] ?? []).toSorted();
+const actionsOf = ({ statements }: Json): string[] => statements.flatMap(({ Action }: Json) => [Action].flat());
+
+test("a function may write its log, and do what its row in infra/jobs.ts says, with that queue and those files alone", () => {
   const functions = [ada, production].flatMap(({ summary }) => summary.functions);
-  for (const { statements, managedPolicies } of functions) {
-    assert.deepEqual(statements, []);
+  for (const { component, statements, managedPolicies } of functions) {
+    assert.deepEqual(actionsOf({ statements }).sort(), allowedTo(component), component);
+    for (const { Resource } of statements) assert.doesNotMatch(JSON.stringify(Resource), /"\*"|:\*"/);
     assert.deepEqual(managedPolicies, ["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]);
   }
 });
 
 test("with TRACING every function is traced, and may besides write its traces", () => {
-  for (const { statements } of staging.summary.functions) {
+  for (const { component, statements } of staging.summary.functions) {
+    const traces = statements.filter(({ Action }: Json) => String(Action).includes("xray:"));
     assert.deepEqual(
-      statements.map(({ Action, Resource }: Json) => [[Action].flat(), [Resource].flat()]),
+      traces.map(({ Action, Resource }: Json) => [[Action].flat(), [Resource].flat()]),
       [[["xray:PutTraceSegments", "xray:PutTelemetryRecords"], ["*"]]],
     );
+    const others = actionsOf({ statements }).filter((action) => !action.startsWith("xray:"));
+    assert.deepEqual(others.sort(), allowedTo(component));
   }
   const modes = (report: Json) =>
     report.resources
@@ -204,8 +229,13 @@ test("only functions that work for a subaccount are linked to the secrets, and h
     assert.deepEqual(await linksOf(functionOf(row)), []);
   }
   for (const row of rows.filter(({ params }) => params)) {
-    assert.deepEqual(functionOf(row).environment.sort(), [...own, "RATE_LIMIT_LIST"].sort());
-    assert.deepEqual(functionOf(row, production).environment.sort(), own);
+    const used = uses[row.name] ?? [];
+    const where = [
+      ...(used.includes("send jobs") ? ["JOBS_QUEUE_URL"] : []),
+      ...(used.some((use) => use.endsWith("files")) ? ["FILES_BUCKET"] : []),
+    ];
+    assert.deepEqual(functionOf(row).environment.sort(), [...own, ...where, "RATE_LIMIT_LIST"].sort());
+    assert.deepEqual(functionOf(row, production).environment.sort(), [...own, ...where].sort());
     assert.deepEqual(await linksOf(functionOf(row)), ada.summary.secrets);
   }
 });
@@ -339,17 +369,13 @@ test("background jobs have a queue that keeps what fails, a bucket that forgets 
   const [rule] = lifecycles.flatMap(({ rules }: Json) => rules);
   assert.deepEqual([rule.expiration.days, rule.abortIncompleteMultipartUpload.daysAfterInitiation], [1, 1]);
 
-  const worker = ada.summary.functions.find(({ component }: Json) => /^Jobs.*Function$/.test(component));
+  const worker = ada.summary.functions.find(({ component }: Json) => componentOf("worker").test(component));
   assert.equal(worker.timeout, workerSeconds);
   assert.deepEqual(await linksOf(worker), ada.summary.secrets);
-  const may = ({ iam }: Json) => JSON.stringify(iam).match(/(?:sqs|s3):\w+/g) ?? [];
-  const get = functionOf(routes["exports-get"]);
-  assert.deepEqual([...new Set(may(get))], ["s3:GetObject"]);
-  assert.deepEqual(may(functionOf(routes.message)), []);
 });
 
 test("the worker answers the queue's event, and asks for a message again that it could not read", async () => {
-  const { component } = ada.summary.functions.find(({ component }: Json) => /^Jobs.*Function$/.test(component));
+  const { component } = ada.summary.functions.find((found: Json) => componentOf("worker").test(found.component));
   const { stdout } = await run("node", [
     ...[join(rig, "invoke.mjs"), "--resources", join(folder, "ada.json"), "--artifacts", join(folder, "ada")],
     ...["--function", component, "--event", "SQS no-job"],
@@ -377,7 +403,7 @@ test("production is protected and keeps its logs; other stages leave nothing but
   assert.deepEqual([ada.outputs._protect, production.outputs._protect], [false, true]);
   const kept = ({ summary }: Json) => summary.retained.filter((name: string) => !/Sourcemap\d+$/.test(name));
   assert.deepEqual(kept(ada), []);
-  assert.equal(kept(production).length, production.summary.logGroups.length);
+  assert.equal(kept(production).length, production.summary.logGroups.length + 1); // and the bucket of exports
 });
 
 test("the outputs name the URL and every log group", () => {

@@ -64,7 +64,7 @@ export const prove: Group = {
       "test/crash/crash.proof.ts",
     ),
     exports: proof(
-      "kills, cancels and overtakes an export's worker at every step, and compares the file; 1 min",
+      "kills, cancels and overtakes an export's worker at every step, and compares the file; 2 min",
       "test/exports/",
     ),
     guards: proof(

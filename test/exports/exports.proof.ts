@@ -230,7 +230,7 @@ it("a job that keeps failing is failed with its code, and leaves nothing in the 
   };
   await work(exporting);
   expect(await shown(exporting)).toMatchObject({ status: "pending", error: { code: "EXPORT_FAILED" } });
-  for (let attempt = 2; attempt <= 7; attempt++) {
+  for (let attempt = 2; attempt <= 8; attempt++) {
     await letLeaseEnd(exporting);
     await work(exporting);
   }

@@ -41,10 +41,10 @@ export const exportJob: JobKind<ExportInput, ExportState, ExportResult> = {
 };
 
 /** Chats that begin after the job are left out, so that it ends. */
-function scopeOf({ input, createdAt }: Job, tenant: TenantContext): Scope {
-  const { indexed, all } = matchOf(tenant, filterOf(Object.fromEntries(input.filter)));
-  return { match: { $and: [indexed, all] }, before: createdAt.getTime() };
-}
+const scopeOf = ({ input, createdAt }: Job, tenant: TenantContext): Scope => ({
+  ...matchOf(tenant, filterOf(Object.fromEntries(input.filter))),
+  before: createdAt.getTime(),
+});
 
 async function begin(job: Job, tenant: TenantContext): Promise<ExportState> {
   const upload = await stored(storeOf().begin(fileOf(job)));

@@ -1,30 +1,32 @@
+import type { Document } from "mongodb";
 import { runIn, type TenantContext } from "../../access/tenant.ts";
-import type { Position } from "../cursor.ts";
+import { isBadHint } from "../../platform/mongo.ts";
+import { Cursor, cursorAfter, type Position } from "../cursor.ts";
 import type { ChatSnapshot, StoredChat } from "../model.ts";
 import { withReadableMessages } from "../readable.ts";
 import { beyond } from "./chats.ts";
-import { ofTenant } from "./collection.ts";
+import { run } from "./collection.ts";
 
+/** Chats that are looked at by one query: few of them may match, and each query must end in time. */
+const windowSize = 2_000;
 /** Chats that MongoDB sends at a time, and never more than 16 MB of them. */
 const batchSize = 200;
+
+const newestFirst = { start_timestamp: -1, chat_id: -1 } as const;
 
 /** Chats that began before a time (epoch ms). An imported chat whose time is of another type is among them. */
 const begunBefore = (ms: number) => ({ start_timestamp: { $not: { $gte: ms } } });
 
+/** Which chats are read: a filter as `matchOf` gives it, and a time (epoch ms, exclusive) before which they began. */
 export interface Scope {
-  /** More conditions on the chats. */
-  match: object;
-  /** Epoch ms, exclusive. */
+  index: Document;
+  indexed: Document;
+  all: Document;
   before: number;
 }
 
-const chatsIn = (tenant: TenantContext, { match, before }: Scope) => ({
-  ...ofTenant(tenant),
-  $and: [match, begunBefore(before)],
-});
-
 /**
- * Whole chats newest first, from a position on (exclusive), in batches that fit into memory.
+ * Whole chats newest first, from a position on (exclusive), in batches that fit into memory. A batch may be empty.
  *
  * @throws CONNECTION_FAILED when the tenant's database does not answer in time
  */
@@ -33,15 +35,62 @@ export async function* scan(
   scope: Scope,
   after: Position | undefined,
 ): AsyncGenerator<ChatSnapshot[]> {
-  const all = chatsIn(tenant, scope);
-  const filter = after ? { $or: (await beyond(after, -1)).past.map((range) => ({ ...all, ...range })) } : all;
+  let from = after;
+  for (;;) {
+    const rest = await restOf(scope, from);
+    const last = await lastOf(tenant, scope, rest);
+    yield* matching(tenant, scope, rest);
+    if (!last) return;
+    from = Cursor.parse(cursorAfter([last], from));
+  }
+}
+
+/** What the index finds from a position on. */
+async function restOf({ indexed, before }: Scope, after: Position | undefined) {
+  const found = { $and: [indexed, begunBefore(before)] };
+  const match = after ? { $or: (await beyond(after, -1)).past.map((range) => ({ ...found, ...range })) } : found;
+  return { match, skip: after?.skip ?? 0 };
+}
+
+type Rest = Awaited<ReturnType<typeof restOf>>;
+
+/** The last chat of a window; undefined when it has all that are left. */
+function lastOf(tenant: TenantContext, { index }: Scope, { match, skip }: Rest) {
+  return run(tenant, async (chats) => {
+    const projection = { _id: 0, start_timestamp: 1, chat_id: 1 };
+    const find = (options: object) => chats.find(match, { projection, ...options }).sort(newestFirst);
+    return hinted(
+      index,
+      async (hint) =>
+        (
+          await find(hint)
+            .skip(skip + windowSize - 1)
+            .limit(1)
+            .toArray()
+        )[0],
+    );
+  });
+}
+
+async function* matching(tenant: TenantContext, { index, all }: Scope, { match, skip }: Rest) {
+  const pipeline = [
+    { $match: match },
+    { $sort: newestFirst },
+    ...(skip > 0 ? [{ $skip: skip }] : []),
+    { $limit: windowSize },
+    { $match: all },
+    { $unset: "_id" },
+  ];
   const chats = (await tenant.db()).collection<StoredChat>("chats");
-  const sorted = chats.find(filter, { projection: { _id: 0 }, batchSize }).sort({ start_timestamp: -1, chat_id: -1 });
-  const cursor = sorted.skip(after?.skip ?? 0);
+  const cursor = await hinted(index, async (hint) => {
+    const opened = chats.aggregate<StoredChat>(pipeline, { batchSize, ...hint });
+    await runIn(tenant, "chats", () => opened.hasNext());
+    return opened;
+  });
   try {
     while (await runIn(tenant, "chats", () => cursor.hasNext())) {
       const now = new Date();
-      yield cursor.readBufferedDocuments().map((chat) => ({ ...withReadableMessages(chat), now }));
+      yield cursor.readBufferedDocuments().map((chat): ChatSnapshot => ({ ...withReadableMessages(chat), now }));
     }
   } finally {
     await cursor.close();
@@ -49,7 +98,18 @@ export async function* scan(
 }
 
 /** How many chats `scan` finds; null when they cannot be counted in two seconds. */
-export function count(tenant: TenantContext, scope: Scope): Promise<number | null> {
-  const counted = runIn(tenant, "chats", (chats) => chats.countDocuments(chatsIn(tenant, scope), { maxTimeMS: 2_000 }));
+export function count(tenant: TenantContext, { index, indexed, all, before }: Scope): Promise<number | null> {
+  const match = { $and: [indexed, begunBefore(before), all] };
+  const counted = run(tenant, (chats) =>
+    hinted(index, (hint) => chats.countDocuments(match, { maxTimeMS: 2_000, ...hint })),
+  );
   return counted.catch(() => null); // it is only shown
+}
+
+/** Runs a query with a hint, and without one where the database lacks that index: the doctor tells of it. */
+async function hinted<T>(index: Document, query: (options: { hint?: Document }) => Promise<T>): Promise<T> {
+  return query({ hint: index }).catch((error) => {
+    if (isBadHint(error)) return query({});
+    throw error;
+  });
 }
