@@ -1,4 +1,5 @@
 import { runIn, type TenantContext } from "../../access/tenant.ts";
+import { matchOf } from "../find/match.ts";
 import * as chats from "../store/chats.ts";
 import { scan } from "../store/scan.ts";
 import { rebuild } from "./mongo-index.ts";
@@ -23,7 +24,8 @@ const atATime = 1_000;
  */
 export async function rebuildAll(tenant: TenantContext, progress: (done: Rebuilt) => void): Promise<Rebuilt> {
   const done: Rebuilt = { chats: 0, removed: 0 };
-  for await (const some of scan(tenant, { match: {}, before: Number.MAX_SAFE_INTEGER }, undefined)) {
+  const everything = { ...matchOf(tenant, {}), before: Number.MAX_SAFE_INTEGER };
+  for await (const some of scan(tenant, everything, undefined)) {
     await rebuild(tenant, some);
     done.chats += some.length;
     progress(done);

@@ -26,7 +26,7 @@ export interface Scope {
 }
 
 /**
- * Whole chats newest first, from a position on (exclusive), in batches that fit into memory. A batch may be empty.
+ * Whole chats newest first, from a position on (exclusive), in batches that fit into memory.
  *
  * @throws CONNECTION_FAILED when the tenant's database does not answer in time
  */
