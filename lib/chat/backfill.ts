@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { TenantContext } from "../access/tenant.ts";
+import { matchOf } from "./find/match.ts";
 import type { ChatSnapshot } from "./model.ts";
 import { rebuild } from "./search/mongo-index.ts";
 import { statsUpdate } from "./stats.ts";
@@ -32,7 +33,7 @@ export async function backfill(
   progress: (done: Backfilled) => void,
 ): Promise<Backfilled> {
   const done: Backfilled = { chats: 0, stats: 0, tags: 0, words: 0, changed: 0 };
-  for await (const some of scan(tenant, { match: {}, before: Number.MAX_SAFE_INTEGER }, undefined)) {
+  for await (const some of scan(tenant, { ...matchOf(tenant, {}), before: Number.MAX_SAFE_INTEGER }, undefined)) {
     const lacksWords = some.filter(({ internal }) => internal?.wordsRevision === undefined || isOutdated(internal));
     if (!isDryRun) await rebuild(tenant, lacksWords);
     const writes = some.flatMap((chat) => {
