@@ -40,7 +40,7 @@ export interface MessagesOptions extends Limits {
 }
 
 export interface ExportOptions<Form extends FileForm = FileForm> extends Limits, ChatExportQuery {
-  /** Default: `text`. */
+  /** Default: `text`, and for a PDF `bytes`. */
   as?: Form;
 }
 
@@ -78,7 +78,8 @@ export interface Chat {
   messages(options?: MessagesOptions): AsyncIterable<Message>;
   /** The chat as a file. A text is without the byte order mark that a CSV file may begin with. */
   export(format: ExportFileFormat, options: ExportOptions<"bytes"> & { as: "bytes" }): Promise<ArrayBuffer>;
-  export(format: ExportFileFormat, options?: ExportOptions<"text">): Promise<string>;
+  export(format: "pdf", options?: ExportOptions<"bytes">): Promise<ArrayBuffer>;
+  export(format: Exclude<ExportFileFormat, "pdf">, options?: ExportOptions<"text">): Promise<string>;
   /** Deletes the chat, and forgets its pending messages. Twice does no harm. Needs the permission delete. */
   delete(options?: DeleteOptions): Promise<Answered<DeletedChat, DeleteMeta>>;
   /** The chat now and at each change, until it is over. It polls as often as the API says. */
@@ -199,10 +200,11 @@ export function chatOf({ transport, outbox, enqueue, inFlight, listeners }: Shar
     } while (next !== undefined);
   }
 
-  async function exportAs(format: ExportFileFormat, { as = "text", signal, timeoutMs, ...query }: ExportOptions = {}) {
+  async function exportAs(format: string, { as, signal, timeoutMs, ...query }: ExportOptions = {}) {
+    const form = as ?? (format === "pdf" ? "bytes" : "text");
     const file = `${path}/export${queryOf({ format, ...query })}`;
     const deadline = Date.now() + (timeoutMs ?? defaultTimeouts.readMs);
-    const ask = { operation: "export", method: "GET", path: file, form: as } as const;
+    const ask = { operation: "export", method: "GET", path: file, form } as const;
     return (await transport.request(ask, { signal, deadline })).data;
   }
 
