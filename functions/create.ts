@@ -1,11 +1,11 @@
 import { endpoint } from "../lib/api/endpoint.ts";
-import { routes } from "../lib/api/routes.ts";
+import { route } from "../lib/api/routes/create.ts";
 import { create } from "../lib/chat/create.ts";
 import { openingMessages } from "../lib/chat/view.ts";
 import { reservedKey } from "../lib/retell/client.ts";
 
 /** Starts a chat with one of the subaccount's agents. A repeat with the same key does not start another. */
-export const handler = endpoint(routes.create).handler(
+export const handler = endpoint(route).handler(
   async ({ body, actor, tenant, operationId, idempotency, deadline, begun }) => {
     const { chat_id: _unknownYet, ...given } = body.retell_llm_dynamic_variables;
     const { [reservedKey]: _ours, ...metadata } = body.metadata;

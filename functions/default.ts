@@ -1,12 +1,13 @@
 import { publicEndpoint } from "../lib/api/chain.ts";
-import { methodsOf, routes } from "../lib/api/routes.ts";
+import { route } from "../lib/api/routes/default.ts";
+import { methodsOf } from "../lib/api/routes.ts";
 import { ApiError } from "../lib/platform/errors.ts";
 
 /**
  * Answers what no route matches: 404, or 405 if only the method is wrong. API Gateway's HTTP APIs have no 405
  * themselves.
  */
-export const handler = publicEndpoint(routes.default).handler(async ({ request }) => {
+export const handler = publicEndpoint(route).handler(async ({ request }) => {
   const allow = methodsOf(request.path);
   // With a $default route, API Gateway may pass browsers' preflights on, which need a 2xx. It adds the CORS headers
   // itself, so that this answer allows nothing to foreign origins.

@@ -1,7 +1,7 @@
 import { publicEndpoint } from "../lib/api/chain.ts";
-import { routes } from "../lib/api/routes.ts";
+import { route } from "../lib/api/routes/health.ts";
 
 /** Whether the API is up. It calls no other service and needs no token. */
-export const handler = publicEndpoint(routes.health).handler(async () => ({
+export const handler = publicEndpoint(route).handler(async () => ({
   data: { status: "ok", version: "1.0.0" },
 }));

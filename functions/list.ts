@@ -1,14 +1,14 @@
 import { endpoint } from "../lib/api/endpoint.ts";
-import { routes } from "../lib/api/routes.ts";
+import { route } from "../lib/api/routes/list.ts";
 import * as cache from "../lib/chat/cache.ts";
 import { countChats, findPage } from "../lib/chat/find/page.ts";
 import { pollIdleMs } from "../lib/chat/timing.ts";
 import { toListedChat } from "../lib/chat/view.ts";
 
-const defaults = routes.list.query.parse({});
+const defaults = route.query.parse({});
 
 /** Pages through a subaccount's chats. The default first page of all chats is cached for a minute. */
-export const handler = endpoint(routes.list, {
+export const handler = endpoint(route, {
   cached: ({ params, query: { limit, cursor, list, include } }) =>
     limit === defaults.limit && (cursor ?? list ?? include) === undefined
       ? cache.listKey(params.subaccountId)

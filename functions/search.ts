@@ -1,11 +1,11 @@
 import { endpoint } from "../lib/api/endpoint.ts";
-import { routes } from "../lib/api/routes.ts";
+import { route } from "../lib/api/routes/search.ts";
 import { find } from "../lib/chat/search/mongo-index.ts";
 import { encodeSearchCursor } from "../lib/chat/search/schema.ts";
 import { toListedChat } from "../lib/chat/view.ts";
 
 /** Finds chats by what agent and user said, newest first. */
-export const handler = endpoint(routes.search).handler(async ({ query, tenant }) => {
+export const handler = endpoint(route).handler(async ({ query, tenant }) => {
   const { q: terms, filter, limit, from, search, ignored } = query;
   const { chats, next, isPartial } = await find(tenant, { terms, filter, limit, from });
   return {

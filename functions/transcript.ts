@@ -1,11 +1,11 @@
 import { endpoint } from "../lib/api/endpoint.ts";
-import { routes } from "../lib/api/routes.ts";
+import { route } from "../lib/api/routes/transcript.ts";
 import * as cache from "../lib/chat/cache.ts";
 import { isFinal, isSeqProvisional, readChat, transcriptOf } from "../lib/chat/read.ts";
 import { pollIdleMs, pollTurnMs } from "../lib/chat/timing.ts";
 
 /** One chat in full. An ongoing chat is read from Retell first; one that is over is cached for five minutes. */
-export const handler = endpoint(routes.transcript, {
+export const handler = endpoint(route, {
   cached: ({ params, query }) =>
     query.limit === undefined &&
     query.after_seq === undefined &&

@@ -14,17 +14,18 @@ const sources = [
 
 it("the endpoint that CONTRIBUTING adds works: its row, its file and its test, in a copy of the project", async () => {
   const guide = await readFile(join(root, "CONTRIBUTING.md"), "utf8");
-  const [imports = "", row = "", handler = "", test = ""] = [...guide.matchAll(/^ {3}```ts\n(.*?)^ {3}```$/gms)].map(
-    ([, code = ""]) => code.replace(/^ {3}/gm, ""),
-  );
+  const [row = "", imports = "", line = "", handler = "", test = ""] = [
+    ...guide.matchAll(/^ {3}```ts\n(.*?)^ {3}```$/gms),
+  ].map(([, code = ""]) => code.replace(/^ {3}/gm, ""));
   const folder = await mkdtemp(join(tmpdir(), "scalai-test-"));
   try {
     await Promise.all(sources.map((name) => cp(join(root, name), join(folder, name), { recursive: true })));
     await symlink(join(root, "node_modules"), join(folder, "node_modules"));
     const table = await readFile(join(folder, "lib/api/routes.ts"), "utf8");
-    const withRow = table.replace("export const routes = table({\n", (opening) => opening + row);
+    const withRow = table.replace("export const routes = {\n", (opening) => opening + line);
     expect(withRow).not.toBe(table);
     await Promise.all([
+      writeFile(join(folder, "lib/api/routes/status.ts"), row),
       writeFile(join(folder, "lib/api/routes.ts"), imports + withRow),
       writeFile(join(folder, "functions/status.ts"), handler),
       writeFile(join(folder, "test/status.test.ts"), test),

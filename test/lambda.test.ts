@@ -10,7 +10,7 @@ import { toSqsEvent } from "../dev/worker.ts";
 import { buildAll, functions } from "../infra/build.ts";
 import { anExport } from "./support/attack.ts";
 import { aWire, owned } from "./support/wire.ts";
-import { aChat, aWorld, eventFor, type Name, type World } from "./support/world.ts";
+import { aChat, aWorld, eventFor, type Name, responseOf, type World } from "./support/world.ts";
 
 const wire = await aWire();
 
@@ -79,8 +79,8 @@ const eventOf = async (name: string, world: World) =>
 /** What a client sees of it. */
 function seen({ status, result }: Invocation) {
   // biome-ignore lint/suspicious/noExplicitAny: whatever a function returned
-  const { statusCode, headers: _, body, ...more } = (result ?? {}) as any;
-  return { status, http: statusCode, ...(body ? JSON.parse(body) : more) };
+  const { statusCode, headers: _, ...more } = (result ?? {}) as any;
+  return { status, http: statusCode, ...(more.body ? responseOf(result as never).body : more) };
 }
 const well = (name: string) => ({
   status: "answered",

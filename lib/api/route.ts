@@ -5,7 +5,7 @@ import type { ErrorCode } from "../platform/errors.ts";
 /** Of a function, so that we answer before API Gateway's 30 s timeout. */
 export const defaultTimeoutSeconds = 29;
 
-/** One row of the table in routes.ts. */
+/** One row of the table in routes.ts: a file in routes/. */
 export interface Route {
   /** The row's key. Also the file in functions/, the operation in logs, and the setting RATE_LIMIT_<NAME>. */
   name: string;
@@ -52,6 +52,14 @@ export interface Route {
 
 /** A route that needs a permission in a subaccount. */
 export type GuardedRoute = Route & { permission: Permission; params: z.ZodType<{ subaccountId: string }> };
+
+/** A row of the table, with its own types. */
+export function row<const Name extends string, const Row extends Omit<Route, "name">>(
+  name: Name,
+  fields: Row,
+): Row & { name: Name } {
+  return { ...fields, name };
+}
 
 /** A route as API Gateway names it. */
 export function routeKey({ method, path }: Pick<Route, "method" | "path">): string {

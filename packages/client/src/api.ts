@@ -107,7 +107,7 @@ export interface paths {
          *
          *     One filter, or one with a range of time, looks at no more than twice the chats that it shows. Of several filters, the first of these finds the chats, and the others are compared chat by chat: `end_user_id`, `metadata`, `agent_id` (with `status`), `created_by`, `sentiment` (with `successful`), `status`. If few of many chats match, pages are partial: then a range of time helps.
          *
-         *     Chats from before these filters, and those of the old server, are found by `metadata`, `end_user_id`, `sentiment` and `successful` once the operator has filled these in.
+         *     Chats from before these filters, and those of the old server, are found by `metadata`, `end_user_id`, `sentiment` and `successful` once the operator has run `npm run ops -- backfill`.
          *
          *     A field that the collection lacks, or holds in a form that cannot be shown, is null. An imported chat without a usable `start_timestamp` is listed too, in the place that MongoDB's sort order gives it.
          *
@@ -222,7 +222,7 @@ export interface paths {
          *
          *     - **Buckets.** `interval` is `day`, `week` (from Monday on), `month` or `hour_of_day` (0 to 23, over all days). `timezone` says whose days they are: a day has 23 or 25 hours when its clocks change. `start` is the instant at which a bucket begins. Empty buckets are included. The first and the last bucket hold only what is in the range.
          *     - **Groups.** `group_by` makes a series of buckets for each `agent_id`, `status` or `sentiment`. Of agents, the 50 with the most chats have a group of their own, and all others share the group null. More than 2,000 buckets, groups counted, are refused: 400 with the field `interval`.
-         *     - **What is known of a chat** is summed up when it is over: an ongoing chat counts in `chats`, and adds nothing to messages, durations, replies and cost. It is `unknown` in `sentiment` and `successful`, as is a chat that Retell has not analyzed. A reply that ends after its chat, or an analysis that comes late, is included once the sweep or a webhook has stored it.
+         *     - **What is known of a chat** is summed up when it is over: an ongoing chat counts in `chats`, and adds nothing to messages, durations, replies and cost. It is `unknown` in `sentiment` and `successful`, as is a chat that Retell has not analyzed. A reply that ends after its chat, or an analysis that comes late, is included once the sweep or a webhook has stored it. Chats that were over before are included after `npm run ops -- backfill`.
          *     - **`messages`** are those of agent and user that were delivered. **`cost_cents`** is the sum of what Retell reports, in US cents.
          *     - **`reply_ms`** is the time from a user's message to the agent's answer. Messages that failed are not timed, nor answers that are older than the message or more than an hour younger. **`duration_ms`** leaves out negative durations and those of more than a year. Percentiles are exact; `meta.approximate` is false.
          *     - **Left out** are deleted chats, and chats whose `start_timestamp` is not a number above 0.
