@@ -154,6 +154,38 @@ describe("the console", () => {
     await page.locator("pre", { hasText: '"chat_id"' }).waitFor();
   });
 
+  it("filters are chips in the address; a word leads to the message in which it was said", async () => {
+    const page = await open("/#/chats");
+    const rows = page.locator(".chats tbody tr");
+    await page.locator(".total", { hasText: /\d chats/ }).waitFor();
+    await page.getByRole("button", { name: "Filter" }).click();
+    await page.getByLabel("Status").selectOption("ended");
+    await page.getByRole("button", { name: "Apply" }).click();
+    await page.waitForURL(/status=ended/);
+    await expect.poll(async () => [...new Set(await rows.locator(".badge").allTextContents())]).toEqual(["ended"]);
+    await page.goBack();
+    await expect.poll(() => page.locator(".chip").count()).toBe(0);
+    await page.goForward();
+    await page.getByRole("link", { name: "Remove the filter Status" }).click();
+    await expect.poll(() => page.url()).not.toContain("status");
+
+    const search = page.getByRole("searchbox");
+    await search.fill("a b c d e f");
+    await page.keyboard.press("Enter");
+    await page.getByRole("alert").getByText("q", { exact: true }).waitFor();
+    await search.fill("zyxwvu");
+    await page.keyboard.press("Enter");
+    await page.getByText("Nobody has said this").waitFor();
+    await search.fill("order");
+    await page.keyboard.press("Enter");
+    const match = page.locator(".match").first();
+    expect((await match.locator("mark").first().textContent())?.toLowerCase()).toBe("order");
+    await match.click();
+    await page.locator(".message.found", { hasText: /order/i }).waitFor();
+    await page.goBack();
+    await match.waitFor();
+  });
+
   it("a limit that is used up: a countdown, then it goes on by itself", { timeout: 120_000 }, async () => {
     const page = await open("/#/chats");
     await page.locator(".chats tbody tr").first().waitFor();
@@ -203,6 +235,12 @@ describe("everybody can use it", () => {
     await page.getByRole("link", { name: "Chats" }).click();
     await page.locator(".chats tbody tr").first().waitFor({ timeout: 90_000 });
     await check("chats");
+    await page.getByRole("button", { name: "Filter" }).click();
+    await check("filters");
+    await page.getByRole("searchbox").fill("order");
+    await page.keyboard.press("Enter");
+    await page.locator(".match").first().waitFor();
+    await check("found");
     await switchUser(page, "stranger");
     await page.getByRole("alert").waitFor();
     await check("forbidden");

@@ -59,11 +59,10 @@ function Content({ config, session, place }: { config: Config; session: Session;
   return <ApiProvider value={api}>{pageOf(place)}</ApiProvider>;
 }
 
-/** Later pages (search, analytics, exports) are further lines here and in the navigation. */
-function pageOf({ path: [page = "talk", id] }: Place) {
+function pageOf({ path: [page = "talk", id], query }: Place) {
   if (page === "talk") return <Talk />;
-  if (page === "chats" && id !== undefined) return <ChatPage key={id} chatId={id} />;
-  if (page === "chats") return <Chats />;
+  if (page === "chats" && id !== undefined) return <ChatPage key={`${id} ${query}`} chatId={id} seq={seqIn(query)} />;
+  if (page === "chats") return <Chats query={query} />;
   return (
     <div class="page empty">
       <h1 tabIndex={-1}>There is no such page</h1>
@@ -71,6 +70,9 @@ function pageOf({ path: [page = "talk", id] }: Place) {
     </div>
   );
 }
+
+/** The message that a result of the search leads to. */
+const seqIn = (query: URLSearchParams) => (query.has("seq") ? Number(query.get("seq")) : undefined);
 
 function NavLink({ href, isHere, text }: { href: string; isHere: boolean; text: string }) {
   return (

@@ -15,7 +15,7 @@ import { errorOf, useConversation } from "../use-conversation.ts";
 type Panel = "talk" | "details" | "requests" | "retell" | "json";
 
 /** One chat: its messages, a field to write in while it goes on, and all that is known of it. */
-export function ChatPage({ chatId }: { chatId: string }) {
+export function ChatPage({ chatId, seq }: { chatId: string; seq: number | undefined }) {
   const { config } = useApi();
   const [panel, setPanel] = useState<Panel>(isSmall() ? "talk" : "details");
   const [withTools, setWithTools] = useState(false);
@@ -53,7 +53,7 @@ export function ChatPage({ chatId }: { chatId: string }) {
         </div>
       </div>
       <Tabs tabs={panels} current={panel} onChange={setPanel} />
-      <Conversation {...conversation} chatId={chatId} />
+      <Conversation {...conversation} chatId={chatId} seq={seq} />
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard must reach it */}
       <section class="panel" role="tabpanel" id="panel" aria-labelledby={`tab-${panel}`} tabIndex={0}>
         {(panel === "details" || panel === "talk") &&
@@ -70,19 +70,27 @@ export function ChatPage({ chatId }: { chatId: string }) {
 /** Whether the conversation and the panel share one place, as in the stylesheet. */
 const isSmall = () => matchMedia("(max-width: 60rem)").matches;
 
-type ConversationProps = ReturnType<typeof useConversation> & { chatId: string };
+type ConversationProps = ReturnType<typeof useConversation> & {
+  chatId: string;
+  /** The message to begin at; absent: the last. */
+  seq?: number | undefined;
+};
 
-function Conversation({ view, ...rest }: ConversationProps) {
+function Conversation({ view, seq, ...rest }: ConversationProps) {
   const { outgoing, error, send } = rest;
   const messages = view?.messages ?? [];
   const log = useRef<HTMLElement>(null);
   const shown = new Set(messages.map((message) => message.client_message_id));
   const unseen = outgoing.filter(({ key }) => !shown.has(key));
   const count = messages.length + unseen.length;
-  const isAtEnd = useRef(true);
+  const hasMarked = messages.some((message) => message.seq === seq && seq !== undefined);
+  const isAtEnd = useRef(seq === undefined);
   useLayoutEffect(() => {
     if (log.current && isAtEnd.current) log.current.scrollTop = log.current.scrollHeight;
   }, [count]);
+  useLayoutEffect(() => {
+    if (hasMarked) log.current?.querySelector(".found")?.scrollIntoView({ block: "center" });
+  }, [hasMarked]);
   const noteScroll = ({ currentTarget: { scrollTop, scrollHeight, clientHeight } }: { currentTarget: HTMLElement }) => {
     isAtEnd.current = scrollHeight - scrollTop - clientHeight < 80;
   };
@@ -100,7 +108,11 @@ function Conversation({ view, ...rest }: ConversationProps) {
         )}
         <ol>
           {messages.map((message, index) => (
-            <MessageItem key={message.message_id ?? message.seq ?? index} message={message} />
+            <MessageItem
+              key={message.message_id ?? message.seq ?? index}
+              message={message}
+              isFound={seq !== undefined && message.seq === seq}
+            />
           ))}
           {unseen.map((message) => (
             <OutgoingItem key={message.key} message={message} />

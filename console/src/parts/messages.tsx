@@ -7,7 +7,7 @@ import type { Outgoing } from "../use-conversation.ts";
 import { RequestLine } from "./notice.tsx";
 
 /** A message of the transcript. */
-export function MessageItem({ message }: { message: ShownMessage }) {
+export function MessageItem({ message, isFound }: { message: ShownMessage; isFound: boolean }) {
   const { role, content = "", created_timestamp, isOverdue, truncated, client_message_id: key } = message;
   const request = useRequest(role === "user" ? key : undefined);
   // The transcript may be older than the answer to the last attempt.
@@ -17,7 +17,7 @@ export function MessageItem({ message }: { message: ShownMessage }) {
   const isUnconfirmed = (isWaiting && secondsLeft === 0) || (request !== undefined && request.status !== 200);
   if (role !== "user" && role !== "agent") return <ToolItem message={message} />;
   return (
-    <Bubble from={role} {...(delivery && { delivery })} content={content}>
+    <Bubble from={role} {...(delivery && { delivery })} content={content} isFound={isFound}>
       <span>{timeOfDay(created_timestamp)}</span>
       {delivery === "failed" && <span class="state bad">Not sent: the agent never got it</span>}
       {delivery === "pending" && isUnconfirmed && (
@@ -52,12 +52,17 @@ interface BubbleProps {
   from: "user" | "agent";
   delivery?: "pending" | "failed";
   content: string;
+  /** A search has led to it. */
+  isFound?: boolean;
   children: ComponentChildren;
 }
 
-function Bubble({ from, delivery, content, children }: BubbleProps) {
+function Bubble({ from, delivery, content, isFound, children }: BubbleProps) {
   return (
-    <li class={`message ${from} ${delivery ?? ""}`}>
+    <li
+      class={`message ${from} ${delivery ?? ""} ${isFound ? "found" : ""}`}
+      aria-current={isFound ? "true" : undefined}
+    >
       <span class="sr-only">{from === "user" ? "User" : "Agent"}:</span>
       <div class="bubble" dir="auto">
         {content}
