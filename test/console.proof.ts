@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page, Request } from "playwright-core";
@@ -186,6 +186,33 @@ describe("the console", () => {
     await match.waitFor();
   });
 
+  it("a chat as a file, an export of the chats of a filter, and a chat that is deleted", async () => {
+    const page = await open("/#/chats?status=ended");
+    await page.getByRole("link", { name: "Export", exact: true }).click();
+    await page.getByRole("button", { name: "Export these chats" }).click();
+    await page.getByText("Status: ended", { exact: true }).waitFor();
+    const csv = page.waitForEvent("download");
+    await page.getByRole("link", { name: "Download" }).click();
+    expect(await readFile(await (await csv).path(), "utf8")).toContain("chat_");
+    await page.getByRole("button", { name: "Delete the file" }).click();
+    await page.locator(".badge", { hasText: "expired" }).waitFor();
+
+    await page.goto(`${about.url}/#/chats?status=ended`);
+    const first = page.locator(".chats tbody a").first();
+    const id = (await first.textContent()) ?? "";
+    await first.click();
+    const pdf = page.waitForEvent("download");
+    await page.getByLabel("Export this chat").selectOption("pdf");
+    expect((await readFile(await (await pdf).path())).subarray(0, 5).toString()).toBe("%PDF-");
+    await page.getByRole("button", { name: "Delete", exact: true }).click();
+    await page.getByRole("button", { name: "Keep it" }).click();
+    await page.getByRole("button", { name: "Delete", exact: true }).click();
+    await page.getByRole("button", { name: "Delete the chat" }).click();
+    await page.waitForURL(/#\/chats$/);
+    await first.waitFor();
+    expect(await page.locator(".chats tbody a", { hasText: id }).count()).toBe(0);
+  });
+
   it("a limit that is used up: a countdown, then it goes on by itself", { timeout: 120_000 }, async () => {
     const page = await open("/#/chats");
     await page.locator(".chats tbody tr").first().waitFor();
@@ -232,6 +259,9 @@ describe("everybody can use it", () => {
       await page.locator(".panel h2, .panel .requests").first().waitFor();
       await check(name);
     }
+    await page.getByRole("button", { name: "Delete", exact: true }).click();
+    await check("delete");
+    await page.getByRole("button", { name: "Keep it" }).click();
     await page.getByRole("link", { name: "Chats" }).click();
     await page.locator(".chats tbody tr").first().waitFor({ timeout: 90_000 });
     await check("chats");
@@ -241,6 +271,11 @@ describe("everybody can use it", () => {
     await page.keyboard.press("Enter");
     await page.locator(".match").first().waitFor();
     await check("found");
+    await page.goto(`${about.url}/#/exports?status=ongoing`);
+    await page.getByRole("button", { name: "Export these chats" }).click();
+    await page.getByRole("link", { name: "Download" }).first().waitFor();
+    await check("exports");
+    await page.getByRole("link", { name: "Chats" }).click();
     await switchUser(page, "stranger");
     await page.getByRole("alert").waitFor();
     await check("forbidden");

@@ -3,6 +3,7 @@ import { ApiProvider, connect } from "./api.ts";
 import type { Config } from "./config.ts";
 import { ChatPage } from "./pages/chat.tsx";
 import { Chats } from "./pages/chats.tsx";
+import { ExportsPage } from "./pages/exports.tsx";
 import { SignIn } from "./pages/sign-in.tsx";
 import { Talk } from "./pages/talk.tsx";
 import { type Place, usePlace } from "./router.ts";
@@ -35,6 +36,7 @@ export function App({ config, first }: { config: Config; first: Session | undefi
         <nav class="nav" aria-label="Pages">
           <NavLink href="#/" isHere={page === "talk"} text="Talk" />
           <NavLink href="#/chats" isHere={page === "chats"} text="Chats" />
+          <NavLink href="#/exports" isHere={page === "exports"} text="Exports" />
           <a href="/reference">API reference</a>
         </nav>
         <div class="who">
@@ -63,6 +65,7 @@ function pageOf({ path: [page = "talk", id], query }: Place) {
   if (page === "talk") return <Talk />;
   if (page === "chats" && id !== undefined) return <ChatPage key={`${id} ${query}`} chatId={id} seq={seqIn(query)} />;
   if (page === "chats") return <Chats query={query} />;
+  if (page === "exports") return <ExportsPage query={query} />;
   return (
     <div class="page empty">
       <h1 tabIndex={-1}>There is no such page</h1>

@@ -3,6 +3,9 @@ import { useEffect, useState } from "preact/hooks";
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
+/** Of this browser, such as `Europe/Berlin`. */
+export const timezone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
 /** A date with its time of day, as people here write it. `none` in place of what is no time. */
 export function dateTime(ms: number | null | undefined, none = "–"): string {
   return isTime(ms) ? day.format(ms) : none;

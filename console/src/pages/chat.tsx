@@ -2,6 +2,7 @@ import type { ChatError, Message, Transcript } from "@scalai/chat";
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useApi } from "../api.ts";
+import { DeleteButton, ExportMenu } from "../parts/chat-actions.tsx";
 import { Faults } from "../parts/faults.tsx";
 import { Json } from "../parts/json.tsx";
 import { MessageItem, OutgoingItem } from "../parts/messages.tsx";
@@ -50,6 +51,8 @@ export function ChatPage({ chatId, seq }: { chatId: string; seq: number | undefi
             Tool calls
           </label>
           {status === "ongoing" && <EndButton chatId={chatId} />}
+          {status && <ExportMenu chatId={chatId} />}
+          {status && <DeleteButton chatId={chatId} />}
         </div>
       </div>
       <Tabs tabs={panels} current={panel} onChange={setPanel} />

@@ -27,7 +27,12 @@ export function Chats({ query }: Pick<Place, "query">) {
         <div class="row">
           {!q && (
             <a class="button" href={here + withChange(query, { sort: isOldestFirst ? "" : "start_timestamp" })}>
-              {isOldestFirst ? "Oldest first" : "Newest first"}
+              Order: {isOldestFirst ? "oldest first" : "newest first"}
+            </a>
+          )}
+          {!q && (
+            <a class="button" href={`#/exports${withChange(query, { sort: "" })}`}>
+              Export
             </a>
           )}
           <button type="button" onClick={() => setRound(round + 1)}>

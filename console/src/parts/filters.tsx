@@ -48,6 +48,8 @@ export function FilterEditor({ query, page }: At) {
       <input id={`filter-${name}`} name={name} {...props} defaultValue={query.get(name) ?? ""} />
     </Field>
   );
+  /** A link may have a time of the day, which the field for a day does not show. */
+  const time = (name: string) => text(name, { type: isDay(query.get(name) ?? "") ? "date" : "text" });
   const choice = (name: string) => {
     const now = query.get(name) ?? "";
     const all = new Set(["", ...(choices[name] ?? []), now]);
@@ -77,8 +79,8 @@ export function FilterEditor({ query, page }: At) {
           {choice("sentiment")}
           {text("agent_id", { type: "text" })}
           {text("end_user_id", { type: "text" })}
-          {text("started_after", { type: "date" })}
-          {text("started_before", { type: "date" })}
+          {time("started_after")}
+          {time("started_before")}
           <button type="submit" class="primary">
             Apply
           </button>
@@ -87,6 +89,8 @@ export function FilterEditor({ query, page }: At) {
     </div>
   );
 }
+
+const isDay = (text: string) => /^(\d{4}-\d\d-\d\d)?$/.test(text);
 
 function Field({ name, children }: { name: string; children: ComponentChildren }) {
   return (
