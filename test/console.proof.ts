@@ -275,6 +275,14 @@ describe("everybody can use it", () => {
     await page.getByRole("button", { name: "Export these chats" }).click();
     await page.getByRole("link", { name: "Download" }).first().waitFor();
     await check("exports");
+    await page.getByRole("link", { name: "Analytics" }).click();
+    await page.getByLabel("Groups").selectOption("status");
+    await page.waitForURL(/group_by=status/);
+    await page
+      .getByRole("row", { name: /ongoing/ })
+      .first()
+      .waitFor();
+    await check("analytics");
     await page.getByRole("link", { name: "Chats" }).click();
     await switchUser(page, "stranger");
     await page.getByRole("alert").waitFor();

@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { ApiProvider, connect } from "./api.ts";
 import type { Config } from "./config.ts";
+import { AnalyticsPage } from "./pages/analytics.tsx";
 import { ChatPage } from "./pages/chat.tsx";
 import { Chats } from "./pages/chats.tsx";
 import { ExportsPage } from "./pages/exports.tsx";
@@ -36,6 +37,7 @@ export function App({ config, first }: { config: Config; first: Session | undefi
         <nav class="nav" aria-label="Pages">
           <NavLink href="#/" isHere={page === "talk"} text="Talk" />
           <NavLink href="#/chats" isHere={page === "chats"} text="Chats" />
+          <NavLink href="#/analytics" isHere={page === "analytics"} text="Analytics" />
           <NavLink href="#/exports" isHere={page === "exports"} text="Exports" />
           <a href="/reference">API reference</a>
         </nav>
@@ -65,6 +67,7 @@ function pageOf({ path: [page = "talk", id], query }: Place) {
   if (page === "talk") return <Talk />;
   if (page === "chats" && id !== undefined) return <ChatPage key={`${id} ${query}`} chatId={id} seq={seqIn(query)} />;
   if (page === "chats") return <Chats query={query} />;
+  if (page === "analytics") return <AnalyticsPage query={query} />;
   if (page === "exports") return <ExportsPage query={query} />;
   return (
     <div class="page empty">

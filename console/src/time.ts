@@ -1,6 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const date = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 /** Of this browser, such as `Europe/Berlin`. */
@@ -9,6 +10,10 @@ export const timezone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 /** A date with its time of day, as people here write it. `none` in place of what is no time. */
 export function dateTime(ms: number | null | undefined, none = "–"): string {
   return isTime(ms) ? day.format(ms) : none;
+}
+
+export function dateOnly(ms: number): string {
+  return isTime(ms) ? date.format(ms) : "–";
 }
 
 export function timeOfDay(ms: number | null | undefined): string {
