@@ -177,6 +177,7 @@ group("what watches a stage", () => {
     const quoted = [...runbook.matchAll(/`([A-Z][a-z']+( [a-z']+)+)`/g)].map(([, name]) => name);
     const ofLogs = [
       "Cache not forgotten",
+      "Messages could not be indexed for the search now",
       "Task timed out",
       "The sweep failed",
       "Turn settled",
