@@ -235,7 +235,8 @@ it("a job that keeps failing is failed with its code, and leaves nothing in the 
     await work(exporting);
   }
   expect(await shown(exporting)).toMatchObject({ status: "failed", error: { code: "EXPORT_FAILED" } });
-  expect(aws.uploads.size).toBe(0);
+  // What others have begun and lost is left to the bucket's lifecycle.
+  expect([...aws.uploads.values()].filter(({ key }) => key.includes(exporting.exportId))).toEqual([]);
   await forget(exporting);
 });
 
