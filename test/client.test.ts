@@ -44,7 +44,7 @@ it("watches a chat: a message is pending, then delivered with its answer, and wh
   const client = createClient({ baseUrl: gateway.url, subaccountId, token: owner.token });
   const watching = createClient({ baseUrl: gateway.url, subaccountId, token: owner.token, onRequest });
   const { chat_id } = await client.chats.create({ agentId });
-  await fault(world, "completion", { kind: "latency", ms: 2_500 });
+  await fault(world, "completion", { kind: "latency", ms: 5_000 });
   const sending = client.chat(chat_id).send("ping", { clientMessageId: "bubble 1" });
   await expect.poll(async () => (await client.chat(chat_id).transcript()).messages.length).toBe(1);
 

@@ -76,6 +76,9 @@ export const replacedTextMs = 3 * second;
 /** How much earlier than BEGIN that entry may be: the clocks of MongoDB's server and Retell's differ by less. */
 export const serverClocksMs = second;
 
+/** How far Retell's clock, which gives a chat its start, may be ahead of ours: a chat of just now is not in the future. */
+export const retellAheadMs = minute;
+
 // Reads
 
 /** How long a document that the primary has just got is waited for: a majority has it within milliseconds. */

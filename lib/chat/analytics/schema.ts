@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { TimeZone } from "../../platform/zone.ts";
 import { Millis } from "../schema.ts";
+import { retellAheadMs } from "../timing.ts";
 
 const dayMs = 86_400_000;
 const defaultDays = 30;
@@ -31,7 +32,7 @@ const Time = z
 
 /** Instants: `from` inclusive, `to` exclusive. Without them it is the last 30 days. */
 export function rangeOf({ from, to }: { from?: number | undefined; to?: number | undefined }) {
-  const end = to ?? Date.now();
+  const end = to ?? Date.now() + retellAheadMs;
   return { from: from ?? Math.max(0, end - defaultDays * dayMs), to: end };
 }
 
@@ -42,7 +43,7 @@ export const AnalyticsQuery = z
       example: "2026-03-01T00:00:00+01:00",
     }),
     to: Time.optional().meta({
-      description: `The latest start, exclusive, ${maxDays} days after \`from\` at most. Absent: now`,
+      description: `The latest start, exclusive, ${maxDays} days after \`from\` at most. Absent: a minute from now, for Retell's clock`,
     }),
     interval: Interval.default("day").meta({
       description: "How long a bucket is. Weeks begin on Monday. `hour_of_day`: 24 buckets, over all days",

@@ -12,6 +12,7 @@ import { matchOf } from "../find/match.ts";
 import type { ChatSnapshot } from "../model.ts";
 import { wholeTranscript } from "../read.ts";
 import { count, type Scope, scan } from "../store/scan.ts";
+import { retellAheadMs } from "../timing.ts";
 import { csvHead, csvRows } from "./csv.ts";
 import { type ExportInput, type ExportResult, type ExportState, fileOf } from "./exports.ts";
 
@@ -43,7 +44,7 @@ export const exportJob: JobKind<ExportInput, ExportState, ExportResult> = {
 /** Chats that begin after the job are left out, so that it ends. */
 const scopeOf = ({ input, createdAt }: Job, tenant: TenantContext): Scope => ({
   ...matchOf(tenant, filterOf(Object.fromEntries(input.filter))),
-  before: createdAt.getTime(),
+  before: createdAt.getTime() + retellAheadMs,
 });
 
 async function begin(job: Job, tenant: TenantContext): Promise<ExportState> {
