@@ -1,7 +1,7 @@
 import type { Db } from "mongodb";
 import { load as fill } from "../dev/seed/load.ts";
 import { encodeCursor } from "../lib/chat/cursor.ts";
-import { newMessageId } from "../lib/chat/model.ts";
+import { newMessageId } from "../lib/chat/new-message.ts";
 import { type Api, load, type Request, succeed } from "./api.ts";
 import { type Job, job, tell } from "./child.ts";
 import { interleaved, type Spread, spread } from "./numbers.ts";

@@ -1,6 +1,6 @@
 import type { Document } from "mongodb";
 import { describe, expect, it } from "vitest";
-import { newMessageId } from "../lib/chat/model.ts";
+import { newMessageId } from "../lib/chat/new-message.ts";
 import { aChat, aWorld, call, central, type Request, type Response, type World } from "./support/world.ts";
 
 const owned = ({ owner, subaccountId }: World, chatId: string, more: Request = {}) => ({

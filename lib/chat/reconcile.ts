@@ -1,6 +1,7 @@
 import type { RetellChat, RetellMessage } from "../retell/schema.ts";
 import { type Alignment, align, type NewPart } from "./align/align.ts";
-import { type ChatSnapshot, isUser, type StoredMessage, type Turn, toStoredMessage } from "./model.ts";
+import { type ChatSnapshot, isUser, type StoredMessage, type Turn } from "./model.ts";
+import { toStoredMessage } from "./new-message.ts";
 
 /** The next thing to write so that our history agrees with Retell's. */
 export type Step =

@@ -6,15 +6,8 @@ import type { RetellMessage } from "../retell/schema.ts";
 import { type BegunTurn, begin } from "./begin.ts";
 import type { SendContext } from "./context.ts";
 import { readFinalHistory, statusAfter } from "./end-status.ts";
-import {
-  type ChatSnapshot,
-  type ClientMessage,
-  type IdempotencyKey,
-  isAgentOrUser,
-  isUser,
-  type StoredMessage,
-  toStoredMessage,
-} from "./model.ts";
+import { type ChatSnapshot, type IdempotencyKey, isAgentOrUser, isUser, type StoredMessage } from "./model.ts";
+import { type ClientMessage, toStoredMessage } from "./new-message.ts";
 import { isOpen, type Outcome, type Sent, settledOutcome, unknownOutcome } from "./outcome.ts";
 import type { NumberedMessage } from "./search/search-index.ts";
 import { withWords } from "./search/with-words.ts";

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Access, type Actor, checkPermission } from "../../lib/access/membership.ts";
-import { type ChatSnapshot, type StoredMessage, toStoredMessage } from "../../lib/chat/model.ts";
+import type { ChatSnapshot, StoredMessage } from "../../lib/chat/model.ts";
+import { toStoredMessage } from "../../lib/chat/new-message.ts";
 import { reconcile } from "../../lib/chat/reconcile.ts";
 import { SubaccountId } from "../../lib/chat/schema.ts";
 import { visibleMessages } from "../../lib/chat/view.ts";

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { newMessageId, type StoredMessage } from "../../lib/chat/model.ts";
+import type { StoredMessage } from "../../lib/chat/model.ts";
+import { newMessageId } from "../../lib/chat/new-message.ts";
 
 /** A user's messages to the lamp shop's agent, whose answers then are those of a real conversation. */
 export const shopTalk = ["hello", "Where is my order 1042?", "refund", "ping", "billing", "help", "Is it on its way?"];

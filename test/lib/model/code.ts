@@ -1,5 +1,6 @@
 /** The one place where the model meets the code: `reconcile`, given what the model knows. */
-import { type ChatSnapshot, isUser, type StoredMessage, toStoredMessage } from "../../../lib/chat/model.ts";
+import { type ChatSnapshot, isUser, type StoredMessage } from "../../../lib/chat/model.ts";
+import { toStoredMessage } from "../../../lib/chat/new-message.ts";
 import { reconcile } from "../../../lib/chat/reconcile.ts";
 import { visibleMessages } from "../../../lib/chat/view.ts";
 import type { RetellMessage } from "../../../lib/retell/schema.ts";
