@@ -187,7 +187,7 @@ interface Functions {
     timeoutSeconds: number;
     reserved: number | undefined;
     permissions: { actions: string[]; resources: string[] }[];
-    uses: ("send jobs" | "know of files" | "read files" | "write files" | "delete files")[];
+    uses: ("send jobs" | "read files" | "write files" | "delete files")[];
     secrets: string[];
     environment: Record<string, string>;
   }[];

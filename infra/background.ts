@@ -36,7 +36,6 @@ export async function background(origins: $util.Input<string>[]) {
   const files = $interpolate`${bucket.arn}/exports/*`;
   const permissions: Record<Use, { actions: string[]; resources: $util.Input<string>[] }[]> = {
     "send jobs": [{ actions: ["sqs:SendMessage"], resources: [queue.arn] }],
-    "know of files": [],
     "read files": [{ actions: ["s3:GetObject"], resources: [files] }],
     "write files": [{ actions: ["s3:PutObject"], resources: [files] }],
     "delete files": [{ actions: ["s3:DeleteObject", "s3:AbortMultipartUpload"], resources: [files] }],
@@ -71,4 +70,4 @@ interface Jobs {
   concurrentWorkers: number;
 }
 
-type Use = "send jobs" | "know of files" | "read files" | "write files" | "delete files";
+type Use = "send jobs" | "read files" | "write files" | "delete files";

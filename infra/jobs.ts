@@ -17,13 +17,13 @@ export const deadLetterDays = 14;
 export const concurrentWorkers = 5;
 
 /** What a function may do with the queue and the bucket of files, besides its secrets. */
-export type Use = "send jobs" | "know of files" | "read files" | "write files" | "delete files";
+export type Use = "send jobs" | "read files" | "write files" | "delete files";
 
 export const uses: Partial<Record<string, Use[]>> = {
-  "exports-create": ["send jobs", "know of files"],
+  "exports-create": ["send jobs", "read files"],
   "exports-list": ["read files"],
   "exports-get": ["read files"],
-  "exports-cancel": ["read files", "delete files"],
+  "exports-cancel": ["delete files"],
   sweep: ["send jobs"],
   worker: ["send jobs", "read files", "write files", "delete files"],
 };

@@ -1,4 +1,4 @@
-import { aws, send } from "../platform/aws.ts";
+import { aws, impatient, send } from "../platform/aws.ts";
 import { config } from "../platform/config.ts";
 import { UnexpectedAnswer } from "../platform/errors.ts";
 import type { RequestLog } from "../platform/logger.ts";
@@ -34,15 +34,13 @@ export async function enqueue(message: JobMessage, log: RequestLog, delayMs = 0)
 
 /** @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html */
 async function sendToSqs(queueUrl: string, message: JobMessage, delayMs: number): Promise<void> {
-  const answer = await send(aws("sqs"), new URL("/", queueUrl).href, {
+  const body = { QueueUrl: queueUrl, MessageBody: JSON.stringify(message), DelaySeconds: Math.ceil(delayMs / 1_000) };
+  const request = {
     method: "POST",
     headers: { "content-type": "application/x-amz-json-1.0", "x-amz-target": "AmazonSQS.SendMessage" },
-    body: JSON.stringify({
-      QueueUrl: queueUrl,
-      MessageBody: JSON.stringify(message),
-      DelaySeconds: Math.ceil(delayMs / 1_000),
-    }),
-  });
+    body: JSON.stringify(body),
+  };
+  const answer = await send(aws("sqs"), new URL("/", queueUrl).href, request, impatient);
   await answer.body?.cancel();
   if (!answer.ok) throw Object.assign(new UnexpectedAnswer("SQS refused a message"), { status: answer.status });
 }

@@ -42,7 +42,7 @@ export async function insert<Input>(
     status: "pending",
     attempt: 0,
     tries: 0,
-    leaseUntil: now,
+    leaseUntil: new Date(0), // nobody waits, whatever a worker's clock says
     sweepAt: msFromNow(lostMessageMs),
     createdAt: now,
     expires: msFromNow(jobMs),
@@ -119,7 +119,10 @@ export async function failAttempt(
   return isKept ? waitMs : "lost";
 }
 
-const dueIn = (ms: number) => ({ leaseUntil: msFromNow(ms), sweepAt: msFromNow(ms + lostMessageMs) });
+const dueIn = (ms: number) => ({
+  leaseUntil: ms > 0 ? msFromNow(ms) : new Date(0),
+  sweepAt: msFromNow(ms + lostMessageMs),
+});
 
 /** Ends a job that cannot be done. */
 export function fail(tenant: TenantContext, job: ClaimedJob, code: ErrorCode): Promise<boolean> {

@@ -5,10 +5,15 @@ import * as jobs from "./store.ts";
 /** Jobs of one subaccount that a run of the sweep puts into the queue. */
 const perRun = 100;
 
-/** Puts jobs into the queue again whose message was lost, or whose worker has died. */
-export async function requeueOverdue(tenant: TenantContext): Promise<void> {
+/**
+ * Puts jobs into the queue again whose message was lost, or whose worker has died.
+ *
+ * @param until Epoch ms. What is left then is for the next sweep.
+ */
+export async function requeueOverdue(tenant: TenantContext, until: number): Promise<void> {
   const { subaccountId, log } = tenant;
   for (const job of await jobs.overdue(tenant, perRun)) {
+    if (Date.now() > until) return;
     if (!(await jobs.requeued(tenant, job))) continue;
     log.metrics.add("JobsRequeued");
     await enqueue({ subaccountId, jobId: job._id, kind: job.kind }, log);

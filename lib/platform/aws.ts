@@ -3,9 +3,10 @@ import { awsEnvironment } from "./config.ts";
 import { UnexpectedAnswer } from "./errors.ts";
 import { sleep } from "./time.ts";
 
-/** How long one request may take: a part of a file has 8 MB. */
-const requestMs = 20_000;
-const tries = 3;
+/** How long one request may take, and how often it is tried: a part of a file has 8 MB. */
+const patient = { requestMs: 20_000, tries: 3 };
+/** For a request that an answer to a client, or the sweep, waits for. */
+export const impatient = { requestMs: 2_000, tries: 2 };
 
 /**
  * A client of AWS with the credentials of this Lambda. aws4fetch signs in 2 kB; the SDK's two clients have 300 kB, and
@@ -23,11 +24,16 @@ export function aws(service: "s3" | "sqs"): AwsClient {
 }
 
 /**
- * Sends a request that may be repeated: up to three times, while AWS does not answer or answers 429 or 5xx.
+ * Sends a request that may be repeated, while AWS does not answer or answers 429 or 5xx.
  *
  * @throws The last failure. Otherwise the answer may have any other status.
  */
-export async function send(client: AwsClient, url: string, init: RequestInit): Promise<Response> {
+export async function send(
+  client: AwsClient,
+  url: string,
+  init: RequestInit,
+  { requestMs, tries } = patient,
+): Promise<Response> {
   for (let attempt = 1; ; attempt++) {
     try {
       const signal = AbortSignal.timeout(requestMs);

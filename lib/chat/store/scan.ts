@@ -37,17 +37,21 @@ export async function* scan(
 ): AsyncGenerator<ChatSnapshot[]> {
   let from = after;
   for (;;) {
-    const rest = await restOf(scope, from);
-    const last = await lastOf(tenant, scope, rest);
-    yield* matching(tenant, scope, rest);
-    if (!last) return;
-    from = Cursor.parse(cursorAfter([last], from));
+    const last = await lastOf(tenant, scope, await restOf(scope, from));
+    const next = last && Cursor.parse(cursorAfter([last], from));
+    // A window ends at a chat, not after a number: chats begin and stop to match between its two queries.
+    const isNamed = next !== undefined && next.skip === undefined;
+    yield* matching(tenant, scope, await restOf(scope, from, isNamed ? next : undefined), isNamed || !last);
+    if (!next) return;
+    // No cursor can name that chat, which has keys of an odd type.
+    from = isNamed ? next : { ...next, skip: (from?.skip ?? 0) + windowSize };
   }
 }
 
-/** What the index finds from a position on. */
-async function restOf({ indexed, before }: Scope, after: Position | undefined) {
-  const found = { $and: [indexed, begunBefore(before)] };
+/** What the index finds from a position on, to the chat of another position (inclusive). */
+async function restOf({ indexed, before }: Scope, after: Position | undefined, to?: Position) {
+  const end = to ? [(await beyond(to, 1)).from, { $nor: (await beyond(to, -1)).past }] : [];
+  const found = { $and: [indexed, begunBefore(before), ...end] };
   const match = after ? { $or: (await beyond(after, -1)).past.map((range) => ({ ...found, ...range })) } : found;
   return { match, skip: after?.skip ?? 0 };
 }
@@ -72,12 +76,12 @@ function lastOf(tenant: TenantContext, { index }: Scope, { match, skip }: Rest) 
   });
 }
 
-async function* matching(tenant: TenantContext, { index, all }: Scope, { match, skip }: Rest) {
+async function* matching(tenant: TenantContext, { index, all }: Scope, { match, skip }: Rest, isBounded: boolean) {
   const pipeline = [
     { $match: match },
     { $sort: newestFirst },
     ...(skip > 0 ? [{ $skip: skip }] : []),
-    { $limit: windowSize },
+    ...(isBounded ? [] : [{ $limit: windowSize }]),
     { $match: all },
     { $unset: "_id" },
   ];

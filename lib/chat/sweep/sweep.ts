@@ -33,8 +33,8 @@ export async function sweep(bounds: SweepBounds, log: RequestLog): Promise<Sweep
     }
     result.subaccounts += 1;
     await withTenant(subaccount, run, async (tenant) => {
-      await requeueOverdue(tenant);
       await sweepDueChats(subaccount, tenant, run);
+      await requeueOverdue(tenant, until).catch((error) => log.warn("Overdue jobs were not looked for", error));
     });
   }
   const judgesFrom = await stageJudgedFrom(log);
