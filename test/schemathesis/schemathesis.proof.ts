@@ -29,7 +29,7 @@ const isOfExports = ({ name }: Route) => name.startsWith("exports-");
 /** The operations that lead from one to another. A webhook is no part of that, as its signature cannot be made up. */
 const chain = (isPart: (route: Route) => boolean) => {
   const without = Object.values<Route>(routes).filter((route) => !isPart(route) && route.name !== "default");
-  return { ...settings, phases: ["stateful"] as const, examples: 20, without: without.map(({ name }) => name) };
+  return { ...settings, phases: ["stateful"] as const, examples: 40, without: without.map(({ name }) => name) };
 };
 const chats = chain((route) => route.path.includes("{chatId}") || ["create", "list", "search"].includes(route.name));
 const exports = chain(isOfExports);
