@@ -49,6 +49,10 @@ export const prove: Group = {
       "reads chats of 9 MB, and histories that do not fit into a document; 1 min",
       "test/large-chats.proof.ts",
     ),
+    lambda: proof(
+      "runs the bundle of every function as Lambda does: cold, warm, after a freeze, against a deadline; 1 min",
+      "test/lambda.proof.ts",
+    ),
     local: proof(
       "runs npm start and mongod in real processes, and kills them in every way; 2 min",
       "test/start.proof.ts",

@@ -272,7 +272,7 @@ describe("a search", () => {
     expect(await found("secret", mine)).toEqual([]); // an index that is wrong shows nothing of others
   });
 
-  it("of two words that never meet reads 10,000 keys at most, and its cursor goes on to the end", async () => {
+  it("of two words that never meet reads some 15,000 keys at most, and its cursor goes on to the end", async () => {
     const tenant = await aWorld();
     await ensureIndexes(tenant.db, "tenant");
     await words(tenant).insertMany(
@@ -298,7 +298,8 @@ describe("a search", () => {
       [],
     );
     const keys = profile.reduce((sum, { keysExamined = 0 }) => sum + keysExamined, 0);
-    expect(keys).toBeLessThan(3 * 12_500); // with 2,000 to count each word
+    // 2,000 to count each word; rounds of 200 and 4,000, and as many to find where the next one begins.
+    expect(keys).toBeLessThan(3 * 15_000);
     expect(await found("odd even", tenant)).toEqual([]);
   });
 });

@@ -3467,7 +3467,7 @@ export interface operations {
                  * @example 2026-03-01T00:00:00+01:00
                  */
                 from?: string;
-                /** @description The latest start, exclusive, 400 days after `from` at most. Absent: now */
+                /** @description The latest start, exclusive, 400 days after `from` at most. Absent: a minute from now, for Retell's clock */
                 to?: string;
                 /** @description How long a bucket is. Weeks begin on Monday. `hour_of_day`: 24 buckets, over all days */
                 interval?: "day" | "week" | "month" | "hour_of_day";
