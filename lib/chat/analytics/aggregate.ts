@@ -2,8 +2,8 @@ import type { Document } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { statsIndex } from "../../platform/indexes.ts";
-import { isBadHint, isOutOfTime } from "../../platform/mongo.ts";
-import { run } from "../store/collection.ts";
+import { isOutOfTime } from "../../platform/mongo.ts";
+import { hinted, run } from "../store/collection.ts";
 import { dayMs, hourMs, type Range, type Slice } from "./buckets.ts";
 import type { GroupBy, Interval } from "./schema.ts";
 
@@ -124,10 +124,7 @@ function aggregate<Found extends Document>(
     const find = (options: object) =>
       chats.aggregate<Found>([{ $match: inRange }, ...stages], { maxTimeMS: maxTimeMs, ...options }).toArray();
     try {
-      return await find({ hint: statsIndex }).catch((error) => {
-        if (!isBadHint(error)) throw error;
-        return find({}); // the index is not there yet: the chats are read, which is slower
-      });
+      return await hinted(statsIndex, find);
     } catch (error) {
       throw isOutOfTime(error) ? tooManyChats(error) : error;
     }

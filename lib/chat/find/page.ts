@@ -1,11 +1,11 @@
 import type { Collection, Filter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
-import { isBadHint, isOutOfTime, isUnreachable } from "../../platform/mongo.ts";
+import { isOutOfTime, isUnreachable } from "../../platform/mongo.ts";
 import { Cursor, cursorAfter, type Position } from "../cursor.ts";
 import type { StoredChat } from "../model.ts";
 import { beyond, page as chatsOf, type FoundChat, listedFields } from "../store/chats.ts";
-import { run } from "../store/collection.ts";
+import { hinted, run } from "../store/collection.ts";
 import type { ChatFilter } from "./filter.ts";
 import { type Match, matchOf } from "./match.ts";
 
@@ -155,7 +155,7 @@ export async function countChats(
 type Hint = { hint?: Match["index"] };
 
 /**
- * Runs a query with a hint, and without one where the database lacks that index: the doctor tells of it.
+ * Runs a query by an index.
  *
  * @returns Undefined when Mongo has stopped it at its `maxTimeMS`.
  */
@@ -172,10 +172,7 @@ async function inTime<T>(
       }),
     );
   try {
-    return await attempt({ hint: index }).catch((error) => {
-      if (isBadHint(error)) return attempt({});
-      throw error;
-    });
+    return await hinted(index, attempt);
   } catch (cause) {
     throw isUnreachable(cause) ? cause : new ApiError("CHAT_LIST_FAILED", { cause });
   }

@@ -1,7 +1,7 @@
-import type { Collection, Filter, UpdateFilter } from "mongodb";
+import type { Collection, Document, Filter, UpdateFilter } from "mongodb";
 import { runIn, type TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
-import { isTypeMismatch } from "../../platform/mongo.ts";
+import { isBadHint, isTypeMismatch } from "../../platform/mongo.ts";
 import { sleep } from "../../platform/time.ts";
 import type { ChatSnapshot, StoredChat } from "../model.ts";
 import { withReadableMessages } from "../readable.ts";
@@ -84,6 +84,17 @@ export function findDurable<T>(
       if (Date.now() > until) throw new ApiError("CONNECTION_FAILED");
       await sleep(durablePollMs);
     }
+  });
+}
+
+/** Runs a query with a hint, and without one where the database lacks that index: the doctor tells of it. */
+export async function hinted<T, Index extends Document>(
+  index: Index,
+  query: (options: { hint?: Index }) => Promise<T>,
+): Promise<T> {
+  return query({ hint: index }).catch((error) => {
+    if (isBadHint(error)) return query({});
+    throw error;
   });
 }
 

@@ -1,11 +1,10 @@
 import type { Document } from "mongodb";
 import { runIn, type TenantContext } from "../../access/tenant.ts";
-import { isBadHint } from "../../platform/mongo.ts";
 import { Cursor, cursorAfter, type Position } from "../cursor.ts";
 import type { ChatSnapshot, StoredChat } from "../model.ts";
 import { withReadableMessages } from "../readable.ts";
 import { beyond } from "./chats.ts";
-import { run } from "./collection.ts";
+import { hinted, run } from "./collection.ts";
 
 /** Chats that are looked at by one query: few of them may match, and each query must end in time. */
 const windowSize = 2_000;
@@ -108,12 +107,4 @@ export function count(tenant: TenantContext, { index, indexed, all, before }: Sc
     hinted(index, (hint) => chats.countDocuments(match, { maxTimeMS: 2_000, ...hint })),
   );
   return counted.catch(() => null); // it is only shown
-}
-
-/** Runs a query with a hint, and without one where the database lacks that index: the doctor tells of it. */
-async function hinted<T>(index: Document, query: (options: { hint?: Document }) => Promise<T>): Promise<T> {
-  return query({ hint: index }).catch((error) => {
-    if (isBadHint(error)) return query({});
-    throw error;
-  });
 }
