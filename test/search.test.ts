@@ -180,6 +180,7 @@ describe("a search", () => {
     ["   ", "q"],
     ["?!", "q"],
     ["😡 🎉", "q"],
+    ["❶ ㉈", "q"],
     ["one two three four five six", "q"],
     ['"one two three" four five six', "q"],
     ["ab*", "q"],

@@ -57,7 +57,7 @@ export async function findInWords(
   const until = Date.now() + searchMs;
   const { requirements, isCut } = await requirementsOf(words, tenant, search.terms, until);
   const ordered = await rarestFirst(words, tenant, requirements, until);
-  if (!ordered) return { chats: [], isPartial: false };
+  if (!ordered) return { chats: [], isPartial: isCut };
 
   const run: Run = { words, tenant, search, requirements: ordered, until, unitsLeft: maxReadUnits, hits: new Map() };
   let at: SearchPosition | undefined = search.from ?? start;

@@ -40,7 +40,9 @@ export function parseQuery(text: string): Term[] | string {
     if (isPrefix && [...folded].length < minPrefixLetters) {
       return `Must have ${minPrefixLetters} letters or more before *`;
     }
-    terms.set(`${folded}${isPrefix ? "*" : ""}`, { text: folded, words: indexedWords(folded, isPrefix), isPrefix });
+    const words = indexedWords(folded, isPrefix);
+    if (words.length === 0) continue; // such as ❶: a number by Unicode, and no word
+    terms.set(`${folded}${isPrefix ? "*" : ""}`, { text: folded, words, isPrefix });
   }
   if (terms.size === 0) return "Must have a letter or digit";
   if (count > maxWords) return `Must have ${maxWords} words at most, those of phrases included`;

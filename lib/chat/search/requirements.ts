@@ -19,7 +19,7 @@ const expandMs = 600;
 /**
  * What a segment must have for the terms to be in it.
  *
- * @returns `isCut`: a prefix stands for more words.
+ * @returns `isCut`: a prefix stands for more words, or may do so.
  */
 export async function requirementsOf(
   words: Collection<Segment>,
@@ -30,12 +30,13 @@ export async function requirementsOf(
   const exact = new Set(terms.flatMap((term) => (term.isPrefix ? term.words.slice(0, -1) : term.words)));
   const requirements = Array.from(exact, (word) => [word]);
   let isCut = false;
+  const stop = Math.min(until, Date.now() + expandMs);
   for (const { isPrefix, words: parts } of terms) {
     const prefix = parts.at(-1);
     if (!isPrefix || prefix === undefined) continue;
-    const found = await expand(words, tenant, prefix, Math.min(until, Date.now() + expandMs));
+    const found = await expand(words, tenant, prefix, stop);
     requirements.push(found.slice(0, maxExpansions));
-    isCut ||= found.length > maxExpansions || Date.now() >= until;
+    isCut ||= found.length > maxExpansions || Date.now() >= stop;
   }
   return { requirements, isCut };
 }
@@ -57,7 +58,8 @@ async function expand(
       const options = { ...localRead, projection: { _id: 0, words: 1 }, maxTimeMS: msUntil(until) };
       const segment = await words.findOne(filter, options);
       const last = found.at(-1);
-      const next = segment?.words.filter((word) => isBetween(word, prefix, last)).reduce(smaller);
+      const [first, ...more] = segment?.words.filter((word) => isBetween(word, prefix, last)) ?? [];
+      const next = first === undefined ? undefined : more.reduce(smaller, first);
       if (next === undefined) return found;
       found.push(next);
       range = { $gt: next, $lt: end };
@@ -87,7 +89,7 @@ export async function rarestFirst(
   requirements: Requirement[],
   until: number,
 ): Promise<Requirement[] | undefined> {
-  if (requirements.some(({ length }) => length === 0)) return undefined;
+  if (requirements.length === 0 || requirements.some(({ length }) => length === 0)) return undefined;
   if (requirements.length === 1) return requirements;
   const byLength = requirements.toSorted((one, other) => longest(other) - longest(one));
   const [first, ...more] = byLength

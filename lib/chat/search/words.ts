@@ -45,7 +45,7 @@ export function wordsOf(text: string): Set<string> {
   for (const { segment, isWordLike } of segmenter.segment(fold(text.slice(0, maxSearchedUnits)))) {
     if (!isWordLike) continue;
     // A segment may hold several: l'abonnement, example.com.
-    for (const [word] of segment.matchAll(run)) words.add(word.slice(0, maxWordUnits));
+    for (const [word] of segment.matchAll(run)) words.add(word.slice(0, maxWordUnits).toWellFormed());
   }
   return words;
 }

@@ -51,6 +51,8 @@ export interface Swept {
   refusedSince: Date | undefined;
   /** The revision at which it is indexed for the search; undefined for a chat that is not imported. */
   wordsRevision: number | undefined;
+  /** Whether Retell has still to be read. */
+  readAgain: boolean;
 }
 
 /**
@@ -60,7 +62,7 @@ export interface Swept {
 export async function reschedule(
   tenant: TenantContext,
   _id: DueChat["_id"],
-  { sweepAt, refusedSince, wordsRevision }: Swept,
+  { sweepAt, refusedSince, wordsRevision, readAgain }: Swept,
   seen: ChatSnapshot,
 ): Promise<void> {
   const filter = { _id, ...ofTenant(tenant), "internal.revision": seen.internal?.revision };
@@ -71,7 +73,7 @@ export async function reschedule(
     ...statsUpdate(seen),
   };
   const $unset: UpdateFilter<StoredChat>["$unset"] = {
-    "internal.readAgain": "",
+    ...(!readAgain && { "internal.readAgain": "" as const }),
     ...(!sweepAt && { "internal.nextSweepAt": "" }),
     ...(!refusedSince && { "internal.refusedSince": "" }),
   };

@@ -94,7 +94,8 @@ async function sweepChat(context: ChatContext, id: ObjectId): Promise<Settled> {
   if (isRefused && refusedSince && (await isDeletedAtRetell(context, chat, refusedSince))) {
     return closeDeleted(context, id);
   }
-  await indexAndReschedule(tenant, id, chat, { sweepAt: nextSweepAt(chat, failure), refusedSince });
+  const readAgain = chat.internal?.readAgain === true && !isAnswer(failure);
+  await indexAndReschedule(tenant, id, chat, { sweepAt: nextSweepAt(chat, failure), refusedSince, readAgain });
   return settled;
 }
 

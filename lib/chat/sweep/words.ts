@@ -3,6 +3,7 @@ import type { TenantContext } from "../../access/tenant.ts";
 import type { ChatSnapshot } from "../model.ts";
 import { rebuild } from "../search/mongo-index.ts";
 import * as schedule from "../store/schedule.ts";
+import { failedReadWaitMs } from "../timing.ts";
 
 /**
  * Ends the sweep of a chat: indexes it anew for the search if it has changed since that was done last, and sets when it
@@ -12,9 +13,26 @@ export async function indexAndReschedule(
   tenant: TenantContext,
   id: ObjectId,
   chat: ChatSnapshot,
-  { sweepAt, refusedSince }: Pick<schedule.Swept, "sweepAt" | "refusedSince">,
+  {
+    sweepAt,
+    refusedSince,
+    readAgain = false,
+  }: Omit<schedule.Swept, "wordsRevision" | "readAgain"> & {
+    readAgain?: boolean;
+  },
 ): Promise<void> {
   const { revision, wordsRevision } = chat.internal ?? {};
-  if (revision !== wordsRevision) await rebuild(tenant, [chat]);
-  await schedule.reschedule(tenant, id, { sweepAt, refusedSince, wordsRevision: revision }, chat);
+  const isIndexed =
+    revision === wordsRevision ||
+    (await rebuild(tenant, [chat]).then(
+      () => true,
+      (error) => {
+        tenant.log.warn("A chat could not be indexed for the search now", error, { chatId: chat.chat_id });
+        return false;
+      },
+    ));
+  const again = new Date(Date.now() + failedReadWaitMs);
+  const next = isIndexed || (sweepAt && sweepAt < again) ? sweepAt : again;
+  const known = isIndexed ? revision : wordsRevision;
+  await schedule.reschedule(tenant, id, { sweepAt: next, refusedSince, wordsRevision: known, readAgain }, chat);
 }
