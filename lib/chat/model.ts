@@ -1,6 +1,6 @@
 import type { RetellMessage } from "../retell/schema.ts";
 import { hasGap, isEmpty } from "./merge.ts";
-import type { ChatStatus } from "./schema.ts";
+import type { ChatStatus, Sentiment } from "./schema.ts";
 import { leaseMs } from "./timing.ts";
 
 /** A request's Idempotency-Key as it is stored: digests, never the key itself. */
@@ -89,7 +89,7 @@ export interface ChatStats {
   replies: number;
   /** The sum of their times. */
   reply_ms: number;
-  sentiment: "positive" | "negative" | "neutral" | "unknown";
+  sentiment: Sentiment;
   successful: "yes" | "no" | "unknown";
 }
 

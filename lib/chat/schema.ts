@@ -29,6 +29,10 @@ export const ChatId = z
 export const ChatStatus = z.enum(["ongoing", "ended", "error"]).meta({ description: "`error` is as final as `ended`" });
 export type ChatStatus = z.infer<typeof ChatStatus>;
 
+/** Of the user, as Retell's analysis has it. `unknown`: not analyzed. */
+export const Sentiment = z.enum(["positive", "negative", "neutral", "unknown"]);
+export type Sentiment = z.infer<typeof Sentiment>;
+
 export const Millis = z.number().meta({ description: "Epoch milliseconds", example: 1759398000000 });
 
 export const InSubaccount = z.object({ subaccountId: SubaccountId });

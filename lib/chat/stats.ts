@@ -1,11 +1,10 @@
 import { type ChatStats, countOf, isAgentOrUser, isUser, type StoredChat } from "./model.ts";
+import { Sentiment } from "./schema.ts";
 
 /** A longer chat has a wrong start or end: a year. */
 const maxDurationMs = 365 * 86_400_000;
 /** A longer wait is no answer to what the user said: Retell works on a message for minutes at most. */
 const maxReplyMs = 3_600_000;
-
-const sentiments: readonly unknown[] = ["positive", "negative", "neutral"] satisfies ChatStats["sentiment"][];
 
 /**
  * What analytics and filters know of a chat, from its document alone: the same document always has the same stats. Others
@@ -13,13 +12,13 @@ const sentiments: readonly unknown[] = ["positive", "negative", "neutral"] satis
  */
 export function statsOf(chat: StoredChat): ChatStats {
   const { user_sentiment, chat_successful } = Object(chat.chat_analysis);
-  const sentiment: unknown = typeof user_sentiment === "string" && user_sentiment.trim().toLowerCase();
+  const sentiment = typeof user_sentiment === "string" ? user_sentiment.trim().toLowerCase() : "unknown";
   return {
     messages: countOf(chat.messages),
     duration_ms: within(difference(chat.start_timestamp, chat.end_timestamp), maxDurationMs) ?? null,
     cost: within(Object(chat.chat_cost).combined_cost, Number.MAX_SAFE_INTEGER) ?? null,
     ...replyTimes(chat),
-    sentiment: sentiments.includes(sentiment) ? (sentiment as ChatStats["sentiment"]) : "unknown",
+    sentiment: Sentiment.safeParse(sentiment).data ?? "unknown",
     successful: typeof chat_successful === "boolean" ? (chat_successful ? "yes" : "no") : "unknown",
   };
 }

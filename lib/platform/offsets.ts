@@ -4,7 +4,7 @@ export interface Offset {
   offsetMs: number;
 }
 
-const dayMs = 86_400_000;
+export const dayMs = 86_400_000;
 
 /** The offsets of a time zone in a range of instants, oldest first. Two changes of the clock are a day apart or more. */
 export function offsetsIn(timeZone: string, from: number, to: number): [Offset, ...Offset[]] {

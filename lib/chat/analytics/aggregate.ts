@@ -3,8 +3,9 @@ import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { statsIndex } from "../../platform/indexes.ts";
 import { isOutOfTime } from "../../platform/mongo.ts";
+import { dayMs } from "../../platform/offsets.ts";
 import { hinted, run } from "../store/collection.ts";
-import { dayMs, hourMs, type Range, type Slice } from "./buckets.ts";
+import { hourMs, type Range, type Slice } from "./buckets.ts";
 import type { GroupBy, Interval } from "./schema.ts";
 
 /** Below the limit of one operation, so that Mongo stops before we stop to wait. */

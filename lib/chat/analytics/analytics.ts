@@ -2,7 +2,7 @@ import type * as z from "zod";
 import type { TenantContext } from "../../access/tenant.ts";
 import type { Deadline } from "../../platform/deadline.ts";
 import { ApiError } from "../../platform/errors.ts";
-import { ChatStatus } from "../schema.ts";
+import { ChatStatus, Sentiment } from "../schema.ts";
 import * as aggregate from "./aggregate.ts";
 import { bucketsOf, type Range, type Slice } from "./buckets.ts";
 import type { Analytics, AnalyticsQuery } from "./schema.ts";
@@ -63,7 +63,7 @@ export async function analyze(
 }
 
 /** The groups that an answer always has, in this order. */
-const knownGroups = { status: ChatStatus.options, sentiment: ["positive", "negative", "neutral", "unknown"] };
+const knownGroups = { status: ChatStatus.options, sentiment: Sentiment.options };
 
 const tooManyBuckets = (count: number) =>
   new ApiError("VALIDATION_ERROR", {

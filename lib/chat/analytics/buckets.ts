@@ -1,8 +1,7 @@
-import { instantOf, localTime, type Offset, offsetsIn } from "../../platform/offsets.ts";
+import { dayMs, instantOf, localTime, type Offset, offsetsIn } from "../../platform/offsets.ts";
 import type { Interval } from "./schema.ts";
 
 export const hourMs = 3_600_000;
-export const dayMs = 24 * hourMs;
 
 /** From `from`, inclusive, to `to`, exclusive: epoch ms. */
 export interface Range {

@@ -1,9 +1,10 @@
 import * as z from "zod";
+import { Instant } from "../../platform/instant.ts";
+import { dayMs } from "../../platform/offsets.ts";
 import { TimeZone } from "../../platform/zone.ts";
 import { Millis } from "../schema.ts";
 import { retellAheadMs } from "../timing.ts";
 
-const dayMs = 86_400_000;
 const defaultDays = 30;
 const maxDays = 400;
 
@@ -16,19 +17,7 @@ export type Interval = z.infer<typeof Interval>;
 export const GroupBy = z.enum(["agent_id", "status", "sentiment"]);
 export type GroupBy = z.infer<typeof GroupBy>;
 
-const time = "Must be epoch milliseconds, or ISO 8601 with Z or an offset";
-const iso = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)$/;
-const latest = Date.UTC(9_999, 0);
-
-/** A time as clients write it. In a query string that is not encoded, a plus arrives as a space. */
-const Time = z
-  .string()
-  .transform((text) => {
-    if (/^\d{1,15}$/.test(text)) return Number(text);
-    const written = text.replace(/ (\d\d:\d\d)$/, "+$1");
-    return iso.test(written) ? Date.parse(written.toUpperCase()) : Number.NaN;
-  })
-  .refine((ms) => ms >= 0 && ms <= latest, time);
+const Time = Instant(0, Date.UTC(9_999, 0));
 
 /** Instants: `from` inclusive, `to` exclusive. Without them it is the last 30 days. */
 export function rangeOf({ from, to }: { from?: number | undefined; to?: number | undefined }) {

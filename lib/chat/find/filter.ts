@@ -1,7 +1,8 @@
 import * as z from "zod";
+import { Instant } from "../../platform/instant.ts";
 import { Text } from "../../platform/text.ts";
 import { halved, isStorable } from "../metadata.ts";
-import { ChatStatus } from "../schema.ts";
+import { ChatStatus, Sentiment } from "../schema.ts";
 
 /** How many values a filter has at most, separated by commas. */
 const maxValues = 20;
@@ -24,23 +25,8 @@ const list = <Value extends z.ZodType<string>>(value: Value) =>
 
 const wellFormed = (max: number) => Text(1, max).refine((text) => text.isWellFormed(), halved);
 
-const time = "Must be epoch milliseconds, or ISO 8601 with Z or an offset";
-/** It refuses the 30th of February, too, which `Date` takes for a day of March. */
-const Iso = z.iso.datetime({ offset: true });
-
-/** A time as clients write it. In a query that is not encoded, a plus arrives as a space. Seconds may be left out. */
-const Time = z
-  .string()
-  .transform((text) => {
-    if (/^-?\d{1,16}$/.test(text)) return Number(text);
-    const spelled = text.replace(/ (\d\d:\d\d)$/, "+$1").toUpperCase();
-    const written = spelled.replace(/(T\d\d:\d\d)(?=[Z+-])/, "$1:00");
-    return Iso.safeParse(written).success ? Date.parse(written) : Number.NaN;
-  })
-  .refine((ms) => Math.abs(ms) <= 8.64e15, time);
-
-export const Sentiment = z.enum(["positive", "negative", "neutral", "unknown"]);
-export type Sentiment = z.infer<typeof Sentiment>;
+/** All dates that JavaScript has. */
+const Time = Instant(-8.64e15, 8.64e15);
 
 const anyCase = (text: unknown) => (typeof text === "string" ? text.toLowerCase() : text);
 

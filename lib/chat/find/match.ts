@@ -2,9 +2,9 @@ import type { Filter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { chatIndexes } from "../../platform/indexes.ts";
 import type { StoredChat } from "../model.ts";
-import { ChatStatus } from "../schema.ts";
+import { ChatStatus, Sentiment } from "../schema.ts";
 import { tagOf } from "../tags.ts";
-import { type ChatFilter, Sentiment } from "./filter.ts";
+import type { ChatFilter } from "./filter.ts";
 
 /** How a filter is looked up. */
 export interface Match {
@@ -19,8 +19,9 @@ export interface Match {
 /**
  * A filter as MongoDB takes it.
  *
- * The first of these that is given narrows the index down: end user or metadata, agent, creator, analysis, status. A start time
- * narrows each of them further. What is left is compared chat by chat, so a combination may have to look at many.
+ * The first of these that is given narrows the index down: end user or metadata, agent, creator, analysis, status. A
+ * start time narrows each of them further. What is left is compared chat by chat, so a combination may have to look at
+ * many.
  */
 export function matchOf({ subaccountId }: Pick<TenantContext, "subaccountId">, filter: ChatFilter): Match {
   const { status, agent_id, created_by, end_user_id, started_after, started_before, metadata = [] } = filter;
