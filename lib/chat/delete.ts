@@ -2,7 +2,7 @@ import type { TenantContext } from "../access/tenant.ts";
 import type { Deadline } from "../platform/deadline.ts";
 import { ApiError } from "../platform/errors.ts";
 import { retellFor } from "../retell/client.ts";
-import { asFailure, type RetellError } from "../retell/errors.ts";
+import { asFailure, isRetellOrAccount, type RetellError } from "../retell/errors.ts";
 import * as cache from "./cache.ts";
 import type { ChatContext } from "./context.ts";
 import { endAtRetell } from "./end.ts";
@@ -83,7 +83,7 @@ async function contextIfKnown(tenant: TenantContext, chatId: string): Promise<Ch
   try {
     return { tenant, chatId, retell: await retellFor(tenant) };
   } catch (error) {
-    if (!(error instanceof ApiError) || !/^(RETELL|API_KEY)_/.test(error.code)) throw error;
+    if (!isRetellOrAccount(error)) throw error;
     tenant.log.warn("A chat is deleted without Retell", error);
     return undefined;
   }

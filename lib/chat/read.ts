@@ -1,8 +1,9 @@
 import type { TenantContext } from "../access/tenant.ts";
 import type { Deadline } from "../platform/deadline.ts";
-import { ApiError } from "../platform/errors.ts";
+import type { ApiError } from "../platform/errors.ts";
 import { Lru } from "../platform/lru.ts";
 import { reservedKey, retellFor } from "../retell/client.ts";
+import { isRetellOrAccount } from "../retell/errors.ts";
 import { allOf, type Changes, changesSince, revisionOf } from "./changes.ts";
 import { type ChatSnapshot, countOf, needsImport, type StoredChat, seqAt } from "./model.ts";
 import { encodeRevision, nothingSeen, type Revision } from "./revision.ts";
@@ -14,7 +15,7 @@ import { freshMs, readPatienceMs } from "./timing.ts";
 import { plainObject, summaryOf, transcriptText, visibleMessages } from "./view.ts";
 
 /** Lambda refuses answers above 6 MB. It counts its own JSON, with the body escaped inside. */
-const maxAnswerBytes = 5_500_000;
+export const maxAnswerBytes = 5_500_000;
 
 /** When this instance last read a chat at Retell, epoch ms. */
 const readAt = new Lru<number>(10_000);
@@ -47,8 +48,8 @@ export async function readChat(
     settled = await settle({ tenant, chatId, retell }, { signal, current: chat });
     failure = settled.failure;
   } catch (error) {
-    // A failure of Retell or of the account. Other errors (Mongo, a bug) are not hidden by a stored copy.
-    if (!(error instanceof ApiError) || !/^(RETELL|API_KEY)_/.test(error.code)) throw error;
+    // Other errors (Mongo, a bug) are not hidden by a stored copy.
+    if (!isRetellOrAccount(error)) throw error;
     failure = error;
   }
   if (!failure) {

@@ -54,6 +54,10 @@ export function asFailure(error: unknown): RetellError {
   throw error;
 }
 
+/** Whether Retell, or the account with which it is called, is why something failed. */
+export const isRetellOrAccount = (error: unknown): error is ApiError =>
+  error instanceof ApiError && /^(RETELL|API_KEY)_/.test(error.code);
+
 /** The statuses that Retell itself answers with. Any other comes from a proxy, which does not know the outcome. */
 const failureByStatus = new Map<number, FailureKind>([
   ...[401, 402, 403].map((status) => [status, "account"] as const),

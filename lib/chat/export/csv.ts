@@ -1,5 +1,6 @@
 import { stringify } from "csv-stringify/sync";
 import type { Transcript } from "../schema.ts";
+import { type ShownMessage, saidIn } from "./readable.ts";
 
 /**
  * CSV by RFC 4180, in UTF-8: a row for each message, with the columns of its chat repeated, so that a spreadsheet can
@@ -50,13 +51,9 @@ export function csvRows(chat: Transcript, clock: (ms: number) => string): { text
   return { text, rows: all.length };
 }
 
-type ShownMessage = Exclude<Transcript["messages"][number], { removed: true }>;
-
 function ofMessage(message: ShownMessage, time: (ms: unknown) => string) {
-  const { seq, role, created_timestamp, content, delivery, name, arguments: given } = message;
-  // A tool call has no content, but a name and its arguments as text.
-  const called = [name, given].filter((text) => typeof text === "string").join(" ");
-  return { seq, role, sent_at: time(created_timestamp), content: content ?? called, delivery };
+  const { seq, role, created_timestamp, delivery } = message;
+  return { seq, role, sent_at: time(created_timestamp), content: saidIn(message), delivery };
 }
 
 /** What others wrote may be anything. */

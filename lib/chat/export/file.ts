@@ -1,15 +1,13 @@
 import type { Deadline } from "../../platform/deadline.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { clockIn } from "../../platform/zone.ts";
+import { maxAnswerBytes } from "../read.ts";
 import type { Transcript } from "../schema.ts";
 import { csvHead, csvRows } from "./csv.ts";
 import { toMarkdown } from "./markdown.ts";
 import { type ExportFileFormat, mediaTypes } from "./query.ts";
 import { toReadable } from "./readable.ts";
 import { toText } from "./text.ts";
-
-/** Lambda refuses answers above 6 MB. It counts its own JSON, with a text escaped inside. */
-const maxAnswerBytes = 5_500_000;
 
 interface Options {
   format: ExportFileFormat;

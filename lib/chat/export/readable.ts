@@ -45,18 +45,20 @@ export function toReadable(chat: Transcript, { timeZone, stale }: Options): Read
   };
 }
 
-type ShownMessage = Exclude<Transcript["messages"][number], { removed: true }>;
+export type ShownMessage = Exclude<Transcript["messages"][number], { removed: true }>;
+
+/** What a message says. A tool call has no content, but a name and its arguments as text. */
+export const saidIn = ({ content, name, arguments: given }: ShownMessage): string =>
+  content ?? [name, given].filter((text) => typeof text === "string").join(" ");
 
 function toReadableMessage(message: ShownMessage, clock: (ms: number | undefined) => string): ReadableMessage {
-  const { role, content, created_timestamp, delivery, truncated, name, arguments: given } = message;
+  const { role, created_timestamp, delivery, truncated } = message;
   const notes = [
     ...(delivery === "failed" ? ["not delivered"] : []),
     ...(delivery === "pending" ? ["pending: it may have reached the agent"] : []),
     ...(truncated ? ["shortened"] : []),
   ];
-  // A tool call has no content, but a name and its arguments as text.
-  const called = [name, given].filter((text) => typeof text === "string").join(" ");
-  return { at: clock(created_timestamp), speaker: speakerOf(role), notes, text: printable(content ?? called) };
+  return { at: clock(created_timestamp), speaker: speakerOf(role), notes, text: printable(saidIn(message)) };
 }
 
 const speakers: Partial<Record<string, string>> = { agent: "Agent", user: "User" };
