@@ -76,22 +76,26 @@ export function encodeCursor({ start_timestamp, chat_id, skip, list }: Position)
 const start: Position = { start_timestamp: { $maxKey: 1 }, chat_id: { $maxKey: 1 } };
 
 /**
- * The cursor of the page that follows these chats. If the last chat cannot be named, because of the type or length of
- * its keys, the cursor names one before it, and how many chats to skip.
+ * The position after these chats. If the last chat cannot be named, because of the type or length of its keys, the
+ * position names one before it, and how many chats to skip.
  *
  * @param from The position that these chats were read from.
  */
-export function cursorAfter(chats: Record<keyof SortKeys, unknown>[], from: Position = start): string {
+export function positionAfter(chats: Record<keyof SortKeys, unknown>[], from: Position = start): Position {
   // Pages after a cursor contain no chat with a list as a key.
   const passed = chats.filter(({ start_timestamp, chat_id }) => ![start_timestamp, chat_id].some(Array.isArray));
   for (const [index, { start_timestamp, chat_id }] of [...passed.entries()].reverse()) {
-    const position = CursorParts.safeParse([toJson(start_timestamp), toJson(chat_id)]);
-    if (!position.success) continue;
-    const cursor = encodeCursor({ ...position.data, skip: passed.length - 1 - index, list: from.list });
-    if (cursor.length <= maxCursorLength) return cursor;
+    const keys = CursorParts.safeParse([toJson(start_timestamp), toJson(chat_id)]);
+    if (!keys.success) continue;
+    const position = { ...keys.data, skip: passed.length - 1 - index || undefined, list: from.list };
+    if (encodeCursor(position).length <= maxCursorLength) return position;
   }
-  return encodeCursor({ ...from, skip: (from.skip ?? 0) + passed.length });
+  return { ...from, skip: (from.skip ?? 0) + passed.length || undefined };
 }
+
+/** The cursor of the page that follows these chats: see `positionAfter`. */
+export const cursorAfter = (chats: Record<keyof SortKeys, unknown>[], from?: Position) =>
+  encodeCursor(positionAfter(chats, from));
 
 /** Recognises the driver's types by name, so that the driver need not be loaded. */
 function toJson(value: unknown): unknown {

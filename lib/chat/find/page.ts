@@ -2,7 +2,7 @@ import type { Collection, Filter } from "mongodb";
 import type { TenantContext } from "../../access/tenant.ts";
 import { ApiError } from "../../platform/errors.ts";
 import { isOutOfTime, isUnreachable } from "../../platform/mongo.ts";
-import { Cursor, cursorAfter, type Position } from "../cursor.ts";
+import { cursorAfter, encodeCursor, type Position, positionAfter } from "../cursor.ts";
 import type { StoredChat } from "../model.ts";
 import { beyond, page as chatsOf, type FoundChat, listedFields } from "../store/chats.ts";
 import { hinted, run } from "../store/collection.ts";
@@ -62,15 +62,14 @@ export async function findPage(tenant: TenantContext, page: PageOf): Promise<Cha
   if (!first) throw new ApiError("CHAT_LIST_FAILED");
   if (!first.last) return whole(first.found);
 
-  const nextCursor = cursorAfter([first.last], from);
-  const at = Cursor.parse(nextCursor);
+  const at = positionAfter([first.last], from);
   // Where no cursor can name that chat, the second look begins where the first did.
   const isNamed = at.skip === undefined;
   const seen = isNamed ? first.found : [];
   const rest = isNamed ? { ...page, after: at, limit: limit - seen.length } : page;
   const more = await look(tenant, rest, Math.max(maxExamined / 2 - few, 1));
   // Out of time: the next page goes on from the end of the first look.
-  if (!more && isNamed) return { chats: seen, nextCursor, isPartial: true };
+  if (!more && isNamed) return { chats: seen, nextCursor: encodeCursor(at), isPartial: true };
   if (!more) throw new ApiError("CHAT_LIST_FAILED");
   const found = [...seen, ...more.found];
   return more.last ? { chats: found, nextCursor: cursorAfter([more.last], from), isPartial: true } : whole(found);
@@ -78,36 +77,47 @@ export async function findPage(tenant: TenantContext, page: PageOf): Promise<Cha
 
 /** Undefined when it is out of time. */
 async function look(tenant: TenantContext, page: PageOf, size: number): Promise<Looked | undefined> {
-  const found = await matching(tenant, page, size);
+  const match = matchOf(tenant, page.filter);
+  const asked = { ...page, match, rest: await restOf(match, page), size };
+  const found = await matching(tenant, asked);
   if (!found || found.length > page.limit) return found && { found };
-  const end = await endOf(tenant, page, size);
+  const end = await endOf(tenant, asked);
   return end && { found, ...(end.length > 1 ? { last: end[0] } : {}) };
 }
 
+/** A number of chats to look at. */
+interface Asked extends PageOf {
+  match: Match;
+  /** What the index narrows down, from the page's beginning on. */
+  rest: Filter<StoredChat>;
+  size: number;
+}
+
 /** The first chats of a page, among the first that the index has: MongoDB reads all of these. */
-async function matching(tenant: TenantContext, page: PageOf, size: number): Promise<FoundChat[] | undefined> {
-  const { index, all } = matchOf(tenant, page.filter);
-  const skip = page.after?.skip ?? 0;
+async function matching(tenant: TenantContext, asked: Asked): Promise<FoundChat[] | undefined> {
+  const { match, rest, size, limit, after } = asked;
+  const skip = after?.skip ?? 0;
   const pipeline = [
-    { $match: await restOf(tenant, page) },
-    { $sort: sortOf(page) },
+    { $match: rest },
+    { $sort: sortOf(asked) },
     { $limit: size },
-    { $match: all },
+    { $match: match.all },
     ...(skip > 0 ? [{ $skip: skip }] : []),
-    { $limit: page.limit + 1 },
+    { $limit: limit + 1 },
     { $project: listedFields },
   ];
-  return inTime(tenant, index, (chats, hint) => chats.aggregate<FoundChat>(pipeline, { ...hint, maxTimeMS }).toArray());
+  return inTime(tenant, match.index, (chats, hint) =>
+    chats.aggregate<FoundChat>(pipeline, { ...hint, maxTimeMS }).toArray(),
+  );
 }
 
 /** The last chat that `matching` has looked at, and the one after it: fewer than two when there are no more. */
-async function endOf(tenant: TenantContext, page: PageOf, size: number): Promise<SortKeysOf[] | undefined> {
-  const { index } = matchOf(tenant, page.filter);
-  const rest = await restOf(tenant, page);
-  return inTime(tenant, index, (chats, hint) =>
+async function endOf(tenant: TenantContext, asked: Asked): Promise<SortKeysOf[] | undefined> {
+  const { match, rest, size } = asked;
+  return inTime(tenant, match.index, (chats, hint) =>
     chats
       .find(rest, { ...hint, maxTimeMS })
-      .sort(sortOf(page))
+      .sort(sortOf(asked))
       .skip(size - 1)
       .limit(2)
       .project<SortKeysOf>({ _id: 0, start_timestamp: 1, chat_id: 1 })
@@ -123,8 +133,7 @@ const sortOf = ({ isAscending }: PageOf) => {
 };
 
 /** What the index narrows down, from the page's beginning on. */
-async function restOf(tenant: TenantContext, { filter, after, isAscending }: PageOf): Promise<Filter<StoredChat>> {
-  const { indexed } = matchOf(tenant, filter);
+async function restOf({ indexed }: Match, { after, isAscending }: PageOf): Promise<Filter<StoredChat>> {
   if (!after) return indexed;
   // The first narrows the index, each of its ranges by itself; the others leave out what pages before have shown.
   const { from, past } = await beyond(after, isAscending ? 1 : -1);

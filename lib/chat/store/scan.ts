@@ -1,6 +1,6 @@
 import type { Document } from "mongodb";
 import { runIn, type TenantContext } from "../../access/tenant.ts";
-import { Cursor, cursorAfter, type Position } from "../cursor.ts";
+import { type Position, positionAfter } from "../cursor.ts";
 import type { ChatSnapshot, StoredChat } from "../model.ts";
 import { withReadableMessages } from "../readable.ts";
 import { beyond } from "./chats.ts";
@@ -37,7 +37,7 @@ export async function* scan(
   let from = after;
   for (;;) {
     const last = await lastOf(tenant, scope, await restOf(scope, from));
-    const next = last && Cursor.parse(cursorAfter([last], from));
+    const next = last && positionAfter([last], from);
     // A window ends at a chat, not after a number: chats begin and stop to match between its two queries.
     const isNamed = next !== undefined && next.skip === undefined;
     yield* matching(tenant, scope, await restOf(scope, from, isNamed ? next : undefined), isNamed || !last);
@@ -58,21 +58,13 @@ async function restOf({ indexed, before }: Scope, after: Position | undefined, t
 type Rest = Awaited<ReturnType<typeof restOf>>;
 
 /** The last chat of a window; undefined when it has all that are left. */
-function lastOf(tenant: TenantContext, { index }: Scope, { match, skip }: Rest) {
-  return run(tenant, async (chats) => {
-    const projection = { _id: 0, start_timestamp: 1, chat_id: 1 };
-    const find = (options: object) => chats.find(match, { projection, ...options }).sort(newestFirst);
-    return hinted(
-      index,
-      async (hint) =>
-        (
-          await find(hint)
-            .skip(skip + windowSize - 1)
-            .limit(1)
-            .toArray()
-        )[0],
-    );
-  });
+async function lastOf(tenant: TenantContext, { index }: Scope, { match, skip }: Rest) {
+  const projection = { _id: 0, start_timestamp: 1, chat_id: 1 };
+  const window = { projection, sort: newestFirst, skip: skip + windowSize - 1, limit: 1 };
+  const [last] = await run(tenant, (chats) =>
+    hinted(index, (hint) => chats.find(match, { ...window, ...hint }).toArray()),
+  );
+  return last;
 }
 
 async function* matching(tenant: TenantContext, { index, all }: Scope, { match, skip }: Rest, isBounded: boolean) {
