@@ -8,8 +8,7 @@ import {
   type OptionalUnlessRequiredId,
 } from "mongodb";
 import type { StoredChat, StoredMessage } from "../../lib/chat/model.ts";
-import { type Segment, segmentsOf } from "../../lib/chat/search/segment.ts";
-import { numbered } from "../../lib/chat/search/with-words.ts";
+import { numbered, type Segment, segmentsOf } from "../../lib/chat/search/segment.ts";
 import { statsOf } from "../../lib/chat/stats.ts";
 import { tagsOf } from "../../lib/chat/tags.ts";
 import { transcriptText } from "../../lib/chat/view.ts";

@@ -1,4 +1,7 @@
-/** `key=value` of a chat's scalars, for filtering. Two chats with one tag may differ: a tag is cut off, and a key may have a `=`. */
+/**
+ * `key=value` of a chat's scalars, for filtering. Two chats with one tag may differ: a tag is cut off, and a key may have
+ * a `=`.
+ */
 export const tagOf = (name: string, value: unknown) => `${name}=${value}`.slice(0, maxTagUnits);
 
 /** The index holds each tag. */

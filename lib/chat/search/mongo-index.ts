@@ -1,9 +1,8 @@
 import type { AnyBulkWriteOperation } from "mongodb";
 import { runIn, type TenantContext } from "../../access/tenant.ts";
-import { seqAt } from "../model.ts";
 import { findInWords } from "./find.ts";
 import type { IndexedChat, NumberedMessage, SearchIndex } from "./search-index.ts";
-import { idsOf, type Segment, segmentsOf } from "./segment.ts";
+import { idsOf, numbered, type Segment, segmentsOf } from "./segment.ts";
 
 /**
  * `SearchIndex` in MongoDB: the collection `chatwords` (docs/search.md). In a collection of their own, words cost a send
@@ -27,7 +26,7 @@ export const add: SearchIndex["add"] = (tenant, chat, messages) => write(tenant,
  */
 export const rebuild: SearchIndex["rebuild"] = (tenant, chats) => {
   const writes = chats.map((chat) => {
-    const messages = chat.messages.map((message, index) => ({ ...message, seq: seqAt(index, chat.internal) }));
+    const messages = numbered(chat, chat.messages);
     return chat.chat_status === "ongoing" ? added(tenant, chat, messages) : replaced(tenant, chat, messages);
   });
   return write(tenant, writes.flat());

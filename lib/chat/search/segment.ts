@@ -1,5 +1,5 @@
 import type { TenantContext } from "../../access/tenant.ts";
-import { isAgentOrUser } from "../model.ts";
+import { isAgentOrUser, type StoredChat, type StoredMessage, seqAt } from "../model.ts";
 import type { IndexedChat, NumberedMessage } from "./search-index.ts";
 import { hash32, wordsOf } from "./words.ts";
 
@@ -15,6 +15,13 @@ export interface Segment {
   order: number;
   words: string[];
 }
+
+/** Messages with the seq that they have from an index of the chat's list on. */
+export const numbered = (
+  { internal }: Pick<StoredChat, "internal">,
+  messages: StoredMessage[],
+  index = 0,
+): NumberedMessage[] => messages.map((message, at) => ({ ...message, seq: seqAt(index + at, internal) }));
 
 export const segmentMessages = 50;
 

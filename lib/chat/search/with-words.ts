@@ -1,5 +1,4 @@
 import type { TenantContext } from "../../access/tenant.ts";
-import { type StoredChat, type StoredMessage, seqAt } from "../model.ts";
 import { add } from "./mongo-index.ts";
 import type { IndexedChat, NumberedMessage } from "./search-index.ts";
 
@@ -24,10 +23,3 @@ export async function withWords<T>(
     await indexed;
   }
 }
-
-/** Messages with the seq that they have from an index of the chat's list on. */
-export const numbered = (
-  { internal }: Pick<StoredChat, "internal">,
-  messages: StoredMessage[],
-  index = 0,
-): NumberedMessage[] => messages.map((message, at) => ({ ...message, seq: seqAt(index + at, internal) }));

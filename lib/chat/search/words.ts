@@ -32,9 +32,10 @@ export function fold(text: string): string {
     .toWellFormed()
     .normalize("NFKD")
     .replace(ignored, "")
+    // The dictionary knows the Thai and Lao letter AM as one, and NFKD has cut it.
     .replace(/\u0e4d([\u0e48-\u0e4b]?)\u0e32/g, "$1\u0e33")
     .replace(/\u0ecd([\u0ec8-\u0ecb]?)\u0eb2/g, "$1\u0eb3");
-  // The dictionary knows the Thai and Lao letter AM as one, and NFKD has cut it. By capitals, so that ß is ss. A sigma has another form at the end of a word.
+  // By capitals, so that ß is ss. A sigma has another form at the end of a word.
   return bare.toUpperCase().toLowerCase().replaceAll("ς", "σ").normalize("NFC");
 }
 

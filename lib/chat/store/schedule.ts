@@ -52,7 +52,7 @@ export interface Swept {
   /** The revision at which it is indexed for the search; undefined for a chat that is not imported. */
   wordsRevision: number | undefined;
   /** Whether Retell has still to be read. */
-  readAgain: boolean;
+  readAgain?: boolean;
 }
 
 /**

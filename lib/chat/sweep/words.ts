@@ -13,13 +13,7 @@ export async function indexAndReschedule(
   tenant: TenantContext,
   id: ObjectId,
   chat: ChatSnapshot,
-  {
-    sweepAt,
-    refusedSince,
-    readAgain = false,
-  }: Omit<schedule.Swept, "wordsRevision" | "readAgain"> & {
-    readAgain?: boolean;
-  },
+  { sweepAt, ...swept }: Omit<schedule.Swept, "wordsRevision">,
 ): Promise<void> {
   const { revision, wordsRevision } = chat.internal ?? {};
   const isIndexed =
@@ -34,5 +28,5 @@ export async function indexAndReschedule(
   const again = new Date(Date.now() + failedReadWaitMs);
   const next = isIndexed || (sweepAt && sweepAt < again) ? sweepAt : again;
   const known = isIndexed ? revision : wordsRevision;
-  await schedule.reschedule(tenant, id, { sweepAt: next, refusedSince, wordsRevision: known, readAgain }, chat);
+  await schedule.reschedule(tenant, id, { ...swept, sweepAt: next, wordsRevision: known }, chat);
 }
